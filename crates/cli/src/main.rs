@@ -1,0 +1,2 @@
+//! The binary `logferry`.
+fn main() {}

@@ -1,0 +1,193 @@
+//! Rows without an allocation per cell: one buffer of bytes, one list of where each cell lies in it.
+//!
+//! ```text
+//! bytes: 01000000 'a' 'b' 'c' 02000000 ...
+//! cells: [0..4] [4..7]        [7..11] NULL ...
+//! rows:   RowRef{0, 2}         RowRef{2, 2}
+//! ```
+
+/// One value of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cell<'a> {
+    /// SQL NULL.
+    Null,
+    /// The change did not touch this column, and its value is not at hand (a LOB outside the row).
+    /// Never the same as NULL.
+    Unchanged,
+    /// The value.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Cell<'a> {
+    /// The bytes, where there are any.
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Cell::Bytes(b) => Some(b),
+            Cell::Null | Cell::Unchanged => None,
+        }
+    }
+}
+
+/// Where a row of a [`RowStore`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowRef {
+    first: u32,
+    columns: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+const NULL: u32 = u32::MAX;
+const UNCHANGED: u32 = u32::MAX - 1;
+
+/// Many rows in one buffer. At most 4 GiB of values: cut batches by [`RowStore::byte_len`].
+#[derive(Clone, Debug, Default)]
+pub struct RowStore {
+    bytes: Vec<u8>,
+    cells: Vec<Span>,
+}
+
+impl RowStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.cells.clear();
+    }
+
+    /// What the store holds, in bytes, with the list of cells.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len() + self.cells.len() * size_of::<Span>()
+    }
+
+    /// Adds a row.
+    ///
+    /// # Panics
+    /// When the store would pass 4 GiB or a row 65,535 columns: callers cut batches long before.
+    pub fn push_row<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> RowRef {
+        let mut row = self.start_row();
+        for cell in cells {
+            match cell {
+                Cell::Null => row.null(),
+                Cell::Unchanged => row.unchanged(),
+                Cell::Bytes(bytes) => row.value(|out| out.extend_from_slice(bytes)),
+            }
+        }
+        row.finish()
+    }
+
+    /// Adds a row cell by cell; cells write themselves into the store's own buffer.
+    pub fn start_row(&mut self) -> RowBuilder<'_> {
+        let first = u32::try_from(self.cells.len()).expect("a row store holds fewer than 2^32 cells");
+        RowBuilder { store: self, first }
+    }
+
+    /// A row that was added to this store.
+    ///
+    /// # Panics
+    /// When the reference is of another store.
+    pub fn row(&self, row: RowRef) -> RowView<'_> {
+        let first = row.first as usize;
+        RowView { bytes: &self.bytes, cells: &self.cells[first..first + usize::from(row.columns)] }
+    }
+}
+
+/// A row in the making; see [`RowStore::start_row`].
+pub struct RowBuilder<'s> {
+    store: &'s mut RowStore,
+    first: u32,
+}
+
+impl RowBuilder<'_> {
+    /// Adds NULL.
+    pub fn null(&mut self) {
+        self.store.cells.push(Span { start: 0, len: NULL });
+    }
+
+    /// Adds [`Cell::Unchanged`].
+    pub fn unchanged(&mut self) {
+        self.store.cells.push(Span { start: 0, len: UNCHANGED });
+    }
+
+    /// Adds a value: `write` appends its bytes.
+    pub fn value<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let start = self.store.bytes.len();
+        let out = write(&mut self.store.bytes);
+        let len = self.store.bytes.len() - start;
+        let start = u32::try_from(start).expect("batches are cut before 4 GiB");
+        let len = u32::try_from(len).ok().filter(|&n| n < UNCHANGED).expect("batches are cut before 4 GiB");
+        self.store.cells.push(Span { start, len });
+        out
+    }
+
+    /// Ends the row.
+    pub fn finish(self) -> RowRef {
+        let columns = self.store.cells.len() - self.first as usize;
+        RowRef { first: self.first, columns: u16::try_from(columns).expect("a table has at most 1,024 columns") }
+    }
+}
+
+/// A row of a [`RowStore`].
+#[derive(Clone, Copy)]
+pub struct RowView<'a> {
+    bytes: &'a [u8],
+    cells: &'a [Span],
+}
+
+impl<'a> RowView<'a> {
+    /// Number of cells.
+    pub fn len(self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether the row has no cells.
+    pub fn is_empty(self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The cell of a column.
+    ///
+    /// # Panics
+    /// When the row has no such column.
+    pub fn cell(self, column: usize) -> Cell<'a> {
+        let span = self.cells[column];
+        match span.len {
+            NULL => Cell::Null,
+            UNCHANGED => Cell::Unchanged,
+            len => Cell::Bytes(&self.bytes[span.start as usize..span.start as usize + len as usize]),
+        }
+    }
+
+    /// All cells, in order.
+    pub fn cells(self) -> impl ExactSizeIterator<Item = Cell<'a>> {
+        (0..self.cells.len()).map(move |column| self.cell(column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were_put_in() {
+        let rows: [&[Cell<'_>]; 4] = [
+            &[Cell::Bytes(b"a"), Cell::Null, Cell::Bytes(b"")],
+            &[],
+            &[Cell::Unchanged],
+            &[Cell::Bytes(b"longer"), Cell::Bytes(b"b")],
+        ];
+        let mut store = RowStore::new();
+        let refs: Vec<_> = rows.iter().map(|r| store.push_row(r.iter().copied())).collect();
+        for (row, r) in rows.iter().zip(refs) {
+            assert_eq!(store.row(r).cells().collect::<Vec<_>>(), row.to_vec());
+        }
+    }
+}

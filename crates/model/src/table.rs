@@ -1,0 +1,95 @@
+//! Tables of the source, as of one point in its history.
+
+use std::fmt;
+
+use crate::types::SqlType;
+
+/// `sys.objects.object_id` of a table: keeps its meaning when the table is renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// Schema and table, as the source spells them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// e.g. `dbo`
+    pub schema: String,
+    /// e.g. `Order Details`
+    pub name: String,
+}
+
+impl TableName {
+    /// A name of its two parts.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        TableName { schema: schema.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// The columns and keys that a table had when a row of it was written.
+///
+/// `columns` are the columns that have values, in the order of their ids: a computed column that is not
+/// persisted is not among them. Every row of this version has one cell per entry, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableVersion {
+    /// The table.
+    pub id: TableId,
+    /// Counts up with every change of shape, from 1.
+    pub version: u32,
+    /// Its name.
+    pub name: TableName,
+    /// Columns in the order of their ids.
+    pub columns: Vec<SourceColumn>,
+    /// The primary key, if there is one: what a row is found by.
+    pub primary_key: Option<UniqueKey>,
+    /// Unique constraints and unique indexes without a filter, apart from the primary key.
+    pub unique_keys: Vec<UniqueKey>,
+    /// What could not be said of this table in the fields above (computed columns that are left out,
+    /// filtered indexes, ...): one sentence each, for the plan and the precheck.
+    pub notes: Vec<String>,
+}
+
+/// A column and what the target must know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// `sys.columns.column_id`
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its type, alias types resolved to their base.
+    pub sql_type: SqlType,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// `IDENTITY(seed, increment)`
+    pub identity: Option<Identity>,
+    /// A persisted computed column: it has stored values like any other.
+    pub computed: bool,
+}
+
+/// `IDENTITY(seed, increment)` and the last value handed out, where it is known.
+///
+/// Identity columns may be `decimal(38,0)`, so 128 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// First value.
+    pub seed: i128,
+    /// Step; may be negative.
+    pub increment: i128,
+    /// Last value handed out.
+    pub last: Option<i128>,
+}
+
+/// A primary key, unique constraint or unique index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueKey {
+    /// Name of the constraint or index.
+    pub name: String,
+    /// Indexes into [`TableVersion::columns`], in key order.
+    pub columns: Vec<usize>,
+    /// Whether the table is stored in the order of this key.
+    pub clustered: bool,
+}

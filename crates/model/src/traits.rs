@@ -1,0 +1,106 @@
+//! The two seams of the system. Each has a real and a test implementation; everything else is a plain type.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::event::{Checkpoint, EventBatch, Lineage};
+use crate::fault::Fault;
+use crate::lsn::Lsn;
+use crate::row::Cell;
+use crate::table::TableVersion;
+use crate::target::{TargetBatch, TargetTable};
+
+/// The point that a full copy shows, and from which changes are to be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPoint {
+    /// Where changes go on once the copy and the source's [`ChangeSource::fixups`] are applied.
+    pub checkpoint: Checkpoint,
+    /// The history that it belongs to.
+    pub lineage: Lineage,
+    /// What tells one snapshot from another: a copy is resumed only where this is equal.
+    pub id: [u8; 16],
+    /// End of the log that the snapshot includes (exclusive).
+    pub end_lsn: Lsn,
+}
+
+/// A part of a table that is copied in one transaction of the target. Stable for one [`SnapshotPoint::id`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkId {
+    /// Index into [`ChangeSource::tables`].
+    pub table: usize,
+    /// From 0 within the table.
+    pub number: u32,
+    /// About how many bytes it holds, for progress.
+    pub bytes_estimate: u64,
+}
+
+/// Whether there is more to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Call again.
+    More,
+    /// That was all.
+    End,
+}
+
+/// Reads the rows of one chunk, a bounded piece at a time.
+pub trait ChunkReader: Send {
+    /// Shows the next rows to `visit`, about 256 KiB of them at the most per call (one row may be more).
+    /// The cells are those of the table's columns, in order, and live only during the call.
+    fn fill(
+        &mut self,
+        visit: &mut (dyn for<'a> FnMut(&[Cell<'a>]) -> Result<(), Fault> + Send),
+    ) -> impl Future<Output = Result<Fill, Fault>> + Send;
+}
+
+/// Where rows and changes come from.
+///
+/// Order of calls: [`snapshot`](Self::snapshot) or [`seek`](Self::seek) once; after `snapshot`, chunks in any order and
+/// from several tasks, then [`fixups`](Self::fixups); then [`next`](Self::next) until it gives `None`.
+pub trait ChangeSource: Send + Sync {
+    /// Reads a chunk.
+    type Reader: ChunkReader + 'static;
+
+    /// The tables at the point given by `snapshot` or `seek`, in the order of their names.
+    fn tables(&self) -> Vec<Arc<TableVersion>>;
+
+    /// Fixes the point that a full copy is to show. The copy may show rows of transactions that were open at
+    /// that point: `fixups` takes them out again.
+    fn snapshot(&mut self) -> impl Future<Output = Result<SnapshotPoint, Fault>> + Send;
+
+    /// The chunks of a table of `tables()`; at least one, so that an empty table is marked as copied, too.
+    fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault>;
+
+    /// Opens a chunk for reading.
+    fn open_chunk(&self, chunk: &ChunkId) -> Result<Self::Reader, Fault>;
+
+    /// Changes that turn the copied rows into the committed rows of the snapshot point (rows of open transactions
+    /// are taken back), to be applied in one transaction with the snapshot's checkpoint. Often empty.
+    fn fixups(&mut self) -> impl Future<Output = Result<EventBatch, Fault>> + Send;
+
+    /// Goes on after a checkpoint that the target has: transactions up to and with it are not given again.
+    ///
+    /// # Errors
+    /// Where the history from there on is not to be had, or belongs to another lineage: names both positions.
+    fn seek(&mut self, checkpoint: Checkpoint) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The next events, about `bytes_max` bytes of rows at the most; `None` when the source has ended for good
+    /// (a chain of files), an empty batch when there is nothing just now.
+    fn next(&mut self, bytes_max: usize) -> impl Future<Output = Result<Option<EventBatch>, Fault>> + Send;
+}
+
+/// Where changes go.
+///
+/// What is given to [`apply`](Self::apply) becomes visible with the batch that carries a checkpoint, and with it the
+/// checkpoint: both or neither. After any error the sink must be opened anew and asked for its
+/// [`resume_point`](Self::resume_point): it is the only truth about what was applied.
+pub trait ChangeSink: Send {
+    /// The last checkpoint that was committed; `None` before the full copy is complete.
+    fn resume_point(&mut self) -> impl Future<Output = Result<Option<Checkpoint>, Fault>> + Send;
+
+    /// Makes the tables known whose rows will come. Called before the first change of each, and when one changes shape.
+    fn define(&mut self, table: Arc<TargetTable>) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Writes the changes; commits, with the checkpoint, if the batch carries one.
+    fn apply(&mut self, batch: &TargetBatch) -> impl Future<Output = Result<(), Fault>> + Send;
+}

@@ -1,0 +1,9 @@
+//! SQL Server's formats on disk: bytes to values, and values to bytes.
+//!
+//! **Invariants:** no I/O, no clock, no unsafe code. Nothing that comes from outside can make it panic, loop or take
+//! unbounded memory: all reading goes through [`bytes`], every length is checked against what is there
+//! before it is used, and codes that are not known are kept as they are.
+
+pub mod bytes;
+pub mod log;
+pub mod page;

@@ -1,0 +1,4 @@
+//! The transaction log: blocks, records, and what the operations mean.
+
+pub mod op;
+pub mod record;
