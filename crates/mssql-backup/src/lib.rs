@@ -1,1 +1,11 @@
-//! mssql-backup
+//! Opens data, log and backup files of SQL Server.
+//!
+//! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
+//! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
+
+pub mod error;
+pub mod log_blocks;
+pub mod set;
+
+pub use error::{Error, Result};
+pub use log_blocks::LogBlocks;

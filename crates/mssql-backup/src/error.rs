@@ -1,0 +1,175 @@
+//! What can be wrong with files of SQL Server, in words that say which file, where in it, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use logferry_model::{Class, Fault, Lsn};
+use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::page::PageId;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system could not read or write a file.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Io {
+        /// the file
+        path: PathBuf,
+        /// what the system said
+        source: io::Error,
+    },
+    /// Bytes of a file are not what they should be.
+    #[error("{path} is damaged at offset {offset}: {source}", path = path.display())]
+    Damaged {
+        /// the file
+        path: PathBuf,
+        /// where the damaged structure begins, in bytes from the start of the file
+        offset: u64,
+        /// what is wrong with it; its own offset counts from the structure's begin
+        source: Malformed,
+    },
+    /// A file ends before its contents do.
+    #[error("{path} is cut short: {what} needs {needed} bytes, the file has {len}", path = path.display())]
+    CutShort {
+        /// the file
+        path: PathBuf,
+        /// what would go on behind its end
+        what: String,
+        /// how long the file would have to be
+        needed: u64,
+        /// how long it is
+        len: u64,
+    },
+    /// A file is none of those that can be read.
+    #[error("{path} is not a {expected}: {found}", path = path.display())]
+    WrongKind {
+        /// the file
+        path: PathBuf,
+        /// `backup file`, `data file`, `log file`
+        expected: &'static str,
+        /// what it is instead, or why it is not
+        found: String,
+    },
+    /// A file is one that could be read in principle, but is not yet.
+    #[error("{path} cannot be read: {what}", path = path.display())]
+    Unsupported {
+        /// the file
+        path: PathBuf,
+        /// what it is
+        what: String,
+    },
+    /// A part of a striped backup is not there.
+    #[error("{path} is stripe {stripe} of {stripes}: {missing} missing", path = path.display(), missing = missing_stripes(missing))]
+    MissingStripe {
+        /// a stripe that is there
+        path: PathBuf,
+        /// its number, from 1
+        stripe: u16,
+        /// how many there must be
+        stripes: u16,
+        /// the numbers that are missing
+        missing: Vec<u16>,
+    },
+    /// A file does not have the backup set that was asked for.
+    #[error("{path} has no backup set {number}: it holds {sets}", path = path.display())]
+    NoSuchSet {
+        /// the file
+        path: PathBuf,
+        /// the set that was asked for, from 1
+        number: u32,
+        /// how many there are
+        sets: u32,
+    },
+    /// Files that belong to different databases, recovery forks, media sets or bases were put together.
+    #[error("{path} does not belong to {other}: {why}", path = path.display(), other = other.display())]
+    Foreign {
+        /// the file that does not fit
+        path: PathBuf,
+        /// the file that it should fit
+        other: PathBuf,
+        /// the two identities that differ
+        why: String,
+    },
+    /// The log has a hole.
+    #[error("log of database \"{database}\" has a hole: {before} ends at {end}, {after} begins at {begin}")]
+    Gap {
+        /// the database
+        database: String,
+        /// what comes before the hole: a file, or a position
+        before: String,
+        /// up to where the log is there (exclusive)
+        end: Lsn,
+        /// what comes behind it
+        after: String,
+        /// from where on the log is there again
+        begin: Lsn,
+    },
+    /// A chain cannot be built from the files that are there.
+    #[error("no usable backup chain of database \"{database}\": {why}")]
+    NoChain {
+        /// the database
+        database: String,
+        /// what is missing or does not fit, with the file's name
+        why: String,
+    },
+    /// A page cannot be read.
+    #[error("page {page} of {path} cannot be read: {source}", path = path.display())]
+    Page {
+        /// the file
+        path: PathBuf,
+        /// the page
+        page: PageId,
+        /// what is wrong with it
+        source: Malformed,
+    },
+    /// A log record or a row says what cannot be.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::Io { .. } => "check that the file exists and that it may be read",
+            Error::Damaged { .. } | Error::Page { .. } => {
+                "copy the file again from the server and compare its size; RESTORE VERIFYONLY tells whether the original is sound"
+            }
+            Error::CutShort { .. } => "copy the whole file again from the server",
+            Error::MissingStripe { .. } => "give all files that the BACKUP statement named",
+            Error::Foreign { .. } => "take that file away, or give the files that it belongs to",
+            Error::Gap { .. } => "give the log backups that cover the hole, or begin anew from a later full backup",
+            Error::NoChain { .. } => "give a full backup, and what was backed up after it",
+            _ => return None,
+        })
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let class = match &error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::Interrupted => Class::Transient,
+            _ => Class::Operator,
+        };
+        let fault = Fault::new(class, error.to_string());
+        let fault = match error.hint() {
+            Some(hint) => fault.with_hint(hint),
+            None => fault,
+        };
+        fault.with_source(error)
+    }
+}
+
+/// What this crate's functions give.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn missing_stripes(missing: &[u16]) -> String {
+    match missing {
+        [one] => format!("stripe {one} is"),
+        many => {
+            let list: Vec<_> = many.iter().map(u16::to_string).collect();
+            format!("stripes {} are", list.join(", "))
+        }
+    }
+}
