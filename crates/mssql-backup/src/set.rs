@@ -18,7 +18,8 @@ impl Guid {
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a0, a1, a2, a3, b0, b1, c0, c1, d @ ..] = self.0;
-        let (a, b, c) = (u32::from_le_bytes([a0, a1, a2, a3]), u16::from_le_bytes([b0, b1]), u16::from_le_bytes([c0, c1]));
+        let (a, b, c) =
+            (u32::from_le_bytes([a0, a1, a2, a3]), u16::from_le_bytes([b0, b1]), u16::from_le_bytes([c0, c1]));
         write!(f, "{a:08X}-{b:04X}-{c:04X}-")?;
         for (i, byte) in d.iter().enumerate() {
             write!(f, "{}{byte:02X}", if i == 2 { "-" } else { "" })?;

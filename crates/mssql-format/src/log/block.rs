@@ -125,9 +125,9 @@ impl<'a> Block<'a> {
         let header = BlockHeader::read(bytes)?;
         let located = |e: Malformed| e.within(format_args!("log block {}", header.first_lsn));
         let there = bytes.len();
-        let block = bytes.get_mut(..usize::from(header.len)).ok_or_else(|| {
-            located(Malformed::new(format!("{} bytes wanted, {there} there", header.len), there))
-        })?;
+        let block = bytes
+            .get_mut(..usize::from(header.len))
+            .ok_or_else(|| located(Malformed::new(format!("{} bytes wanted, {there} there", header.len), there)))?;
         check_sectors(block, header.parity).map_err(located)?;
         if header.has_checksum() {
             let sum = checksum(block);
@@ -256,8 +256,7 @@ pub fn checksum(block: &[u8]) -> u32 {
 pub fn check_sectors(block: &[u8], parity: u8) -> Result<()> {
     let last = (block.len() / SECTOR).saturating_sub(1);
     for (i, sector) in block.as_chunks::<SECTOR>().0.iter().enumerate() {
-        let expect =
-            parity | if i == 0 { FIRST_SECTOR } else { 0 } | if i == last { LAST_SECTOR } else { 0 };
+        let expect = parity | if i == 0 { FIRST_SECTOR } else { 0 } | if i == last { LAST_SECTOR } else { 0 };
         let found = sector[0];
         if found != expect {
             let what = format!("torn: sector {i} begins with {found:#04x}, not {expect:#04x}");
