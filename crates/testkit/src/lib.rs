@@ -1,1 +1,5 @@
-//! testkit
+//! What tests share.
+//!
+//! [`postgres`] runs a PostgreSQL of one's own, for tests and for `logferry demo`.
+
+pub mod postgres;
