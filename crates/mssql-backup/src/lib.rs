@@ -3,9 +3,13 @@
 //! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
+pub mod catalog;
 pub mod error;
 pub mod log_blocks;
+pub mod pages;
 pub mod set;
 
+pub use catalog::Catalog;
 pub use error::{Error, Result};
 pub use log_blocks::LogBlocks;
+pub use pages::{FileExtent, PageSource};

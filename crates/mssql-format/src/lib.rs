@@ -7,3 +7,4 @@
 pub mod bytes;
 pub mod log;
 pub mod page;
+pub mod row;

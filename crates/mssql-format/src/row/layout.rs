@@ -1,0 +1,166 @@
+//! Where the columns of a table are in its rows.
+
+use crate::bytes::{Malformed, Result, slice, u16_at};
+use crate::row::{FixedVar, OffRow, RawCell};
+
+/// The columns of a rowset in the order of `TableVersion::columns`: a decode plan, compiled once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowLayout {
+    columns: Vec<PhysicalColumn>,
+    index_fixed_end: Option<usize>,
+    sparse: bool,
+}
+
+/// A column in the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhysicalColumn {
+    /// Where its value is.
+    pub place: Place,
+    /// Its bit in the NULL bitmap, from 0. Rows that were written before the column was added have fewer bits.
+    pub null_bit: u16,
+    /// The value in rows that were written before the column was added: NULL, or the default given with it.
+    pub missing: Option<Box<[u8]>>,
+}
+
+/// Where a column's value is in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the fixed part.
+    Fixed {
+        /// from the begin of the row
+        offset: u16,
+        /// bytes
+        len: u16,
+    },
+    /// A bit of a byte of the fixed part.
+    Bit {
+        /// from the begin of the row
+        offset: u16,
+        /// from 0
+        bit: u8,
+    },
+    /// In the variable part.
+    Variable {
+        /// from 0
+        index: u16,
+    },
+    /// In the vector of sparse columns.
+    Sparse {
+        /// `sys.columns.column_id`
+        column_id: u16,
+    },
+}
+
+const BITS: [&[u8]; 2] = [&[0], &[1]];
+const SPARSE_VECTOR: u16 = 5;
+
+impl RowLayout {
+    /// A layout of rows on data pages.
+    pub fn new(columns: Vec<PhysicalColumn>) -> Self {
+        let sparse = columns.iter().any(|c| matches!(c.place, Place::Sparse { .. }));
+        RowLayout { columns, index_fixed_end: None, sparse }
+    }
+
+    /// A layout of index entries, or of keys in the log: their fixed part begins at byte 1 and ends at `fixed_end`.
+    pub fn index(columns: Vec<PhysicalColumn>, fixed_end: usize) -> Self {
+        RowLayout { index_fixed_end: Some(fixed_end), ..Self::new(columns) }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[PhysicalColumn] {
+        &self.columns
+    }
+
+    /// Replaces `cells` by the cells of a row, one per column. `row` begins with the row and may go on after it.
+    ///
+    /// Live rows, forwarded records and ghosts are read alike: the caller looks at
+    /// [`RecordKind`](crate::row::RecordKind) first.
+    ///
+    /// # Errors
+    /// Where a column lies outside of the row, and for records that are no rows.
+    pub fn decode<'a>(&'a self, row: &'a [u8], cells: &mut Vec<RawCell<'a>>) -> Result<()> {
+        let record = match self.index_fixed_end {
+            None => FixedVar::read(row)?,
+            Some(end) => FixedVar::read_index(row, end)?,
+        };
+        let sparse = if self.sparse { SparseVector::find(&record)? } else { None };
+        cells.clear();
+        cells.reserve(self.columns.len());
+        for column in &self.columns {
+            cells.push(column.cell(&record, sparse.as_ref())?);
+        }
+        Ok(())
+    }
+}
+
+impl PhysicalColumn {
+    fn cell<'a>(&'a self, row: &FixedVar<'a>, sparse: Option<&SparseVector<'a>>) -> Result<RawCell<'a>> {
+        if let Place::Sparse { column_id } = self.place {
+            return sparse.map_or(Ok(RawCell::Null), |vector| vector.cell(column_id));
+        }
+        // Rows without a bitmap have all their columns.
+        if self.null_bit >= row.column_count() && row.column_count() != 0 {
+            return Ok(self.missing.as_deref().map_or(RawCell::Null, RawCell::Bytes));
+        }
+        if row.is_null(self.null_bit) {
+            return Ok(RawCell::Null);
+        }
+        match self.place {
+            Place::Fixed { offset, len } => row.fixed(usize::from(offset), usize::from(len)).map(RawCell::Bytes),
+            Place::Bit { offset, bit } => {
+                let [byte] = row.fixed_array(usize::from(offset))?;
+                Ok(RawCell::Bytes(if byte >> (bit & 7) & 1 == 0 { BITS[0] } else { BITS[1] }))
+            }
+            Place::Variable { index } => match row.variable(usize::from(index))? {
+                None => Ok(RawCell::Bytes(&[])),
+                Some(value) if value.complex => OffRow::read(value.bytes).map(RawCell::OffRow),
+                Some(value) => Ok(RawCell::Bytes(value.bytes)),
+            },
+            Place::Sparse { .. } => Ok(RawCell::Null),
+        }
+    }
+}
+
+/// The values of a row's sparse columns that are not NULL; the last variable column of the row.
+///
+/// ```text
+/// 0 u16 5   2 u16 count   4 u16 column ids   u16 ends, from the begin of the vector   values
+/// ```
+struct SparseVector<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
+
+impl<'a> SparseVector<'a> {
+    fn find(row: &FixedVar<'a>) -> Result<Option<Self>> {
+        let Some(last) = row.variable_count().checked_sub(1) else { return Ok(None) };
+        let Some(value) = row.variable(last)? else { return Ok(None) };
+        if !value.complex || u16_at(value.bytes, 0, "sparse vector")? != SPARSE_VECTOR {
+            return Ok(None);
+        }
+        Ok(Some(SparseVector {
+            bytes: value.bytes,
+            count: usize::from(u16_at(value.bytes, 2, "number of sparse columns")?),
+        }))
+    }
+
+    fn cell(&self, column_id: u16) -> Result<RawCell<'a>> {
+        let ids = slice(self.bytes, 4, 2 * self.count, "ids of the sparse columns")?;
+        let ends = slice(self.bytes, 4 + 2 * self.count, 2 * self.count, "ends of the sparse columns")?;
+        let Some(at) = ids.as_chunks().0.iter().position(|id| u16::from_le_bytes(*id) == column_id) else {
+            return Ok(RawCell::Null);
+        };
+        let end = u16_at(ends, 2 * at, "end of a sparse column")?;
+        let start = match at.checked_sub(1) {
+            Some(before) => u16_at(ends, 2 * before, "end of a sparse column")? & 0x7FFF,
+            None => u16::try_from(4 + 4 * self.count).unwrap_or(u16::MAX),
+        };
+        match self.bytes.get(usize::from(start)..usize::from(end & 0x7FFF)) {
+            Some(bytes) if end & 0x8000 != 0 => OffRow::read(bytes).map(RawCell::OffRow),
+            Some(bytes) => Ok(RawCell::Bytes(bytes)),
+            None => {
+                Err(Malformed::new(format!("sparse column {column_id} lies outside its vector"), usize::from(start)))
+            }
+        }
+    }
+}
