@@ -1,1 +1,25 @@
-//! config
+//! One YAML file per task, read into settings that cannot be wrong any more.
+//!
+//! ```text
+//!  text ── raw (what YAML says, with positions) ── check (ranges, names, ${VAR}) ── Task
+//! ```
+//!
+//! Every mistake is one [`ConfigError`] that shows the file, the line with a mark under the place, what was expected,
+//! and, for a key that does not exist, the nearest one that does. `${VAR}` in a text is taken from the
+//! environment; what came from there, and the password of a URL, is never shown: neither in an error nor by `Debug`.
+//!
+//! **Invariant:** this is the only place of defaults. Each is a constant in [`defaults`], with its reason.
+
+pub mod defaults;
+mod error;
+mod filter;
+mod raw;
+mod secret;
+mod task;
+
+pub use error::ConfigError;
+pub use filter::{Pattern, TableFilter};
+pub use secret::{Secret, redact};
+pub use task::{
+    ApplySettings, BackupSource, CopySettings, MemorySettings, OnExisting, RetrySettings, Source, TargetSettings, Task,
+};

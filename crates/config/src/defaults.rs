@@ -1,0 +1,38 @@
+//! What holds where the task says nothing, and why.
+
+use crate::task::OnExisting;
+
+/// Chunks that are copied at the same time. PostgreSQL spends about as much on a `COPY` as the reading side, so that two
+/// workers fill one core of each; four fill the small machines that most copies run on, and more rarely help one disk.
+pub const COPY_WORKERS: u16 = 4;
+
+/// Size of a chunk in MB of source pages. It is what a restart copies again at the most, per worker; below about 16 MB the
+/// commits begin to show in the time of the copy.
+pub const COPY_CHUNK_MB: u32 = 64;
+
+/// A batch of changes is handed to the target at this size. Applying is set-wise, so larger batches net more changes of
+/// the same row; past 8 MB nothing more is won and a lost connection repeats more work.
+pub const APPLY_BATCH_MB: u32 = 8;
+
+/// ... or at this many row changes: bounds the time of one commit with very small rows.
+pub const APPLY_BATCH_ROWS: u32 = 50_000;
+
+/// ... or this long after its first change, so that a quiet source is not held back by an unfilled batch. A fifth of a
+/// second is below what a person notices and far above the cost of a commit.
+pub const APPLY_LINGER_MS: u32 = 200;
+
+/// Pages that the log has changed and that are kept in memory; the others wait in a temporary file. 128 MB hold
+/// the working set of a log of some gigabytes.
+pub const MEMORY_PAGES_MB: u32 = 128;
+
+/// Changes that are read and converted ahead of the target. Two batches: one being written, one being filled.
+pub const MEMORY_QUEUE_MB: u32 = 16;
+
+/// How long a lost connection is tried again. Half a day outlives a night's maintenance without a person.
+pub const RETRY_CONNECTION_MINUTES: u32 = 720;
+
+/// Target tables that exist already and are not ours are an error: the only choice that cannot destroy anything.
+pub const ON_EXISTING: OnExisting = OnExisting::Error;
+
+/// Tables to take: all of them.
+pub const TABLES_INCLUDE: &[&str] = &["*"];

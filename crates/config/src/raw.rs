@@ -1,0 +1,86 @@
+//! What YAML says, with the place of each value: nothing is checked here but keys and kinds.
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// A value and where it stands.
+pub(crate) type At<T> = Spanned<T>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Task {
+    pub task: At<String>,
+    pub source: Source,
+    pub target: Target,
+    #[serde(default)]
+    pub tables: Tables,
+    #[serde(default)]
+    pub copy: Copy,
+    #[serde(default)]
+    pub apply: Apply,
+    #[serde(default)]
+    pub memory: Memory,
+    #[serde(default)]
+    pub retry: Retry,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    pub mode: At<String>,
+    pub files: Option<At<Vec<At<String>>>>,
+    pub database: Option<At<String>>,
+    pub set: Option<At<u16>>,
+    pub log: Option<Vec<At<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Target {
+    pub url: At<String>,
+    pub on_existing: Option<OnExisting>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnExisting {
+    Error,
+    Ignore,
+    Truncate,
+    Recreate,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tables {
+    pub include: Option<At<Vec<At<String>>>>,
+    pub exclude: Option<Vec<At<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Copy {
+    pub workers: Option<At<u16>>,
+    pub chunk_mb: Option<At<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Apply {
+    pub batch_mb: Option<At<u32>>,
+    pub batch_rows: Option<At<u32>>,
+    pub linger_ms: Option<At<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    pub pages_mb: Option<At<u32>>,
+    pub queue_mb: Option<At<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retry {
+    pub connection_minutes: Option<At<u32>>,
+}

@@ -1,0 +1,376 @@
+//! The settings of a task, checked.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde_saphyr::Location;
+
+use crate::defaults;
+use crate::error::ConfigError;
+use crate::filter::{Pattern, TableFilter};
+use crate::raw::{self, At};
+use crate::secret::Secret;
+
+/// All settings of one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its name: what the target's checkpoint is kept under.
+    pub name: String,
+    /// Where rows and changes come from.
+    pub source: Source,
+    /// Where they go.
+    pub target: TargetSettings,
+    /// Which tables.
+    pub tables: TableFilter,
+    /// The full copy.
+    pub copy: CopySettings,
+    /// The changes.
+    pub apply: ApplySettings,
+    /// Bounds of memory.
+    pub memory: MemorySettings,
+    /// What is tried again, and for how long.
+    pub retry: RetrySettings,
+}
+
+/// Where rows and changes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Backup files, or data and log files.
+    Backup(BackupSource),
+}
+
+/// `mode: backup`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSource {
+    /// Files and folders: backups in any order, or the data files of one database.
+    pub files: Vec<PathBuf>,
+    /// Which database, where the files hold several.
+    pub database: Option<String>,
+    /// Which backup set of a file that holds several, from 1.
+    pub set: Option<u16>,
+    /// Log files (`.ldf`) that belong to data files.
+    pub log: Vec<PathBuf>,
+}
+
+/// Where rows and changes go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetSettings {
+    /// `postgres://user:password@host:port/database`
+    pub url: Secret,
+    /// What to do about tables that are there before the first copy.
+    pub on_existing: OnExisting,
+}
+
+/// What to do about target tables that are there before the first copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Stop and name them.
+    Error,
+    /// Take them as they are, with their rows.
+    Ignore,
+    /// Take them as they are, without their rows.
+    Truncate,
+    /// Drop them and make them anew.
+    Recreate,
+}
+
+/// The full copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopySettings {
+    /// Chunks that are copied at the same time.
+    pub workers: u16,
+    /// Size of a chunk.
+    pub chunk_mb: u32,
+}
+
+/// How changes are put into batches: whichever bound is met first ends one, at the end of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApplySettings {
+    /// Bytes.
+    pub batch_mb: u32,
+    /// Row changes.
+    pub batch_rows: u32,
+    /// Time since the first change.
+    pub linger_ms: u32,
+}
+
+/// Bounds of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// Pages changed by the log that are kept in memory.
+    pub pages_mb: u32,
+    /// Changes read and converted ahead of the target.
+    pub queue_mb: u32,
+}
+
+/// What is tried again, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// A connection that was lost; 0: not at all.
+    pub connection_minutes: u32,
+}
+
+impl Task {
+    /// Reads a task's file. Relative paths in it count from the file's folder, and `${VAR}` is taken from the
+    /// environment.
+    pub fn load(path: &Path) -> Result<Task, ConfigError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|e| {
+            ConfigError::new(&file, format!("could not read the task's file: {e}"))
+                .with_hint("give the path of a YAML file; config/minimal.yaml is one to start from")
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Task::parse(&text, &file, folder, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads a task's text. `file` is its name in errors, relative paths count from `folder`, and `env` knows the
+    /// values of `${VAR}`.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        folder: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Task, ConfigError> {
+        let options = serde_saphyr::options! { with_snippet: false };
+        let raw: raw::Task =
+            serde_saphyr::from_str_with_options(text, options).map_err(|e| ConfigError::of_yaml(file, text, &e))?;
+        Checker { text, file, folder, env }.task(raw)
+    }
+
+    /// A task without a file: all settings are defaults.
+    pub fn of_parts(name: impl Into<String>, source: BackupSource, url: Secret) -> Task {
+        Task {
+            name: name.into(),
+            source: Source::Backup(source),
+            target: TargetSettings { url, on_existing: defaults::ON_EXISTING },
+            tables: TableFilter::default(),
+            copy: CopySettings::default(),
+            apply: ApplySettings::default(),
+            memory: MemorySettings::default(),
+            retry: RetrySettings::default(),
+        }
+    }
+}
+
+impl Default for TableFilter {
+    fn default() -> Self {
+        let include = defaults::TABLES_INCLUDE.iter().map(|p| Pattern::new(*p)).collect();
+        TableFilter { include, exclude: Vec::new() }
+    }
+}
+
+impl Default for CopySettings {
+    fn default() -> Self {
+        CopySettings { workers: defaults::COPY_WORKERS, chunk_mb: defaults::COPY_CHUNK_MB }
+    }
+}
+
+impl Default for ApplySettings {
+    fn default() -> Self {
+        ApplySettings {
+            batch_mb: defaults::APPLY_BATCH_MB,
+            batch_rows: defaults::APPLY_BATCH_ROWS,
+            linger_ms: defaults::APPLY_LINGER_MS,
+        }
+    }
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        MemorySettings { pages_mb: defaults::MEMORY_PAGES_MB, queue_mb: defaults::MEMORY_QUEUE_MB }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        RetrySettings { connection_minutes: defaults::RETRY_CONNECTION_MINUTES }
+    }
+}
+
+/// Turns what YAML says into settings, or into an error that shows the place.
+struct Checker<'a> {
+    text: &'a str,
+    file: &'a str,
+    folder: &'a Path,
+    env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Modes that the project knows and this version does not have.
+const LATER_MODES: &[&str] = &["log", "hybrid", "cdc", "snapshot"];
+
+impl Checker<'_> {
+    fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
+        Ok(Task {
+            name: self.name(&raw.task)?,
+            source: self.source(raw.source)?,
+            target: self.target(raw.target)?,
+            tables: self.tables(raw.tables)?,
+            copy: CopySettings {
+                workers: self.number(raw.copy.workers, defaults::COPY_WORKERS, 1..=64)?,
+                chunk_mb: self.number(raw.copy.chunk_mb, defaults::COPY_CHUNK_MB, 1..=4096)?,
+            },
+            apply: ApplySettings {
+                batch_mb: self.number(raw.apply.batch_mb, defaults::APPLY_BATCH_MB, 1..=1024)?,
+                batch_rows: self.number(raw.apply.batch_rows, defaults::APPLY_BATCH_ROWS, 1..=10_000_000)?,
+                linger_ms: self.number(raw.apply.linger_ms, defaults::APPLY_LINGER_MS, 0..=60_000)?,
+            },
+            memory: MemorySettings {
+                pages_mb: self.number(raw.memory.pages_mb, defaults::MEMORY_PAGES_MB, 8..=1_048_576)?,
+                queue_mb: self.number(raw.memory.queue_mb, defaults::MEMORY_QUEUE_MB, 1..=4096)?,
+            },
+            retry: RetrySettings {
+                connection_minutes: self.number(
+                    raw.retry.connection_minutes,
+                    defaults::RETRY_CONNECTION_MINUTES,
+                    0..=1440,
+                )?,
+            },
+        })
+    }
+
+    fn name(&self, name: &At<String>) -> Result<String, ConfigError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let text = self.interpolate(name)?;
+        if text.is_empty() || text.len() > 63 || !text.chars().all(fits) {
+            return Err(self.wrong(name, "the task's name is not usable as a name").expected(
+                "1 to 63 letters, digits, \"-\", \"_\" or \".\": it names the task in the target's tables and in logs",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn source(&self, raw: raw::Source) -> Result<Source, ConfigError> {
+        match raw.mode.value.as_str() {
+            "backup" => {}
+            later if LATER_MODES.contains(&later) => {
+                return Err(self
+                    .wrong(&raw.mode, format!("mode \"{later}\" is not in this version"))
+                    .with_hint("this version reads files: mode: backup"));
+            }
+            _ => {
+                return Err(self
+                    .wrong(&raw.mode, "there is no such mode")
+                    .expected(format!("backup (in later versions: {})", LATER_MODES.join(", "))));
+            }
+        }
+        let Some(files) = raw.files else {
+            return Err(self
+                .wrong(&raw.mode, "key \"files\" is missing beside this one")
+                .expected("files: [PATH, ...]: backup files, data files, or folders of them"));
+        };
+        if files.value.is_empty() {
+            return Err(self.wrong(&files, "the list is empty").expected("at least one file or folder"));
+        }
+        let set = match raw.set {
+            Some(set) if set.value == 0 => {
+                return Err(self.wrong(&set, "backup sets are counted from 1").expected("1 or more"));
+            }
+            set => set.map(|s| s.value),
+        };
+        let paths = |list: &[At<String>]| list.iter().map(|p| self.path(p)).collect::<Result<Vec<_>, _>>();
+        Ok(Source::Backup(BackupSource {
+            files: paths(&files.value)?,
+            database: raw.database.map(|d| self.interpolate(&d)).transpose()?,
+            set,
+            log: paths(raw.log.as_deref().unwrap_or_default())?,
+        }))
+    }
+
+    fn target(&self, raw: raw::Target) -> Result<TargetSettings, ConfigError> {
+        let url = self.interpolate(&raw.url)?;
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(self
+                .wrong(&raw.url, "this is not the URL of a PostgreSQL database")
+                .expected("postgres://user:password@host:port/database"));
+        }
+        let on_existing = match raw.on_existing {
+            None => defaults::ON_EXISTING,
+            Some(raw::OnExisting::Error) => OnExisting::Error,
+            Some(raw::OnExisting::Ignore) => OnExisting::Ignore,
+            Some(raw::OnExisting::Truncate) => OnExisting::Truncate,
+            Some(raw::OnExisting::Recreate) => OnExisting::Recreate,
+        };
+        Ok(TargetSettings { url: Secret::new(url), on_existing })
+    }
+
+    fn tables(&self, raw: raw::Tables) -> Result<TableFilter, ConfigError> {
+        let patterns = |list: &[At<String>]| {
+            list.iter().map(|p| Ok(Pattern::new(self.interpolate(p)?))).collect::<Result<Vec<_>, ConfigError>>()
+        };
+        let mut filter = TableFilter::default();
+        if let Some(include) = raw.include {
+            if include.value.is_empty() {
+                return Err(self
+                    .wrong(&include, "an empty list takes no table")
+                    .expected("patterns like dbo.*, or leave the key out to take all tables"));
+            }
+            filter.include = patterns(&include.value)?;
+        }
+        filter.exclude = patterns(raw.exclude.as_deref().unwrap_or_default())?;
+        Ok(filter)
+    }
+
+    fn number<N>(&self, given: Option<At<N>>, default: N, allowed: RangeInclusive<N>) -> Result<N, ConfigError>
+    where
+        N: PartialOrd + Copy + std::fmt::Display,
+    {
+        match given {
+            None => Ok(default),
+            Some(n) if allowed.contains(&n.value) => Ok(n.value),
+            Some(n) => Err(self.wrong(&n, format!("{} is out of bounds", n.value)).expected(format!(
+                "{} to {}",
+                allowed.start(),
+                allowed.end()
+            ))),
+        }
+    }
+
+    fn path(&self, raw: &At<String>) -> Result<PathBuf, ConfigError> {
+        let text = self.interpolate(raw)?;
+        if text.is_empty() {
+            return Err(self.wrong(raw, "the path is empty").expected("a file or a folder"));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(self
+                .wrong(raw, format!("files at \"{scheme}://\" are not in this version"))
+                .expected("a path on this machine"));
+        }
+        Ok(self.folder.join(text))
+    }
+
+    /// Puts the values of `${VAR}` in; `$$` is one `$`.
+    fn interpolate(&self, raw: &At<String>) -> Result<String, ConfigError> {
+        let mut out = String::new();
+        let mut rest = raw.value.as_str();
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let tail = &rest[at + 1..];
+            if let Some(after) = tail.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some(after) = tail.strip_prefix('{') {
+                let Some((name, after)) = after.split_once('}') else {
+                    return Err(self.wrong(raw, "\"${\" has no \"}\"").expected("${NAME}, or $$ for a plain \"$\""));
+                };
+                let Some(value) = (self.env)(name) else {
+                    return Err(self
+                        .wrong(raw, format!("environment variable {name} is not set"))
+                        .with_hint(format!("set it where logferry is started: export {name}=...")));
+                };
+                out.push_str(&value);
+                rest = after;
+            } else {
+                out.push('$');
+                rest = tail;
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn wrong<T>(&self, at: &At<T>, message: impl Into<String>) -> ConfigError {
+        let location: Location = at.referenced;
+        ConfigError::new(self.file, message).at(self.text, location)
+    }
+}
