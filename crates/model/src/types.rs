@@ -2,8 +2,8 @@
 
 /// A collation as the storage engine knows it: the 32-bit id of `syscolpars.collationid`.
 ///
-/// Bits 0-19 are the Windows locale, 20-25 and 26+ flags (26: UTF-8), the top byte the SQL sort id.
-/// Which code page follows from it is `transform`'s business.
+/// Not the five bytes of TDS. Bits 0-6 are an index of locales, bit 7 is UTF-8, the top byte the SQL sort id; what
+/// code page follows from it is `transform`'s business, and its `collation` module has all bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Collation(pub u32);
 

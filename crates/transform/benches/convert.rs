@@ -1,0 +1,5 @@
+//! Rows per second through a plan.
+
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,237 @@
+//! Which PostgreSQL type a column gets, and the converter of its cells: chosen once, when the plan is compiled.
+
+use logferry_model::{Collation, PgType, SqlType};
+
+use crate::collation::{CodePage, code_page};
+use crate::encode::code_page::Decoder;
+use crate::encode::text::{Changed, TextRules, utf16};
+use crate::encode::{FIELD_BYTES_MAX, clock, number};
+use crate::error::CellError;
+use crate::settings::{CharPadding, HundredNs, Offset, Types};
+
+/// A column's type on the target, and how its cells get there.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapping {
+    pub(crate) pg_type: PgType,
+    pub(crate) converter: Converter,
+    /// What the user should know, one sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Writes cells of one column in PostgreSQL's binary form.
+#[derive(Clone, Debug)]
+pub(crate) enum Converter {
+    Boolean,
+    TinyInt,
+    /// Little-endian to big-endian.
+    Reverse2,
+    Reverse4,
+    Reverse8,
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    SmallMoney,
+    Money,
+    Uuid,
+    Date,
+    Time {
+        scale: u8,
+        seventh: clock::Seventh,
+    },
+    TimeText {
+        scale: u8,
+    },
+    DateTime,
+    SmallDateTime,
+    DateTime2 {
+        scale: u8,
+        seventh: clock::Seventh,
+    },
+    DateTime2Text {
+        scale: u8,
+    },
+    DateTimeOffset {
+        scale: u8,
+        seventh: clock::Seventh,
+    },
+    DateTimeOffsetText {
+        scale: u8,
+    },
+    Utf16(TextRules),
+    Bytes(TextRules, Decoder),
+    Verbatim,
+}
+
+impl Converter {
+    /// Appends a value. On an error, what was appended so far is to be thrown away.
+    pub(crate) fn convert(&self, cell: &[u8], out: &mut Vec<u8>) -> Result<Changed, CellError> {
+        let rounded = |rounded| Changed { rounded, ..Changed::default() };
+        match self {
+            Converter::Boolean => number::boolean(cell, out)?,
+            Converter::TinyInt => number::tinyint(cell, out)?,
+            Converter::Reverse2 => number::reversed::<2>(cell, out)?,
+            Converter::Reverse4 => number::reversed::<4>(cell, out)?,
+            Converter::Reverse8 => number::reversed::<8>(cell, out)?,
+            Converter::Decimal { precision, scale } => number::decimal(cell, *precision, *scale, out)?,
+            Converter::SmallMoney => number::smallmoney(cell, out)?,
+            Converter::Money => number::money(cell, out)?,
+            Converter::Uuid => number::uuid(cell, out)?,
+            Converter::Date => clock::date(cell, out)?,
+            Converter::Time { scale, seventh } => return clock::time(cell, *scale, *seventh, out).map(rounded),
+            Converter::TimeText { scale } => clock::time_text(cell, *scale, out)?,
+            Converter::DateTime => clock::datetime(cell, out)?,
+            Converter::SmallDateTime => clock::smalldatetime(cell, out)?,
+            Converter::DateTime2 { scale, seventh } => {
+                return clock::datetime2(cell, *scale, *seventh, out).map(rounded);
+            }
+            Converter::DateTime2Text { scale } => clock::datetime2_text(cell, *scale, out)?,
+            Converter::DateTimeOffset { scale, seventh } => {
+                return clock::datetimeoffset(cell, *scale, *seventh, out).map(rounded);
+            }
+            Converter::DateTimeOffsetText { scale } => clock::datetimeoffset_text(cell, *scale, out)?,
+            Converter::Utf16(rules) => {
+                within_limit(cell.len() / 2)?;
+                return utf16(cell, *rules, out);
+            }
+            Converter::Bytes(rules, decoder) => {
+                within_limit(cell.len() / 2)?;
+                return decoder.decode(cell, *rules, out);
+            }
+            Converter::Verbatim => {
+                within_limit(cell.len())?;
+                out.extend_from_slice(cell);
+            }
+        }
+        Ok(Changed::default())
+    }
+
+    /// Whether two different values may become one.
+    pub(crate) fn loses_digits(&self) -> bool {
+        matches!(
+            self,
+            Converter::Time { scale: 7, .. }
+                | Converter::DateTime2 { scale: 7, .. }
+                | Converter::DateTimeOffset { scale: 7, .. }
+        )
+    }
+}
+
+/// That a value can fit into a field of PostgreSQL, before it is written there.
+pub(crate) fn within_limit(bytes: usize) -> Result<(), CellError> {
+    if bytes > FIELD_BYTES_MAX { Err(CellError::TooLarge { bytes }) } else { Ok(()) }
+}
+
+/// The mapping of a type; `Err` says why there is none.
+pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, String> {
+    let seventh = clock::Seventh::of(types.hundred_ns);
+    // Scales beyond 7 do not exist; the precision of PostgreSQL ends at 6.
+    let as_text = |scale: u8| scale > 6 && types.hundred_ns == HundredNs::Text;
+    let (pg_type, converter) = match *sql_type {
+        SqlType::Bit => (PgType::Bool, Converter::Boolean),
+        SqlType::TinyInt => (PgType::Int2, Converter::TinyInt),
+        SqlType::SmallInt => (PgType::Int2, Converter::Reverse2),
+        SqlType::Int => (PgType::Int4, Converter::Reverse4),
+        SqlType::BigInt => (PgType::Int8, Converter::Reverse8),
+        SqlType::Decimal { precision, scale } => {
+            if !(1..=38).contains(&precision) || scale > precision {
+                return Err(format!("decimal({precision},{scale}) is not a type of SQL Server"));
+            }
+            let pg_type = PgType::Numeric { precision: precision.into(), scale: scale.into() };
+            (pg_type, Converter::Decimal { precision, scale })
+        }
+        SqlType::SmallMoney => (PgType::Numeric { precision: 10, scale: 4 }, Converter::SmallMoney),
+        SqlType::Money => (PgType::Numeric { precision: 19, scale: 4 }, Converter::Money),
+        SqlType::Real => (PgType::Float4, Converter::Reverse4),
+        SqlType::Float => (PgType::Float8, Converter::Reverse8),
+        SqlType::Date => (PgType::Date, Converter::Date),
+        SqlType::Time { scale } if as_text(scale) => (PgType::Text, Converter::TimeText { scale }),
+        SqlType::Time { scale } => (PgType::Time { precision: scale.min(6) }, Converter::Time { scale, seventh }),
+        SqlType::DateTime => (PgType::Timestamp { precision: 3 }, Converter::DateTime),
+        SqlType::SmallDateTime => (PgType::Timestamp { precision: 0 }, Converter::SmallDateTime),
+        SqlType::DateTime2 { scale } if as_text(scale) => (PgType::Text, Converter::DateTime2Text { scale }),
+        SqlType::DateTime2 { scale } => {
+            (PgType::Timestamp { precision: scale.min(6) }, Converter::DateTime2 { scale, seventh })
+        }
+        SqlType::DateTimeOffset { scale } if as_text(scale) || types.offset == Offset::Text => {
+            (PgType::Text, Converter::DateTimeOffsetText { scale })
+        }
+        SqlType::DateTimeOffset { scale } => {
+            (PgType::TimestampTz { precision: scale.min(6) }, Converter::DateTimeOffset { scale, seventh })
+        }
+        SqlType::UniqueIdentifier => (PgType::Uuid, Converter::Uuid),
+        SqlType::Char { length, collation } => return Ok(single_byte_text(Some(length), true, collation, types)),
+        SqlType::VarChar { length, collation } => return Ok(single_byte_text(length, false, collation, types)),
+        SqlType::Text { collation } => return Ok(single_byte_text(None, false, collation, types)),
+        SqlType::NChar { length, .. } => {
+            (text_type(Some(length), true, types), Converter::Utf16(text_rules(true, types)))
+        }
+        SqlType::NVarChar { length, .. } => {
+            (text_type(length, false, types), Converter::Utf16(text_rules(false, types)))
+        }
+        SqlType::NText { .. } => (PgType::Text, Converter::Utf16(text_rules(false, types))),
+        SqlType::Binary { .. } | SqlType::VarBinary { .. } | SqlType::Image => (PgType::Bytea, Converter::Verbatim),
+        SqlType::RowVersion => {
+            let note = "rowversion is copied as its 8 bytes; PostgreSQL does not count it up".to_owned();
+            return Ok(Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] });
+        }
+        SqlType::Variant => return Ok(undecoded("sql_variant")),
+        SqlType::Xml => return Ok(undecoded("xml")),
+        SqlType::HierarchyId => return Ok(undecoded("hierarchyid")),
+        SqlType::Geometry => return Ok(undecoded("geometry")),
+        SqlType::Geography => return Ok(undecoded("geography")),
+        SqlType::Clr => return Ok(undecoded("a CLR type")),
+        SqlType::Json => return Ok(undecoded("json")),
+        SqlType::Vector => return Ok(undecoded("vector")),
+        SqlType::Unknown { code } => return Ok(undecoded(&format!("the unknown type {code}"))),
+    };
+    Ok(Mapping { pg_type, converter, notes: Vec::new() })
+}
+
+fn undecoded(name: &str) -> Mapping {
+    let note = format!("{name} is copied as the bytes that SQL Server stores");
+    Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] }
+}
+
+fn single_byte_text(length: Option<u16>, padded: bool, collation: Collation, types: Types) -> Mapping {
+    let id = collation.0;
+    let mut notes = Vec::new();
+    let decoder = match code_page(collation) {
+        Some(CodePage::Utf8) => Decoder::Utf8,
+        Some(CodePage::Windows(number)) => {
+            if number == 950 {
+                let note = "characters of code page 950 are read as those of Big5: some 250 rare ones differ, and \
+                            user-defined ones become ideographs of Hong Kong";
+                notes.push(note.to_owned());
+            }
+            Decoder::of(number).unwrap_or(Decoder::AsciiOnly)
+        }
+        Some(CodePage::UnicodeOnly) => {
+            notes.push(format!("collation {id:#x} has no code page: bytes beyond ASCII are invalid text"));
+            Decoder::AsciiOnly
+        }
+        None => {
+            notes.push(format!("collation {id:#x} is not known: bytes beyond ASCII are invalid text"));
+            Decoder::AsciiOnly
+        }
+    };
+    let converter = Converter::Bytes(text_rules(padded, types), decoder);
+    Mapping { pg_type: text_type(length, padded, types), converter, notes }
+}
+
+/// A type of `length` bytes or UTF-16 units: never fewer than there are characters.
+fn text_type(length: Option<u16>, padded: bool, types: Types) -> PgType {
+    match length {
+        None | Some(0) => PgType::Text,
+        Some(length) if padded && types.char_padding == CharPadding::Keep => PgType::Char { length: length.into() },
+        Some(length) => PgType::VarChar { length: length.into() },
+    }
+}
+
+fn text_rules(padded: bool, types: Types) -> TextRules {
+    TextRules {
+        nul: types.nul_character,
+        invalid: types.invalid_text,
+        trim: padded && types.char_padding == CharPadding::Trim,
+    }
+}

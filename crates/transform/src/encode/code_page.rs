@@ -1,0 +1,191 @@
+//! Text in a code page to UTF-8.
+//!
+//! Three kinds of decoders: none (UTF-8 and ASCII are only checked), a table of 128 characters for the pages of one
+//! byte per character, `encoding_rs` for those of two. Its tables were compared with those of Windows: no code of
+//! 1250-1258, 874 and 949 differs, 936 has more codes than Windows, 932 lacks four single bytes that are added here.
+//! 950 is the exception: some 250 codes of `Big5` decode otherwise, and 4,842 that are private use on Windows are
+//! ideographs of Hong Kong; plans say so.
+
+use encoding_rs::{DecoderResult, Encoding};
+
+use crate::encode::text::{Changed, TextRules, push};
+use crate::error::CellError;
+
+/// Decodes the bytes of one column.
+#[derive(Clone, Debug)]
+pub(crate) enum Decoder {
+    /// A collation that is not known: ASCII can be told, everything else cannot.
+    AsciiOnly,
+    Utf8,
+    /// Characters of the bytes from 0x80 on; `\0` where there is none.
+    SingleByte(Box<[char; 128]>),
+    MultiByte(&'static Encoding),
+}
+
+impl Decoder {
+    /// The decoder of a Windows or OEM code page.
+    pub(crate) fn of(code_page: u16) -> Option<Decoder> {
+        let encoding = match code_page {
+            437 => return Some(Decoder::SingleByte(Box::new(characters(CP437)))),
+            850 => return Some(Decoder::SingleByte(Box::new(characters(CP850)))),
+            932 => return Some(Decoder::MultiByte(encoding_rs::SHIFT_JIS)),
+            936 => return Some(Decoder::MultiByte(encoding_rs::GBK)),
+            949 => return Some(Decoder::MultiByte(encoding_rs::EUC_KR)),
+            950 => return Some(Decoder::MultiByte(encoding_rs::BIG5)),
+            874 => encoding_rs::WINDOWS_874,
+            1250 => encoding_rs::WINDOWS_1250,
+            1251 => encoding_rs::WINDOWS_1251,
+            1252 => encoding_rs::WINDOWS_1252,
+            1253 => encoding_rs::WINDOWS_1253,
+            1254 => encoding_rs::WINDOWS_1254,
+            1255 => encoding_rs::WINDOWS_1255,
+            1256 => encoding_rs::WINDOWS_1256,
+            1257 => encoding_rs::WINDOWS_1257,
+            1258 => encoding_rs::WINDOWS_1258,
+            _ => return None,
+        };
+        let mut table = ['\0'; 128];
+        for (to, byte) in table.iter_mut().zip(0x80_u8..) {
+            let single = [byte];
+            if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(&single) {
+                *to = text.chars().next().unwrap_or('\0');
+            }
+        }
+        Some(Decoder::SingleByte(Box::new(table)))
+    }
+
+    /// Appends the text of a cell in UTF-8.
+    pub(crate) fn decode(&self, cell: &[u8], rules: TextRules, out: &mut Vec<u8>) -> Result<Changed, CellError> {
+        let mut cell = cell;
+        if rules.trim {
+            // No code page here uses 0x20 as the second byte of a character.
+            while let [rest @ .., b' '] = cell {
+                cell = rest;
+            }
+        }
+        if cell.is_ascii() && !cell.contains(&0) {
+            out.extend_from_slice(cell);
+            return Ok(Changed::default());
+        }
+        let mut changed = Changed::default();
+        match self {
+            Decoder::AsciiOnly => {
+                for &byte in cell {
+                    match byte {
+                        0 => rules.nul(out, &mut changed)?,
+                        0x01..=0x7f => out.push(byte),
+                        _ => rules.invalid(out, &mut changed)?,
+                    }
+                }
+            }
+            Decoder::Utf8 => {
+                for chunk in cell.utf8_chunks() {
+                    without_nul(chunk.valid().as_bytes(), rules, out, &mut changed)?;
+                    if !chunk.invalid().is_empty() {
+                        rules.invalid(out, &mut changed)?;
+                    }
+                }
+            }
+            Decoder::SingleByte(table) => {
+                for &byte in cell {
+                    match (byte, byte.checked_sub(0x80).map(|high| table[usize::from(high)])) {
+                        (0, _) => rules.nul(out, &mut changed)?,
+                        (_, None) => out.push(byte),
+                        (_, Some('\0')) => rules.invalid(out, &mut changed)?,
+                        (_, Some(character)) => push(character, out),
+                    }
+                }
+            }
+            Decoder::MultiByte(encoding) => multi_byte(encoding, cell, rules, out, &mut changed)?,
+        }
+        Ok(changed)
+    }
+}
+
+fn multi_byte(
+    encoding: &'static Encoding,
+    cell: &[u8],
+    rules: TextRules,
+    out: &mut Vec<u8>,
+    changed: &mut Changed,
+) -> Result<(), CellError> {
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut rest = cell;
+    let nul_at = out.len();
+    loop {
+        let start = out.len();
+        let room = decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(usize::MAX);
+        if room > super::FIELD_BYTES_MAX * 2 {
+            return Err(CellError::TooLarge { bytes: rest.len() });
+        }
+        out.resize(start + room, 0);
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(rest, &mut out[start..], true);
+        out.truncate(start + written);
+        let (done, tail) = rest.split_at(read);
+        rest = tail;
+        match result {
+            DecoderResult::InputEmpty => break,
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(bytes, after) => {
+                let end = done.len().saturating_sub(usize::from(after));
+                let bad = &done[end.saturating_sub(usize::from(bytes))..end];
+                match single_byte_of_932(encoding, bad) {
+                    Some(character) => push(character, out),
+                    None => rules.invalid(out, changed)?,
+                }
+            }
+        }
+    }
+    if out[nul_at..].contains(&0) {
+        let text = out.split_off(nul_at);
+        without_nul(&text, rules, out, changed)?;
+    }
+    Ok(())
+}
+
+/// Bytes that Windows decodes alone and the Shift_JIS of the web does not.
+fn single_byte_of_932(encoding: &'static Encoding, bytes: &[u8]) -> Option<char> {
+    match bytes {
+        _ if encoding != encoding_rs::SHIFT_JIS => None,
+        [0xa0] => Some('\u{a0}'),
+        [0xfd] => Some('\u{f8f1}'),
+        [0xfe] => Some('\u{f8f2}'),
+        [0xff] => Some('\u{f8f3}'),
+        _ => None,
+    }
+}
+
+/// Appends valid UTF-8 after treating its NULs.
+fn without_nul(text: &[u8], rules: TextRules, out: &mut Vec<u8>, changed: &mut Changed) -> Result<(), CellError> {
+    let mut parts = text.split(|&byte| byte == 0);
+    if let Some(first) = parts.next() {
+        out.extend_from_slice(first);
+    }
+    for part in parts {
+        rules.nul(out, changed)?;
+        out.extend_from_slice(part);
+    }
+    Ok(())
+}
+
+fn characters(text: &str) -> [char; 128] {
+    let mut table = ['\0'; 128];
+    for (to, character) in table.iter_mut().zip(text.chars()) {
+        *to = character;
+    }
+    table
+}
+
+/// The upper half of the code page of the first PCs.
+const CP437: &str = "\
+    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒ\
+    áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
+    └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
+    αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// The upper half of the code page of Western Europe before Windows.
+const CP850: &str = "\
+    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜø£Ø×ƒ\
+    áíóúñÑªº¿®¬½¼¡«»░▒▓│┤ÁÂÀ©╣║╗╝¢¥┐\
+    └┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀\
+    ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{ad}±‗¾¶§÷¸°¨·¹³²■\u{a0}";

@@ -1,0 +1,343 @@
+//! The compiled plan of one version of a table: what the target looks like and how a row gets there.
+//!
+//! ```text
+//! COPY BINARY:  PGCOPY\n\377\r\n\0  0 0  ( i16 fields  ( i32 length  bytes )* )*  -1
+//! ```
+//!
+//! All that can be wrong with a table shows when the plan is compiled, and all of it at once. What is left for the
+//! rows are values that PostgreSQL cannot hold; what the settings allow to be changed in them is counted per column.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use logferry_model::{
+    Cell, Change, ChangeOp, PgType, RowRef, RowStore, SourceColumn, TableVersion, TargetChange, TargetColumn,
+    TargetTable,
+};
+
+use crate::convert::{Converter, mapping, within_limit};
+use crate::encode::text::Changed;
+use crate::error::{CellError, ConvertError, PlanNote, PlanProblem};
+use crate::names::{check_tables, shortened};
+use crate::settings::Settings;
+
+/// What a COPY BINARY stream begins with.
+pub const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What a COPY BINARY stream ends with.
+pub const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+
+/// PostgreSQL's limit of columns.
+const COLUMNS_MAX: usize = 1_600;
+
+/// How the rows of one version of a table become rows of the target.
+#[derive(Debug)]
+pub struct TablePlan {
+    source: Arc<TableVersion>,
+    target: Arc<TargetTable>,
+    columns: Vec<Column>,
+    notes: Vec<PlanNote>,
+}
+
+#[derive(Debug)]
+struct Column {
+    converter: Converter,
+    counts: Counts,
+}
+
+/// Relaxed counters: they are added to only where a value was changed, from any number of tasks.
+#[derive(Debug, Default)]
+struct Counts {
+    replaced_texts: AtomicU64,
+    nul_texts: AtomicU64,
+    rounded_times: AtomicU64,
+}
+
+/// How many values of a column could not be taken over as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnCounts {
+    /// Name on the source.
+    pub column: String,
+    /// Values with something that is no text, replaced by U+FFFD.
+    pub replaced_texts: u64,
+    /// Values with NUL characters, removed or replaced.
+    pub nul_texts: u64,
+    /// Times that lost their seventh digit.
+    pub rounded_times: u64,
+}
+
+impl TablePlan {
+    /// Decides names and types of a table.
+    ///
+    /// # Errors
+    /// All that keeps the table from being copied.
+    pub fn compile(table: &Arc<TableVersion>, settings: &Settings) -> Result<TablePlan, Vec<PlanProblem>> {
+        let mut problems = Vec::new();
+        let (schema, name) = settings.names.table(&table.name, &mut problems);
+        let names = settings.names.columns(&table.name, table.columns.iter().map(|c| c.name.as_str()), &mut problems);
+        let mut notes: Vec<_> = table.notes.iter().map(|note| PlanNote { column: None, note: note.clone() }).collect();
+        if table.columns.len() > COLUMNS_MAX {
+            problems.push(PlanProblem {
+                table: table.name.clone(),
+                column: None,
+                problem: format!("it has {} columns, PostgreSQL allows {COLUMNS_MAX}", table.columns.len()),
+                hint: "leave columns out".to_owned(),
+            });
+        }
+
+        let mut columns = Vec::with_capacity(table.columns.len());
+        let mut target_columns = Vec::with_capacity(table.columns.len());
+        for (source, name) in table.columns.iter().zip(names) {
+            let own = settings.columns.get(&format!("{}.{}", table.name, source.name));
+            let types = own.map_or(settings.types, |own| settings.types.with(own));
+            let mapping = match mapping(&source.sql_type, types) {
+                Ok(mapping) => mapping,
+                Err(problem) => {
+                    let hint = "check the source with DBCC CHECKDB".to_owned();
+                    let column = Some(source.name.clone());
+                    problems.push(PlanProblem { table: table.name.clone(), column, problem, hint });
+                    continue;
+                }
+            };
+            let mut note = |note: String| notes.push(PlanNote { column: Some(source.name.clone()), note });
+            mapping.notes.into_iter().for_each(&mut note);
+            if mapping.converter.loses_digits() && in_a_key(table, source.id) {
+                note(
+                    "is part of a key and loses its seventh digit: keys that differ in it alone become equal; \
+                      hundred_ns: text keeps them apart"
+                        .to_owned(),
+                );
+            }
+            if source.computed {
+                note("is computed on the source, a plain column with the same values on the target".to_owned());
+            }
+            let identity = source.identity.filter(|_| {
+                let integer = matches!(mapping.pg_type, PgType::Int2 | PgType::Int4 | PgType::Int8);
+                if !integer {
+                    note("is an identity of a type that PostgreSQL has no identities of: new rows need a value".into());
+                }
+                integer
+            });
+            target_columns.push(TargetColumn { name, pg_type: mapping.pg_type, nullable: source.nullable, identity });
+            columns.push(Column { converter: mapping.converter, counts: Counts::default() });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+
+        let key_name = |name: &str| settings.names.key(name);
+        let never_null = |key: &&[usize]| key.iter().all(|&c| table.columns.get(c).is_some_and(|c| !c.nullable));
+        let primary = table.primary_key.as_ref();
+        // Without a primary key, rows are found by the first unique key whose columns are never NULL.
+        let found_by = primary
+            .map(|key| key.columns.as_slice())
+            .or_else(|| table.unique_keys.iter().map(|key| key.columns.as_slice()).find(never_null));
+        let target = TargetTable {
+            schema,
+            name,
+            columns: target_columns,
+            key: found_by.unwrap_or_default().to_vec(),
+            key_name: primary.map(|key| key_name(&key.name)),
+            unique: table.unique_keys.iter().map(|key| (key_name(&key.name), key.columns.clone())).collect(),
+            source: table.name.clone(),
+        };
+        if target.key.is_empty() {
+            let note = "has no key: a change finds its row by all values".to_owned();
+            notes.push(PlanNote { column: None, note });
+        }
+        Ok(TablePlan { source: Arc::clone(table), target: Arc::new(target), columns, notes })
+    }
+
+    /// Plans of all tables of a task, in their order.
+    ///
+    /// Indexes and tables share their names in a schema of PostgreSQL, indexes of SQL Server only theirs in a table:
+    /// where two would collide, the later key gets the name of its table in front.
+    ///
+    /// # Errors
+    /// All that keeps any of the tables from being copied, names that two tables would share included.
+    pub fn compile_all(tables: &[Arc<TableVersion>], settings: &Settings) -> Result<Vec<TablePlan>, Vec<PlanProblem>> {
+        let mut plans = Vec::new();
+        let mut problems = Vec::new();
+        for table in tables {
+            match TablePlan::compile(table, settings) {
+                Ok(plan) => plans.push(plan),
+                Err(more) => problems.extend(more),
+            }
+        }
+        problems.extend(check_tables(plans.iter().map(|plan| &*plan.target)));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut taken: BTreeSet<(String, String)> =
+            plans.iter().map(|plan| (plan.target.schema.clone(), plan.target.name.clone())).collect();
+        for plan in &mut plans {
+            plan.keep_keys_apart(&mut taken);
+        }
+        Ok(plans)
+    }
+
+    fn keep_keys_apart(&mut self, taken: &mut BTreeSet<(String, String)>) {
+        let mut target = (*self.target).clone();
+        let (schema, table) = (target.schema.clone(), target.name.clone());
+        let names = target.key_name.iter_mut().chain(target.unique.iter_mut().map(|(name, _)| name));
+        for name in names {
+            let wanted = name.clone();
+            let mut number = 1_u32;
+            while !taken.insert((schema.clone(), name.clone())) {
+                *name = match number {
+                    1 => shortened(&format!("{table}_{wanted}")),
+                    _ => shortened(&format!("{table}_{wanted}_{number}")),
+                };
+                number += 1;
+            }
+            if *name != wanted {
+                let note = format!("key \"{wanted}\" is called \"{name}\" on the target, the name is taken");
+                self.notes.push(PlanNote { column: None, note });
+            }
+        }
+        self.target = Arc::new(target);
+    }
+
+    /// The version of the table that rows must be of.
+    pub fn source(&self) -> &Arc<TableVersion> {
+        &self.source
+    }
+
+    /// The table that rows go to; its columns are in the order of the source's.
+    pub fn target(&self) -> &Arc<TargetTable> {
+        &self.target
+    }
+
+    /// What the user should know.
+    pub fn notes(&self) -> &[PlanNote] {
+        &self.notes
+    }
+
+    /// Values that were changed so far, of columns that had any.
+    pub fn counts(&self) -> Vec<ColumnCounts> {
+        let of = |(source, column): (&SourceColumn, &Column)| ColumnCounts {
+            column: source.name.clone(),
+            replaced_texts: column.counts.replaced_texts.load(Ordering::Relaxed),
+            nul_texts: column.counts.nul_texts.load(Ordering::Relaxed),
+            rounded_times: column.counts.rounded_times.load(Ordering::Relaxed),
+        };
+        let mut counts: Vec<_> = self.source.columns.iter().zip(&self.columns).map(of).collect();
+        counts.retain(|c| c.replaced_texts + c.nul_texts + c.rounded_times > 0);
+        counts
+    }
+
+    /// Appends a row as a tuple of COPY BINARY.
+    ///
+    /// # Errors
+    /// A value that the target cannot hold, an unchanged one, or another number of values than there are columns;
+    /// `out` is then as it was.
+    pub fn copy_row(&self, cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<(), ConvertError> {
+        let row = out.len();
+        self.copy_cells(cells, out).inspect_err(|_| out.truncate(row))
+    }
+
+    fn copy_cells(&self, cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<(), ConvertError> {
+        self.check_shape(cells.len())?;
+        // At most COLUMNS_MAX.
+        out.extend_from_slice(&(self.columns.len() as i16).to_be_bytes());
+        for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
+            match cell {
+                Cell::Null => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Cell::Unchanged => return Err(self.cell_error(index, CellError::Missing)),
+                Cell::Bytes(bytes) => {
+                    let length_at = out.len();
+                    out.extend_from_slice(&[0; 4]);
+                    column.convert(bytes, out).map_err(|reason| self.cell_error(index, reason))?;
+                    // Checked by `convert` to be less than 1 GiB.
+                    let length = (out.len() - length_at - 4) as u32;
+                    out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a row in PostgreSQL's binary form to a store. Unchanged values stay unchanged.
+    ///
+    /// # Errors
+    /// A value that the target cannot hold, or another number of values than there are columns.
+    pub fn convert_row<'a>(
+        &self,
+        cells: impl ExactSizeIterator<Item = Cell<'a>>,
+        store: &mut RowStore,
+    ) -> Result<RowRef, ConvertError> {
+        self.check_shape(cells.len())?;
+        let mut row = store.start_row();
+        for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
+            match cell {
+                Cell::Null => row.null(),
+                Cell::Unchanged => row.unchanged(),
+                Cell::Bytes(bytes) => {
+                    row.value(|out| column.convert(bytes, out)).map_err(|reason| self.cell_error(index, reason))?;
+                }
+            }
+        }
+        Ok(row.finish())
+    }
+
+    /// A change of this version of the table, with its rows in `rows`, for the target, with its rows in `store`.
+    ///
+    /// # Errors
+    /// As [`convert_row`](Self::convert_row).
+    pub fn convert_change(
+        &self,
+        change: &Change,
+        rows: &RowStore,
+        store: &mut RowStore,
+    ) -> Result<TargetChange, ConvertError> {
+        let mut convert = |row| self.convert_row(rows.row(row).cells(), store);
+        let op = match change.op {
+            ChangeOp::Insert { after } => ChangeOp::Insert { after: convert(after)? },
+            ChangeOp::Update { before, after } => ChangeOp::Update { before: convert(before)?, after: convert(after)? },
+            ChangeOp::Delete { before } => ChangeOp::Delete { before: convert(before)? },
+            ChangeOp::Truncate => ChangeOp::Truncate,
+        };
+        Ok(TargetChange { table: Arc::clone(&self.target), op })
+    }
+
+    fn check_shape(&self, found: usize) -> Result<(), ConvertError> {
+        let expected = self.columns.len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(ConvertError::Shape { table: self.source.name.clone(), expected, found })
+    }
+
+    #[cold]
+    fn cell_error(&self, column: usize, reason: CellError) -> ConvertError {
+        let column = self.source.columns.get(column).map(|c| c.name.clone()).unwrap_or_default();
+        ConvertError::Cell { table: self.source.name.clone(), column, reason }
+    }
+}
+
+impl Column {
+    fn convert(&self, cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+        let start = out.len();
+        let changed = self.converter.convert(cell, out)?;
+        within_limit(out.len() - start)?;
+        if changed.any() {
+            self.counts.add(changed);
+        }
+        Ok(())
+    }
+}
+
+impl Counts {
+    #[cold]
+    fn add(&self, changed: Changed) {
+        let add = |to: &AtomicU64, yes| to.fetch_add(u64::from(yes), Ordering::Relaxed);
+        add(&self.replaced_texts, changed.replaced);
+        add(&self.nul_texts, changed.nul);
+        add(&self.rounded_times, changed.rounded);
+    }
+}
+
+fn in_a_key(table: &TableVersion, column_id: u32) -> bool {
+    let keys = table.primary_key.iter().chain(&table.unique_keys);
+    keys.flat_map(|key| &key.columns).any(|&c| table.columns.get(c).is_some_and(|c| c.id == column_id))
+}

@@ -1,0 +1,163 @@
+//! What a user may choose about names and types: the `names:` and `types:` parts of a task.
+//!
+//! Plain data, read by `config`. Keys of the maps are names as the source spells them, joined by full stops:
+//! `schema.table` and `schema.table.column`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that a [`TablePlan`](crate::TablePlan) is compiled with besides the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How things are called on the target.
+    pub names: Names,
+    /// How values are mapped, for all columns.
+    pub types: Types,
+    /// How values of single columns are mapped instead, by `schema.table.column`.
+    pub columns: BTreeMap<String, ColumnTypes>,
+}
+
+/// How schemas, tables and columns are called on the target.
+///
+/// A name that a map gives is used as it is written there; all others follow `case`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Names {
+    /// Upper and lower case.
+    pub case: NameCase,
+    /// Source schema to target schema.
+    pub schemas: BTreeMap<String, String>,
+    /// Tables, by `schema.table`.
+    pub tables: BTreeMap<String, TableRename>,
+    /// Columns, by `schema.table.column`.
+    pub columns: BTreeMap<String, String>,
+}
+
+/// Where a table goes instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableRename {
+    /// Its schema on the target, where it differs from that of other tables of its schema.
+    pub schema: Option<String>,
+    /// Its name on the target.
+    pub name: Option<String>,
+}
+
+/// `names.case`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameCase {
+    /// ASCII letters to lower case: what PostgreSQL makes of a name without quotes, so that none are needed.
+    #[default]
+    Lower,
+    /// As the source spells it.
+    Preserve,
+    /// ASCII letters to upper case.
+    Upper,
+}
+
+/// `types:`, for all columns of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Types {
+    /// The padding of `char(n)` and `nchar(n)`.
+    pub char_padding: CharPadding,
+    /// U+0000 in text, which PostgreSQL cannot hold.
+    pub nul_character: NulCharacter,
+    /// Bytes that are no text: lone surrogates, holes of a code page.
+    pub invalid_text: InvalidText,
+    /// The seventh digit of a second, which PostgreSQL cannot hold.
+    pub hundred_ns: HundredNs,
+    /// The zone of a `datetimeoffset`.
+    pub offset: Offset,
+}
+
+/// `types:` of one column: what is not given is as for all columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnTypes {
+    /// See [`Types::char_padding`].
+    pub char_padding: Option<CharPadding>,
+    /// See [`Types::nul_character`].
+    pub nul_character: Option<NulCharacter>,
+    /// See [`Types::invalid_text`].
+    pub invalid_text: Option<InvalidText>,
+    /// See [`Types::hundred_ns`].
+    pub hundred_ns: Option<HundredNs>,
+    /// See [`Types::offset`].
+    pub offset: Option<Offset>,
+}
+
+impl Types {
+    /// These settings with those of one column laid over them.
+    pub fn with(self, column: &ColumnTypes) -> Types {
+        Types {
+            char_padding: column.char_padding.unwrap_or(self.char_padding),
+            nul_character: column.nul_character.unwrap_or(self.nul_character),
+            invalid_text: column.invalid_text.unwrap_or(self.invalid_text),
+            hundred_ns: column.hundred_ns.unwrap_or(self.hundred_ns),
+            offset: column.offset.unwrap_or(self.offset),
+        }
+    }
+}
+
+/// `types.char_padding`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CharPadding {
+    /// `char(n)` becomes `varchar(n)` without the trailing spaces.
+    #[default]
+    Trim,
+    /// `char(n)` stays `char(n)`.
+    Keep,
+}
+
+/// `types.nul_character`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NulCharacter {
+    /// It is left out, and counted.
+    #[default]
+    Remove,
+    /// It becomes U+FFFD, and is counted.
+    Replace,
+    /// The row is an error.
+    Error,
+}
+
+/// `types.invalid_text`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvalidText {
+    /// It becomes U+FFFD, and the value is counted.
+    #[default]
+    Replace,
+    /// The row is an error.
+    Error,
+}
+
+/// `types.hundred_ns`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HundredNs {
+    /// To the nearest microsecond of the same day: 23:59:59.9999999 becomes 23:59:59.999999.
+    #[default]
+    Round,
+    /// The digit is cut off.
+    Truncate,
+    /// Columns with seven digits become `text`, with all digits.
+    Text,
+}
+
+/// `types.offset`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offset {
+    /// The instant is kept, the zone is not.
+    #[default]
+    Drop,
+    /// The column becomes `text`: local time and zone, as SQL Server shows it.
+    Text,
+}
