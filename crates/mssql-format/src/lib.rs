@@ -7,4 +7,5 @@
 pub mod bytes;
 pub mod log;
 pub mod page;
+pub mod redo;
 pub mod row;

@@ -1,0 +1,353 @@
+//! The rows of a page that is being changed.
+
+use crate::bytes::{Malformed, u16_at};
+use crate::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageHeader};
+use crate::row::{RecordKind, VERSION_TAG_SIZE, row_len, status};
+
+/// In place of a row's offset: the row is there, its bytes are not known. No row begins inside the header.
+pub const UNKNOWN_ROW: u16 = 1;
+
+const FREE: u16 = 0;
+
+/// The bytes of the row in a slot, with its version tag; `None` where the slot is free, not there, or unknown.
+pub fn row_at(page: &PageBytes, slot: u16) -> Result<Option<&[u8]>, Malformed> {
+    let header = PageHeader::read(page)?;
+    if slot >= header.slot_count {
+        return Ok(None);
+    }
+    match slot_offset(page, slot)? {
+        FREE | UNKNOWN_ROW => Ok(None),
+        offset => row_from(page, &header, offset).map(Some),
+    }
+}
+
+fn slot_offset(page: &PageBytes, slot: u16) -> Result<u16, Malformed> {
+    let at = PAGE_SIZE.saturating_sub(2 * (usize::from(slot) + 1));
+    u16_at(page, at, "slot")
+}
+
+fn row_from<'a>(page: &'a PageBytes, header: &PageHeader, offset: u16) -> Result<&'a [u8], Malformed> {
+    let start = usize::from(offset);
+    let end = PAGE_SIZE.saturating_sub(2 * usize::from(header.slot_count));
+    match page.get(start..end) {
+        Some(bytes) if start >= HEADER_SIZE => {
+            let len = match row_len(bytes, header) {
+                Ok(len) => len,
+                // Compressed rows do not say how long they are: up to the next row is never too short.
+                Err(_) => next_offset(page, header, offset).saturating_sub(start),
+            };
+            bytes.get(..len).ok_or_else(|| Malformed::new("a row goes on behind the rows of its page", start))
+        }
+        _ => Err(Malformed::new(format!("a slot points to {start}, outside the rows"), start)),
+    }
+}
+
+/// Where the row behind an offset begins, or the free space.
+fn next_offset(page: &PageBytes, header: &PageHeader, offset: u16) -> usize {
+    let rows = (0..header.slot_count).filter_map(|slot| slot_offset(page, slot).ok());
+    let next = rows.filter(|&o| o > offset).min().unwrap_or(u16::MAX);
+    usize::from(next.min(header.free_data.max(offset)))
+}
+
+/// A page whose slots and rows are changed.
+pub(super) struct PageRows<'a> {
+    page: &'a mut PageBytes,
+    header: PageHeader,
+}
+
+impl<'a> PageRows<'a> {
+    pub(super) fn new(page: &'a mut PageBytes) -> Result<Self, Malformed> {
+        let header = PageHeader::read(page)?;
+        let slots = 2 * usize::from(header.slot_count);
+        let free = usize::from(header.free_data);
+        if HEADER_SIZE + slots > PAGE_SIZE {
+            return Err(Malformed::new(format!("{} slots do not fit on a page", header.slot_count), 22));
+        }
+        if !(HEADER_SIZE..=PAGE_SIZE).contains(&free) {
+            return Err(Malformed::new(format!("the free space begins at {free}"), 30));
+        }
+        Ok(PageRows { page, header })
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        self.header.slot_count
+    }
+
+    fn offset(&self, slot: u16) -> u16 {
+        if slot >= self.header.slot_count {
+            return FREE;
+        }
+        slot_offset(self.page, slot).unwrap_or(FREE)
+    }
+
+    pub(super) fn is_unknown(&self, slot: u16) -> bool {
+        self.offset(slot) == UNKNOWN_ROW
+    }
+
+    /// The row in a slot; `None` where it is free or unknown.
+    ///
+    /// # Errors
+    /// Where there is no such slot.
+    pub(super) fn row(&self, slot: u16) -> Result<Option<&[u8]>, Malformed> {
+        self.check(slot)?;
+        match self.offset(slot) {
+            FREE | UNKNOWN_ROW => Ok(None),
+            offset => row_from(self.page, &self.header, offset).map(Some),
+        }
+    }
+
+    /// From the begin of the row in a slot to the slot array.
+    pub(super) fn to_end(&self, slot: u16) -> Result<Option<&[u8]>, Malformed> {
+        self.check(slot)?;
+        let end = self.slots_start();
+        match self.offset(slot) {
+            FREE | UNKNOWN_ROW => Ok(None),
+            offset if usize::from(offset) < HEADER_SIZE => {
+                Err(Malformed::new(format!("slot {slot} points to {offset}, outside the rows"), 0))
+            }
+            offset => Ok(self.page.get(usize::from(offset)..end)),
+        }
+    }
+
+    fn check(&self, slot: u16) -> Result<(), Malformed> {
+        if slot < self.header.slot_count {
+            return Ok(());
+        }
+        Err(Malformed::new(format!("slot {slot} is not there: the page has {}", self.header.slot_count), 22))
+    }
+
+    fn slots_start(&self) -> usize {
+        PAGE_SIZE.saturating_sub(2 * usize::from(self.header.slot_count))
+    }
+
+    fn set_offset(&mut self, slot: u16, offset: u16) {
+        let at = PAGE_SIZE.saturating_sub(2 * (usize::from(slot) + 1));
+        if let Some(field) = self.page.get_mut(at..at + 2) {
+            field.copy_from_slice(&offset.to_le_bytes());
+        }
+    }
+
+    fn set_count(&mut self, count: u16) {
+        self.header.slot_count = count;
+        self.page[22..24].copy_from_slice(&count.to_le_bytes());
+    }
+
+    fn set_free_data(&mut self, offset: usize) {
+        // At most the size of a page.
+        self.header.free_data = offset as u16;
+        self.page[30..32].copy_from_slice(&self.header.free_data.to_le_bytes());
+    }
+
+    /// Counts ghosts as the header does; it is a hint for the cleanup, and never below zero.
+    pub(super) fn ghosts(&mut self, by: i16) {
+        self.header.ghost_count = self.header.ghost_count.saturating_add_signed(by);
+        self.page[58..60].copy_from_slice(&self.header.ghost_count.to_le_bytes());
+    }
+
+    /// Writes a row where there is room and says where. `more` slots are to be added.
+    fn place(&mut self, row: &[u8], more: u16) -> Result<u16, Malformed> {
+        let slots = 2 * usize::from(more);
+        let fits = |page: &Self| {
+            usize::from(page.header.free_data).saturating_add(row.len()).saturating_add(slots) <= page.slots_start()
+        };
+        if !fits(self) {
+            self.compact()?;
+            if !fits(self) {
+                return Err(Malformed::new(format!("a row of {} bytes does not fit", row.len()), 0));
+            }
+        }
+        let start = self.header.free_data;
+        let end = usize::from(start).saturating_add(row.len());
+        if let Some(room) = self.page.get_mut(usize::from(start)..end) {
+            room.copy_from_slice(row);
+        }
+        self.set_free_data(end);
+        Ok(start)
+    }
+
+    /// Moves the rows together, in the order of their slots.
+    fn compact(&mut self) -> Result<(), Malformed> {
+        let old: PageBytes = *self.page;
+        let header = self.header;
+        let mut at = HEADER_SIZE;
+        for slot in 0..header.slot_count {
+            let offset = slot_offset(&old, slot)?;
+            if offset == FREE || offset == UNKNOWN_ROW {
+                continue;
+            }
+            let row = row_from(&old, &header, offset)?;
+            let end = at.saturating_add(row.len());
+            let slots = self.slots_start();
+            match self.page.get_mut(at..end) {
+                Some(room) if end <= slots => room.copy_from_slice(row),
+                _ => return Err(Malformed::new("the rows of the page overlap", at)),
+            }
+            self.set_offset(slot, at as u16);
+            at = end;
+        }
+        self.set_free_data(at);
+        Ok(())
+    }
+
+    fn grow(&self, slots: u16) -> Result<u16, Malformed> {
+        match self.header.slot_count.checked_add(slots) {
+            Some(count) if HEADER_SIZE + 2 * usize::from(count) <= PAGE_SIZE => Ok(count),
+            _ => Err(Malformed::new("too many slots", 22)),
+        }
+    }
+
+    /// Puts a row at a slot; the rows from there on move up.
+    pub(super) fn insert(&mut self, slot: u16, row: &[u8]) -> Result<(), Malformed> {
+        let count = self.header.slot_count;
+        if slot > count {
+            return Err(Malformed::new(format!("a row is to come to slot {slot}, the page has {count}"), 22));
+        }
+        let more = self.grow(1)?;
+        let offset = self.place(row, 1)?;
+        self.set_count(more);
+        // Slot k lies in front of slot k - 1: moving up is moving towards the begin of the page.
+        let from = PAGE_SIZE.saturating_sub(2 * usize::from(count));
+        let to = PAGE_SIZE.saturating_sub(2 * usize::from(slot));
+        self.page.copy_within(from..to, from - 2);
+        self.set_offset(slot, offset);
+        Ok(())
+    }
+
+    /// Takes a slot away; the rows behind it move down.
+    pub(super) fn remove(&mut self, slot: u16) -> Result<(), Malformed> {
+        self.check(slot)?;
+        let count = self.header.slot_count;
+        let from = PAGE_SIZE.saturating_sub(2 * usize::from(count));
+        let to = PAGE_SIZE.saturating_sub(2 * (usize::from(slot) + 1));
+        self.page.copy_within(from..to, from + 2);
+        self.set_count(count.saturating_sub(1));
+        Ok(())
+    }
+
+    /// Puts a row into a free slot, of a page whose slots stay.
+    pub(super) fn put(&mut self, slot: u16, row: &[u8]) -> Result<(), Malformed> {
+        let count = self.header.slot_count;
+        if slot < count {
+            if self.offset(slot) != FREE {
+                return Err(Malformed::new(format!("slot {slot} is not free"), 0));
+            }
+            let offset = self.place(row, 0)?;
+            self.set_offset(slot, offset);
+            return Ok(());
+        }
+        let slots = slot.checked_sub(count).and_then(|n| n.checked_add(1)).unwrap_or(u16::MAX);
+        let more = self.grow(slots)?;
+        let offset = self.place(row, slots)?;
+        self.set_count(more);
+        for free in count..slot {
+            self.set_offset(free, FREE);
+        }
+        self.set_offset(slot, offset);
+        Ok(())
+    }
+
+    /// Frees a slot, of a page whose slots stay; free slots at the end go.
+    pub(super) fn free(&mut self, slot: u16) -> Result<(), Malformed> {
+        self.check(slot)?;
+        if self.offset(slot) == FREE {
+            return Err(Malformed::new(format!("slot {slot} is free already"), 0));
+        }
+        self.set_offset(slot, FREE);
+        while let Some(last) = self.header.slot_count.checked_sub(1)
+            && self.offset(last) == FREE
+        {
+            self.set_count(last);
+        }
+        Ok(())
+    }
+
+    /// Adds a slot behind the others whose row is not known.
+    pub(super) fn push_unknown(&mut self) -> Result<(), Malformed> {
+        self.push_slot(UNKNOWN_ROW)
+    }
+
+    /// Adds a free slot behind the others.
+    pub(super) fn push_free(&mut self) -> Result<(), Malformed> {
+        self.push_slot(FREE)
+    }
+
+    fn push_slot(&mut self, offset: u16) -> Result<(), Malformed> {
+        let slot = self.header.slot_count;
+        let more = self.grow(1)?;
+        if usize::from(self.header.free_data) > self.slots_start().saturating_sub(2) {
+            self.compact()?;
+        }
+        self.set_count(more);
+        self.set_offset(slot, offset);
+        Ok(())
+    }
+
+    /// Takes the slots from `slot` on away.
+    pub(super) fn truncate(&mut self, slot: u16) {
+        self.set_count(self.header.slot_count.min(slot));
+    }
+
+    /// Gives a slot other bytes.
+    pub(super) fn replace(&mut self, slot: u16, row: &[u8]) -> Result<(), Malformed> {
+        self.check(slot)?;
+        if let Some(old) = self.row(slot)?
+            && row.len() <= old.len()
+        {
+            let start = usize::from(self.offset(slot));
+            self.page[start..start + row.len()].copy_from_slice(row);
+            return Ok(());
+        }
+        // The old row's room is given up first: the new one may need it.
+        self.set_offset(slot, FREE);
+        let offset = self.place(row, 0)?;
+        self.set_offset(slot, offset);
+        Ok(())
+    }
+
+    /// Overwrites bytes of a row.
+    pub(super) fn patch(&mut self, slot: u16, offset: usize, bytes: &[u8]) -> Result<(), Malformed> {
+        self.check(slot)?;
+        let start = usize::from(self.offset(slot)).saturating_add(offset);
+        let end = start.saturating_add(bytes.len());
+        if start < HEADER_SIZE || end > self.slots_start() {
+            return Err(Malformed::new(format!("{} bytes at {offset} lie outside the rows", bytes.len()), start));
+        }
+        self.page[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Zeroes the version tags of all rows.
+    pub(super) fn clear_version_tags(&mut self) -> Result<(), Malformed> {
+        for slot in 0..self.header.slot_count {
+            let tag = match self.row(slot)? {
+                Some(row) if row.first().is_some_and(|s| s & status::VERSION_TAG != 0) => {
+                    row.len().checked_sub(VERSION_TAG_SIZE)
+                }
+                _ => None,
+            };
+            if let Some(tag) = tag {
+                self.patch(slot, tag, &[0; VERSION_TAG_SIZE])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a row a ghost.
+    pub(super) fn mark_ghost(&mut self, slot: u16) -> Result<(), Malformed> {
+        self.check(slot)?;
+        if self.is_unknown(slot) {
+            return Ok(());
+        }
+        let Some(&first) = self.row(slot)?.and_then(<[u8]>::first) else {
+            return Err(Malformed::new(format!("slot {slot} is free"), 0));
+        };
+        let kind = match RecordKind::of(first) {
+            RecordKind::Primary | RecordKind::Forwarded => 6,
+            RecordKind::Index => 5,
+            kind => return Err(Malformed::new(format!("a {kind:?} record cannot become a ghost"), 0)),
+        };
+        self.patch(slot, 0, &[first & !0x0E | kind << 1])?;
+        self.ghosts(1);
+        Ok(())
+    }
+}
