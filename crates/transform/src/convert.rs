@@ -5,7 +5,7 @@ use logferry_model::{Collation, PgType, SqlType};
 use crate::collation::{CodePage, code_page};
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
-use crate::encode::{FIELD_BYTES_MAX, clock, number};
+use crate::encode::{FIELD_BYTES_MAX, clock, number, variant};
 use crate::error::CellError;
 use crate::settings::{CharPadding, HundredNs, Offset, Types};
 
@@ -60,6 +60,7 @@ pub(crate) enum Converter {
     },
     Utf16(TextRules),
     Bytes(TextRules, Decoder),
+    Variant(TextRules),
     Verbatim,
 }
 
@@ -98,6 +99,7 @@ impl Converter {
                 within_limit(cell.len() / 2)?;
                 return decoder.decode(cell, *rules, out);
             }
+            Converter::Variant(rules) => return variant::text(cell, *rules, out),
             Converter::Verbatim => {
                 within_limit(cell.len())?;
                 out.extend_from_slice(cell);
@@ -175,7 +177,7 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
             let note = "rowversion is copied as its 8 bytes; PostgreSQL does not count it up".to_owned();
             return Ok(Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] });
         }
-        SqlType::Variant => return Ok(undecoded("sql_variant")),
+        SqlType::Variant => (PgType::Text, Converter::Variant(text_rules(false, types))),
         SqlType::Xml => return Ok(undecoded("xml")),
         SqlType::HierarchyId => return Ok(undecoded("hierarchyid")),
         SqlType::Geometry => return Ok(undecoded("geometry")),

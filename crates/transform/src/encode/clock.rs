@@ -11,6 +11,7 @@
 use std::io::Write;
 
 use crate::encode::number::fixed;
+use crate::encode::written;
 use crate::error::CellError;
 use crate::settings::HundredNs;
 
@@ -242,8 +243,4 @@ fn write_date(days: i32, out: &mut Vec<u8>) {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     written(write!(out, "{:04}-{month:02}-{day:02}", cycle * 400 + year + next));
-}
-
-fn written(result: std::io::Result<()>) {
-    result.expect("writing to a Vec cannot fail");
 }

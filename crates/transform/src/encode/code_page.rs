@@ -6,52 +6,37 @@
 //! 950 is the exception: some 250 codes of `Big5` decode otherwise, and 4,842 that are private use on Windows are
 //! ideographs of Hong Kong; plans say so.
 
+use std::sync::OnceLock;
+
 use encoding_rs::{DecoderResult, Encoding};
 
 use crate::encode::text::{Changed, TextRules, push};
 use crate::error::CellError;
 
 /// Decodes the bytes of one column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Decoder {
     /// A collation that is not known: ASCII can be told, everything else cannot.
     AsciiOnly,
     Utf8,
     /// Characters of the bytes from 0x80 on; `\0` where there is none.
-    SingleByte(Box<[char; 128]>),
+    SingleByte(&'static [char; 128]),
     MultiByte(&'static Encoding),
 }
 
 impl Decoder {
     /// The decoder of a Windows or OEM code page.
     pub(crate) fn of(code_page: u16) -> Option<Decoder> {
-        let encoding = match code_page {
-            437 => return Some(Decoder::SingleByte(Box::new(characters(CP437)))),
-            850 => return Some(Decoder::SingleByte(Box::new(characters(CP850)))),
-            932 => return Some(Decoder::MultiByte(encoding_rs::SHIFT_JIS)),
-            936 => return Some(Decoder::MultiByte(encoding_rs::GBK)),
-            949 => return Some(Decoder::MultiByte(encoding_rs::EUC_KR)),
-            950 => return Some(Decoder::MultiByte(encoding_rs::BIG5)),
-            874 => encoding_rs::WINDOWS_874,
-            1250 => encoding_rs::WINDOWS_1250,
-            1251 => encoding_rs::WINDOWS_1251,
-            1252 => encoding_rs::WINDOWS_1252,
-            1253 => encoding_rs::WINDOWS_1253,
-            1254 => encoding_rs::WINDOWS_1254,
-            1255 => encoding_rs::WINDOWS_1255,
-            1256 => encoding_rs::WINDOWS_1256,
-            1257 => encoding_rs::WINDOWS_1257,
-            1258 => encoding_rs::WINDOWS_1258,
-            _ => return None,
-        };
-        let mut table = ['\0'; 128];
-        for (to, byte) in table.iter_mut().zip(0x80_u8..) {
-            let single = [byte];
-            if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(&single) {
-                *to = text.chars().next().unwrap_or('\0');
+        Some(match code_page {
+            932 => Decoder::MultiByte(encoding_rs::SHIFT_JIS),
+            936 => Decoder::MultiByte(encoding_rs::GBK),
+            949 => Decoder::MultiByte(encoding_rs::EUC_KR),
+            950 => Decoder::MultiByte(encoding_rs::BIG5),
+            _ => {
+                let (_, table, source) = SINGLE_BYTE.iter().find(|(number, ..)| *number == code_page)?;
+                Decoder::SingleByte(table.get_or_init(|| source.characters()))
             }
-        }
-        Some(Decoder::SingleByte(Box::new(table)))
+        })
     }
 
     /// Appends the text of a cell in UTF-8.
@@ -168,13 +153,44 @@ fn without_nul(text: &[u8], rules: TextRules, out: &mut Vec<u8>, changed: &mut C
     Ok(())
 }
 
-fn characters(text: &str) -> [char; 128] {
-    let mut table = ['\0'; 128];
-    for (to, character) in table.iter_mut().zip(text.chars()) {
-        *to = character;
-    }
-    table
+/// What the characters of a code page of one byte are taken from.
+enum Source {
+    Text(&'static str),
+    Encoding(&'static Encoding),
 }
+
+impl Source {
+    fn characters(&self) -> [char; 128] {
+        let mut table = ['\0'; 128];
+        for (at, (to, byte)) in table.iter_mut().zip(0x80..=0xff_u8).enumerate() {
+            let character = match self {
+                Source::Text(text) => text.chars().nth(at),
+                Source::Encoding(encoding) => encoding
+                    .decode_without_bom_handling_and_without_replacement(&[byte])
+                    .and_then(|text| text.chars().next()),
+            };
+            *to = character.unwrap_or('\0');
+        }
+        table
+    }
+}
+
+type Table = OnceLock<[char; 128]>;
+
+static SINGLE_BYTE: [(u16, Table, Source); 12] = [
+    (437, Table::new(), Source::Text(CP437)),
+    (850, Table::new(), Source::Text(CP850)),
+    (874, Table::new(), Source::Encoding(encoding_rs::WINDOWS_874)),
+    (1250, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1250)),
+    (1251, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1251)),
+    (1252, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1252)),
+    (1253, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1253)),
+    (1254, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1254)),
+    (1255, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1255)),
+    (1256, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1256)),
+    (1257, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1257)),
+    (1258, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1258)),
+];
 
 /// The upper half of the code page of the first PCs.
 const CP437: &str = "\
