@@ -5,6 +5,7 @@
 //! before it is used, and codes that are not known are kept as they are.
 
 pub mod bytes;
+pub mod encode;
 pub mod log;
 pub mod page;
 pub mod redo;

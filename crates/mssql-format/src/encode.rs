@@ -1,0 +1,35 @@
+//! Values to bytes: pages, rows, log records, log blocks, virtual log files, backup media.
+//!
+//! The counterpart of the readers, for the stand-in server and for generated test data. What is written here is
+//! meant to be indistinguishable from a real server's files *for a reader*: shapes, codes, chains and checks are those
+//! that real files of version 852 (SQL Server 2016) have; fields whose meaning is not known are written as they
+//! were seen there. Callers hold the state (pages in memory, positions in the log): nothing here reads a clock or
+//! does I/O.
+//!
+//! Unlike the readers, encoders trust their input: a row that does not fit on a page is a defect of the
+//! caller, and is said so by a panic.
+
+mod block;
+mod lob;
+mod maps;
+mod mtf;
+mod page;
+mod record;
+mod row;
+mod vlf;
+
+pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
+pub use lob::{
+    LOB_CHUNK_MAX, LobLink, encode_in_row_root, encode_lob_data, encode_lob_internal, encode_overflow_pointer,
+};
+pub use maps::{
+    BootPage, FileHeader, GAM_EXTENTS, MAP_BITS_OFFSET, PFS_PAGES, bitmap_page, boot_page, file_header_page, iam_page,
+    pfs_page,
+};
+pub use mtf::{BackupConfig, BackupFile, BackupKind, MediaWriter, MtfDate, VlfDescription};
+pub use page::{FormatPage, PageImage};
+pub use record::{
+    BeginXact, ColumnChunk, CountDelta, EndXact, FormatRecord, PageTarget, RecordBuilder, RecordHead, RootChange,
+};
+pub use row::{ColumnImage, RowShape, encode_index_record, encode_row};
+pub use vlf::{VLF_HEADER_SIZE, VlfHeaderImage};
