@@ -1,15 +1,31 @@
 //! What a database says of itself: its tables, their columns and keys, and where their rows are.
+//!
+//! ```text
+//! boot page 1:9 ── sysallocunits ─┬─ sysrowsets ── sysrscols          where rows are, and where columns are in them
+//!                                 └─ sysschobjs, sysclsobjs, syscolpars, sysidxstats, sysiscols       what they are
+//! ```
+//!
+//! A catalog is as of one moment of the pages that it was read from. To have it as of another, read it from the pages of that moment.
+
+mod base;
+mod build;
 
 use std::sync::Arc;
 
 use logferry_model::TableVersion;
+use logferry_mssql_format::boot::Boot;
 use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::row::RowLayout;
 use rustc_hash::FxHashMap;
 
+use crate::error::{Error, Result};
+use crate::pages::PageSource;
+
 /// The user tables of a database at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
+    /// Version, name and collation of the database.
+    pub boot: Boot,
     /// User tables, in the order of their names.
     pub tables: Vec<CatalogTable>,
     rowsets: FxHashMap<u64, Rowset>,
@@ -91,13 +107,58 @@ pub enum AllocUnitKind {
 }
 
 impl Catalog {
+    /// Reads the catalog of the database that has these pages.
+    ///
+    /// # Errors
+    /// Where a page cannot be read, or base tables say what cannot be. A user table that cannot be read is no error here: see
+    /// [`CatalogTable::unreadable`].
+    pub fn read(pages: &dyn PageSource) -> Result<Catalog> {
+        build::catalog(&base::BaseTables::read(pages)?)
+    }
+
     /// The rowset of an id, if it holds rows of a user table (not entries of a nonclustered index).
     pub fn rowset(&self, rowset_id: u64) -> Option<&Rowset> {
         self.rowsets.get(&rowset_id)
     }
 
-    /// The table of a name; case matters.
-    pub fn table(&self, schema: &str, name: &str) -> Option<&CatalogTable> {
-        self.tables.iter().find(|t| t.version.name.schema == schema && t.version.name.name == name)
+    /// The rowsets that hold the rows of a table (an index into `tables`), in the order of their partitions.
+    pub fn rowsets_of(&self, table: usize) -> impl Iterator<Item = &Rowset> {
+        let ids = self.tables.get(table).map_or(&[][..], |table| &table.rowsets);
+        ids.iter().filter_map(|id| self.rowsets.get(id))
     }
+
+    /// Rows of a table (an index into `tables`), by `sysrowsets`.
+    pub fn recorded_rows(&self, table: usize) -> u64 {
+        self.rowsets_of(table).map(|rowset| rowset.rows).fold(0, u64::saturating_add)
+    }
+
+    /// Finds a table by `schema.table`, or by the table's name alone where only one has it: an index into `tables`. Exact case first,
+    /// else any.
+    ///
+    /// # Errors
+    /// Where there is none, or more than one: says which there are.
+    pub fn find_table(&self, name: &str) -> Result<usize> {
+        let same = |table: &CatalogTable, exact: bool| {
+            let (full, short) = (table.version.name.to_string(), &table.version.name.name);
+            if exact { full == name || short == name } else { caseless(&full) == caseless(name) || caseless(short) == caseless(name) }
+        };
+        for exact in [true, false] {
+            let found: Vec<usize> = (0..self.tables.len()).filter(|&i| same(&self.tables[i], exact)).collect();
+            match *found.as_slice() {
+                [] => {}
+                [one] => return Ok(one),
+                _ => {
+                    let names: Vec<String> = found.iter().map(|&i| self.tables[i].version.name.to_string()).collect();
+                    return Err(Error::NoSuchTable { name: name.to_owned(), near: format!("it could be {}", names.join(", ")) });
+                }
+            }
+        }
+        let names: Vec<String> = self.tables.iter().take(50).map(|t| t.version.name.to_string()).collect();
+        let near = if names.is_empty() { "the database has no user tables".to_owned() } else { format!("the tables are {}", names.join(", ")) };
+        Err(Error::NoSuchTable { name: name.to_owned(), near })
+    }
+}
+
+fn caseless(name: &str) -> String {
+    name.to_lowercase()
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use logferry_model::{Class, Fault, Lsn};
+use logferry_model::{Class, Fault, Lsn, TableName};
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::PageId;
 
@@ -123,6 +123,22 @@ pub enum Error {
         /// what is wrong with it
         source: Malformed,
     },
+    /// The rows of a table cannot be read; those of others can.
+    #[error("rows of table \"{table}\" cannot be read: {why}")]
+    UnreadableTable {
+        /// the table
+        table: TableName,
+        /// its storage, and what is not supported about it
+        why: String,
+    },
+    /// There is no such table.
+    #[error("there is no table \"{name}\": {near}")]
+    NoSuchTable {
+        /// what was asked for
+        name: String,
+        /// what there is
+        near: String,
+    },
     /// A log record or a row says what cannot be.
     #[error("{0}")]
     Malformed(#[from] Malformed),
@@ -150,6 +166,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let class = match &error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::Interrupted => Class::Transient,
+            Error::UnreadableTable { .. } => Class::Table,
             _ => Class::Operator,
         };
         let fault = Fault::new(class, error.to_string());

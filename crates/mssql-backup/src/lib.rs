@@ -4,12 +4,15 @@
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
 pub mod catalog;
+pub mod scan;
+pub mod data_file;
 pub mod error;
 pub mod log_blocks;
 pub mod pages;
 pub mod set;
 
 pub use catalog::Catalog;
+pub use data_file::DataFiles;
 pub use error::{Error, Result};
 pub use log_blocks::LogBlocks;
 pub use pages::{FileExtent, PageSource};

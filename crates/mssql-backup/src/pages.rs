@@ -1,5 +1,7 @@
 //! Where pages come from: data files, backup sets, and the page store with the changes of the log on top.
 
+use std::sync::Arc;
+
 use logferry_mssql_format::page::{PageBytes, PageId};
 
 use crate::error::Error;
@@ -23,4 +25,24 @@ pub trait PageSource: Send + Sync {
 
     /// The data files, in the order of their ids.
     fn files(&self) -> Vec<FileExtent>;
+}
+
+impl<T: PageSource + ?Sized> PageSource for &T {
+    fn read_page(&self, id: PageId, into: &mut PageBytes) -> Result<(), Error> {
+        (**self).read_page(id, into)
+    }
+
+    fn files(&self) -> Vec<FileExtent> {
+        (**self).files()
+    }
+}
+
+impl<T: PageSource + ?Sized> PageSource for Arc<T> {
+    fn read_page(&self, id: PageId, into: &mut PageBytes) -> Result<(), Error> {
+        (**self).read_page(id, into)
+    }
+
+    fn files(&self) -> Vec<FileExtent> {
+        (**self).files()
+    }
 }

@@ -4,8 +4,13 @@
 //! unbounded memory: all reading goes through [`bytes`], every length is checked against what is there
 //! before it is used, and codes that are not known are kept as they are.
 
+pub mod alloc;
+pub mod boot;
 pub mod bytes;
+pub mod catalog;
 pub mod encode;
+pub mod file_header;
+pub mod lob;
 pub mod log;
 pub mod page;
 pub mod redo;
