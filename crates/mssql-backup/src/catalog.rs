@@ -140,7 +140,11 @@ impl Catalog {
     pub fn find_table(&self, name: &str) -> Result<usize> {
         let same = |table: &CatalogTable, exact: bool| {
             let (full, short) = (table.version.name.to_string(), &table.version.name.name);
-            if exact { full == name || short == name } else { caseless(&full) == caseless(name) || caseless(short) == caseless(name) }
+            if exact {
+                full == name || short == name
+            } else {
+                caseless(&full) == caseless(name) || caseless(short) == caseless(name)
+            }
         };
         for exact in [true, false] {
             let found: Vec<usize> = (0..self.tables.len()).filter(|&i| same(&self.tables[i], exact)).collect();
@@ -149,12 +153,19 @@ impl Catalog {
                 [one] => return Ok(one),
                 _ => {
                     let names: Vec<String> = found.iter().map(|&i| self.tables[i].version.name.to_string()).collect();
-                    return Err(Error::NoSuchTable { name: name.to_owned(), near: format!("it could be {}", names.join(", ")) });
+                    return Err(Error::NoSuchTable {
+                        name: name.to_owned(),
+                        near: format!("it could be {}", names.join(", ")),
+                    });
                 }
             }
         }
         let names: Vec<String> = self.tables.iter().take(50).map(|t| t.version.name.to_string()).collect();
-        let near = if names.is_empty() { "the database has no user tables".to_owned() } else { format!("the tables are {}", names.join(", ")) };
+        let near = if names.is_empty() {
+            "the database has no user tables".to_owned()
+        } else {
+            format!("the tables are {}", names.join(", "))
+        };
         Err(Error::NoSuchTable { name: name.to_owned(), near })
     }
 }

@@ -4,11 +4,12 @@
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
 pub mod catalog;
-pub mod scan;
 pub mod data_file;
+pub mod dump;
 pub mod error;
 pub mod log_blocks;
 pub mod pages;
+pub mod scan;
 pub mod set;
 
 pub use catalog::Catalog;

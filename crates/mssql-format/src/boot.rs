@@ -36,7 +36,10 @@ impl Boot {
     fn read_inner(bytes: &PageBytes) -> Result<Self> {
         let page = Page::read(bytes)?;
         if page.header.page_type != PageType::BOOT {
-            return Err(Malformed::new(format!("page type is {}, not {}", page.header.page_type.0, PageType::BOOT.0), 1));
+            return Err(Malformed::new(
+                format!("page type is {}, not {}", page.header.page_type.0, PageType::BOOT.0),
+                1,
+            ));
         }
         let record = slice(bytes, HEADER_SIZE, 1024, "boot record")?;
         let name = slice(record, 52, 256, "database name")?;

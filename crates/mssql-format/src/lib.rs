@@ -14,4 +14,5 @@ pub mod lob;
 pub mod log;
 pub mod page;
 pub mod redo;
+pub mod render;
 pub mod row;

@@ -57,9 +57,8 @@ impl LobReader {
         let links: Vec<Link> = {
             let bytes = self.page(pages, at.page)?;
             let page = Page::read(bytes)?;
-            let record = page
-                .row_bytes(at.slot)?
-                .ok_or_else(|| Malformed::new(format!("there is no LOB record at {at}"), 0))?;
+            let record =
+                page.row_bytes(at.slot)?.ok_or_else(|| Malformed::new(format!("there is no LOB record at {at}"), 0))?;
             match LobRecord::read(record).map_err(|e| e.within(format_args!("LOB record {at}")))? {
                 LobRecord::Data(data) => {
                     out.extend_from_slice(data);
