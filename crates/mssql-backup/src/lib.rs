@@ -7,10 +7,16 @@ pub mod catalog;
 pub mod data_file;
 pub mod dump;
 pub mod error;
+pub mod input;
 pub mod log_blocks;
+pub mod log_segment;
+pub mod media;
+pub mod page_index;
 pub mod pages;
 pub mod scan;
 pub mod set;
+mod set_log;
+pub mod set_pages;
 
 pub use catalog::Catalog;
 pub use data_file::DataFiles;

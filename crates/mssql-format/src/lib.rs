@@ -12,6 +12,7 @@ pub mod encode;
 pub mod file_header;
 pub mod lob;
 pub mod log;
+pub mod mtf;
 pub mod page;
 pub mod redo;
 pub mod render;

@@ -3,3 +3,5 @@
 pub mod block;
 pub mod op;
 pub mod record;
+pub mod vlf;
+pub mod xact;

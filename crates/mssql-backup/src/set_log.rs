@@ -1,0 +1,138 @@
+//! The log of a backup set: its pieces, and how stripes share them.
+//!
+//! The log of a virtual log file is dealt out to stripes in units of 64 KiB, as each was ready to take one; nothing says
+//! which unit a stripe got. But no log block is longer than 60 KiB, so every unit but the last has the begin of a
+//! block in it, and a block knows its place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::log::block::{BlockHeader, SECTOR};
+use logferry_mssql_format::log::vlf::is_current;
+use logferry_mssql_format::mtf::LogPiece;
+
+use crate::error::Error;
+use crate::input::InputFile;
+use crate::log_segment::{LogSegment, SegmentPart};
+use crate::media::Extent;
+use crate::set::BackupSet;
+
+/// The log of a set, by virtual log file.
+pub(crate) fn segments(set: &BackupSet) -> Result<Vec<LogSegment>, Error> {
+    // Every stripe describes all pieces, and holds some of the bytes.
+    let mut pieces: BTreeMap<(u32, u64), (LogPiece, Held<'_>)> = BTreeMap::new();
+    for (file, part) in set.parts() {
+        for log in part.log.iter().filter(|log| !log.piece.is_empty()) {
+            let entry = pieces.entry((log.piece.vlf, log.piece.start)).or_insert_with(|| (log.piece, Vec::new()));
+            if !log.extents.is_empty() {
+                entry.1.push((file, &log.extents));
+            }
+        }
+    }
+    let last = pieces.keys().next_back().map(|key| key.0);
+    let mut segments = Vec::new();
+    for (piece, held) in pieces.into_values() {
+        let parts = match held.as_slice() {
+            [(file, extents)] => in_a_row(file, extents, piece.len()),
+            stripes => dealt_out(&piece, stripes)?,
+        };
+        let there: u64 = parts.iter().map(|p| p.len).sum();
+        if there < piece.len() {
+            let what = format!("the log of virtual log file {:#x}, of which {there} bytes are there,", piece.vlf);
+            return Err(Error::CutShort {
+                path: set.path().to_owned(),
+                what,
+                needed: piece.len(),
+                len: there,
+            });
+        }
+        segments.push(LogSegment {
+            vlf: piece.vlf,
+            parity: piece.parity,
+            first_block: piece.block_at(0).ok_or_else(|| misplaced(set, &piece))?,
+            len: piece.len(),
+            ends_vlf: Some(piece.vlf) < last || piece.end == piece.vlf_start.saturating_add(piece.vlf_size),
+            parts,
+        });
+    }
+    Ok(segments)
+}
+
+/// Files that hold some of a piece, and where.
+type Held<'a> = Vec<(&'a Arc<InputFile>, &'a Vec<Extent>)>;
+
+fn in_a_row(file: &Arc<InputFile>, extents: &[Extent], mut left: u64) -> Vec<SegmentPart> {
+    let mut parts = Vec::new();
+    for extent in extents {
+        let len = extent.len.min(left);
+        parts.push(SegmentPart { file: Arc::clone(file), offset: extent.offset, len });
+        left -= len;
+    }
+    parts
+}
+
+/// Puts the units of a piece in their order.
+fn dealt_out(piece: &LogPiece, stripes: &[(&Arc<InputFile>, &Vec<Extent>)]) -> Result<Vec<SegmentPart>, Error> {
+    let unit = u64::from(piece.piece_bytes.max(SECTOR as u32));
+    let count = piece.len().div_ceil(unit);
+    let mut placed: BTreeMap<u64, SegmentPart> = BTreeMap::new();
+    let mut unplaced = Vec::new();
+    for (file, extents) in stripes {
+        for extent in *extents {
+            let mut at = 0;
+            while at < extent.len {
+                let len = unit.min(extent.len - at);
+                let part = SegmentPart { file: Arc::clone(file), offset: extent.offset + at, len };
+                match unit_number(piece, unit, &part)? {
+                    Some(number) => {
+                        if let Some(other) = placed.insert(number, part) {
+                            let what = format!("unit {number} of virtual log file {:#x} is there twice", piece.vlf);
+                            return Err(other.file.damaged(other.offset, Malformed::new(what, 0)));
+                        }
+                    }
+                    None => unplaced.push(part),
+                }
+                at += len;
+            }
+        }
+    }
+    // The last unit may hold nothing but the end of a block; filling units come after it.
+    let missing: Vec<u64> = (0..count).filter(|number| !placed.contains_key(number)).collect();
+    match (missing.as_slice(), unplaced.as_slice()) {
+        ([], _) => {}
+        ([number], [part]) => {
+            placed.insert(*number, part.clone());
+        }
+        _ => return Ok(Vec::new()),
+    }
+    let mut left = piece.len();
+    Ok(placed
+        .into_values()
+        .map(|part| {
+            let len = part.len.min(left);
+            left -= len;
+            SegmentPart { len, ..part }
+        })
+        .collect())
+}
+
+/// Which unit of a piece some bytes are, by the first log block that begins in them.
+fn unit_number(piece: &LogPiece, unit: u64, part: &SegmentPart) -> Result<Option<u64>, Error> {
+    let mut bytes = vec![0u8; usize::try_from(part.len).unwrap_or(0)];
+    part.file.read_exact(part.offset, &mut bytes, "the log")?;
+    for (sector, at) in bytes.chunks_exact(SECTOR).zip((0u64..).step_by(SECTOR)) {
+        let Ok(header) = BlockHeader::read(sector) else { continue };
+        let Some(position) = piece.position(header.first_lsn).filter(|p| p % unit == at) else { continue };
+        let number = position / unit;
+        if piece.block_at(position).is_some_and(|b| is_current(&header, piece.vlf, piece.parity, b)) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+fn misplaced(set: &BackupSet, piece: &LogPiece) -> Error {
+    let what = format!("virtual log file {:#x} has log from {:#x} on", piece.vlf, piece.start);
+    Error::Unsupported { path: set.path().to_owned(), what }
+}
