@@ -36,8 +36,11 @@ pub struct SetPart {
     pub start: SetStart,
     /// Where that stands in the file.
     pub offset: u64,
-    /// What the server says about the set.
+    /// What the server says about the set, at its end. Where it passed over the data files twice, the LSNs and the log are
+    /// those of the second pass.
     pub config: Config,
+    /// Pages that it counted before the first pass.
+    pub first_pass_pages: u64,
     /// Passes over the data files: where the pages of each are.
     pub passes: Vec<Vec<Extent>>,
     /// The log, in the order of the file.
@@ -116,6 +119,7 @@ struct OpenSet {
     start: SetStart,
     offset: u64,
     config: Option<Config>,
+    first_pass_pages: u64,
     passes: Vec<Vec<Extent>>,
     log: Vec<LogPart>,
     ended: bool,
@@ -191,6 +195,7 @@ impl Walk {
                     start,
                     offset: at,
                     config: None,
+                    first_pass_pages: 0,
                     passes: Vec::new(),
                     log: Vec::new(),
                     ended: false,
@@ -261,8 +266,11 @@ impl Walk {
                 }
                 let mut data = vec![0u8; stream.len as usize];
                 self.file.read_exact(at, &mut data, "the set's configuration")?;
-                // The one at the end of the set, written last, says the same or more.
-                set.config = Some(Config::read(&data).map_err(|e| self.file.damaged(at, e))?);
+                let config = Config::read(&data).map_err(|e| self.file.damaged(at, e))?;
+                if descriptor.is(b"MSCI") {
+                    set.first_pass_pages = config.data_pages();
+                }
+                set.config = Some(config);
             }
             (b"MSDA", b"MQDA") if payload.len > 0 => {
                 if let Some(pass) = self.open.as_mut().and_then(|set| set.passes.last_mut()) {
@@ -280,8 +288,10 @@ impl Walk {
     }
 
     fn close_set(&mut self) {
-        if let Some(OpenSet { start, offset, config: Some(config), passes, log, .. }) = self.open.take() {
-            self.sets.push(SetPart { start, offset, config, passes, log });
+        if let Some(OpenSet { start, offset, config: Some(config), first_pass_pages, passes, log, .. }) =
+            self.open.take()
+        {
+            self.sets.push(SetPart { start, offset, config, first_pass_pages, passes, log });
         }
     }
 }

@@ -28,7 +28,9 @@ impl SetPages {
     pub(crate) fn build(set: &BackupSet) -> Result<Self, Error> {
         let parts = set.parts();
         // What the server counted is in the first passes; filling up to a MiB may follow.
-        let mut budget: u64 = set.files.iter().map(|f| u64::from(f.pages_in_set) * PAGE_SIZE as u64).sum();
+        let first = parts.first().map(|(_, part)| part);
+        let mut budget = first.map_or(0, |part| part.first_pass_pages) * PAGE_SIZE as u64;
+        let last_pass = first.map_or(0, |part| part.config.data_pages()) * PAGE_SIZE as u64;
         let count = parts.iter().map(|(_, part)| part.passes.len()).max().unwrap_or(0);
         let mut passes = Vec::new();
         for number in 0..count {
@@ -38,8 +40,13 @@ impl SetPages {
             }
             let bytes: u64 = extents.iter().flatten().map(|e| e.len).sum();
             // Which stripe has the filling is not known; there it is told by its order.
-            if parts.len() == 1 && budget > 0 {
-                let mut left = budget;
+            let limit = match budget {
+                0 if number + 1 == count => last_pass,
+                0 => bytes,
+                _ => budget,
+            };
+            if parts.len() == 1 {
+                let mut left = limit;
                 for extent in extents.iter_mut().flatten() {
                     extent.len = extent.len.min(left);
                     left -= extent.len;

@@ -90,7 +90,7 @@ pub struct DataFile {
     pub filegroup: u32,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Pages of it that are in the set.
+    /// Pages of it that are in the set, or in its last pass; of a log, in its last piece.
     pub pages_in_set: u32,
     /// Its name in the database.
     pub logical_name: String,
@@ -142,6 +142,11 @@ impl Config {
             at = at.saturating_add(len);
         }
         Ok(config)
+    }
+
+    /// Pages of the data files that the set holds; at its end, those of the last pass.
+    pub fn data_pages(&self) -> u64 {
+        self.files.iter().filter(|f| f.kind == FileKind::Data).map(|f| u64::from(f.pages_in_set)).sum()
     }
 
     /// `WITH CHECKSUM`
