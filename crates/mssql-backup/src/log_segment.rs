@@ -177,7 +177,8 @@ impl SegmentBlocks {
             let wrong = match BlockHeader::read(bytes) {
                 Ok(header) if is_current(&header, vlf, parity, block) => return Ok(Some((index, position))),
                 Ok(header) => {
-                    let what = format!("block {} with parity {:#x} stands in its place", header.first_lsn, header.parity);
+                    let what =
+                        format!("block {} with parity {:#x} stands in its place", header.first_lsn, header.parity);
                     Malformed::new(what, 12)
                 }
                 Err(e) => e,

@@ -248,10 +248,8 @@ impl Walk {
 
     /// Remembers what a stream holds.
     fn stream(&mut self, descriptor: &Descriptor, stream: &StreamHeader, at: u64) -> Result<(), Error> {
-        let payload = Extent {
-            offset: at.saturating_add(PAYLOAD_OFFSET),
-            len: stream.len.saturating_sub(PAYLOAD_OFFSET),
-        };
+        let payload =
+            Extent { offset: at.saturating_add(PAYLOAD_OFFSET), len: stream.len.saturating_sub(PAYLOAD_OFFSET) };
         match (&descriptor.kind, &stream.kind) {
             (b"TAPE", b"RAID") => {
                 let mut data = [0u8; 32];

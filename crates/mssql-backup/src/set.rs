@@ -195,11 +195,7 @@ impl BackupSet {
             return Err(Error::NoChain { database: String::new(), why: "no backup file was given".to_owned() });
         };
         let path = first.file.path();
-        let none = |number| Error::NoSuchSet {
-            path: path.to_owned(),
-            number,
-            sets: first.sets.len() as u32,
-        };
+        let none = |number| Error::NoSuchSet { path: path.to_owned(), number, sets: first.sets.len() as u32 };
         let number = match (number, first.sets.as_slice()) {
             (Some(number), _) => number,
             (None, [only]) => only.start.number,
@@ -280,11 +276,8 @@ fn join_stripes(media: &[Media]) -> Result<Vec<&Media>, Error> {
     let Some(first) = media.first() else { return Ok(Vec::new()) };
     let mut stripes: Vec<Option<&Media>> = vec![None; usize::from(first.tape.stripes)];
     for file in media {
-        let foreign = |why| Error::Foreign {
-            path: file.file.path().to_owned(),
-            other: first.file.path().to_owned(),
-            why,
-        };
+        let foreign =
+            |why| Error::Foreign { path: file.file.path().to_owned(), other: first.file.path().to_owned(), why };
         if file.tape.media_set != first.tape.media_set || file.tape.stripes != first.tape.stripes {
             let (one, other) = (Guid(file.tape.media_set), Guid(first.tape.media_set));
             return Err(foreign(format!("their media sets are {one} and {other}")));

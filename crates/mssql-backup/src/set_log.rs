@@ -40,12 +40,7 @@ pub(crate) fn segments(set: &BackupSet) -> Result<Vec<LogSegment>, Error> {
         let there: u64 = parts.iter().map(|p| p.len).sum();
         if there < piece.len() {
             let what = format!("the log of virtual log file {:#x}, of which {there} bytes are there,", piece.vlf);
-            return Err(Error::CutShort {
-                path: set.path().to_owned(),
-                what,
-                needed: piece.len(),
-                len: there,
-            });
+            return Err(Error::CutShort { path: set.path().to_owned(), what, needed: piece.len(), len: there });
         }
         segments.push(LogSegment {
             vlf: piece.vlf,

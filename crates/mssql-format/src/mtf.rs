@@ -46,8 +46,11 @@ pub fn date_us(bytes: [u8; 5]) -> Option<i64> {
     let bits = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
     let field = |shift: u32, width: u32| (bits >> shift & ((1 << width) - 1)) as u32;
     let epoch = chrono::NaiveDate::from_ymd_opt(2000, 1, 1)?.and_hms_opt(0, 0, 0)?;
-    let date = chrono::NaiveDate::from_ymd_opt(field(26, 14) as i32, field(22, 4), field(17, 5))?
-        .and_hms_opt(field(12, 5), field(6, 6), field(0, 6))?;
+    let date = chrono::NaiveDate::from_ymd_opt(field(26, 14) as i32, field(22, 4), field(17, 5))?.and_hms_opt(
+        field(12, 5),
+        field(6, 6),
+        field(0, 6),
+    )?;
     (date - epoch).num_microseconds()
 }
 

@@ -193,7 +193,8 @@ impl LogPiece {
         let vlf_end = piece.vlf_start.checked_add(piece.vlf_size);
         let inside = piece.start >= piece.vlf_start && piece.start <= piece.end && Some(piece.end) <= vlf_end;
         if piece.vlf != 0 && !(inside && vlf_end.is_some()) {
-            let what = format!("log {:#x} to {:#x} is outside virtual log file {:#x}", piece.start, piece.end, piece.vlf);
+            let what =
+                format!("log {:#x} to {:#x} is outside virtual log file {:#x}", piece.start, piece.end, piece.vlf);
             return Err(Malformed::new(what, 60));
         }
         Ok(piece)
