@@ -5,7 +5,7 @@ use logferry_model::{Collation, PgType, SqlType};
 use crate::collation::{CodePage, code_page};
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
-use crate::encode::{FIELD_BYTES_MAX, clock, number, variant};
+use crate::encode::{clock, number, variant, within_limit};
 use crate::error::CellError;
 use crate::settings::{CharPadding, HundredNs, Offset, Types};
 
@@ -117,11 +117,6 @@ impl Converter {
                 | Converter::DateTimeOffset { scale: 7, .. }
         )
     }
-}
-
-/// That a value can fit into a field of PostgreSQL, before it is written there.
-pub(crate) fn within_limit(bytes: usize) -> Result<(), CellError> {
-    if bytes > FIELD_BYTES_MAX { Err(CellError::TooLarge { bytes }) } else { Ok(()) }
 }
 
 /// The mapping of a type; `Err` says why there is none.

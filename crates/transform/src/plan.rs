@@ -16,8 +16,9 @@ use logferry_model::{
     TargetTable,
 };
 
-use crate::convert::{Converter, mapping, within_limit};
+use crate::convert::{Converter, mapping};
 use crate::encode::text::Changed;
+use crate::encode::within_limit;
 use crate::error::{CellError, ConvertError, PlanNote, PlanProblem};
 use crate::names::{check_tables, shortened};
 use crate::settings::Settings;
@@ -328,12 +329,15 @@ impl Column {
 }
 
 impl Counts {
-    #[cold]
     fn add(&self, changed: Changed) {
-        let add = |to: &AtomicU64, yes| to.fetch_add(u64::from(yes), Ordering::Relaxed);
-        add(&self.replaced_texts, changed.replaced);
-        add(&self.nul_texts, changed.nul);
-        add(&self.rounded_times, changed.rounded);
+        let kinds = [
+            (changed.replaced, &self.replaced_texts),
+            (changed.nul, &self.nul_texts),
+            (changed.rounded, &self.rounded_times),
+        ];
+        for (_, count) in kinds.iter().filter(|(changed, _)| *changed) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

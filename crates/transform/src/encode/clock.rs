@@ -156,7 +156,7 @@ fn microseconds(units: u64, seventh: Seventh) -> (i64, bool) {
         Seventh::Round => ((units + 5) / 10) as i64,
         Seventh::Truncate => (units / 10) as i64,
     };
-    (us.min(US_PER_DAY - 1), units % 10 != 0)
+    (us.min(US_PER_DAY - 1), !units.is_multiple_of(10))
 }
 
 /// Time of day in units of 100 ns.
@@ -172,11 +172,17 @@ fn time_of_day(cell: &[u8], scale: u8) -> Result<u64, CellError> {
     let mut bytes = [0; 8];
     bytes[..expected].copy_from_slice(cell);
     // At most 2^40 * 10^2 for five bytes, 2^24 * 10^7 for three.
-    let units = u64::from_le_bytes(bytes) * 10_u64.pow(u32::from(7_u8.saturating_sub(scale)));
+    let units = u64::from_le_bytes(bytes) * units_of(scale);
     if units >= UNITS_PER_DAY {
         return Err(CellError::Range("a time"));
     }
     Ok(units)
+}
+
+/// Units of 100 ns in one of the scale.
+fn units_of(scale: u8) -> u64 {
+    const UNITS: [u64; 8] = [10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+    UNITS.get(usize::from(scale)).copied().unwrap_or(1)
 }
 
 /// Days since 0001-01-01.
@@ -226,7 +232,7 @@ fn write_time(units: u64, scale: u8, out: &mut Vec<u8>) {
     let seconds = units / 10_000_000;
     written(write!(out, "{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60));
     if scale > 0 {
-        let fraction = units % 10_000_000 / 10_u64.pow(u32::from(7_u8.saturating_sub(scale)));
+        let fraction = units % 10_000_000 / units_of(scale);
         written(write!(out, ".{fraction:0width$}", width = usize::from(scale.min(7))));
     }
 }

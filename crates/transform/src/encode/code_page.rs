@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 
 use encoding_rs::{DecoderResult, Encoding};
 
-use crate::encode::text::{Changed, TextRules, push};
+use crate::encode::text::{Changed, TextRules, Writer};
+use crate::encode::within_limit;
 use crate::error::CellError;
 
 /// Decodes the bytes of one column.
@@ -19,8 +20,7 @@ pub(crate) enum Decoder {
     /// A collation that is not known: ASCII can be told, everything else cannot.
     AsciiOnly,
     Utf8,
-    /// Characters of the bytes from 0x80 on; `\0` where there is none.
-    SingleByte(&'static [char; 128]),
+    SingleByte(&'static Table),
     MultiByte(&'static Encoding),
 }
 
@@ -34,7 +34,7 @@ impl Decoder {
             950 => Decoder::MultiByte(encoding_rs::BIG5),
             _ => {
                 let (_, table, source) = SINGLE_BYTE.iter().find(|(number, ..)| *number == code_page)?;
-                Decoder::SingleByte(table.get_or_init(|| source.characters()))
+                Decoder::SingleByte(table.get_or_init(|| source.table()))
             }
         })
     }
@@ -57,9 +57,9 @@ impl Decoder {
             Decoder::AsciiOnly => {
                 for &byte in cell {
                     match byte {
-                        0 => rules.nul(out, &mut changed)?,
+                        0 => out.extend_from_slice(rules.nul(&mut changed)?),
                         0x01..=0x7f => out.push(byte),
-                        _ => rules.invalid(out, &mut changed)?,
+                        _ => out.extend_from_slice(rules.invalid(&mut changed)?),
                     }
                 }
             }
@@ -67,19 +67,21 @@ impl Decoder {
                 for chunk in cell.utf8_chunks() {
                     without_nul(chunk.valid().as_bytes(), rules, out, &mut changed)?;
                     if !chunk.invalid().is_empty() {
-                        rules.invalid(out, &mut changed)?;
+                        out.extend_from_slice(rules.invalid(&mut changed)?);
                     }
                 }
             }
             Decoder::SingleByte(table) => {
+                let mut text = Writer::new(out);
                 for &byte in cell {
-                    match (byte, byte.checked_sub(0x80).map(|high| table[usize::from(high)])) {
-                        (0, _) => rules.nul(out, &mut changed)?,
-                        (_, None) => out.push(byte),
-                        (_, Some('\0')) => rules.invalid(out, &mut changed)?,
-                        (_, Some(character)) => push(character, out),
+                    let [len, utf8 @ ..] = table[usize::from(byte)];
+                    match (len, byte) {
+                        (0, 0) => text.bytes(rules.nul(&mut changed)?)?,
+                        (0, _) => text.bytes(rules.invalid(&mut changed)?)?,
+                        (len, _) => text.encoded(utf8, usize::from(len))?,
                     }
                 }
+                text.finish();
             }
             Decoder::MultiByte(encoding) => multi_byte(encoding, cell, rules, out, &mut changed)?,
         }
@@ -95,37 +97,28 @@ fn multi_byte(
     changed: &mut Changed,
 ) -> Result<(), CellError> {
     let mut decoder = encoding.new_decoder_without_bom_handling();
+    let start = out.len();
     let mut rest = cell;
-    let nul_at = out.len();
+    let mut text = [0; 512];
     loop {
-        let start = out.len();
-        let room = decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(usize::MAX);
-        if room > super::FIELD_BYTES_MAX * 2 {
-            return Err(CellError::TooLarge { bytes: rest.len() });
-        }
-        out.resize(start + room, 0);
-        let (result, read, written) = decoder.decode_to_utf8_without_replacement(rest, &mut out[start..], true);
-        out.truncate(start + written);
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(rest, &mut text, true);
+        within_limit(out.len() - start)?;
+        without_nul(&text[..written], rules, out, changed)?;
         let (done, tail) = rest.split_at(read);
         rest = tail;
         match result {
-            DecoderResult::InputEmpty => break,
+            DecoderResult::InputEmpty => return Ok(()),
             DecoderResult::OutputFull => {}
             DecoderResult::Malformed(bytes, after) => {
                 let end = done.len().saturating_sub(usize::from(after));
                 let bad = &done[end.saturating_sub(usize::from(bytes))..end];
                 match single_byte_of_932(encoding, bad) {
-                    Some(character) => push(character, out),
-                    None => rules.invalid(out, changed)?,
+                    Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+                    None => out.extend_from_slice(rules.invalid(changed)?),
                 }
             }
         }
     }
-    if out[nul_at..].contains(&0) {
-        let text = out.split_off(nul_at);
-        without_nul(&text, rules, out, changed)?;
-    }
-    Ok(())
 }
 
 /// Bytes that Windows decodes alone and the Shift_JIS of the web does not.
@@ -147,7 +140,7 @@ fn without_nul(text: &[u8], rules: TextRules, out: &mut Vec<u8>, changed: &mut C
         out.extend_from_slice(first);
     }
     for part in parts {
-        rules.nul(out, changed)?;
+        out.extend_from_slice(rules.nul(changed)?);
         out.extend_from_slice(part);
     }
     Ok(())
@@ -159,37 +152,43 @@ enum Source {
     Encoding(&'static Encoding),
 }
 
+/// Of each byte the length of its character in UTF-8, and the character. The length is 0 where there is none, and
+/// for NUL.
+type Table = [[u8; 5]; 256];
+
 impl Source {
-    fn characters(&self) -> [char; 128] {
-        let mut table = ['\0'; 128];
-        for (at, (to, byte)) in table.iter_mut().zip(0x80..=0xff_u8).enumerate() {
-            let character = match self {
-                Source::Text(text) => text.chars().nth(at),
-                Source::Encoding(encoding) => encoding
+    fn table(&self) -> Table {
+        let mut table = [[0; 5]; 256];
+        for (byte, entry) in (1..=0xff_u8).zip(&mut table[1..]) {
+            let character = match (self, byte.checked_sub(0x80)) {
+                (_, None) => Some(char::from(byte)),
+                (Source::Text(text), Some(at)) => text.chars().nth(at.into()),
+                (Source::Encoding(encoding), _) => encoding
                     .decode_without_bom_handling_and_without_replacement(&[byte])
                     .and_then(|text| text.chars().next()),
             };
-            *to = character.unwrap_or('\0');
+            if let Some(character) = character {
+                let [len, utf8 @ ..] = entry;
+                *len = character.encode_utf8(utf8).len() as u8;
+            }
         }
         table
     }
 }
 
-type Table = OnceLock<[char; 128]>;
-
-static SINGLE_BYTE: [(u16, Table, Source); 12] = [
-    (437, Table::new(), Source::Text(CP437)),
-    (850, Table::new(), Source::Text(CP850)),
-    (874, Table::new(), Source::Encoding(encoding_rs::WINDOWS_874)),
-    (1250, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1250)),
-    (1251, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1251)),
-    (1252, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1252)),
-    (1253, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1253)),
-    (1254, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1254)),
-    (1255, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1255)),
-    (1256, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1256)),
-    (1257, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1257)),
-    (1258, Table::new(), Source::Encoding(encoding_rs::WINDOWS_1258)),
+static SINGLE_BYTE: [(u16, OnceLock<Table>, Source); 12] = [
+    (437, OnceLock::new(), Source::Text(CP437)),
+    (850, OnceLock::new(), Source::Text(CP850)),
+    (874, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_874)),
+    (1250, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1250)),
+    (1251, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1251)),
+    (1252, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1252)),
+    (1253, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1253)),
+    (1254, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1254)),
+    (1255, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1255)),
+    (1256, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1256)),
+    (1257, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1257)),
+    (1258, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1258)),
 ];
 
 /// The upper half of the code page of the first PCs.
