@@ -46,7 +46,8 @@ impl Boot {
         Ok(Boot {
             version: u16_at(record, 4, "database version")?,
             create_version: u16_at(record, 6, "create version")?,
-            name: utf16(name).trim_end().to_owned(),
+            // Padded with bytes 0x20, two of which make a dagger.
+            name: utf16(name).trim_end_matches([' ', '\u{2020}', '\0']).to_owned(),
             checkpoint_lsn: lsn_at(record, 348, "checkpoint LSN")?,
             collation: Collation(u32_at(record, 392, "collation")?),
             first_sysallocunits: PageId::read(record, 516, "first page of sysallocunits")?,
