@@ -1,0 +1,22 @@
+//! Hostile bytes for every decoder.
+//!
+//! A [`Target`] feeds bytes to one decoder and reads everything that it gives: it may find errors, it must not panic,
+//! loop or take memory without bound. Its seeds come from the project's own encoders, so that inputs get past the first
+//! check. Two things drive the targets: `tests/hostile.rs`, a bounded and repeatable run that is part of the test
+//! suite; and `libfuzzer/`, for runs under coverage guidance (`cargo +nightly fuzz run page`, in that folder).
+
+pub mod mutate;
+mod seeds;
+mod targets;
+
+pub use targets::TARGETS;
+
+/// A decoder under attack.
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Feeds it: errors are swallowed, a panic is a finding.
+    pub run: fn(&[u8]),
+    /// Sound inputs.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}

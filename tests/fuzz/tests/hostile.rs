@@ -1,0 +1,50 @@
+//! A bounded run over all targets. `LOGFERRY_FUZZ_RUNS` sets the inputs per target, `LOGFERRY_FUZZ_SEED` where they
+//! begin; a finding prints both and the input.
+
+use std::alloc::System;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cap::Cap;
+use logferry_fuzz::TARGETS;
+use logferry_fuzz::mutate::{Random, mutate};
+
+/// A decoder that asks for more than this ends the test run.
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, 256 << 20);
+
+const RUNS: u64 = 20_000;
+
+#[test]
+fn no_target_panics_loops_or_takes_unbounded_memory() {
+    let number = |name: &str, default| std::env::var(name).ok().map_or(default, |v| v.parse().expect(name));
+    let (runs, first) = (number("LOGFERRY_FUZZ_RUNS", RUNS), number("LOGFERRY_FUZZ_SEED", 1));
+    for target in TARGETS {
+        let seeds = (target.seeds)();
+        assert!(!seeds.is_empty(), "{} has no seeds", target.name);
+        for seed in &seeds {
+            (target.run)(seed);
+        }
+        for run in first..first + runs {
+            let mut random = Random::new(run);
+            let mut input = seeds[random.below(seeds.len())].clone();
+            let other = &seeds[random.below(seeds.len())];
+            mutate(&mut input, other, &mut random);
+            if catch_unwind(AssertUnwindSafe(|| (target.run)(&input))).is_err() {
+                let hex: String = input.iter().map(|b| format!("{b:02x}")).collect();
+                panic!("{} panics: LOGFERRY_FUZZ_SEED={run} LOGFERRY_FUZZ_RUNS=1, input {hex}", target.name);
+            }
+        }
+        println!("{}: {} seeds, {runs} inputs", target.name, seeds.len());
+    }
+}
+
+#[test]
+fn the_mutator_changes_what_it_is_given_and_repeats_itself() {
+    let mutated = |seed| {
+        let mut input = vec![7u8; 300];
+        mutate(&mut input, &[9; 300], &mut Random::new(seed));
+        input
+    };
+    assert_eq!(mutated(5), mutated(5));
+    assert!((0..50).filter(|&seed| mutated(seed) != vec![7u8; 300]).count() > 40);
+}
