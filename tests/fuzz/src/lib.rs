@@ -3,7 +3,7 @@
 //! A [`Target`] feeds bytes to one decoder and reads everything that it gives: it may find errors, it must not panic,
 //! loop or take memory without bound. Its seeds come from the project's own encoders, so that inputs get past the first
 //! check. Two things drive the targets: `tests/hostile.rs`, a bounded and repeatable run that is part of the test
-//! suite; and `libfuzzer/`, for runs under coverage guidance (`cargo +nightly fuzz run page`, in that folder).
+//! suite; and `libfuzzer/`, for runs under coverage guidance (`cargo +nightly fuzz run --fuzz-dir tests/fuzz/libfuzzer page`).
 
 pub mod mutate;
 mod seeds;
@@ -19,4 +19,13 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Sound inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Feeds the target of that name.
+///
+/// # Panics
+/// When there is no such target, and when the decoder has a defect.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|t| t.name == name).expect("the name of a target");
+    (target.run)(data);
 }

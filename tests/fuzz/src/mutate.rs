@@ -26,8 +26,7 @@ impl Random {
 }
 
 /// Numbers that lengths, counts and offsets break at.
-const EDGES: [u64; 12] =
-    [0, 1, 2, 7, 0x7F, 0xFF, 0x1FFF, 0x2000, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF];
+const EDGES: [u64; 12] = [0, 1, 2, 7, 0x7F, 0xFF, 0x1FFF, 0x2000, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF];
 
 /// Changes `input` in one to eight places: bits, edge values, blocks moved, removed or doubled, a cut end.
 pub fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{
     BackupConfig, BackupKind, BeginXact, BlockBuilder, BootPage, ColumnChunk, ColumnImage, EndXact, FileHeader,
-    FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead, RowShape,
-    VlfDescription, bitmap_page, boot_page, encode_in_row_root, encode_index_record, encode_lob_data,
+    FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead,
+    RowShape, VlfDescription, bitmap_page, boot_page, encode_in_row_root, encode_index_record, encode_lob_data,
     encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page, iam_page, pfs_page,
 };
 use logferry_mssql_format::log::op::{Context, Op};
@@ -50,7 +50,10 @@ pub(crate) static LAYOUTS: LazyLock<(RowLayout, RowLayout)> = LazyLock::new(|| {
 
 pub(crate) fn rows() -> Vec<Vec<u8>> {
     let shape = RowShape { places: places(), fixed_end: 17 };
-    let links = [LobLink { end: 8040, at: RowId { page: PAGE, slot: 3 } }, LobLink { end: 9000, at: RowId { page: PAGE, slot: 4 } }];
+    let links = [
+        LobLink { end: 8040, at: RowId { page: PAGE, slot: 3 } },
+        LobLink { end: 9000, at: RowId { page: PAGE, slot: 4 } },
+    ];
     let root = encode_in_row_root(1, 7, 99, &links);
     let overflow = encode_overflow_pointer(1, 99, 8000, RowId { page: PAGE, slot: 2 });
     let int = 5i32.to_le_bytes();
@@ -191,7 +194,9 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
     all.push(b.delete_rows(&head(), Context::HEAP, &target(4), ROWSET, &row, none).to_vec());
     all.push(b.delete_rows(&head(), Context::CLUSTERED, &target(4), ROWSET, &row, none).to_vec());
     let (before, after) = (&row[4..8], &[9u8, 9, 9, 9][..]);
-    all.push(b.modify_row(&head(), Context::CLUSTERED, &target(5), ROWSET, 4, 4, (before, after), (none, none)).to_vec());
+    all.push(
+        b.modify_row(&head(), Context::CLUSTERED, &target(5), ROWSET, 4, 4, (before, after), (none, none)).to_vec(),
+    );
     let chunks = [
         ColumnChunk { old_offset: 4, new_offset: 4, old_len: 2, before: &row[4..6], after: &[1, 2] },
         ColumnChunk { old_offset: 20, new_offset: 20, old_len: 1, before: &row[20..21], after: &[1, 2, 3] },
@@ -291,7 +296,9 @@ pub(crate) fn media() -> Vec<Vec<u8>> {
 pub(crate) fn descriptors() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for file in media() {
-        for kind in ["TAPE", "SSET", "VOLB", "MSCI", "MSDA", "MSTL", "MSLS", "ESET", "SCIN", "SFMB", "MQDA", "MQTL", "SPAD"] {
+        for kind in
+            ["TAPE", "SSET", "VOLB", "MSCI", "MSDA", "MSTL", "MSLS", "ESET", "SCIN", "SFMB", "MQDA", "MQTL", "SPAD"]
+        {
             let found = file.windows(4).position(|w| w == kind.as_bytes());
             all.extend(found.map(|at| file[at..file.len().min(at + 4 * DESCRIPTOR_ENOUGH)].to_vec()));
         }
@@ -300,9 +307,13 @@ pub(crate) fn descriptors() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn cells() -> Vec<Vec<u8>> {
-    (0..types().len() as u8).flat_map(|kind| [1usize, 3, 4, 5, 8, 16, 17, 60].map(|len| {
-        let mut input = vec![kind];
-        input.extend((0..len as u8).map(|i| i.wrapping_mul(37) ^ 0x41));
-        input
-    })).collect()
+    (0..types().len() as u8)
+        .flat_map(|kind| {
+            [1usize, 3, 4, 5, 8, 16, 17, 60].map(|len| {
+                let mut input = vec![kind];
+                input.extend((0..len as u8).map(|i| i.wrapping_mul(37) ^ 0x41));
+                input
+            })
+        })
+        .collect()
 }

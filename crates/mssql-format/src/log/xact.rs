@@ -211,8 +211,8 @@ fn time(r: &Record<'_>, offset: usize) -> Result<Option<i64>> {
     if ticks >= DAY_TICKS || (ticks, days) == (0, 0) {
         return Ok(None);
     }
-    let us = (i64::from(days) - DAYS_TO_2000) * DAY_US;
     // Rounded to what datetime shows: three digits, .000, .003, .007.
     let ms = (i64::from(ticks) * 10 + 1) / 3;
-    Ok(Some(us + ms * 1000))
+    let midnight = (i64::from(days) - DAYS_TO_2000).checked_mul(DAY_US);
+    Ok(midnight.and_then(|us| us.checked_add(ms * 1000)))
 }
