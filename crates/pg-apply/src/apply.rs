@@ -1,0 +1,27 @@
+//! Changes, set-wise.
+//!
+//! A batch is first netted in memory ([`net`]): per key, what the target has before the batch and what it
+//! must have after it. What happened in between, once or a hundred times, costs nothing on the target. Then
+//! each table gets a few statements, whatever the number of rows:
+//!
+//! ```text
+//!  TRUNCATE, if there was one
+//!  DELETE ... USING unnest(keys)                 all deletes, and rows whose key or unique value moves
+//!  UPDATE ... FROM unnest(keys, columns)         one per set of known columns
+//!  COPY ... FROM STDIN BINARY                    all inserts, and the moved rows again
+//! ```
+//!
+//! All deletes come before all inserts, so that keys and unique values may change hands inside a batch, and
+//! every count is checked: a row that is not there is never passed over.
+//!
+//! Two settings make this fast whatever the statistics say, see [`sink`]'s session: the arrays are joined by
+//! nested loops over the key's index only.
+
+mod keyed;
+mod keyless;
+mod net;
+mod params;
+mod sink;
+mod table;
+
+pub use sink::PgSink;

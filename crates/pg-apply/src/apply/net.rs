@@ -1,0 +1,206 @@
+//! What a batch comes to, per table.
+
+use std::sync::Arc;
+
+use logferry_model::{Cell, ChangeOp, RowRef, RowStore, RowView, TargetBatch, TargetTable};
+use rustc_hash::FxHashMap;
+
+use super::keyed::Keyed;
+use super::keyless::Keyless;
+use crate::error::Error;
+use crate::names::shown;
+
+/// A row of the batch, or one that netting put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    Batch(RowRef),
+    Merged(RowRef),
+}
+
+/// The rows of a batch and those that netting put together of them.
+pub(super) struct Rows<'b> {
+    batch: &'b RowStore,
+    merged: RowStore,
+}
+
+impl Rows<'_> {
+    pub fn row(&self, at: At) -> RowView<'_> {
+        match at {
+            At::Batch(row) => self.batch.row(row),
+            At::Merged(row) => self.merged.row(row),
+        }
+    }
+
+    /// The row with each unchanged cell taken from the first of the others that knows it.
+    pub fn merge(&mut self, row: At, others: &[At]) -> At {
+        if is_complete(self.row(row)) {
+            return row;
+        }
+        // The cells may be in the very store that the new row goes to.
+        let cells: Vec<Option<Option<Vec<u8>>>> = (0..self.row(row).len())
+            .map(|column| {
+                let known = std::iter::once(&row).chain(others).map(|&at| self.row(at).cell(column));
+                known.into_iter().find(|c| *c != Cell::Unchanged).map(|c| c.bytes().map(<[u8]>::to_vec))
+            })
+            .collect();
+        At::Merged(self.merged.push_row(cells.iter().map(|cell| match cell {
+            None => Cell::Unchanged,
+            Some(None) => Cell::Null,
+            Some(Some(bytes)) => Cell::Bytes(bytes),
+        })))
+    }
+}
+
+/// Whether every cell is known.
+pub(super) fn is_complete(row: RowView<'_>) -> bool {
+    row.cells().all(|c| c != Cell::Unchanged)
+}
+
+/// What a batch comes to.
+pub(super) struct Net<'b> {
+    pub rows: Rows<'b>,
+    pub tables: Vec<TableNet>,
+}
+
+/// What a batch comes to for one table.
+pub(super) struct TableNet {
+    pub table: Arc<TargetTable>,
+    /// All rows that were there before are gone.
+    pub truncated: bool,
+    pub changes: Changes,
+}
+
+pub(super) enum Changes {
+    Keyed(Keyed),
+    Keyless(Keyless),
+}
+
+impl<'b> Net<'b> {
+    /// Nets a batch. Tables come in the order of their first change.
+    pub fn of(batch: &'b TargetBatch) -> Result<Self, Error> {
+        let mut net = Net { rows: Rows { batch: &batch.rows, merged: RowStore::new() }, tables: Vec::new() };
+        // By address first: the batch keeps the tables alive, and almost always there is one `Arc` per table.
+        let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
+        for change in &batch.changes {
+            let address = Arc::as_ptr(&change.table) as usize;
+            let at = match by_address.get(&address) {
+                Some(&at) => at,
+                None => {
+                    let at = net.slot(&change.table)?;
+                    by_address.insert(address, at);
+                    at
+                }
+            };
+            net.tables[at].add(&mut net.rows, change.op)?;
+        }
+        Ok(net)
+    }
+
+    fn slot(&mut self, table: &Arc<TargetTable>) -> Result<usize, Error> {
+        let same_name = |t: &TableNet| t.table.schema == table.schema && t.table.name == table.name;
+        if let Some(at) = self.tables.iter().position(same_name) {
+            let same = *self.tables[at].table == **table;
+            let what = "two shapes of the table are in one batch";
+            return if same { Ok(at) } else { Err(Error::Contradiction { table: shown(table), what }) };
+        }
+        let changes =
+            if table.key.is_empty() { Changes::Keyless(Keyless::default()) } else { Changes::Keyed(Keyed::default()) };
+        self.tables.push(TableNet { table: table.clone(), truncated: false, changes });
+        Ok(self.tables.len() - 1)
+    }
+}
+
+impl TableNet {
+    fn add(&mut self, rows: &mut Rows<'_>, op: ChangeOp) -> Result<(), Error> {
+        let table = &*self.table;
+        let width = |row: RowRef| {
+            let what = "a row has another number of cells than the table has columns";
+            let fits = rows.batch.row(row).len() == table.columns.len();
+            if fits { Ok(At::Batch(row)) } else { Err(Error::Contradiction { table: shown(table), what }) }
+        };
+        match op {
+            ChangeOp::Truncate => {
+                self.truncated = true;
+                match &mut self.changes {
+                    Changes::Keyed(keyed) => keyed.clear(),
+                    Changes::Keyless(keyless) => keyless.clear(),
+                }
+                Ok(())
+            }
+            ChangeOp::Insert { after } => {
+                let after = width(after)?;
+                match &mut self.changes {
+                    Changes::Keyed(keyed) => keyed.insert(table, rows, after),
+                    Changes::Keyless(keyless) => keyless.insert(table, rows, after),
+                }
+            }
+            ChangeOp::Delete { before } => {
+                let before = width(before)?;
+                match &mut self.changes {
+                    Changes::Keyed(keyed) => keyed.delete(table, rows, before, self.truncated),
+                    Changes::Keyless(keyless) => keyless.delete(table, rows, before),
+                }
+            }
+            ChangeOp::Update { before, after } => {
+                let (before, after) = (width(before)?, width(after)?);
+                match &mut self.changes {
+                    Changes::Keyed(keyed) => keyed.update(table, rows, before, after, self.truncated),
+                    Changes::Keyless(keyless) => keyless.update(table, rows, before, after),
+                }
+            }
+        }
+    }
+}
+
+/// Hash of some cells of a row.
+pub(super) fn hash_cells(row: RowView<'_>, columns: impl Iterator<Item = usize>) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = rustc_hash::FxHasher::default();
+    for column in columns {
+        match row.cell(column) {
+            Cell::Null => hasher.write_u32(u32::MAX),
+            Cell::Unchanged => hasher.write_u32(u32::MAX - 1),
+            Cell::Bytes(bytes) => {
+                hasher.write_usize(bytes.len());
+                hasher.write(bytes);
+            }
+        }
+    }
+    hasher.finish()
+}
+
+/// Finds entries by the hash of their cells; entries of one hash are chained.
+#[derive(Default)]
+pub(super) struct Chains {
+    heads: FxHashMap<u64, u32>,
+    next: Vec<u32>,
+}
+
+const END: u32 = u32::MAX;
+
+impl Chains {
+    /// The entry of this hash that `is_it` accepts.
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
+        let mut at = *self.heads.get(&hash)?;
+        while at != END {
+            if is_it(at as usize) {
+                return Some(at as usize);
+            }
+            at = self.next[at as usize];
+        }
+        None
+    }
+
+    /// Adds the next entry: entries are numbered as they are added.
+    pub fn push(&mut self, hash: u64) -> usize {
+        let at = u32::try_from(self.next.len()).expect("a row store holds fewer than 2^32 cells");
+        let before = self.heads.insert(hash, at);
+        self.next.push(before.unwrap_or(END));
+        at as usize
+    }
+
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.next.clear();
+    }
+}

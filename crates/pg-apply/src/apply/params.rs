@@ -1,0 +1,103 @@
+//! Rows as PostgreSQL reads them: arrays per column, and COPY's tuples. Cells are in binary form already.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use logferry_model::{Cell, RowView};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use crate::copy::{HEADER, TRAILER};
+
+/// An array parameter in binary form.
+#[derive(Debug)]
+pub(super) struct Array {
+    bytes: Vec<u8>,
+    items: i32,
+}
+
+/// Dimensions, whether there are NULLs, element type, length, lower bound: five `i32`.
+const ARRAY_HEADER_LEN: usize = 20;
+
+impl Array {
+    pub fn new() -> Self {
+        Array { bytes: vec![0; ARRAY_HEADER_LEN], items: 0 }
+    }
+
+    /// Bytes so far.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds a cell. An unchanged one has no place in an array: callers take known columns only.
+    pub fn push(&mut self, cell: Cell<'_>) {
+        self.items += 1;
+        match cell {
+            Cell::Bytes(bytes) => {
+                self.bytes.put_i32(len32(bytes));
+                self.bytes.put_slice(bytes);
+            }
+            Cell::Null | Cell::Unchanged => self.bytes.put_i32(-1),
+        }
+    }
+}
+
+impl ToSql for Array {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let tokio_postgres::types::Kind::Array(element) = ty.kind() else {
+            return Err(format!("{ty} is no array").into());
+        };
+        out.reserve(self.bytes.len());
+        out.put_i32(1);
+        out.put_i32(1);
+        out.put_u32(element.oid());
+        out.put_i32(self.items);
+        out.put_i32(1);
+        out.put_slice(&self.bytes[ARRAY_HEADER_LEN..]);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(ty.kind(), tokio_postgres::types::Kind::Array(_))
+    }
+
+    to_sql_checked!();
+}
+
+/// Builds COPY's binary stream in pieces.
+pub(super) struct Tuples {
+    buffer: BytesMut,
+}
+
+/// Large enough that the cost per message does not count, small enough to overlap with the server's work.
+const PIECE_BYTES: usize = 512 * 1024;
+
+impl Tuples {
+    pub fn new() -> Self {
+        let mut buffer = BytesMut::with_capacity(64 * 1024);
+        buffer.put_slice(HEADER);
+        Tuples { buffer }
+    }
+
+    /// Adds a row; gives a piece when there is enough for one.
+    pub fn push(&mut self, row: RowView<'_>) -> Option<Bytes> {
+        let columns = i16::try_from(row.len()).expect("PostgreSQL's tables have at most 1,600 columns");
+        self.buffer.put_i16(columns);
+        for cell in row.cells() {
+            match cell {
+                Cell::Bytes(bytes) => {
+                    self.buffer.put_i32(len32(bytes));
+                    self.buffer.put_slice(bytes);
+                }
+                Cell::Null | Cell::Unchanged => self.buffer.put_i32(-1),
+            }
+        }
+        (self.buffer.len() >= PIECE_BYTES).then(|| self.buffer.split().freeze())
+    }
+
+    pub fn finish(mut self) -> Bytes {
+        self.buffer.put_slice(TRAILER);
+        self.buffer.freeze()
+    }
+}
+
+fn len32(bytes: &[u8]) -> i32 {
+    i32::try_from(bytes.len()).expect("PostgreSQL's values have less than 1 GiB")
+}

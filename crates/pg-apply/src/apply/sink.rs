@@ -1,0 +1,392 @@
+//! The sink: one connection, one transaction at a time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, TargetBatch, TargetTable};
+use rustc_hash::FxHashMap;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, CopyInSink, Statement};
+
+use super::keyed::{Keyed, Known, Pair};
+use super::keyless::Keyless;
+use super::net::{At, Changes, Net, Rows, TableNet};
+use super::params::{Array, Tuples};
+use super::table::{Defined, Kind};
+use crate::error::Error;
+use crate::names::{qualified, shown};
+use crate::state::{self, Lease, Phase};
+
+/// Applies batches of changes; see [`ChangeSink`].
+///
+/// Without a checkpoint in the batch the transaction stays open for the next one, so a large transaction
+/// of the source goes through in bounded memory. After an error it can only be dropped; ask the
+/// [`crate::TaskTarget`] for a new one.
+pub struct PgSink {
+    client: Client,
+    lease: Lease,
+    tables: Vec<Defined>,
+    by_name: FxHashMap<(String, String), usize>,
+    /// Tables and shapes so far.
+    defined: usize,
+    in_transaction: bool,
+    broken: bool,
+    notes: Vec<String>,
+}
+
+/// Arrays are joined with tables by nested loops over the key's index, whatever the planner believes: it
+/// does not know how long the arrays are, and takes a table that was empty a moment ago for small.
+const SESSION: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+     SET plan_cache_mode = force_generic_plan";
+
+/// Rows without a key have no index: the planner's own choice, knowing the arrays.
+const WHOLE_TABLE: &str = "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
+     SET LOCAL enable_seqscan = on; SET LOCAL plan_cache_mode = force_custom_plan";
+const BY_KEY: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+     SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// Rows of a statement at the most, so that the arrays stay small.
+const STATEMENT_ROWS_MAX: usize = 16 * 1024;
+/// Bytes of a statement's arrays, about, for the same reason.
+const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl PgSink {
+    pub(crate) async fn new(client: Client, lease: Lease) -> Result<Self, Error> {
+        client.batch_execute(SESSION).await.map_err(Error::sql("set up the session"))?;
+        let mut notes = Vec::new();
+        match client.batch_execute("SET session_replication_role = replica").await {
+            Ok(()) => {}
+            Err(e) if e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => notes.push(
+                "triggers and foreign keys of the target fire while changes are applied: the user may not set \
+                 session_replication_role (a superuser may, or since PostgreSQL 15: GRANT SET ON PARAMETER \
+                 session_replication_role TO user)"
+                    .to_owned(),
+            ),
+            Err(e) => return Err(Error::sql("set up the session")(e)),
+        }
+        for note in &notes {
+            tracing::warn!(task = lease.task, "{note}");
+        }
+        Ok(PgSink {
+            client,
+            lease,
+            tables: Vec::new(),
+            by_name: FxHashMap::default(),
+            defined: 0,
+            in_transaction: false,
+            broken: false,
+            notes,
+        })
+    }
+
+    /// What of the target's set-up the operator should know, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The changes that make the copy exact, and the first checkpoint, in one transaction with the phase.
+    pub(crate) async fn apply_fixups(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+        let what = "fixups without a checkpoint";
+        let Some(checkpoint) = batch.checkpoint else {
+            return Err(Error::Phase { task: self.lease.task.clone(), phase: Phase::Keys.as_str().to_owned(), what });
+        };
+        self.begin().await?;
+        self.change(batch).await?;
+        self.client
+            .execute(
+                "UPDATE logferry.task SET phase = $2, changed_at = now() WHERE task = $1",
+                &[&self.lease.task, &Phase::Streaming.as_str()],
+            )
+            .await
+            .map_err(self.lease.doing("record the phase"))?;
+        self.commit(&checkpoint).await
+    }
+
+    async fn apply_batch(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+        self.begin().await?;
+        self.change(batch).await?;
+        match &batch.checkpoint {
+            Some(checkpoint) => self.commit(checkpoint).await,
+            None => {
+                // Only the commit decides; this spares the rest of a long transaction that cannot commit.
+                self.lease.check(&self.client).await?;
+                self.broken = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the transaction, if it is not. From here on the sink is broken until all has gone well.
+    async fn begin(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(Error::Broken);
+        }
+        if !self.in_transaction {
+            self.client.batch_execute("BEGIN").await.map_err(Error::sql("begin a transaction"))?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.lease.write(&self.client, checkpoint).await?;
+        self.client.batch_execute("COMMIT").await.map_err(|e| {
+            let what = format!("changes up to {}", checkpoint.applied.0);
+            match e.as_db_error() {
+                // A deferred constraint: the server says that it did not commit.
+                Some(_) => Error::Sql { doing: format!("commit {what}"), said: e.into() },
+                None => Error::CommitUnknown { what, said: e.into() },
+            }
+        })?;
+        self.in_transaction = false;
+        self.broken = false;
+        Ok(())
+    }
+
+    async fn change(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+        if batch.changes.is_empty() {
+            return Ok(());
+        }
+        let net = Net::of(batch)?;
+        for table in &net.tables {
+            let name = (table.table.schema.clone(), table.table.name.clone());
+            let at = self.by_name.get(&name).copied().filter(|&at| *self.tables[at].table == *table.table);
+            let at = at.ok_or_else(|| Error::Undefined { table: shown(&table.table) })?;
+            let mut one = OneTable { client: &self.client, defined: &mut self.tables[at], rows: &net.rows };
+            one.apply(table).await?;
+        }
+        Ok(())
+    }
+}
+
+impl ChangeSink for PgSink {
+    async fn resume_point(&mut self) -> Result<Option<Checkpoint>, Fault> {
+        if self.broken {
+            return Err(Error::Broken.into());
+        }
+        Ok(state::read(&self.client, &self.lease.task).await?.checkpoint)
+    }
+
+    async fn define(&mut self, table: Arc<TargetTable>) -> Result<(), Fault> {
+        let name = (table.schema.clone(), table.name.clone());
+        match self.by_name.get(&name) {
+            Some(&at) if *self.tables[at].table == *table => return Ok(()),
+            // Its statements go; its temporary table stays, so the new shape gets a number of its own.
+            Some(&at) => self.tables[at] = Defined::new(table, self.defined),
+            None => {
+                self.by_name.insert(name, self.tables.len());
+                self.tables.push(Defined::new(table, self.defined));
+            }
+        }
+        self.defined += 1;
+        Ok(())
+    }
+
+    async fn apply(&mut self, batch: &TargetBatch) -> Result<(), Fault> {
+        Ok(self.apply_batch(batch).await?)
+    }
+}
+
+/// The changes of one table in one batch.
+struct OneTable<'a, 'b> {
+    client: &'a Client,
+    defined: &'a mut Defined,
+    rows: &'a Rows<'b>,
+}
+
+impl OneTable<'_, '_> {
+    async fn apply(&mut self, net: &TableNet) -> Result<(), Error> {
+        if net.truncated {
+            let sql = format!("TRUNCATE {}", qualified(&net.table));
+            self.run(&sql, "truncate table").await?;
+        }
+        match &net.changes {
+            Changes::Keyed(keyed) => self.keyed(keyed).await,
+            Changes::Keyless(keyless) => self.keyless(keyless).await,
+        }
+    }
+
+    async fn keyed(&mut self, keyed: &Keyed) -> Result<(), Error> {
+        let rows = self.rows;
+        let table = self.defined.table.clone();
+        let (key, values) = (table.key.clone(), self.defined.values.clone());
+        let work = keyed.work(&table);
+        if !work.fetches.is_empty() {
+            // Made by the statement's first preparation.
+            let statement = self.defined.statement(self.client, Kind::PutAside).await?;
+            let sql = format!("DELETE FROM {}", self.defined.aside_name());
+            self.run(&sql, "empty the temporary table of").await?;
+            self.in_parts(&statement, "an update", &work.fetches, key.len(), |&at, arrays| {
+                push(arrays, rows, at, &key);
+            })
+            .await?;
+        }
+        if !work.deletes.is_empty() {
+            let statement = self.defined.statement(self.client, Kind::Delete).await?;
+            self.in_parts(&statement, "a delete", &work.deletes, key.len(), |&at, arrays| push(arrays, rows, at, &key))
+                .await?;
+        }
+        if !work.updates.is_empty() {
+            let statement = self.defined.statement(self.client, Kind::Update).await?;
+            self.in_parts(&statement, "an update", &work.updates, table.columns.len(), |pair, arrays| {
+                let (keys, others) = arrays.split_at_mut(key.len());
+                push(keys, rows, pair.key, &key);
+                push(others, rows, pair.row, &values);
+            })
+            .await?;
+        }
+        for (known, pairs) in by_known(rows, &work.partial_updates) {
+            let columns = self.defined.known_values(&known);
+            if columns.is_empty() {
+                continue;
+            }
+            let statement = self.defined.statement(self.client, Kind::PartialUpdate(known)).await?;
+            self.in_parts(&statement, "an update", &pairs, key.len() + columns.len(), |pair, arrays| {
+                let (keys, others) = arrays.split_at_mut(key.len());
+                push(keys, rows, pair.key, &key);
+                push(others, rows, pair.row, &columns);
+            })
+            .await?;
+        }
+        if !work.moves.is_empty() {
+            // The rows put aside have no index.
+            self.run(WHOLE_TABLE, "set up the changes of").await?;
+            for (known, pairs) in by_known(rows, &work.moves) {
+                let columns = self.defined.known_columns(&known);
+                let statement = self.defined.statement(self.client, Kind::BringBack(known)).await?;
+                self.in_parts(&statement, "an update", &pairs, key.len() + columns.len(), |pair, arrays| {
+                    let (keys, others) = arrays.split_at_mut(key.len());
+                    push(keys, rows, pair.key, &key);
+                    push(others, rows, pair.row, &columns);
+                })
+                .await?;
+            }
+            self.run(BY_KEY, "set up the changes of").await?;
+        }
+        self.insert(&work.inserts).await
+    }
+
+    async fn keyless(&mut self, keyless: &Keyless) -> Result<(), Error> {
+        let rows = self.rows;
+        let removals = keyless.removals();
+        if !removals.is_empty() {
+            self.run(WHOLE_TABLE, "set up the changes of").await?;
+            let statement = self.defined.statement(self.client, Kind::Remove).await?;
+            let columns: Vec<usize> = (0..self.defined.table.columns.len()).collect();
+            let width = columns.len() + 1;
+            let weight = |(_, n): &(At, i64)| *n as u64;
+            self.in_weighted_parts(&statement, "a delete", &removals, width, weight, |(at, n), arrays| {
+                let (cells, count) = arrays.split_at_mut(columns.len());
+                push(cells, rows, *at, &columns);
+                for array in count {
+                    array.push(Cell::Bytes(&n.to_be_bytes()));
+                }
+            })
+            .await?;
+            self.run(BY_KEY, "set up the changes of").await?;
+        }
+        self.insert(&keyless.additions()).await
+    }
+
+    async fn insert(&mut self, inserts: &[At]) -> Result<(), Error> {
+        if inserts.is_empty() {
+            return Ok(());
+        }
+        let (op, expected) = ("an insert", inserts.len() as u64);
+        let statement = self.defined.statement(self.client, Kind::Copy).await?;
+        let starting = self.client.copy_in(&statement).await;
+        let mut copy: Pin<Box<CopyInSink<Bytes>>> = Box::pin(starting.map_err(|e| self.refused(op, expected, e))?);
+        let mut tuples = Tuples::new();
+        for &at in inserts {
+            if let Some(piece) = tuples.push(self.rows.row(at)) {
+                copy.feed(piece).await.map_err(|e| self.refused(op, expected, e))?;
+            }
+        }
+        copy.feed(tuples.finish()).await.map_err(|e| self.refused(op, expected, e))?;
+        let found = copy.as_mut().finish().await.map_err(|e| self.refused(op, expected, e))?;
+        self.exactly(op, expected, found)
+    }
+
+    /// Runs a statement over items, a bounded number at a time; each must hit one row.
+    async fn in_parts<T>(
+        &self,
+        statement: &Statement,
+        op: &'static str,
+        items: &[T],
+        width: usize,
+        fill: impl Fn(&T, &mut [Array]),
+    ) -> Result<(), Error> {
+        self.in_weighted_parts(statement, op, items, width, |_| 1, fill).await
+    }
+
+    /// The same where an item must hit `weight` rows.
+    async fn in_weighted_parts<T>(
+        &self,
+        statement: &Statement,
+        op: &'static str,
+        items: &[T],
+        width: usize,
+        weight: impl Fn(&T) -> u64,
+        fill: impl Fn(&T, &mut [Array]),
+    ) -> Result<(), Error> {
+        let mut rest = items;
+        while !rest.is_empty() {
+            let mut arrays: Vec<Array> = (0..width).map(|_| Array::new()).collect();
+            let (mut taken, mut expected) = (0, 0);
+            while let Some(item) = rest.get(taken) {
+                fill(item, &mut arrays);
+                expected += weight(item);
+                taken += 1;
+                let bytes: usize = arrays.iter().map(Array::byte_len).sum();
+                if taken == STATEMENT_ROWS_MAX || bytes > STATEMENT_BYTES_MAX {
+                    break;
+                }
+            }
+            rest = &rest[taken..];
+            let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+            let done = self.client.execute(statement, &params).await;
+            self.exactly(op, expected, done.map_err(|e| self.refused(op, expected, e))?)?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, sql: &str, doing: &str) -> Result<(), Error> {
+        let doing = Error::sql(format!("{doing} {}", shown(&self.defined.table)));
+        self.client.batch_execute(sql).await.map_err(doing)
+    }
+
+    fn exactly(&self, op: &'static str, expected: u64, found: u64) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Diverged { table: shown(&self.defined.table), op, expected, found })
+    }
+
+    fn refused(&self, op: &'static str, rows: u64, e: tokio_postgres::Error) -> Error {
+        let table = shown(&self.defined.table);
+        match e.code() {
+            None => Error::Sql { doing: format!("apply {op} to table {table}"), said: e.into() },
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => Error::Duplicate { table, op, rows, said: e.into() },
+            Some(_) => Error::Refused { table, op, rows, said: e.into() },
+        }
+    }
+}
+
+fn push(arrays: &mut [Array], rows: &Rows<'_>, at: At, columns: &[usize]) {
+    let row = rows.row(at);
+    for (array, &column) in arrays.iter_mut().zip(columns) {
+        array.push(row.cell(column));
+    }
+}
+
+/// Partial rows by which columns they know.
+fn by_known(rows: &Rows<'_>, pairs: &[Pair]) -> Vec<(Known, Vec<Pair>)> {
+    let mut groups: FxHashMap<Known, Vec<Pair>> = FxHashMap::default();
+    for &pair in pairs {
+        groups.entry(Known::of(rows.row(pair.row))).or_default().push(pair);
+    }
+    groups.into_iter().collect()
+}

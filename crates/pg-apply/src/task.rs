@@ -1,0 +1,363 @@
+//! A task on the target, from nothing to streaming.
+//!
+//! ```text
+//!  Created ── create_tables ──> Copying ── copy_chunk ... ──┐
+//!                                  │   <────────────────────┘
+//!                             finish_copy: all chunks are counted
+//!                                  v
+//!                                Keys ── keys, identities, statistics ── fixups + first checkpoint ──> Streaming
+//! ```
+//!
+//! Each arrow is a transaction that also records the new phase, or work that can be done again. So a
+//! process that is killed anywhere calls the same functions again and goes on where it was.
+
+use std::sync::Arc;
+
+use logferry_model::{ChangeSink, Fault, SnapshotPoint, TargetBatch, TargetTable};
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+use crate::apply::PgSink;
+use crate::connect::{Pool, Pooled, Target, pooled};
+use crate::copy::{self, ChunkCopy, ChunkDone};
+use crate::ddl::{self, ExistingTables};
+use crate::error::Error;
+use crate::names::{qualified, shown};
+use crate::state::{self, Lease, Phase, TaskState};
+
+/// What a task needs to know to write to its target.
+#[derive(Clone, Debug)]
+pub struct TaskSettings {
+    /// Its name: the same name goes on where it stopped.
+    pub task: String,
+    /// Any bytes that change when settings change which a copy depends on. Stored, and given back at the next
+    /// opening; what a difference means is for the caller to say.
+    pub settings_hash: Vec<u8>,
+    /// What happens to tables that are there before the first run.
+    pub existing_tables: ExistingTables,
+    /// Connections for the copy at the most.
+    pub connections_max: u32,
+    /// Whether statistics are collected after the copy. Without them the first changes may run slowly.
+    pub analyze: bool,
+}
+
+impl TaskSettings {
+    /// Settings of a task with nothing special.
+    pub fn new(task: impl Into<String>) -> Self {
+        TaskSettings {
+            task: task.into(),
+            settings_hash: Vec::new(),
+            existing_tables: ExistingTables::Error,
+            connections_max: 4,
+            analyze: true,
+        }
+    }
+}
+
+/// A table and the number of chunks that it is copied in.
+pub type TableChunks = (Arc<TargetTable>, u64);
+
+/// A task that this process has the lease of.
+pub struct TaskTarget {
+    target: Target,
+    pool: Pool,
+    settings: TaskSettings,
+    lease: Mutex<Lease>,
+}
+
+impl TaskTarget {
+    /// Connects, makes the state tables, and takes the task: whoever had it can commit nothing from here on.
+    ///
+    /// After a transient fault do not open it again, which would take it back from a successor: ask for
+    /// a new [`Self::sink`], or copy the chunk again.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached or lacks a right; where the state is of a newer logferry.
+    pub async fn open(target: &Target, settings: TaskSettings) -> Result<(Self, TaskState), Fault> {
+        let pool = target.pool(settings.connections_max);
+        let mut connection = pooled(&pool).await?;
+        state::migrate(&mut connection.client).await?;
+        let (lease, state) = state::open(&mut connection.client, &settings.task, &settings.settings_hash).await?;
+        drop(connection);
+        tracing::info!(
+            task = settings.task,
+            epoch = lease.epoch,
+            phase = state.phase.as_str(),
+            "task opened on the target"
+        );
+        Ok((TaskTarget { target: target.clone(), pool, settings, lease: Mutex::new(lease) }, state))
+    }
+
+    /// Reads the state as it is now.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn state(&self) -> Result<TaskState, Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(state::read(&connection.client, &self.settings.task).await?)
+    }
+
+    /// Makes the tables for the copy of a snapshot, or finds those that it made before.
+    ///
+    /// Where an earlier copy was of another snapshot, its rows are thrown away. Afterwards the phase is
+    /// [`Phase::Copying`], or [`Phase::Keys`] where the copy of this snapshot was complete already.
+    ///
+    /// # Errors
+    /// Where tables are there that should not be: all of them are named, and nothing is changed.
+    pub async fn create_tables(&self, tables: &[Arc<TargetTable>], snapshot: &SnapshotPoint) -> Result<Phase, Fault> {
+        ddl::keys(tables)?;
+        for note in tables.iter().flat_map(|t| ddl::notes(t).into_iter().map(move |n| (t, n))) {
+            tracing::warn!(table = shown(note.0), "{}", note.1);
+        }
+        let lease = self.lease().await;
+        let mut connection = self.begin(&lease, "create the tables").await?;
+        let client = &connection.client;
+        let state = state::read(client, &lease.task).await?;
+        let same_snapshot = state.snapshot == Some(snapshot.id);
+        let phase = match state.phase {
+            Phase::Created => {
+                self.first_tables(client, tables).await?;
+                Phase::Copying
+            }
+            Phase::Copying | Phase::Keys if same_snapshot => {
+                self.missing_tables(client, &lease, tables).await?;
+                state.phase
+            }
+            Phase::Copying | Phase::Keys => {
+                self.missing_tables(client, &lease, tables).await?;
+                empty(client, tables).await?;
+                client
+                    .execute("DELETE FROM logferry.chunk WHERE task = $1", &[&lease.task])
+                    .await
+                    .map_err(lease.doing("forget the chunks"))?;
+                Phase::Copying
+            }
+            Phase::Streaming => return Err(self.out_of_phase(state.phase, "creating tables").into()),
+        };
+        client
+            .execute(
+                "UPDATE logferry.task SET phase = $2, snapshot = $3, changed_at = now() WHERE task = $1",
+                &[&lease.task, &phase.as_str(), &&snapshot.id[..]],
+            )
+            .await
+            .map_err(lease.doing("record the phase"))?;
+        commit(&mut connection, "the tables").await?;
+        Ok(phase)
+    }
+
+    /// The chunks that are on the target.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn finished_chunks(&self) -> Result<Vec<ChunkDone>, Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(copy::finished(&connection.client, &self.settings.task).await?)
+    }
+
+    /// Starts to copy a chunk, on a connection of its own: waits while all are in use.
+    ///
+    /// # Errors
+    /// Where the table cannot be written to, or the lease is lost.
+    pub async fn copy_chunk(&self, table: &TargetTable, number: u32) -> Result<ChunkCopy, Fault> {
+        Ok(ChunkCopy::start(&self.pool, self.lease().await, table, number).await?)
+    }
+
+    /// Ends the copy: counts the chunks, makes the keys, restarts the identities, and applies the fixups with the first
+    /// checkpoint. Can be called again after a fault. Gives the sink that streams on.
+    ///
+    /// # Errors
+    /// Where chunks are missing, or the rows contradict a key.
+    pub async fn finish_copy(&self, tables: &[TableChunks], fixups: &TargetBatch) -> Result<PgSink, Fault> {
+        self.enter_keys(tables).await?;
+        self.make_keys(tables).await?;
+        let mut sink = self.sink().await?;
+        for (table, _) in tables {
+            sink.define(table.clone()).await?;
+        }
+        sink.apply_fixups(fixups).await?;
+        Ok(sink)
+    }
+
+    /// A sink for changes, on a connection of its own. An earlier sink of this task can commit nothing from here on.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or another logferry has the task.
+    pub async fn sink(&self) -> Result<PgSink, Fault> {
+        let client = self.target.connect().await?;
+        let mut lease = self.lease.lock().await;
+        lease.renew(&client).await?;
+        Ok(PgSink::new(client, lease.clone()).await?)
+    }
+
+    async fn lease(&self) -> Lease {
+        self.lease.lock().await.clone()
+    }
+
+    /// A transaction that holds the lease.
+    async fn begin(&self, lease: &Lease, what: &str) -> Result<Pooled, Error> {
+        let mut connection = pooled(&self.pool).await?;
+        connection.poisoned = true;
+        connection.client.batch_execute("BEGIN").await.map_err(Error::sql(what))?;
+        lease.hold(&connection.client).await?;
+        Ok(connection)
+    }
+
+    fn out_of_phase(&self, phase: Phase, what: &'static str) -> Error {
+        Error::Phase { task: self.settings.task.clone(), phase: phase.as_str().to_owned(), what }
+    }
+
+    /// Tables of a task that has none yet.
+    async fn first_tables(&self, client: &Client, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+        ddl::make_schemas(client, tables).await?;
+        let there = ddl::existing(client, tables).await?;
+        let (old, new): (Vec<_>, Vec<_>) = tables.iter().zip(there).partition(|(_, there)| *there);
+        let old: Vec<_> = old.into_iter().map(|(t, _)| t).collect();
+        let mut new: Vec<_> = new.into_iter().map(|(t, _)| t).collect();
+        match self.settings.existing_tables {
+            ExistingTables::Error if old.is_empty() => {}
+            ExistingTables::Error => return Err(Error::TablesExist(old.iter().map(|t| shown(t)).collect())),
+            ExistingTables::Ignore => ddl::check_columns(client, &old).await?,
+            ExistingTables::Truncate => {
+                ddl::check_columns(client, &old).await?;
+                empty(client, old.iter().copied()).await?;
+            }
+            ExistingTables::Recreate => {
+                for table in old {
+                    let doing = Error::sql(format!("drop table {}", shown(table)));
+                    client.batch_execute(&format!("DROP TABLE {}", qualified(table))).await.map_err(doing)?;
+                    new.push(table);
+                }
+            }
+        }
+        create(client, new).await
+    }
+
+    /// Tables that somebody dropped in the middle of the copy, or that were added to the task.
+    async fn missing_tables(&self, client: &Client, lease: &Lease, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+        ddl::make_schemas(client, tables).await?;
+        let there = ddl::existing(client, tables).await?;
+        let (old, new): (Vec<_>, Vec<_>) = tables.iter().zip(there).partition(|(_, there)| *there);
+        for (table, _) in &new {
+            client
+                .execute(
+                    "DELETE FROM logferry.chunk WHERE task = $1 AND schema_name = $2 AND table_name = $3",
+                    &[&lease.task, &table.schema, &table.name],
+                )
+                .await
+                .map_err(lease.doing("forget chunks"))?;
+        }
+        ddl::check_columns(client, &old.iter().map(|(t, _)| *t).collect::<Vec<_>>()).await?;
+        create(client, new.into_iter().map(|(t, _)| t)).await
+    }
+
+    /// Counts the chunks and records that all are there, in a transaction that waits for the disk.
+    async fn enter_keys(&self, tables: &[TableChunks]) -> Result<(), Error> {
+        let lease = self.lease().await;
+        let mut connection = self.begin(&lease, "count the chunks").await?;
+        let client = &connection.client;
+        let phase = state::read(client, &lease.task).await?.phase;
+        if !matches!(phase, Phase::Copying | Phase::Keys) {
+            return Err(self.out_of_phase(phase, "ending the copy"));
+        }
+        let done = copy::finished(client, &lease.task).await?;
+        for (table, expected) in tables {
+            let mine =
+                |c: &&ChunkDone| c.schema == table.schema && c.table == table.name && u64::from(c.number) < *expected;
+            let found = done.iter().filter(mine).count() as u64;
+            if found != *expected {
+                return Err(Error::ChunksMissing { table: shown(table), expected: *expected, found });
+            }
+        }
+        client
+            .execute(
+                "UPDATE logferry.task SET phase = $2, changed_at = now() WHERE task = $1",
+                &[&lease.task, &Phase::Keys.as_str()],
+            )
+            .await
+            .map_err(lease.doing("record the phase"))?;
+        commit(&mut connection, "the end of the copy").await
+    }
+
+    /// Makes the keys that are not there, several tables at a time.
+    async fn make_keys(&self, tables: &[TableChunks]) -> Result<(), Error> {
+        let tables: Arc<Vec<Arc<TargetTable>>> = Arc::new(tables.iter().map(|(t, _)| t.clone()).collect());
+        let keys = ddl::keys(&tables)?;
+        let mut work = tokio::task::JoinSet::new();
+        for at in 0..tables.len() {
+            let keys: Vec<_> = keys.iter().filter(|k| k.table == at).cloned().collect();
+            let (pool, table, analyze) = (self.pool.clone(), tables[at].clone(), self.settings.analyze);
+            // The pool lets `connections_max` of them through at a time.
+            work.spawn(async move { finish_table(&pool, &table, &keys, analyze).await });
+        }
+        while let Some(ended) = work.join_next().await {
+            // The rest is stopped by dropping the set; their connections are poisoned or idle.
+            ended.map_err(|e| Error::Sql {
+                doing: "make keys".to_owned(),
+                said: crate::error::Said::text(e.to_string()),
+            })??;
+        }
+        Ok(())
+    }
+}
+
+async fn create(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTable>>) -> Result<(), Error> {
+    for table in tables {
+        let doing = Error::sql(format!("create table {}", shown(table)));
+        client.batch_execute(&ddl::create_table(table)).await.map_err(doing)?;
+    }
+    Ok(())
+}
+
+async fn empty(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTable>>) -> Result<(), Error> {
+    let names: Vec<_> = tables.into_iter().map(|t| qualified(t)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    // One statement: tables with foreign keys to each other can only be emptied together.
+    client.batch_execute(&format!("TRUNCATE {}", names.join(", "))).await.map_err(Error::sql("truncate the tables"))
+}
+
+/// Keys, identities and statistics of one table; each can be done again.
+async fn finish_table(pool: &Pool, table: &TargetTable, keys: &[ddl::Key], analyze: bool) -> Result<(), Error> {
+    let mut connection = pooled(pool).await?;
+    connection.poisoned = true;
+    let client = &connection.client;
+    let reading = || Error::sql(format!("read the keys of table {}", shown(table)));
+    let rows = client
+        .query(
+            "SELECT conname::text, contype = 'p' FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype IN ('p', 'u')",
+            &[&qualified(table)],
+        )
+        .await
+        .map_err(reading())?;
+    for key in keys {
+        let there = rows.iter().any(|r| if key.primary { r.get(1) } else { r.get::<_, &str>(0) == key.name });
+        if there {
+            continue;
+        }
+        client.batch_execute(&key.sql).await.map_err(|e| {
+            let doing = format!("make key \"{}\" of table {}", key.name, shown(table));
+            Error::Sql { doing, said: e.into() }
+        })?;
+    }
+    for sql in ddl::restart_identities(table) {
+        let doing = Error::sql(format!("restart the identity of table {}", shown(table)));
+        client.batch_execute(&sql).await.map_err(doing)?;
+    }
+    if analyze {
+        let doing = Error::sql(format!("analyze table {}", shown(table)));
+        client.batch_execute(&format!("ANALYZE {}", qualified(table))).await.map_err(doing)?;
+    }
+    connection.poisoned = false;
+    Ok(())
+}
+
+async fn commit(connection: &mut Pooled, what: &str) -> Result<(), Error> {
+    connection
+        .client
+        .batch_execute("COMMIT")
+        .await
+        .map_err(|e| Error::CommitUnknown { what: what.to_owned(), said: e.into() })?;
+    connection.poisoned = false;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The target side against a real PostgreSQL. All tests share one cluster; each has a database of its own.
+
+mod apply;
+mod copy;
+mod support;

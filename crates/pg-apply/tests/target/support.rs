@@ -1,0 +1,193 @@
+//! Tables, rows and changes as short text.
+//!
+//! A table is `t(id key, v, w unique, n:int, x:xml)`: columns are `text` unless typed; `!` after the type is NOT NULL.
+//! A row is its values; `~` is NULL, `?` is unchanged. Changes are separated by `;`:
+//! `ins 1 a`, `upd 1 a > 1 b` (before, after), `del 1 b`, `trunc`; `|` ends a batch inside a transaction, `%` commits.
+//! A change of another table than the first starts with its name: `u: ins 1`.
+
+use std::sync::Arc;
+
+use logferry_model::{
+    Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
+    SnapshotPoint, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
+};
+use logferry_pg_apply::{PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+use tokio_postgres::Client;
+
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+pub fn database() -> Database<'static> {
+    PrivatePostgres::shared().create_database().unwrap()
+}
+
+pub fn tables(text: &str) -> Vec<Arc<TargetTable>> {
+    text.split_inclusive(')').map(|t| Arc::new(table(t.trim_matches([',', ' '])))).collect()
+}
+
+fn table(text: &str) -> TargetTable {
+    let (name, columns) = text.trim_end_matches(')').split_once('(').unwrap();
+    let mut table = TargetTable {
+        schema: "s".into(),
+        name: name.into(),
+        columns: Vec::new(),
+        key: Vec::new(),
+        key_name: None,
+        unique: Vec::new(),
+        source: TableName::new("dbo", name),
+    };
+    for (at, column) in columns.split(',').enumerate() {
+        let mut words = column.split_whitespace();
+        let (name, kind) = words
+            .next()
+            .unwrap()
+            .split_once(':')
+            .map_or_else(|| (column.split_whitespace().next().unwrap(), ""), |x| x);
+        let role = words.next().unwrap_or_default();
+        let pg_type = match kind.trim_end_matches('!') {
+            "int" => PgType::Int4,
+            "xml" => PgType::Xml,
+            "jsonb" => PgType::Jsonb,
+            "float" => PgType::Float8,
+            "char5" => PgType::Char { length: 5 },
+            "varchar3" => PgType::VarChar { length: 3 },
+            "" => PgType::Text,
+            other => panic!("no type {other}"),
+        };
+        let nullable = role != "key" && !kind.ends_with('!');
+        table.columns.push(TargetColumn { name: name.into(), pg_type, nullable, identity: None });
+        match role {
+            "key" => table.key.push(at),
+            "unique" => table.unique.push((format!("u_{name}"), vec![at])),
+            "" => {}
+            other => panic!("no role {other}"),
+        }
+    }
+    table
+}
+
+pub fn push_row(rows: &mut RowStore, table: &TargetTable, values: &str) -> RowRef {
+    let values: Vec<&str> = values.split_whitespace().collect();
+    assert_eq!(values.len(), table.columns.len(), "{values:?}");
+    let cells: Vec<Option<Option<Vec<u8>>>> = values
+        .iter()
+        .zip(&table.columns)
+        .map(|(value, column)| match *value {
+            "?" => None,
+            "~" => Some(None),
+            value => Some(Some(match column.pg_type {
+                PgType::Int4 => value.parse::<i32>().unwrap().to_be_bytes().to_vec(),
+                PgType::Float8 => value.parse::<f64>().unwrap().to_be_bytes().to_vec(),
+                PgType::Jsonb => [&[1], value.as_bytes()].concat(),
+                _ => value.trim_matches('\'').as_bytes().to_vec(),
+            })),
+        })
+        .collect();
+    rows.push_row(cells.iter().map(|cell| match cell {
+        None => Cell::Unchanged,
+        Some(None) => Cell::Null,
+        Some(Some(bytes)) => Cell::Bytes(bytes),
+    }))
+}
+
+/// Batches of a text; commits count up from `first`.
+pub fn batches(tables: &[Arc<TargetTable>], text: &str, first: u32) -> Vec<TargetBatch> {
+    let mut all = Vec::new();
+    let mut commit = first;
+    for part in text.split_inclusive(['|', '%']) {
+        let mut batch = TargetBatch::default();
+        for change in part.trim_end_matches(['|', '%']).split(';').map(str::trim).filter(|c| !c.is_empty()) {
+            let (table, change) = match change.split_once(": ") {
+                Some((name, change)) => (tables.iter().find(|t| t.name == name).unwrap(), change),
+                None => (&tables[0], change),
+            };
+            let (op, values) = change.split_once(' ').unwrap_or((change, ""));
+            let rows = &mut batch.rows;
+            let op = match op {
+                "ins" => ChangeOp::Insert { after: push_row(rows, table, values) },
+                "del" => ChangeOp::Delete { before: push_row(rows, table, values) },
+                "upd" => {
+                    let (before, after) = values.split_once(" > ").unwrap();
+                    ChangeOp::Update { before: push_row(rows, table, before), after: push_row(rows, table, after) }
+                }
+                "trunc" => ChangeOp::Truncate,
+                other => panic!("no operation {other}"),
+            };
+            batch.changes.push(TargetChange { table: table.clone(), op });
+        }
+        if !part.ends_with('|') {
+            batch.checkpoint = Some(checkpoint(commit));
+            batch.transactions = 1;
+            commit += 1;
+        }
+        all.push(batch);
+    }
+    all
+}
+
+pub fn checkpoint(commit: u32) -> Checkpoint {
+    Checkpoint {
+        applied: CommitLsn(Lsn::new(commit, 7, 1)),
+        restart: RestartLsn(Lsn::new(commit, 1, 2)),
+        lineage: Lineage { database: [1; 16], fork: [2; 16] },
+        commit_time_us: Some(i64::from(commit) * 1_000_003),
+    }
+}
+
+pub fn snapshot(id: u8) -> SnapshotPoint {
+    let checkpoint = checkpoint(0);
+    SnapshotPoint { checkpoint, lineage: checkpoint.lineage, id: [id; 16], end_lsn: Lsn::new(0, 9, 1) }
+}
+
+/// A task whose empty tables are "copied".
+pub struct Streaming {
+    pub database: Database<'static>,
+    pub tables: Vec<Arc<TargetTable>>,
+    pub task: TaskTarget,
+    pub sink: PgSink,
+    pub client: Client,
+}
+
+pub async fn streaming(text: &str) -> Streaming {
+    let database = database();
+    let tables = tables(text);
+    let target = Target::parse(&database.url()).unwrap();
+    let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
+    task.create_tables(&tables, &snapshot(1)).await.unwrap();
+    let copied: Vec<_> = tables.iter().map(|t| (t.clone(), 0)).collect();
+    let fixups = TargetBatch { checkpoint: Some(checkpoint(0)), ..TargetBatch::default() };
+    let sink = task.finish_copy(&copied, &fixups).await.unwrap();
+    let client = database.client().await.unwrap();
+    Streaming { database, tables, task, sink, client }
+}
+
+impl Streaming {
+    pub async fn apply(&mut self, text: &str, first: u32) -> Result<(), Fault> {
+        for batch in batches(&self.tables, text, first) {
+            self.sink.apply(&batch).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn rows(&self) -> String {
+        rows(&self.client, &self.tables).await
+    }
+}
+
+/// All rows, in their text's order: values by spaces, rows by `, `, tables by ` | `.
+pub async fn rows(client: &Client, tables: &[Arc<TargetTable>]) -> String {
+    let mut all = Vec::new();
+    for table in tables {
+        let columns = table.columns.iter().map(|c| format!("coalesce({}::text, '~')", quoted(&c.name)));
+        let sql = format!(
+            "SELECT concat_ws(' ', {}) FROM {} ORDER BY 1",
+            columns.collect::<Vec<_>>().join(", "),
+            qualified(table)
+        );
+        let found = client.query(&sql, &[]).await.unwrap();
+        all.push(found.iter().map(|r| r.get::<_, &str>(0)).collect::<Vec<_>>().join(", "));
+    }
+    all.join(" | ")
+}
