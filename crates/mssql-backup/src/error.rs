@@ -81,6 +81,14 @@ pub enum Error {
         /// how many there are
         sets: u32,
     },
+    /// A file holds several backup sets and none was named.
+    #[error("{path} holds {sets} backup sets: say which", path = path.display())]
+    WhichSet {
+        /// the file
+        path: PathBuf,
+        /// how many there are
+        sets: u32,
+    },
     /// Files that belong to different databases, recovery forks, media sets or bases were put together.
     #[error("{path} does not belong to {other}: {why}", path = path.display(), other = other.display())]
     Foreign {
@@ -106,9 +114,9 @@ pub enum Error {
         begin: Lsn,
     },
     /// A chain cannot be built from the files that are there.
-    #[error("no usable backup chain of database \"{database}\": {why}")]
+    #[error("no usable backup chain{}: {why}", of_database(database))]
     NoChain {
-        /// the database
+        /// the database; empty where there is none
         database: String,
         /// what is missing or does not fit, with the file's name
         why: String,
@@ -189,4 +197,8 @@ fn missing_stripes(missing: &[u16]) -> String {
             format!("stripes {} are", list.join(", "))
         }
     }
+}
+
+fn of_database(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" of database \"{name}\"") }
 }

@@ -3,12 +3,15 @@
 //! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
+pub mod backups;
 pub mod catalog;
+pub mod chain;
 pub mod data_file;
 pub mod dump;
 pub mod error;
 pub mod input;
 pub mod log_blocks;
+pub mod log_file;
 pub mod log_segment;
 pub mod media;
 pub mod page_index;

@@ -155,13 +155,6 @@ impl SetHeader {
     pub fn lineage(&self) -> Lineage {
         Lineage { database: self.binding_guid.0, fork: self.fork_guid.0 }
     }
-
-    /// Whether the set goes on where a set of another header ended: it is on the same recovery fork, or on one that left it
-    /// there or later.
-    pub fn continues(&self, before: &SetHeader) -> bool {
-        self.fork_guid == before.fork_guid
-            || self.parent_fork_guid == before.fork_guid && self.fork_point >= before.last_lsn
-    }
 }
 
 /// A backup set, all its stripes together.
@@ -199,7 +192,7 @@ impl BackupSet {
         let number = match (number, first.sets.as_slice()) {
             (Some(number), _) => number,
             (None, [only]) => only.start.number,
-            (None, _) => return Err(none(0)),
+            (None, sets) => return Err(Error::WhichSet { path: path.to_owned(), sets: sets.len() as u32 }),
         };
         let mut parts: Vec<(Arc<InputFile>, SetPart)> = Vec::new();
         for stripe in &stripes {

@@ -131,3 +131,80 @@ fn misplaced(set: &BackupSet, piece: &LogPiece) -> Error {
     let what = format!("virtual log file {:#x} has log from {:#x} on", piece.vlf, piece.start);
     Error::Unsupported { path: set.path().to_owned(), what }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log_blocks::LogBlocks;
+    use crate::log_segment::{LogEnd, SegmentBlocks};
+    use crate::media::{LogPart, Media};
+
+    /// A log backup of two virtual log files, four and two units long.
+    fn log_parts() -> Option<(Media, Vec<LogPart>)> {
+        let folder = match std::env::var_os("LOGFERRY_FIXTURES") {
+            Some(folder) => folder.into(),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
+        };
+        let path = folder.join("chains/instance-2008r2/db1/LOG/SQL2008_db1_LOG_20170518_041831.trn");
+        if !path.exists() {
+            eprintln!("SKIPPED: no {}; set LOGFERRY_FIXTURES", path.display());
+            return None;
+        }
+        let media = Media::open(&path).expect("opens");
+        let parts = media.sets[0].log.iter().filter(|log| !log.piece.is_empty()).cloned().collect();
+        Some((media, parts))
+    }
+
+    fn blocks(segments: Vec<LogSegment>) -> u64 {
+        let first = &segments[0];
+        let start = logferry_model::Lsn::new(first.vlf, first.first_block, 1);
+        let mut blocks = SegmentBlocks::new("db1".to_owned(), segments, start, LogEnd::Found);
+        let mut count = 0;
+        while blocks.next_block().expect("sound").is_some() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn units_of_stripes_are_put_in_their_order() {
+        let Some((media, parts)) = log_parts() else { return };
+        let whole = BackupSet::join(&[media.clone()], None).expect("joins");
+        assert_eq!(blocks(whole.log_segments().expect("segments")), 171);
+        for mask in 0u64..16 {
+            let mut found = Vec::new();
+            for log in &parts {
+                let extent = log.extents[0];
+                // Each unit goes to one of two stripes.
+                let mut stripes = [Vec::new(), Vec::new()];
+                for unit in 0..extent.len / 65_536 {
+                    let offset = extent.offset + unit * 65_536;
+                    stripes[(mask >> (unit % 4) & 1) as usize].push(Extent { offset, len: 65_536 });
+                }
+                let held: Vec<_> = stripes.iter().filter(|s| !s.is_empty()).map(|s| (&media.file, s)).collect();
+                let placed = dealt_out(&log.piece, &held).expect("dealt out");
+                let straight = in_a_row(&media.file, &log.extents, log.piece.len());
+                let place = |parts: &[SegmentPart]| -> Vec<(u64, u64)> {
+                    parts.iter().flat_map(|p| (0..p.len.div_ceil(512)).map(move |k| (p.offset + k * 512, 1))).collect()
+                };
+                assert_eq!(place(&placed), place(&straight), "mask {mask:#x}");
+                found.push(placed.len());
+            }
+            assert_eq!(found, [4, 2]);
+        }
+    }
+
+    #[test]
+    fn a_missing_unit_is_noticed() {
+        let Some((media, parts)) = log_parts() else { return };
+        let extent = parts[0].extents[0];
+        let (one, two) = (
+            vec![Extent { offset: extent.offset, len: 65_536 }],
+            vec![Extent { offset: extent.offset + 3 * 65_536, len: 65_536 }],
+        );
+        let placed = dealt_out(&parts[0].piece, &[(&media.file, &one), (&media.file, &two)]).expect("dealt out");
+        assert_eq!(placed.iter().map(|p| p.len).sum::<u64>(), 0);
+    }
+}

@@ -80,6 +80,38 @@ impl SetPages {
         self.runs().map(|r| u64::from(r.extents) * u64::from(EXTENT_PAGES)).sum()
     }
 
+    /// Reads all pages of the set once and checks them; gives their number. Pages that are not allocated may say that they are
+    /// anything: those are passed over.
+    pub(crate) fn verify(&self) -> Result<u64, Error> {
+        let mut pages = 0;
+        let mut extent = vec![0u8; EXTENT_PAGES as usize * PAGE_SIZE];
+        for run in self.runs() {
+            let Some(file) = self.stripes.get(usize::from(run.stripe)) else { continue };
+            for ahead in 0..run.extents {
+                let offset = run.offset.saturating_add(u64::from(ahead) * extent.len() as u64);
+                file.read_exact(offset, &mut extent, "an extent of pages")?;
+                let first = (run.extent + ahead).saturating_mul(EXTENT_PAGES);
+                for (page, number) in extent.as_chunks_mut::<PAGE_SIZE>().0.iter_mut().zip(first..) {
+                    let id = PageId::new(run.file, number);
+                    pages += 1;
+                    if PageHeader::read(page).is_ok_and(|h| h.is_formatted() && h.id == id) {
+                        let at = offset.saturating_add(u64::from(number % EXTENT_PAGES) * PAGE_SIZE as u64);
+                        verify(page).map_err(|e| self.damaged(file, at, id, e))?;
+                    }
+                }
+            }
+        }
+        Ok(pages)
+    }
+
+    fn damaged(&self, file: &InputFile, offset: u64, page: PageId, error: Malformed) -> Error {
+        Error::Page {
+            path: file.path().to_owned(),
+            page,
+            source: error.within(format_args!("offset {offset}")),
+        }
+    }
+
     fn find(&self, id: PageId) -> Option<(&InputFile, u64)> {
         let (stripe, offset) = self.passes.iter().rev().find_map(|pass| pass.find(id))?;
         Some((self.stripes.get(usize::from(stripe))?, offset))
@@ -93,11 +125,7 @@ impl PageSource for SetPages {
             return Ok(());
         };
         file.read_exact(offset, into, "a page")?;
-        let damaged = |e: Malformed| Error::Page {
-            path: file.path().to_owned(),
-            page: id,
-            source: e.within(format_args!("offset {offset}")),
-        };
+        let damaged = |e: Malformed| self.damaged(file, offset, id, e);
         verify(into).map_err(damaged)?;
         let header = PageHeader::read(into).map_err(damaged)?;
         if header.is_formatted() && header.id != id {

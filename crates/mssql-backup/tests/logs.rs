@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use fixtures::{expected, fixtures};
 use logferry_model::Lsn;
 use logferry_mssql_backup::LogBlocks;
+use logferry_mssql_backup::log_file::LogFiles;
 use logferry_mssql_backup::set::BackupSet;
 use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::flags;
@@ -84,6 +85,26 @@ fn the_log_of_every_backup_reads_to_its_end() {
         assert_eq!(found.unknown, BTreeSet::new(), "{}", file.display());
         assert_eq!(found.records == 0, set.header.first_lsn == set.header.last_lsn, "{}", file.display());
     }
+}
+
+#[test]
+fn every_log_file() {
+    let Some(root) = fixtures() else { return };
+    let expected = expected(&root);
+    let mut logs = 0;
+    for (data, expect) in expected.as_object().expect("object").iter().filter(|(name, _)| name.starts_with("pairs/")) {
+        for (log, expect) in expect["logs"].as_object().expect("logs") {
+            let path = root.join(data).with_file_name(log);
+            let log = LogFiles::open(&[path.clone()]).expect("opens");
+            let found = tally(&mut log.blocks(None).expect("begins"));
+            let expect = (expect["records"].as_u64(), expect["committed"].as_u64(), expect["aborted"].as_u64());
+            let found_counts = (Some(found.records), Some(found.committed), Some(found.aborted));
+            assert_eq!(found_counts, expect, "{}: {found:?}", path.display());
+            assert_eq!(found.unknown, BTreeSet::new(), "{}", path.display());
+            logs += 1;
+        }
+    }
+    assert_eq!(logs, 10);
 }
 
 fn backups(folder: &Path, into: &mut Vec<PathBuf>) {
