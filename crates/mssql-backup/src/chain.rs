@@ -178,7 +178,8 @@ pub(crate) fn plan(database: &str, sets: &[&BackupSet], options: PlanOptions) ->
     logs.sort_by_key(|s| (s.header.first_lsn, s.header.last_lsn));
     let Some(newest) = fulls.last() else {
         let first = diffs.first().or(logs.first());
-        let what = first.map_or_else(String::new, |s| format!(": {} is a {} backup", s.path().display(), s.header.kind));
+        let what =
+            first.map_or_else(String::new, |s| format!(": {} is a {} backup", s.path().display(), s.header.kind));
         return Err(none(format!("there is no full backup{what}")));
     };
     for set in sets {

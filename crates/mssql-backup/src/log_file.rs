@@ -14,9 +14,7 @@ use logferry_model::Lsn;
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::file_header::FileHeader;
 use logferry_mssql_format::log::block::{BLOCK_MAX, Block, SECTOR};
-use logferry_mssql_format::log::vlf::{
-    FIRST_BLOCK, FIRST_VLF, HEADER_SIZE, VLF_HEADER, VlfHeader, is_current,
-};
+use logferry_mssql_format::log::vlf::{FIRST_BLOCK, FIRST_VLF, HEADER_SIZE, VLF_HEADER, VlfHeader, is_current};
 use logferry_mssql_format::page::{PAGE_SIZE, verify};
 
 use crate::error::Error;

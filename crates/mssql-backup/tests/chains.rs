@@ -157,7 +157,11 @@ fn what_is_missing_is_named_with_both_positions() {
         newest,
         "log of database \"R:\" has a hole: S/R:2.bak ends at 00000019:000000be:0001, S/R:2_2.trn begins at 00000019:000000c8:0001",
     );
-    c(&["_1.trn", "_2.trn"], newest, "no usable backup chain of database \"R:\": there is no full backup: S/R:_1.trn is a log backup");
+    c(
+        &["_1.trn", "_2.trn"],
+        newest,
+        "no usable backup chain of database \"R:\": there is no full backup: S/R:_1.trn is a log backup",
+    );
     c(
         &["2.bak", "2_1.trn"],
         newest,
@@ -204,7 +208,8 @@ fn a_position_to_go_on_from() {
 fn files_of_other_histories_are_refused() {
     let Some(root) = fixtures() else { return };
     let newest = PlanOptions::default();
-    let guids = "their database GUIDs are EDAD2FA4-C5A4-4ACD-8AD6-7386C2260D5D and F784761B-0032-4636-9A07-202706D9F791";
+    let guids =
+        "their database GUIDs are EDAD2FA4-C5A4-4ACD-8AD6-7386C2260D5D and F784761B-0032-4636-9A07-202706D9F791";
     // The same name, restored on another server.
     check(
         &root,
@@ -272,7 +277,9 @@ fn an_instance_database_by_database() {
         .plan_all(PlanOptions::default())
         .into_iter()
         .map(|(name, plan)| match plan {
-            Ok(chain) => format!("{name} {}", describe(&chain).replace("SQL2008_", "").replace(&format!("{name}_"), "")),
+            Ok(chain) => {
+                format!("{name} {}", describe(&chain).replace("SQL2008_", "").replace(&format!("{name}_"), ""))
+            }
             Err(error) => without(&root, &error),
         })
         .collect();
@@ -347,14 +354,23 @@ fn damaged_files_are_refused_before_anything_is_applied() {
         assert_eq!(broken.outcome(), expect);
     };
     check(&|_| {}, "Verified { pages: 168, blocks: 25, records: 257, log_bytes: 51712 }");
-    check(&|b| b.cut("_2.trn", 70_000), "_2.trn is cut short: stream MQTL at offset 7656 needs 73216 bytes, the file has 70000");
+    check(
+        &|b| b.cut("_2.trn", 70_000),
+        "_2.trn is cut short: stream MQTL at offset 7656 needs 73216 bytes, the file has 70000",
+    );
     check(
         &|b| b.cut("_2.trn", 0x13c00),
         "_2.trn is cut short: backup set 1, whose end is missing, needs 80897 bytes, the file has 80896",
     );
-    check(&|b| b.cut("_2.trn", 0x300), "_2.trn is cut short: stream SPAD at offset 196 needs 1024 bytes, the file has 768");
+    check(
+        &|b| b.cut("_2.trn", 0x300),
+        "_2.trn is cut short: stream SPAD at offset 196 needs 1024 bytes, the file has 768",
+    );
     check(&|b| b.cut("_2.trn", 4), "_2.trn is cut short: a descriptor block needs 52 bytes, the file has 4");
-    check(&|b| b.cut(".bak", 1_000_000), ".bak is cut short: stream MQDA at offset 7656 needs 1383936 bytes, the file has 1000000");
+    check(
+        &|b| b.cut(".bak", 1_000_000),
+        ".bak is cut short: stream MQDA at offset 7656 needs 1383936 bytes, the file has 1000000",
+    );
     check(
         &|b| b.flip("_2.trn", 0x1a04),
         "_2.trn is damaged at offset 6656: MTF block \"MSTL\": checksum is 0x1c61, not 0x1c41 (at byte 50)",
