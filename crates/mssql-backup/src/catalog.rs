@@ -113,7 +113,7 @@ impl Catalog {
     /// Where a page cannot be read, or base tables say what cannot be. A user table that cannot be read is no error here: see
     /// [`CatalogTable::unreadable`].
     pub fn read(pages: &dyn PageSource) -> Result<Catalog> {
-        build::catalog(&base::BaseTables::read(pages)?)
+        Ok(build::catalog(&base::BaseTables::read(pages)?))
     }
 
     /// The rowset of an id, if it holds rows of a user table (not entries of a nonclustered index).

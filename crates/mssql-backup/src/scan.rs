@@ -91,7 +91,7 @@ impl<S: PageSource> RowReader<S> {
                 RecordKind::Primary | RecordKind::Forwarded => {}
                 RecordKind::Stub | RecordKind::GhostData | RecordKind::GhostVersion => continue,
                 kind => {
-                    let why = format!("a {kind:?} record among rows");
+                    let why = format!("a record of kind {kind:?} among rows");
                     return Err(named(logferry_mssql_format::bytes::Malformed::new(why, 0)).into());
                 }
             }
@@ -159,13 +159,12 @@ pub fn read_table<S: PageSource, E: From<Error>>(
     Ok(count)
 }
 
-/// The pages that hold the rows of a rowset.
+/// The pages that hold the rows of a rowset, in a fixed order. A rowset has one allocation unit of rows.
 pub fn rowset_extents<S: PageSource>(pages: &S, rowset: &Rowset) -> Result<Vec<Extent>> {
-    let mut all = Vec::new();
-    for unit in rowset.alloc_units.iter().filter(|unit| unit.kind == AllocUnitKind::InRow) {
-        all.append(&mut extents(pages, unit.first_iam)?);
+    match rowset.alloc_units.iter().find(|unit| unit.kind == AllocUnitKind::InRow) {
+        Some(unit) => extents(pages, unit.first_iam),
+        None => Ok(Vec::new()),
     }
-    Ok(all)
 }
 
 /// Shows the live rows of a page to `visit` as records, for tables whose layout is known beforehand.
@@ -216,3 +215,6 @@ fn reuse_cells<'a>(mut cells: Vec<Cell<'_>>) -> Vec<Cell<'a>> {
     cells.clear();
     cells.into_iter().map(|_| Cell::Null).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -323,3 +323,6 @@ pub fn row_len(row: &[u8], header: &PageHeader) -> Result<usize> {
 fn part<'a>(row: &'a [u8], start: usize, len: usize, what: &'static str) -> Result<&'a [u8]> {
     crate::bytes::slice(row, start, len, what)
 }
+
+#[cfg(test)]
+mod tests;

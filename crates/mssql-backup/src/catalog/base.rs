@@ -16,6 +16,8 @@ use crate::scan::{read_records, visit_records};
 
 /// Columns of rowsets are in `sysrscols` from this version on.
 const VERSION_2008: u16 = 655;
+/// Kind of the allocation unit of rows.
+const IN_ROW: u8 = 1;
 
 /// What user tables are described by.
 pub(super) struct BaseTables {
@@ -148,10 +150,10 @@ impl<'s> Source<'s> {
     }
 
     fn each(&self, rowset: u64, mut visit: impl FnMut(&FixedVar<'_>) -> Result<()>) -> Result<()> {
-        for unit in self.alloc_units.get(&rowset).into_iter().flatten().filter(|unit| unit.kind == 1) {
-            read_records(&self.pages, unit.first_iam, &mut visit)?;
+        match self.alloc_units.get(&rowset).into_iter().flatten().find(|unit| unit.kind == IN_ROW) {
+            Some(unit) => read_records(&self.pages, unit.first_iam, &mut visit),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn with_rowsets(&'s self, rowsets: &[RowsetRow]) -> ByObject<'s> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use logferry_model::{Identity, SourceColumn, SqlType, TableId, TableName, TableVersion, UniqueKey};
-use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ColumnRow, IndexRow, ObjectRow, RowsetColumnRow, RowsetRow, column, index, rowset_column, xtype,
 };
@@ -12,24 +11,22 @@ use rustc_hash::FxHashMap;
 
 use super::base::BaseTables;
 use super::{AllocUnit, AllocUnitKind, Catalog, CatalogTable, Compression, Rowset};
-use crate::error::Result;
 
 const MEMORY_OPTIMISED: u32 = 0x100;
 const BIT: u8 = 104;
+const VARBINARY: u8 = 165;
 const CLUSTERED_COLUMNSTORE: u8 = 5;
 
-pub(super) fn catalog(base: &BaseTables) -> Result<Catalog> {
+pub(super) fn catalog(base: &BaseTables) -> Catalog {
     let mut tables = base.tables.iter().map(|object| Table::gather(base, object)).collect::<Vec<_>>();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
     let mut catalog = Catalog { boot: base.boot.clone(), tables: Vec::new(), rowsets: FxHashMap::default() };
     for (at, table) in tables.into_iter().enumerate() {
-        let name = table.name.clone();
-        let (table, rowsets) =
-            table.build(base, at).map_err(|e| e.within(format_args!("catalog entry of table \"{name}\"")))?;
+        let (table, rowsets) = table.build(base, at);
         catalog.rowsets.extend(rowsets.into_iter().map(|rowset| (rowset.id, rowset)));
         catalog.tables.push(table);
     }
-    Ok(catalog)
+    catalog
 }
 
 /// A table's rows of all base tables.
@@ -60,12 +57,12 @@ impl<'b> Table<'b> {
         }
     }
 
-    fn build(self, base: &BaseTables, at: usize) -> Result<(CatalogTable, Vec<Rowset>), Malformed> {
+    fn build(self, base: &BaseTables, at: usize) -> (CatalogTable, Vec<Rowset>) {
         let mut notes = Vec::new();
         let mut unreadable = self.unreadable();
         let stored = self.stored_columns(base, &mut notes);
         let columns: Vec<SourceColumn> =
-            stored.iter().map(|row| source_column(row, &mut notes)).collect::<Result<_, _>>()?;
+            stored.iter().map(|row| source_column(row, self.physical(base, row.id), &mut notes)).collect();
         let (primary_key, unique_keys) = self.keys(base, &stored, &mut notes);
 
         let mut rowsets = Vec::new();
@@ -100,7 +97,7 @@ impl<'b> Table<'b> {
             notes,
         };
         let ids = rowsets.iter().map(|rowset| rowset.id).collect();
-        Ok((CatalogTable { version: Arc::new(version), rowsets: ids, unreadable }, rowsets))
+        (CatalogTable { version: Arc::new(version), rowsets: ids, unreadable }, rowsets)
     }
 
     fn unreadable(&self) -> Option<String> {
@@ -122,10 +119,15 @@ impl<'b> Table<'b> {
         })
     }
 
+    /// A column in the first of the table's rowsets.
+    fn physical<'s>(&self, base: &'s BaseTables, column: u32) -> Option<&'s RowsetColumnRow> {
+        let rows = base.rowset_columns.get(&self.rowsets.first()?.id)?;
+        rows.iter().find(|row| row.column == column && row.is_live())
+    }
+
     /// The columns that rows have values of.
     fn stored_columns(&self, base: &BaseTables, notes: &mut Vec<String>) -> Vec<&'b ColumnRow> {
-        let physical = self.rowsets.first().and_then(|row| base.rowset_columns.get(&row.id));
-        let is_stored = |id: u32| physical.is_some_and(|rows| rows.iter().any(|c| c.column == id && c.is_live()));
+        let is_stored = |id: u32| self.physical(base, id).is_some();
         let mut stored = Vec::new();
         for row in self.columns {
             if row.status & column::COLUMN_SET != 0 {
@@ -175,8 +177,12 @@ impl<'b> Table<'b> {
     }
 }
 
-fn source_column(row: &ColumnRow, notes: &mut Vec<String>) -> Result<SourceColumn, Malformed> {
-    let sql_type = row.sql_type();
+fn source_column(row: &ColumnRow, physical: Option<&RowsetColumnRow>, notes: &mut Vec<String>) -> SourceColumn {
+    let mut sql_type = row.sql_type();
+    if physical.is_some_and(|p| p.xtype == VARBINARY) && is_plain(&sql_type) {
+        notes.push(format!("column \"{}\" is encrypted (Always Encrypted): its values are ciphertext", row.name));
+        sql_type = SqlType::VarBinary { length: None };
+    }
     if let SqlType::Unknown { code } = sql_type {
         notes.push(format!("column \"{}\" is of the unknown type {code}: its bytes are taken as they are", row.name));
     }
@@ -190,14 +196,32 @@ fn source_column(row: &ColumnRow, notes: &mut Vec<String>) -> Result<SourceColum
         }
         _ => None,
     };
-    Ok(SourceColumn {
+    SourceColumn {
         id: row.id,
         name: row.name.clone(),
         sql_type,
         nullable: row.status & column::NOT_NULL == 0,
         identity,
         computed: row.status & column::COMPUTED != 0,
-    })
+    }
+}
+
+/// Types that are never stored as `varbinary` unless encrypted.
+fn is_plain(sql_type: &SqlType) -> bool {
+    !matches!(
+        sql_type,
+        SqlType::VarBinary { .. }
+            | SqlType::Image
+            | SqlType::Variant
+            | SqlType::Xml
+            | SqlType::HierarchyId
+            | SqlType::Geometry
+            | SqlType::Geography
+            | SqlType::Clr
+            | SqlType::Json
+            | SqlType::Vector
+            | SqlType::Unknown { .. }
+    )
 }
 
 /// `idtval`: last value, seed, increment, each as a cell of the column, and a byte whose lowest bit says that no value was handed out yet.

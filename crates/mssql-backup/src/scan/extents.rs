@@ -40,12 +40,13 @@ impl Extent {
 /// The pages in use of an allocation unit, in the order of its IAM chain: single pages first. None where the unit has no pages.
 ///
 /// # Errors
-/// Where the chain is damaged: a page that is no IAM page, a loop, pages outside the files.
+/// Where the chain is damaged: a page that is no IAM page, a loop, a range that comes twice.
 pub fn extents<S: PageSource>(pages: &S, first_iam: PageId) -> Result<Vec<Extent>> {
     let sizes: FxHashMap<u16, u32> = pages.files().into_iter().map(|f| (f.file, f.pages)).collect();
     let mut usage = PageUsage { pages, pfs: None, bytes: Box::new([0; PAGE_SIZE]) };
     let mut bytes = Box::new([0; PAGE_SIZE]);
     let mut seen = FxHashSet::default();
+    let mut ranges = FxHashSet::default();
     let mut found = Vec::new();
     let mut iam_id = first_iam;
     while !iam_id.is_none() {
@@ -65,6 +66,11 @@ pub fn extents<S: PageSource>(pages: &S, first_iam: PageId) -> Result<Vec<Extent
         let size = sizes.get(&iam.start.file).copied().unwrap_or(0);
         if iam.start.page % GAM_INTERVAL != 0 {
             let why = format!("IAM page {iam_id} covers the pages from {}, which begin no range", iam.start);
+            return Err(Malformed::new(why, 136).into());
+        }
+        if !ranges.insert(iam.start) {
+            let why =
+                format!("the IAM chain that begins at page {first_iam} covers the pages from {} twice", iam.start);
             return Err(Malformed::new(why, 136).into());
         }
         for first in iam.extents()? {

@@ -6,7 +6,7 @@
 //!                     end offset u32, page u32, file u16, slot u16
 //! ```
 //!
-//! A pointer has 16 bytes, a root 12 more than a multiple of 12: the length tells them apart. Text pointers and roots were observed
+//! A text pointer has 16 bytes, the others a multiple of 12: the length tells them apart. Text pointers and roots were observed
 //! on 2005 to 2022; row overflow (kind 2) follows the published layout.
 
 use crate::bytes::{Malformed, Result, u8_at, u16_at, u32_at};
