@@ -1,5 +1,8 @@
 //! What YAML says, with the place of each value: nothing is checked here but keys and kinds.
 
+use std::collections::BTreeMap;
+
+use logferry_transform::{ColumnTypes, Names, Types};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -14,6 +17,12 @@ pub(crate) struct Task {
     pub target: Target,
     #[serde(default)]
     pub tables: Tables,
+    #[serde(default)]
+    pub names: Names,
+    #[serde(default)]
+    pub types: Types,
+    #[serde(default)]
+    pub columns: BTreeMap<String, ColumnTypes>,
     #[serde(default)]
     pub copy: Copy,
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use logferry_transform::Settings as TransformSettings;
 use serde_saphyr::Location;
 
 use crate::defaults;
@@ -23,6 +24,8 @@ pub struct Task {
     pub target: TargetSettings,
     /// Which tables.
     pub tables: TableFilter,
+    /// Names and types.
+    pub transform: TransformSettings,
     /// The full copy.
     pub copy: CopySettings,
     /// The changes.
@@ -145,6 +148,7 @@ impl Task {
             source: Source::Backup(source),
             target: TargetSettings { url, on_existing: defaults::ON_EXISTING },
             tables: TableFilter::default(),
+            transform: TransformSettings::default(),
             copy: CopySettings::default(),
             apply: ApplySettings::default(),
             memory: MemorySettings::default(),
@@ -206,6 +210,7 @@ impl Checker<'_> {
             source: self.source(raw.source)?,
             target: self.target(raw.target)?,
             tables: self.tables(raw.tables)?,
+            transform: TransformSettings { names: raw.names, types: raw.types, columns: raw.columns },
             copy: CopySettings {
                 workers: self.number(raw.copy.workers, defaults::COPY_WORKERS, 1..=64)?,
                 chunk_mb: self.number(raw.copy.chunk_mb, defaults::COPY_CHUNK_MB, 1..=4096)?,

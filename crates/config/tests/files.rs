@@ -21,6 +21,7 @@ fn reference_states_the_defaults() {
     assert_eq!(task, minimal, "every key of reference.yaml has the value that holds without it");
     assert_eq!(task.target.on_existing, defaults::ON_EXISTING);
     assert_eq!(task.tables, TableFilter::default());
+    assert_eq!(task.transform, logferry_transform::Settings::default());
     assert_eq!(task.copy, CopySettings::default());
     assert_eq!(task.apply, ApplySettings::default());
     assert_eq!(task.memory, MemorySettings::default());
@@ -31,7 +32,7 @@ fn reference_states_the_defaults() {
 fn reference_names_every_key() {
     let (text, _) = load("reference.yaml");
     // What the parser expects, told by itself: a key that does not exist, in each mapping.
-    for section in ["", "source", "target", "tables", "copy", "apply", "memory", "retry"] {
+    for section in ["", "source", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"] {
         let broken = match section {
             "" => "nonsense: 1\n".to_owned(),
             _ => format!("task: a\n{section}:\n  nonsense: 1\n"),

@@ -187,3 +187,27 @@ fn an_empty_file() {
     let error = Task::load(Path::new("/nonexistent/t.yaml")).expect_err("a mistake");
     assert!(error.to_string().contains("/nonexistent/t.yaml: could not read"), "{error}");
 }
+
+#[test]
+fn names_and_types() {
+    check(
+        "task: a\n",
+        "task: a\ntypes: {hundred_ns: rond}\n",
+        "
+t.yaml:2:21: \"rond\" is no such choice
+    2 | types: {hundred_ns: rond}
+      |                     ^^^^
+    expected one of: round, truncate, text
+    did you mean \"round\"?",
+    );
+    check(
+        "task: a\n",
+        "task: a\nnames: {case: lower, colums: {}}\n",
+        "
+t.yaml:2:22: unknown key \"colums\"
+    2 | names: {case: lower, colums: {}}
+      |                      ^^^^^^
+    expected one of: case, schemas, tables, columns
+    did you mean \"columns\"?",
+    );
+}

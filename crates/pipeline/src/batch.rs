@@ -49,15 +49,18 @@ impl Batcher {
         self.in_transaction = true;
     }
 
-    /// Adds a change, whose rows are in [`Self::rows`] already. Gives a part of a large transaction when there is
-    /// enough of it.
-    pub(crate) fn change(&mut self, change: TargetChange) -> Option<TargetBatch> {
+    /// To be called before each change: gives a part of a large transaction when there is enough of it.
+    pub(crate) fn make_room(&mut self) -> Option<TargetBatch> {
         debug_assert!(self.in_transaction, "changes come between begin and commit");
-        self.batch.changes.push(change);
         self.is_full().then(|| {
             self.ready = None;
             mem::take(&mut self.batch)
         })
+    }
+
+    /// Adds a change, whose rows are in [`Self::rows`] already.
+    pub(crate) fn change(&mut self, change: TargetChange) {
+        self.batch.changes.push(change);
     }
 
     /// Ends the transaction; gives the batch when it is full.
@@ -139,7 +142,11 @@ mod tests {
                     batcher.begin();
                     None
                 }
-                '.' => batcher.change(TargetChange { table: Arc::clone(&table), op: ChangeOp::Truncate }),
+                '.' => {
+                    let part = batcher.make_room();
+                    batcher.change(TargetChange { table: Arc::clone(&table), op: ChangeOp::Truncate });
+                    part
+                }
                 ')' => batcher.commit(checkpoint, now),
                 '-' => {
                     batcher.progress(checkpoint, now);
@@ -160,7 +167,7 @@ mod tests {
     fn batches_end_with_transactions() {
         check("(.)(.)!", &["2@5"]);
         check("(.)(..)!", &["3@6"]);
-        check("(..)(..", &["3"]);
+        check("(..)(...", &["3"]);
         check("()!", &["0@1"]);
         check("!", &[]);
     }
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn large_transactions_stretch_over_batches() {
         check("(.......)!", &["3", "3", "1@8"]);
-        check("(...)!", &["3", "0@4"]);
+        check("(...)!", &["3@4"]);
         check("(.!.)!", &["2@4"]);
     }
 

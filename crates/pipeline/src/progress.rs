@@ -1,6 +1,6 @@
 //! Where a task is, for whoever wants to show it.
 
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use logferry_model::Checkpoint;

@@ -1,0 +1,439 @@
+//! Read, convert, apply: the loop that runs for as long as there are changes.
+//!
+//! ```text
+//!  task "read":  source.next ── Converter ── orders ──┐  bounded by bytes
+//!  this task:                                         └─> sink.apply ── progress
+//! ```
+//!
+//! Reading and converting go on while the target works. What is between the two is bounded by bytes: the reader waits
+//! until the target has taken enough. When the task is to stop, the reader ends at the end of a transaction, and what it
+//! handed on until then is still applied; a transaction of which only a part was handed on is never committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use logferry_model::{ChangeSink, ChangeSource, Fault, TargetBatch, TargetTable};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::convert::{Converter, Order};
+use crate::progress::{Progress, add};
+use crate::stop::Stop;
+
+/// Why a stream came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The source has no more and will have no more.
+    SourceEnded,
+    /// Somebody asked for it.
+    Stopped,
+}
+
+/// Sizes of the hand-over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamSizes {
+    /// Asked of the source at a time.
+    pub read_bytes: usize,
+    /// Between reader and target.
+    pub queue_bytes: usize,
+}
+
+/// Runs until the source ends, the task is to stop, or something fails. What was read before a failure of the source
+/// is applied before it is reported.
+///
+/// `create` makes a table that appeared on the source.
+pub(crate) async fn stream<S, K>(
+    source: S,
+    sink: &mut K,
+    converter: Converter,
+    sizes: StreamSizes,
+    progress: &Progress,
+    stop: &Stop,
+    create: impl AsyncFn(&mut K, &Arc<TargetTable>) -> Result<(), Fault>,
+) -> Result<StreamEnd, Fault>
+where
+    S: ChangeSource + 'static,
+    K: ChangeSink,
+{
+    let (sender, mut receiver) = mpsc::channel(ORDERS_MAX);
+    let room = Arc::new(Semaphore::new(units(sizes.queue_bytes)));
+    let hand_over = HandOver { sender, room, units_max: units(sizes.queue_bytes) };
+    let reader = tokio::spawn(read(source, converter, hand_over, sizes.read_bytes, stop.clone()));
+    let mut defined = Defined::default();
+    let applied = async {
+        while let Some((order, _room)) = receiver.recv().await {
+            match order {
+                Order::Create(table) => create(sink, &table).await?,
+                Order::Apply(batch) => apply(sink, &batch, &mut defined, progress).await?,
+            }
+        }
+        Ok(())
+    }
+    .await;
+    if applied.is_err() {
+        // The reader may be waiting for room, or be in the middle of a read that nobody needs any more.
+        reader.abort();
+    }
+    match reader.await {
+        Ok(read) => applied.and(read),
+        Err(e) if e.is_cancelled() => applied.and(Ok(StreamEnd::Stopped)),
+        Err(e) => Err(Fault::bug(format!("the reading task ended: {e}"))),
+    }
+}
+
+/// Orders in the queue, beside the bound by bytes: batches without rows weigh nothing.
+const ORDERS_MAX: usize = 64;
+
+/// The queue's bytes are counted in units of a KiB: a semaphore counts to 2^32 at the most.
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(1024).clamp(1, u32::MAX as usize)
+}
+
+struct HandOver {
+    sender: mpsc::Sender<(Order, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+    units_max: usize,
+}
+
+impl HandOver {
+    /// Waits for room; `false` where the target has ended.
+    async fn give(&self, order: Order) -> bool {
+        let bytes = match &order {
+            Order::Create(_) => 0,
+            Order::Apply(batch) => batch.rows.byte_len(),
+        };
+        // An order that is larger than the whole queue takes all of it.
+        let wanted = units(bytes).min(self.units_max);
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await else { return false };
+        self.sender.send((order, room)).await.is_ok()
+    }
+}
+
+async fn read<S: ChangeSource>(
+    mut source: S,
+    mut converter: Converter,
+    hand_over: HandOver,
+    read_bytes: usize,
+    mut stop: Stop,
+) -> Result<StreamEnd, Fault> {
+    let mut orders = Vec::new();
+    loop {
+        if stop.is_asked() {
+            if let Some(order) = converter.flush() {
+                hand_over.give(order).await;
+            }
+            return Ok(StreamEnd::Stopped);
+        }
+        let mut next = std::pin::pin!(source.next(read_bytes));
+        let read = loop {
+            let due = converter.due();
+            // The read goes on behind a batch that is due: it is never given up half way.
+            tokio::select! {
+                biased;
+                read = &mut next => break read,
+                () = sleep_until(due), if due.is_some() => {
+                    if let Some(order) = converter.flush() && !hand_over.give(order).await {
+                        return Ok(StreamEnd::Stopped);
+                    }
+                }
+                () = stop.asked() => break Ok(Some(Default::default())),
+            }
+        };
+        let ended = match read {
+            Ok(Some(batch)) if batch.events.is_empty() => {
+                orders.extend(converter.flush());
+                idle(&mut stop).await;
+                None
+            }
+            Ok(Some(batch)) => {
+                let converted = converter.convert(&batch, Instant::now(), &mut orders);
+                if converter.due().is_some_and(|due| due <= Instant::now()) {
+                    orders.extend(converter.flush());
+                }
+                converted.err().map(Err)
+            }
+            Ok(None) => {
+                orders.extend(converter.flush());
+                Some(Ok(StreamEnd::SourceEnded))
+            }
+            Err(fault) => {
+                orders.extend(converter.flush());
+                Some(Err(fault))
+            }
+        };
+        for order in orders.drain(..) {
+            if !hand_over.give(order).await {
+                return Ok(StreamEnd::Stopped);
+            }
+        }
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
+}
+
+/// How long a source that has nothing is left alone.
+const IDLE: Duration = Duration::from_millis(100);
+
+async fn idle(stop: &mut Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(IDLE) => {}
+        () = stop.asked() => {}
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+/// Tables that the sink knows, by the address of their shape; holding the shape keeps its address its own.
+type Defined = HashMap<usize, Arc<TargetTable>>;
+
+async fn apply<K: ChangeSink>(
+    sink: &mut K,
+    batch: &TargetBatch,
+    defined: &mut Defined,
+    progress: &Progress,
+) -> Result<(), Fault> {
+    let mut last = None;
+    for change in &batch.changes {
+        let shape = Arc::as_ptr(&change.table).addr();
+        if last != Some(shape) && !defined.contains_key(&shape) {
+            sink.define(Arc::clone(&change.table)).await?;
+            defined.insert(shape, Arc::clone(&change.table));
+        }
+        last = Some(shape);
+    }
+    sink.apply(batch).await?;
+    add(&progress.changes, batch.changes.len() as u64);
+    add(&progress.change_bytes, batch.rows.byte_len() as u64);
+    add(&progress.transactions, batch.transactions);
+    if let Some(checkpoint) = batch.checkpoint {
+        progress.reached(checkpoint);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_config::TableFilter;
+    use logferry_model::Checkpoint;
+    use logferry_testkit::faulty::{FaultPlan, Gate, SeamFault};
+    use logferry_testkit::recording::Recording;
+    use logferry_testkit::scripted::ScriptedSource;
+    use logferry_transform::Settings;
+
+    use super::*;
+    use crate::batch::Limits;
+    use crate::convert::Plans;
+    use crate::stop::Stopper;
+
+    const SCRIPT: &str = "
+        table t(id int key, v text)
+        table other(id int key)
+        start
+        begin
+        insert t 1 'a'
+        insert other 7
+        commit
+        begin
+        update t 1 'a' -> 1 'b'
+        insert t 2 null
+        insert t 3 'c'
+        insert t 4 'd'
+        commit
+        begin
+        delete t 2 null
+        commit
+        progress";
+
+    const ALL: &[&str] = &[
+        "insert t 1 'a'",
+        "update t 1 'a' -> 1 'b'",
+        "insert t 2 null",
+        "insert t 3 'c'",
+        "insert t 4 'd'",
+        "delete t 2 null",
+    ];
+
+    struct Run {
+        limits: Limits,
+        stop: Stop,
+        progress: Arc<Progress>,
+    }
+
+    impl Run {
+        fn new(rows: usize) -> (Run, Stopper) {
+            let (stopper, stop) = Stopper::new();
+            let limits = Limits { bytes: 1 << 20, rows, linger: Duration::from_secs(60) };
+            (Run { limits, stop, progress: Progress::new() }, stopper)
+        }
+
+        /// Goes on from what the recording has, as a start of the task does.
+        async fn go(
+            &self,
+            script: &ScriptedSource,
+            recording: &Recording,
+            faults: &FaultPlan,
+        ) -> Result<StreamEnd, Fault> {
+            let mut source = script.clone();
+            let mut sink = faults.around(recording.open());
+            let at: Checkpoint = match sink.resume_point().await? {
+                Some(at) => {
+                    source.seek(at).await?;
+                    at
+                }
+                None => source.snapshot().await?.checkpoint,
+            };
+            let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
+            let plans = Plans::compile(&source.tables(), &Settings::default(), &filter)?;
+            let converter = Converter::new(plans, self.limits, Some(at));
+            let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
+            let create = async |_: &mut _, table: &Arc<TargetTable>| {
+                tracing::info!("create {}", table.name);
+                Ok(())
+            };
+            stream(source, &mut sink, converter, sizes, &self.progress, &self.stop, create).await
+        }
+    }
+
+    fn changes(recording: &Recording) -> Vec<String> {
+        recording.lines().into_iter().filter(|l| !l.starts_with("commit")).collect()
+    }
+
+    fn commits(recording: &Recording) -> Vec<String> {
+        recording.lines().into_iter().filter(|l| l.starts_with("commit")).collect()
+    }
+
+    #[tokio::test]
+    async fn everything_is_applied_in_order_whatever_the_sizes() {
+        for rows in 1..8 {
+            for events in 1..8 {
+                let (run, _stopper) = Run::new(rows);
+                let script = ScriptedSource::new(SCRIPT).with_events_per_batch(events);
+                let recording = Recording::default();
+                let end = run.go(&script, &recording, &FaultPlan::default()).await.expect("it works");
+                assert_eq!(end, StreamEnd::SourceEnded);
+                assert_eq!(changes(&recording), ALL, "{rows} rows, {events} events");
+                let at = recording.checkpoint().expect("a checkpoint");
+                assert_eq!(at.applied.0, ScriptedSource::lsn(17), "progress counts");
+                let view = run.progress.view();
+                assert_eq!((view.changes, view.transactions), (6, 3));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn commits_are_at_ends_of_transactions() {
+        let (run, _stopper) = Run::new(1);
+        let recording = Recording::default();
+        run.go(&ScriptedSource::new(SCRIPT), &recording, &FaultPlan::default()).await.expect("it works");
+        let at = |line| format!("commit {}", ScriptedSource::lsn(line));
+        assert_eq!(commits(&recording), [at(7), at(13), at(16), at(17)]);
+    }
+
+    /// A fault at each call in turn, of each kind: after going on, the result is the same.
+    #[tokio::test]
+    async fn faults_at_any_call_lose_and_double_nothing() {
+        let script = ScriptedSource::new(SCRIPT);
+        for at in 0..8 {
+            for after in [false, true] {
+                let fault = Fault::transient("the connection broke");
+                let fault = if after { SeamFault::FailAfter(fault) } else { SeamFault::RejectBefore(fault) };
+                let plan = FaultPlan::new((0..at).map(|_| SeamFault::None).chain([fault]));
+                let recording = Recording::default();
+                let (run, _stopper) = Run::new(2);
+                let first = run.go(&script, &recording, &plan).await;
+                if plan.left() == 0 {
+                    assert!(first.is_err(), "the fault at call {at} was swallowed");
+                    run.go(&script, &recording, &plan).await.expect("it works the second time");
+                }
+                assert_eq!(changes(&recording), ALL, "fault at call {at}, after the work: {after}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_fault_of_the_source_is_applied() {
+        let script = ScriptedSource::new(SCRIPT).with_fault_at(14, Fault::transient("the share is gone"));
+        let recording = Recording::default();
+        let (run, _stopper) = Run::new(100);
+        let fault = run.go(&script, &recording, &FaultPlan::default()).await.expect_err("the source fails");
+        assert_eq!(fault.to_string(), "the share is gone");
+        assert_eq!(changes(&recording), ALL[..5]);
+        run.go(&script, &recording, &FaultPlan::default()).await.expect("it works the second time");
+        assert_eq!(changes(&recording), ALL);
+    }
+
+    #[tokio::test]
+    async fn stopping_ends_at_the_end_of_a_transaction() {
+        let script = ScriptedSource::new(SCRIPT).with_events_per_batch(1);
+        let recording = Recording::default();
+        let gate = Gate::default();
+        let plan = FaultPlan::new([SeamFault::Hold(gate.clone())]);
+        let (run, stopper) = Run::new(1);
+        let stopping = async {
+            gate.reached().await;
+            stopper.stop();
+            gate.open();
+        };
+        let (end, ()) = tokio::join!(run.go(&script, &recording, &plan), stopping);
+        assert_eq!(end.expect("stopping is no fault"), StreamEnd::Stopped);
+        let lines = recording.lines();
+        assert!(lines.is_empty() || lines.last().is_some_and(|l| l.starts_with("commit")), "{lines:?}");
+        let (run, _stopper) = Run::new(1);
+        run.go(&script, &recording, &FaultPlan::default()).await.expect("it goes on");
+        assert_eq!(changes(&recording), ALL);
+    }
+
+    #[tokio::test]
+    async fn batches_do_not_wait_for_ever() {
+        // The source has nothing after this transaction, but does not end.
+        let script = ScriptedSource::new(SCRIPT).with_events_per_batch(100);
+        let (mut run, _stopper) = Run::new(1000);
+        run.limits.linger = Duration::ZERO;
+        let recording = Recording::default();
+        run.go(&script, &recording, &FaultPlan::default()).await.expect("it works");
+        assert_eq!(changes(&recording), ALL);
+    }
+
+    #[tokio::test]
+    async fn a_new_table_is_created_and_a_changed_one_stops_the_task() {
+        let script = ScriptedSource::new(
+            "table t(id int key, v text)
+            start
+            table u(id int)
+            begin
+            insert u 1
+            commit
+            table t(id int key, v text, w int)
+            begin
+            insert t 1 'a' 2
+            commit",
+        );
+        let recording = Recording::default();
+        let (run, _stopper) = Run::new(100);
+        let mut source = script.clone();
+        source.snapshot().await.expect("a snapshot");
+        let plans = Plans::compile(&source.tables(), &Settings::default(), &TableFilter::default()).expect("plans");
+        let converter = Converter::new(plans, run.limits, None);
+        let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 20 };
+        let created = std::sync::Mutex::new(Vec::new());
+        let create = async |_: &mut _, table: &Arc<TargetTable>| {
+            created.lock().expect("no panic").push(table.name.clone());
+            Ok(())
+        };
+        let mut sink = recording.open();
+        let fault = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop, create)
+            .await
+            .expect_err("the shape changed");
+        assert_eq!(
+            fault.to_string(),
+            "table \"dbo.t\" changed its shape after 00000001:00000006:0001: column \"w\" is new"
+        );
+        assert_eq!(*created.lock().expect("no panic"), ["u"]);
+        assert_eq!(changes(&recording), ["insert u 1"], "what came before is applied");
+    }
+}
