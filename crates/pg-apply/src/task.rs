@@ -178,6 +178,21 @@ impl TaskTarget {
         Ok(sink)
     }
 
+    /// Makes a table that appeared on the source while changes are applied, with its keys. Where an earlier attempt has made
+    /// it, it stays as it is.
+    ///
+    /// # Errors
+    /// Where there is a table of that name with other columns, or the lease is lost.
+    pub async fn add_table(&self, table: &Arc<TargetTable>) -> Result<(), Fault> {
+        let keys = ddl::keys(std::slice::from_ref(table))?;
+        let lease = self.lease().await;
+        let mut connection = self.begin(&lease, "create a table").await?;
+        self.missing_tables(&connection.client, &lease, std::slice::from_ref(table)).await?;
+        commit(&mut connection, "a new table").await?;
+        drop(connection);
+        Ok(finish_table(&self.pool, table, &keys, false).await?)
+    }
+
     /// A sink for changes, on a connection of its own. An earlier sink of this task can commit nothing from here on.
     ///
     /// # Errors
