@@ -14,12 +14,15 @@
 
 mod batch;
 mod convert;
+mod copy;
 mod progress;
 mod retry;
+mod run;
 mod stop;
 mod stream;
 
 pub use batch::Limits;
 pub use progress::{Phase, Progress, ProgressView};
+pub use run::{Failure, Summary, run};
 pub use stop::{Stop, Stopper};
 pub use stream::StreamEnd;

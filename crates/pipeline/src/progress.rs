@@ -125,6 +125,14 @@ impl Progress {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    /// The list of chunks is made anew.
+    pub(crate) fn forget_chunks(&self) {
+        for counter in [&self.tables, &self.chunks, &self.chunks_done, &self.bytes_estimate, &self.bytes_estimate_done]
+        {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn reached(&self, checkpoint: Checkpoint) {
         *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint);
     }

@@ -1,0 +1,270 @@
+//! A task from its start to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use logferry_config::{OnExisting, Task};
+use logferry_model::{ChangeSource, Checkpoint, Class, Fault, SnapshotPoint, SourceEvent, TargetBatch, TargetTable};
+use logferry_pg_apply::{ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget};
+use tracing::{info, warn};
+
+use crate::batch::Limits;
+use crate::convert::{Converter, Plans};
+use crate::copy::CopyWork;
+use crate::progress::{Phase, Progress, ProgressView, add};
+use crate::retry::Backoff;
+use crate::stop::Stop;
+use crate::stream::{StreamEnd, StreamSizes, stream};
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Why it ended.
+    pub end: StreamEnd,
+    /// Whether the full copy was made, or ended, by this run.
+    pub copied: bool,
+    /// Its numbers at the end.
+    pub progress: ProgressView,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Values that could not be taken over as they are, one line a column.
+    pub lossy_columns: Vec<String>,
+}
+
+/// Why a run failed, and how far it was.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it was doing; while [`Phase::Checking`] nothing was written.
+    pub phase: Phase,
+    /// What went wrong.
+    pub fault: Fault,
+}
+
+/// Runs a task until its source ends or it is to stop. `open_source` opens and checks the source, and is called again after
+/// a transient fault.
+///
+/// # Errors
+/// What somebody must act upon, and transient faults that lasted longer than the task's settings allow.
+pub async fn run<S>(
+    task: &Task,
+    open_source: impl AsyncFn() -> Result<S, Fault>,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Summary, Failure>
+where
+    S: ChangeSource + 'static,
+{
+    let began = Instant::now();
+    progress.enter(Phase::Checking);
+    let done = Runner { task, progress, stop }.run(open_source).await;
+    let phase = progress.view().phase;
+    progress.enter(Phase::Ended);
+    let done = done.map_err(|fault| Failure { phase, fault })?;
+    Ok(Summary {
+        end: done.end,
+        copied: done.copied,
+        progress: progress.view(),
+        elapsed: began.elapsed(),
+        lossy_columns: done.lossy_columns,
+    })
+}
+
+struct Runner<'a> {
+    task: &'a Task,
+    progress: &'a Arc<Progress>,
+    stop: &'a Stop,
+}
+
+struct Done {
+    end: StreamEnd,
+    copied: bool,
+    lossy_columns: Vec<String>,
+}
+
+impl Runner<'_> {
+    async fn run<S>(&self, open_source: impl AsyncFn() -> Result<S, Fault>) -> Result<Done, Fault>
+    where
+        S: ChangeSource + 'static,
+    {
+        let mut source = Some(open_source().await?);
+        let target = Target::parse(self.task.target.url.expose()).map_err(Fault::from)?;
+        let (target, mut state) = TaskTarget::open(&target, self.target_settings()?).await?;
+        self.check_settings(&state)?;
+        let target = Arc::new(target);
+        let total = Duration::from_secs(60 * u64::from(self.task.retry.connection_minutes));
+        let mut backoff = Backoff::new(total, u64::from(std::process::id()) << 32 | 0x9e37_79b9);
+        loop {
+            let before = self.progress.view();
+            let attempt = async {
+                let source = match source.take() {
+                    Some(source) => source,
+                    None => {
+                        state = target.state().await?;
+                        open_source().await?
+                    }
+                };
+                self.attempt(source, &target, &state).await
+            };
+            let fault = match attempt.await {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            if fault.class != Class::Transient {
+                return Err(fault);
+            }
+            let after = self.progress.view();
+            if (after.chunks_done, after.checkpoint) != (before.chunks_done, before.checkpoint) {
+                backoff.reset();
+            }
+            let Some(wait) = backoff.wait() else { return Err(fault) };
+            warn!(wait_ms = wait.as_millis() as u64, "{fault}; trying again");
+            add(&self.progress.retries, 1);
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.asked() => return Ok(Done { end: StreamEnd::Stopped, copied: false, lossy_columns: Vec::new() }),
+            }
+        }
+    }
+
+    /// Goes on from what the target has.
+    async fn attempt<S>(&self, mut source: S, target: &Arc<TaskTarget>, state: &TaskState) -> Result<Done, Fault>
+    where
+        S: ChangeSource + 'static,
+    {
+        let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
+            (TargetPhase::Streaming, Some(checkpoint)) => {
+                source.seek(checkpoint).await?;
+                let plans = self.plans(&source)?;
+                let sink = target.sink().await?;
+                self.progress.reached(checkpoint);
+                info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
+                (plans, sink, checkpoint, false)
+            }
+            _ => {
+                let point = source.snapshot().await?;
+                let plans = self.plans(&source)?;
+                let Some((back, sink)) = self.copy(source, target, &plans, &point).await? else {
+                    return Ok(Done { end: StreamEnd::Stopped, copied: false, lossy_columns: plans.lossy_columns() });
+                };
+                source = back;
+                self.progress.reached(point.checkpoint);
+                (plans, sink, point.checkpoint, true)
+            }
+        };
+        self.progress.enter(Phase::Streaming);
+        let end = self.stream(source, sink, target, plans.clone(), at).await?;
+        Ok(Done { end, copied, lossy_columns: plans.lossy_columns() })
+    }
+
+    /// The full copy, up to the first checkpoint; `None` when the task is to stop before that.
+    async fn copy<S>(
+        &self,
+        source: S,
+        target: &Arc<TaskTarget>,
+        plans: &Plans,
+        point: &SnapshotPoint,
+    ) -> Result<Option<(S, PgSink)>, Fault>
+    where
+        S: ChangeSource + 'static,
+    {
+        self.progress.enter(Phase::Schema);
+        target.create_tables(&plans.targets(), point).await?;
+        self.progress.enter(Phase::Copying);
+        self.progress.forget_chunks();
+        let work = CopyWork::list(&source, plans, target, self.progress).await?;
+        let tables = work.tables();
+        let workers = usize::from(self.task.copy.workers);
+        let mut source = work.copy(source, target, workers, self.progress, self.stop).await?;
+        if self.stop.is_asked() {
+            return Ok(None);
+        }
+        self.progress.enter(Phase::Keys);
+        let fixups = fixups(&mut source, plans, point.checkpoint).await?;
+        let sink = target.finish_copy(&tables, &fixups).await?;
+        info!(rows = self.progress.view().rows_copied, at = %point.checkpoint.applied.0, "the copy is complete");
+        Ok(Some((source, sink)))
+    }
+
+    async fn stream<S>(
+        &self,
+        source: S,
+        mut sink: PgSink,
+        target: &Arc<TaskTarget>,
+        plans: Plans,
+        at: Checkpoint,
+    ) -> Result<StreamEnd, Fault>
+    where
+        S: ChangeSource + 'static,
+    {
+        let apply = &self.task.apply;
+        let limits = Limits {
+            bytes: mib(apply.batch_mb),
+            rows: apply.batch_rows as usize,
+            linger: Duration::from_millis(u64::from(apply.linger_ms)),
+        };
+        let sizes = StreamSizes { read_bytes: limits.bytes, queue_bytes: mib(self.task.memory.queue_mb) };
+        let converter = Converter::new(plans, limits, Some(at));
+        let create = async |_: &mut PgSink, table: &Arc<TargetTable>| target.add_table(table).await;
+        stream(source, &mut sink, converter, sizes, self.progress, self.stop, create).await
+    }
+
+    fn plans<S: ChangeSource>(&self, source: &S) -> Result<Plans, Fault> {
+        Plans::compile(&source.tables(), &self.task.transform, &self.task.tables)
+    }
+
+    fn target_settings(&self) -> Result<TaskSettings, Fault> {
+        Ok(TaskSettings {
+            settings_hash: self.copy_settings()?,
+            existing_tables: match self.task.target.on_existing {
+                OnExisting::Error => ExistingTables::Error,
+                OnExisting::Ignore => ExistingTables::Ignore,
+                OnExisting::Truncate => ExistingTables::Truncate,
+                OnExisting::Recreate => ExistingTables::Recreate,
+            },
+            connections_max: u32::from(self.task.copy.workers),
+            ..TaskSettings::new(&self.task.name)
+        })
+    }
+
+    /// The settings that decide what the rows on the target look like.
+    fn copy_settings(&self) -> Result<Vec<u8>, Fault> {
+        let filter = &self.task.tables;
+        let text = |patterns: &[logferry_config::Pattern]| -> Vec<String> {
+            patterns.iter().map(|p| p.as_str().to_owned()).collect()
+        };
+        serde_json::to_vec(&(&self.task.transform, text(&filter.include), text(&filter.exclude)))
+            .map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
+    }
+
+    fn check_settings(&self, state: &TaskState) -> Result<(), Fault> {
+        if state.phase == TargetPhase::Created || state.settings_hash.is_empty() {
+            return Ok(());
+        }
+        if state.settings_hash == self.copy_settings()? {
+            return Ok(());
+        }
+        Err(Fault::operator(format!(
+            "tables, names, types or columns of task \"{}\" are not those that its rows on the target were copied with",
+            self.task.name
+        ))
+        .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew"))
+    }
+}
+
+/// Changes that take the rows of transactions that were open at the snapshot out again, with the first checkpoint.
+async fn fixups<S: ChangeSource>(source: &mut S, plans: &Plans, checkpoint: Checkpoint) -> Result<TargetBatch, Fault> {
+    let events = source.fixups().await?;
+    let mut batch = TargetBatch { checkpoint: Some(checkpoint), ..TargetBatch::default() };
+    for event in &events.events {
+        let SourceEvent::Change(change) = event else { continue };
+        if let Some(plan) = plans.of(&change.table) {
+            batch.changes.push(plan.convert_change(change, &events.rows, &mut batch.rows)?);
+        }
+    }
+    Ok(batch)
+}
+
+fn mib(n: u32) -> usize {
+    (n as usize).saturating_mul(1 << 20)
+}
