@@ -1,2 +1,48 @@
 //! The binary `logferry`.
-fn main() {}
+//!
+//! Output goes to standard output, everything else (progress, logs, errors) to standard error. Exit codes: 0 all is
+//! well, 2 a mistake in settings or arguments, 3 a check failed before anything was written, 1 the rest. When the
+//! reader of our output goes away, we end without a word, as every tool in a pipe does.
+
+mod args;
+mod dump;
+mod failure;
+mod files;
+mod inspect;
+mod logging;
+mod output;
+mod when;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::failure::Failed;
+use crate::output::Out;
+
+fn main() -> ExitCode {
+    // clap ends the process itself, with 2, where the arguments are wrong.
+    let args = Args::parse();
+    logging::start(args.log_format);
+    let mut out = Out::stdout();
+    let done = perform(args, &mut out).and_then(|code| out.flush().map_err(Failed::from).map(|()| code));
+    match done {
+        Ok(code) => code,
+        Err(Failed::BrokenPipe) => ExitCode::SUCCESS,
+        Err(failed) => {
+            // What was printed until then comes first.
+            let _broken = out.flush();
+            eprintln!("{}", failed.shown());
+            failed.exit_code()
+        }
+    }
+}
+
+fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
+    match args.command {
+        Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
+        Command::Dump(dump) => dump::perform(&dump.what, out),
+    }
+}

@@ -1,0 +1,314 @@
+//! `logferry inspect`: all that can be told of files, also of those that could not be run.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use logferry_mssql_backup::media::{Media, Survey};
+use logferry_mssql_backup::set::{BackupKind, BackupSet, Guid, SetHeader, version_name};
+use logferry_mssql_backup::{Catalog, DataFiles, Error, PageSource};
+use serde::Serialize;
+
+use crate::args::Inspect;
+use crate::failure::Failed;
+use crate::files::{Kind, kind_of};
+use crate::output::{Out, Table};
+use crate::when;
+
+/// What is told of a file.
+#[derive(Debug, Serialize)]
+struct FileReport {
+    file: PathBuf,
+    #[serde(flatten)]
+    holds: Holds,
+    /// Why it would be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Holds {
+    Backup { media_set: String, stripe: u16, stripes: u16, sets: Vec<SetReport> },
+    DataFile(DatabaseReport),
+    LogFile,
+    Unknown,
+}
+
+#[derive(Debug, Serialize)]
+struct SetReport {
+    number: u16,
+    backup: String,
+    copy_only: bool,
+    checksums: bool,
+    bulk_logged: bool,
+    database: String,
+    server: String,
+    server_version: String,
+    version: u16,
+    product: &'static str,
+    started: Option<String>,
+    finished: Option<String>,
+    first_lsn: String,
+    last_lsn: String,
+    checkpoint_lsn: String,
+    database_backup_lsn: String,
+    set_guid: String,
+    database_guid: String,
+    fork_guid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_guid: Option<String>,
+    files: Vec<DataFileReport>,
+    /// Tables of a full backup: as the pages in it hold them, before its log is replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables: Option<Vec<TableReport>>,
+    /// Why the tables cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables_unknown: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct DataFileReport {
+    id: u32,
+    logical_name: String,
+    physical_name: String,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct DatabaseReport {
+    database: String,
+    version: u16,
+    product: &'static str,
+    created_on: u16,
+    database_guid: String,
+    checkpoint_lsn: String,
+    tables: Vec<TableReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct TableReport {
+    table: String,
+    rows: u64,
+    columns: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
+}
+
+pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
+    let media = surveys(&args.files);
+    let mut told_sets = HashSet::new();
+    let mut refused = false;
+    for path in &args.files {
+        let report = report(path, &media, &mut told_sets)?;
+        refused |= report.refused.is_some();
+        if json { out.json(&report)? } else { report.write(out)? }
+    }
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// All backup files that can be read whole: stripes are told of together.
+fn surveys(paths: &[PathBuf]) -> Vec<Media> {
+    let survey = |p: &PathBuf| Media::survey(p).ok().filter(|s| s.error.is_none()).and_then(|s| s.media);
+    paths.iter().filter_map(survey).collect()
+}
+
+fn report(path: &PathBuf, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) -> Result<FileReport, Failed> {
+    let refuse = |holds, e: &Error| {
+        let hint = e.hint().map(|h| format!("; {h}")).unwrap_or_default();
+        FileReport { file: path.clone(), holds, refused: Some(format!("{e}{hint}")) }
+    };
+    Ok(match kind_of(path)? {
+        Kind::Backup => {
+            let Survey { media, error } = Media::survey(path)?;
+            let (holds, stripes) = match &media {
+                Some(media) => backup(media, all, told),
+                None => (Holds::Unknown, None),
+            };
+            match error.or(stripes) {
+                Some(e) => refuse(holds, &e),
+                None => FileReport { file: path.clone(), holds, refused: None },
+            }
+        }
+        Kind::Data => match data_file(path) {
+            Ok(database) => FileReport { file: path.clone(), holds: Holds::DataFile(database), refused: None },
+            Err(e) => refuse(Holds::Unknown, &e),
+        },
+        Kind::Log => FileReport { file: path.clone(), holds: Holds::LogFile, refused: None },
+        Kind::Other => {
+            let found = "it begins like none of them".to_owned();
+            let e = Error::WrongKind { path: path.clone(), expected: "backup, data or log file", found };
+            refuse(Holds::Unknown, &e)
+        }
+    })
+}
+
+/// Tells of a backup file. The error says that stripes are missing.
+fn backup(media: &Media, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) -> (Holds, Option<Error>) {
+    let mut missing = None;
+    let stripes: Vec<Media> = all.iter().filter(|m| m.tape.media_set == media.tape.media_set).cloned().collect();
+    let stripes = if stripes.is_empty() { vec![media.clone()] } else { stripes };
+    let mut sets = Vec::new();
+    for part in &media.sets {
+        let header = SetHeader::new(part);
+        let mut report = set(part.start.number, &header, part);
+        match BackupSet::join(&stripes, Some(part.start.number)) {
+            Ok(set) if header.kind == BackupKind::Full => {
+                // Of a striped backup the tables are told once.
+                if told.insert((media.tape.media_set, part.start.number)) {
+                    match set.pages().and_then(|pages| tables(&pages)) {
+                        Ok((_, tables)) => report.tables = Some(tables),
+                        Err(e) => report.tables_unknown = Some(e.to_string()),
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(e) => missing = Some(e),
+        }
+        sets.push(report);
+    }
+    let tape = &media.tape;
+    let media_set = Guid(tape.media_set).to_string();
+    (Holds::Backup { media_set, stripe: tape.stripe, stripes: tape.stripes, sets }, missing)
+}
+
+fn set(number: u16, header: &SetHeader, part: &logferry_mssql_backup::media::SetPart) -> SetReport {
+    let (major, minor, build) = header.server_version;
+    SetReport {
+        number,
+        backup: header.kind.to_string(),
+        copy_only: header.copy_only,
+        checksums: header.checksums,
+        bulk_logged: header.bulk_logged,
+        database: header.database.clone(),
+        server: header.server.clone(),
+        server_version: format!("{major}.{minor}.{build}"),
+        version: header.version,
+        product: version_name(header.version),
+        started: header.start_us.map(when::text),
+        finished: header.finish_us.map(when::text),
+        first_lsn: header.first_lsn.to_string(),
+        last_lsn: header.last_lsn.to_string(),
+        checkpoint_lsn: header.checkpoint_lsn.to_string(),
+        database_backup_lsn: header.database_backup_lsn.to_string(),
+        set_guid: header.set_guid.to_string(),
+        database_guid: header.binding_guid.to_string(),
+        fork_guid: header.fork_guid.to_string(),
+        base_guid: (!header.base_guid.is_none()).then(|| header.base_guid.to_string()),
+        files: part
+            .config
+            .files
+            .iter()
+            .map(|f| DataFileReport {
+                id: f.id,
+                logical_name: f.logical_name.clone(),
+                physical_name: f.physical_name.clone(),
+                bytes: f.bytes,
+            })
+            .collect(),
+        tables: None,
+        tables_unknown: None,
+    }
+}
+
+fn data_file(path: &PathBuf) -> Result<DatabaseReport, Error> {
+    let files = DataFiles::open(&[path])?;
+    let (catalog, tables) = tables(&files)?;
+    Ok(DatabaseReport {
+        database: catalog.boot.name.clone(),
+        version: catalog.boot.version,
+        product: version_name(catalog.boot.version),
+        created_on: catalog.boot.create_version,
+        database_guid: files.binding_guid().to_string(),
+        checkpoint_lsn: catalog.boot.checkpoint_lsn.to_string(),
+        tables,
+    })
+}
+
+fn tables(pages: &dyn PageSource) -> Result<(Catalog, Vec<TableReport>), Error> {
+    let catalog = Catalog::read(pages)?;
+    let tables = catalog
+        .tables
+        .iter()
+        .enumerate()
+        .map(|(i, t)| TableReport {
+            table: t.version.name.to_string(),
+            rows: catalog.recorded_rows(i),
+            columns: t.version.columns.len(),
+            unreadable: t.unreadable.clone(),
+        })
+        .collect();
+    Ok((catalog, tables))
+}
+
+impl FileReport {
+    fn write(&self, out: &mut Out) -> std::io::Result<()> {
+        let file = self.file.display();
+        match &self.holds {
+            Holds::Backup { media_set, stripe, stripes, sets } => {
+                writeln!(out, "{file}: backup file, stripe {stripe} of {stripes}, media set {media_set}")?;
+                for set in sets {
+                    set.write(out)?;
+                }
+            }
+            Holds::DataFile(d) => {
+                let DatabaseReport { database, version, product, created_on, .. } = d;
+                writeln!(out, "{file}: data file of database \"{database}\", {product} ({version}, made as {created_on})")?;
+                writeln!(out, "  database {}, checkpoint {}", d.database_guid, d.checkpoint_lsn)?;
+                write_tables(&d.tables, out)?;
+            }
+            Holds::LogFile => writeln!(out, "{file}: log file")?,
+            Holds::Unknown => writeln!(out, "{file}:")?,
+        }
+        if let Some(why) = &self.refused {
+            writeln!(out, "  would be refused: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl SetReport {
+    fn write(&self, out: &mut Out) -> std::io::Result<()> {
+        let SetReport { number, backup, database, server, server_version, version, product, .. } = self;
+        writeln!(out, "  set {number}: {backup} backup of \"{database}\" by {server}, {product} ({version}, {server_version})")?;
+        let time = |t: &Option<String>| t.clone().unwrap_or_else(|| "unknown".to_owned());
+        let mut flags = String::new();
+        for (on, name) in
+            [(self.copy_only, "copy only"), (self.checksums, "checksums"), (self.bulk_logged, "bulk-logged pages")]
+        {
+            if on {
+                flags.push_str(", ");
+                flags.push_str(name);
+            }
+        }
+        writeln!(out, "    from {} to {}{flags}", time(&self.started), time(&self.finished))?;
+        writeln!(out, "    log {} to {}, checkpoint {}", self.first_lsn, self.last_lsn, self.checkpoint_lsn)?;
+        writeln!(out, "    database {}, recovery fork {}", self.database_guid, self.fork_guid)?;
+        if let Some(base) = self.base_guid.as_ref().filter(|_| self.backup == "differential") {
+            writeln!(out, "    based on set {base}")?;
+        }
+        for f in &self.files {
+            writeln!(out, "    file {}: {} ({}), {} MB", f.id, f.logical_name, f.physical_name, f.bytes >> 20)?;
+        }
+        if let Some(tables) = &self.tables {
+            write_tables(tables, out)?;
+        }
+        if let Some(why) = &self.tables_unknown {
+            writeln!(out, "    tables: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_tables(tables: &[TableReport], out: &mut Out) -> std::io::Result<()> {
+    if tables.is_empty() {
+        return writeln!(out, "    no user tables");
+    }
+    let mut shown = Table::new(&["table", "rows", "columns", ""]);
+    for t in tables {
+        let note = t.unreadable.clone().unwrap_or_default();
+        shown.row([t.table.clone(), t.rows.to_string(), t.columns.to_string(), note]);
+    }
+    shown.write(out, "    ")
+}

@@ -1,0 +1,148 @@
+//! Rules of the project that a machine can check: who may depend on whom, and under which licences.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What each crate may know. Arrows go down only.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("logferry-model", &[]),
+    ("logferry-mssql-format", &["model"]),
+    ("logferry-mssql-backup", &["model", "mssql-format"]),
+    ("logferry-transform", &["model"]),
+    ("logferry-pg-apply", &["model"]),
+    ("logferry-config", &["model", "transform"]),
+    ("logferry-pipeline", &["model", "transform", "pg-apply", "config"]),
+    ("logferry-mssql-standin", &["model", "mssql-format"]),
+    ("logferry-testkit", &["model", "mssql-format", "mssql-standin"]),
+    // The only place that wires. The demo makes its own data and its own PostgreSQL.
+    (
+        "logferry",
+        &[
+            "model",
+            "mssql-format",
+            "mssql-backup",
+            "transform",
+            "pg-apply",
+            "config",
+            "pipeline",
+            "testkit",
+            "mssql-standin",
+        ],
+    ),
+];
+
+fn metadata(more: &[&str]) -> Value {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path", manifest])
+        .args(more)
+        .output()
+        .expect("cargo runs, it has built this test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+#[test]
+fn crates_know_only_what_is_below_them() {
+    let metadata = metadata(&["--no-deps"]);
+    let allowed: BTreeMap<&str, BTreeSet<String>> =
+        ALLOWED.iter().map(|(name, to)| (*name, to.iter().map(|t| format!("logferry-{t}")).collect())).collect();
+    for package in list(&metadata, "packages") {
+        let name = text(package, "name");
+        if text(package, "manifest_path").contains("/tests/") {
+            // What crosses crates is tested there: they may know everything.
+            continue;
+        }
+        let Some(allowed) = allowed.get(name) else { panic!("crate {name} is not in the list of this test") };
+        for dependency in list(package, "dependencies") {
+            let on = text(dependency, "name");
+            let is_ours = on == "logferry" || on.starts_with("logferry-");
+            if is_ours && dependency["kind"].is_null() {
+                assert!(allowed.contains(on), "crate {name} must not know {on}");
+            }
+        }
+    }
+}
+
+#[test]
+fn both_databases_clients_stay_where_they_belong() {
+    let metadata = metadata(&["--no-deps"]);
+    for package in list(&metadata, "packages") {
+        let name = text(package, "name");
+        let may = ["logferry-pg-apply", "logferry-testkit"].contains(&name);
+        for dependency in list(package, "dependencies") {
+            if text(dependency, "name") == "tokio-postgres" && dependency["kind"].is_null() {
+                let outside = text(package, "manifest_path").contains("/tests/");
+                assert!(may || outside, "crate {name} must not speak to PostgreSQL");
+            }
+        }
+    }
+}
+
+/// Licences that ask for no more than their text to be kept.
+const PERMISSIVE: &[&str] = &[
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Zlib",
+];
+
+/// Whether an expression like `(MIT OR Apache-2.0) AND Unicode-3.0` can be met by permissive licences alone.
+fn is_permissive(expression: &str) -> bool {
+    let expression = expression.replace('/', " OR ");
+    let split = |text: &str, by: &str| -> Vec<String> {
+        let (mut parts, mut depth, mut part) = (vec![], 0, String::new());
+        for word in text.replace('(', " ( ").replace(')', " ) ").split_whitespace() {
+            depth += i32::from(word == "(") - i32::from(word == ")");
+            if depth == 0 && word == by {
+                parts.push(std::mem::take(&mut part));
+            } else {
+                part.push_str(word);
+                part.push(' ');
+            }
+        }
+        parts.push(part);
+        parts
+    };
+    let any = split(&expression, "OR");
+    any.iter().any(|alternative| {
+        split(alternative, "AND").iter().all(|part| {
+            let part = part.trim();
+            match part.strip_prefix('(').and_then(|p| p.strip_suffix(')')) {
+                Some(inner) => is_permissive(inner),
+                None => PERMISSIVE.contains(&part),
+            }
+        })
+    })
+}
+
+#[test]
+fn dependencies_are_under_permissive_licences() {
+    assert!(is_permissive("MIT/Apache-2.0") && is_permissive("(MIT OR GPL-3.0) AND Unicode-3.0"));
+    assert!(!is_permissive("MIT AND GPL-3.0") && !is_permissive(""));
+    let metadata = metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    let needed: BTreeSet<&str> = list(&metadata["resolve"], "nodes").iter().map(|n| text(n, "id")).collect();
+    let wrong: Vec<String> = list(&metadata, "packages")
+        .iter()
+        .filter(|p| needed.contains(text(p, "id")) && !is_permissive(text(p, "license")))
+        .map(|p| format!("{} {}: \"{}\"", text(p, "name"), text(p, "version"), text(p, "license")))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
