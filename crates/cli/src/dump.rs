@@ -24,9 +24,8 @@ pub(crate) fn perform(what: &DumpWhat, out: &mut Out) -> Result<ExitCode, Failed
 }
 
 fn page(args: &DumpPage, out: &mut Out) -> Result<(), Failed> {
-    let wrong = || {
-        Failed::argument(format!("\"{}\" is no page: expected file and page in decimal, like 1:9", args.page))
-    };
+    let wrong =
+        || Failed::argument(format!("\"{}\" is no page: expected file and page in decimal, like 1:9", args.page));
     let (file, page) = args.page.split_once(':').ok_or_else(wrong)?;
     let id = PageId::new(file.parse().map_err(|_| wrong())?, page.parse().map_err(|_| wrong())?);
     let pages = open_pages(&args.files, args.set)?;

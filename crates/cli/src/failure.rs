@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use logferry_config::ConfigError;
-use logferry_mssql_backup::Error as BackupError;
 use logferry_model::Fault;
+use logferry_mssql_backup::Error as BackupError;
 
 /// Why a command failed.
 #[derive(Debug)]

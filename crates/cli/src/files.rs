@@ -63,4 +63,3 @@ pub(crate) fn open_pages(paths: &[PathBuf], set: Option<u16>) -> Result<Box<dyn 
         _ => Ok(Box::new(DataFiles::open(paths)?)),
     }
 }
-

@@ -254,7 +254,10 @@ impl FileReport {
             }
             Holds::DataFile(d) => {
                 let DatabaseReport { database, version, product, created_on, .. } = d;
-                writeln!(out, "{file}: data file of database \"{database}\", {product} ({version}, made as {created_on})")?;
+                writeln!(
+                    out,
+                    "{file}: data file of database \"{database}\", {product} ({version}, made as {created_on})"
+                )?;
                 writeln!(out, "  database {}, checkpoint {}", d.database_guid, d.checkpoint_lsn)?;
                 write_tables(&d.tables, out)?;
             }
@@ -271,7 +274,10 @@ impl FileReport {
 impl SetReport {
     fn write(&self, out: &mut Out) -> std::io::Result<()> {
         let SetReport { number, backup, database, server, server_version, version, product, .. } = self;
-        writeln!(out, "  set {number}: {backup} backup of \"{database}\" by {server}, {product} ({version}, {server_version})")?;
+        writeln!(
+            out,
+            "  set {number}: {backup} backup of \"{database}\" by {server}, {product} ({version}, {server_version})"
+        )?;
         let time = |t: &Option<String>| t.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut flags = String::new();
         for (on, name) in

@@ -157,9 +157,7 @@ pub(crate) async fn open(client: &mut Client, task: &str, settings_hash: &[u8]) 
     let state = read(&tx, task).await?;
     // Rows that were copied under other settings stay what they are, however often somebody tries.
     let sql = "UPDATE logferry.task SET settings_hash = $2 WHERE task = $1 AND phase = 'created'";
-    tx.execute(sql, &[&task, &settings_hash])
-        .await
-        .map_err(doing())?;
+    tx.execute(sql, &[&task, &settings_hash]).await.map_err(doing())?;
     tx.commit().await.map_err(doing())?;
     Ok((lease, state))
 }
