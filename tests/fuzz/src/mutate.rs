@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// A number below `end`; 0 where `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { (self.next() % end as u64) as usize }
+        if end == 0 { 0 } else { (self.number() % end as u64) as usize }
     }
 }
 
@@ -34,7 +34,7 @@ pub fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         let at = random.below(input.len());
         match random.below(8) {
             0 | 1 if !input.is_empty() => input[at] ^= 1 << random.below(8),
-            2 if !input.is_empty() => input[at] = random.next() as u8,
+            2 if !input.is_empty() => input[at] = random.number() as u8,
             3 | 4 => {
                 let edge = EDGES[random.below(EDGES.len())].to_le_bytes();
                 let width = [1, 2, 4, 8][random.below(4)];
