@@ -64,7 +64,10 @@ impl VlfHeader {
         if header.start != start {
             return Err(Malformed::new(format!("virtual log file of {:#x} stands at {start:#x}", header.start), 24));
         }
-        if header.size <= VLF_HEADER || !header.size.is_multiple_of(SECTOR as u64) || start.checked_add(header.size).is_none() {
+        if header.size <= VLF_HEADER
+            || !header.size.is_multiple_of(SECTOR as u64)
+            || start.checked_add(header.size).is_none()
+        {
             return Err(Malformed::new(format!("virtual log file of {} bytes", header.size), 16));
         }
         Ok(header)
