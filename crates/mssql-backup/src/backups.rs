@@ -149,7 +149,7 @@ impl Backups {
 
 impl Unusable {
     /// The error anew: it is found again where it was found.
-    fn again(&self) -> Error {
+    pub fn again(&self) -> Error {
         match BackupSet::open(&self.paths, self.number) {
             Err(error) => error,
             Ok(set) => Error::NoChain {

@@ -19,7 +19,7 @@ use logferry_model::{Lineage, Lsn};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks};
-use crate::set::{BackupKind, BackupSet, Guid};
+use crate::set::{BackupKind, BackupSet};
 use crate::set_pages::BasePages;
 
 /// How to choose among the backups.
@@ -152,10 +152,8 @@ impl Chain {
             }
         }
         for set in std::iter::once(&self.full).chain(&self.differential) {
-            verified.pages += set.pages()?.verify()?;
             // Its own log was passed over above as far as a log backup holds it, too.
-            let mut own = set.log(set.header.first_lsn)?;
-            while own.next_block()?.is_some() {}
+            verified.pages += set.verify()?;
         }
         Ok(verified)
     }
@@ -183,7 +181,7 @@ pub(crate) fn plan(database: &str, sets: &[&BackupSet], options: PlanOptions) ->
         return Err(none(format!("there is no full backup{what}")));
     };
     for set in sets {
-        same_history(set, newest)?;
+        set.same_history(newest)?;
     }
     let (full, differential) = choose_base(database, &fulls, &diffs, options)?;
     let base = differential.unwrap_or(full);
@@ -211,25 +209,6 @@ pub(crate) fn plan(database: &str, sets: &[&BackupSet], options: PlanOptions) ->
         logs: chosen.into_iter().cloned().collect(),
         unneeded,
     })
-}
-
-/// Refuses a set of another database or another recovery fork.
-fn same_history(set: &BackupSet, other: &BackupSet) -> Result<(), Error> {
-    let foreign = |what: &str, one: Guid, two: Guid| {
-        Err(Error::Foreign {
-            path: set.path().to_owned(),
-            other: other.path().to_owned(),
-            why: format!("their {what} are {one} and {two}"),
-        })
-    };
-    let (a, b) = (&set.header, &other.header);
-    if a.binding_guid != b.binding_guid {
-        return foreign("database GUIDs", a.binding_guid, b.binding_guid);
-    }
-    if a.fork_guid != b.fork_guid {
-        return foreign("recovery forks", a.fork_guid, b.fork_guid);
-    }
-    Ok(())
 }
 
 /// The full backup to begin with, and the differential of it.

@@ -4,9 +4,11 @@
 //! block of the current use of the last one; it begins with the oldest one from which the numbers have no
 //! hole. Whether the database still needed it does not matter: what is there is given.
 //!
-//! A log file belongs to a data file only if both have the same binding GUID: two files that lie side by side need not
-//! belong together (one did not, among the real files).
+//! A log file belongs to a data file if both have the same binding GUID: two files that lie side by side need not belong
+//! together. There is one exception: a data file that was attached without its log got a new log and with it a new GUID. Its
+//! old log is still its history, and it shows: the pages carry the LSNs of records that name them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,11 +17,14 @@ use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::file_header::FileHeader;
 use logferry_mssql_format::log::block::{BLOCK_MAX, Block, SECTOR};
 use logferry_mssql_format::log::vlf::{FIRST_BLOCK, FIRST_VLF, HEADER_SIZE, VLF_HEADER, VlfHeader, is_current};
-use logferry_mssql_format::page::{PAGE_SIZE, verify};
+use logferry_mssql_format::page::{PAGE_SIZE, PageHeader, PageId, verify};
 
+use crate::data_file::DataFiles;
 use crate::error::Error;
 use crate::input::InputFile;
+use crate::log_blocks::LogBlocks;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks, SegmentPart};
+use crate::pages::PageSource;
 use crate::set::Guid;
 
 /// More VLFs than a log file has in practice (tens of thousands are a known fault of administration).
@@ -43,6 +48,22 @@ pub struct LogFiles {
     /// The virtual log files in use, by sequence number: no number is missing.
     live: Vec<LogSegment>,
 }
+
+/// What tells that log files belong to a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belonging {
+    /// The binding GUIDs are equal.
+    Binding,
+    /// They are not, but nearly all pages that carry an LSN of this log carry one of a record that names them.
+    Pages {
+        /// how many
+        matched: u64,
+    },
+}
+
+/// So many pages that match, in all and for each that does not, are no accident. (Real pairs: 142 to 3 where the log was
+/// replaced; 0 to 82 for a foreign log. Some pages carry LSNs of records that name no page, such as CLEAR_GAM_BITS.)
+const MATCHES_MIN: u64 = 16;
 
 impl LogFile {
     /// Opens a log file and reads the headers of its virtual log files.
@@ -80,18 +101,6 @@ impl LogFile {
         Guid(self.header.binding_guid)
     }
 
-    /// Refuses a file that does not belong to a data file.
-    pub fn check_binding(&self, data_file: &Path, binding: [u8; 16]) -> Result<(), Error> {
-        if self.header.binding_guid == binding {
-            return Ok(());
-        }
-        Err(Error::Foreign {
-            path: self.file.path().to_owned(),
-            other: data_file.to_owned(),
-            why: format!("their binding GUIDs are {} and {}", self.binding_guid(), Guid(binding)),
-        })
-    }
-
     /// The first block of a virtual log file, where it is of the current use: the length of its header, if it has records.
     fn first_block(&self, vlf: &VlfHeader) -> Result<Option<usize>, Error> {
         let mut bytes = vec![0u8; BLOCK_MAX.min(usize::try_from(vlf.size - VLF_HEADER).unwrap_or(BLOCK_MAX))];
@@ -111,8 +120,8 @@ impl LogFiles {
     pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
         let files = paths.iter().map(|p| LogFile::open(p)).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = files.first() {
-            for file in &files {
-                file.check_binding(first.file.path(), first.header.binding_guid)?;
+            for file in files.iter().filter(|f| f.binding_guid() != first.binding_guid()) {
+                return Err(foreign(file, first.file.path(), first.binding_guid()));
             }
         }
         let mut used: Vec<(&LogFile, &VlfHeader)> =
@@ -167,6 +176,60 @@ impl LogFiles {
         &self.files
     }
 
+    /// Refuses log files that do not belong to a database's data files.
+    ///
+    /// Where the binding GUIDs differ, the headers of all pages and the whole log are read.
+    pub fn check_belongs(&self, data: &DataFiles) -> Result<Belonging, Error> {
+        let Some(file) = self.files.first() else { return Ok(Belonging::Binding) };
+        let binding = data.binding_guid();
+        if file.binding_guid() == binding {
+            return Ok(Belonging::Binding);
+        }
+        match self.pages_written(data)? {
+            (matched, other) if matched >= MATCHES_MIN && matched / MATCHES_MIN >= other => {
+                Ok(Belonging::Pages { matched })
+            }
+            _ => {
+                let path = data.data_files().first().map_or(Path::new(""), |f| f.path());
+                Err(foreign(file, path, binding))
+            }
+        }
+    }
+
+    /// Of the pages whose LSN is in this log: how many carry the LSN of a record that names them, and how many do not.
+    fn pages_written(&self, pages: &dyn PageSource) -> Result<(u64, u64), Error> {
+        let mut lsns: HashMap<PageId, Lsn> = HashMap::new();
+        let mut page = [0u8; PAGE_SIZE];
+        for file in pages.files() {
+            for number in 0..file.pages {
+                let id = PageId::new(file.file, number);
+                // Pages that are not allocated may hold anything.
+                if let Err(Error::Page { .. }) = pages.read_page(id, &mut page) {
+                    continue;
+                }
+                let header = PageHeader::read(&page)?;
+                if header.is_formatted() && header.lsn >= self.first_lsn() {
+                    lsns.insert(id, header.lsn);
+                }
+            }
+        }
+        let mut blocks = self.blocks(None)?;
+        let mut matched = 0;
+        while let Some(block) = blocks.next_block()? {
+            for record in block.records() {
+                let record = record?;
+                if let Some(op) = record.page_op()?
+                    && lsns.get(&op.row.page) == Some(&record.lsn)
+                {
+                    lsns.remove(&op.row.page);
+                    matched += 1;
+                }
+            }
+        }
+        let end = blocks.position();
+        Ok((matched, lsns.values().filter(|&&lsn| lsn < end).count() as u64))
+    }
+
     /// The first position that is there.
     pub fn first_lsn(&self) -> Lsn {
         self.live.first().map_or(Lsn::ZERO, |s| Lsn::new(s.vlf, s.first_block, 1))
@@ -189,5 +252,13 @@ impl LogFiles {
             }),
             _ => Ok(SegmentBlocks::new(name, self.live.clone(), start.unwrap_or(first), LogEnd::Found)),
         }
+    }
+}
+
+fn foreign(file: &LogFile, other: &Path, binding: Guid) -> Error {
+    Error::Foreign {
+        path: file.file.path().to_owned(),
+        other: other.to_owned(),
+        why: format!("their binding GUIDs are {} and {binding}", file.binding_guid()),
     }
 }

@@ -10,6 +10,7 @@ use logferry_mssql_format::page::PAGE_SIZE;
 
 use crate::error::Error;
 use crate::input::InputFile;
+use crate::log_blocks::LogBlocks;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks};
 use crate::media::{Media, SetPart};
 use crate::pages::FileExtent;
@@ -250,6 +251,36 @@ impl BackupSet {
     pub fn log(&self, start: Lsn) -> Result<SegmentBlocks, Error> {
         let end = LogEnd::At(self.header.last_lsn);
         Ok(SegmentBlocks::new(self.header.database.clone(), self.log_segments()?, start, end))
+    }
+
+    /// Reads the set once, pages and log, and checks all of it; gives the number of pages.
+    pub fn verify(&self) -> Result<u64, Error> {
+        let mut log = self.log(self.header.first_lsn)?;
+        while let Some(block) = log.next_block()? {
+            for record in block.records() {
+                record?;
+            }
+        }
+        self.pages()?.verify()
+    }
+
+    /// Refuses a set of another database or another recovery fork than `other`.
+    pub fn same_history(&self, other: &BackupSet) -> Result<(), Error> {
+        let foreign = |what: &str, one: Guid, two: Guid| {
+            Err(Error::Foreign {
+                path: self.path().to_owned(),
+                other: other.path().to_owned(),
+                why: format!("their {what} are {one} and {two}"),
+            })
+        };
+        let (a, b) = (&self.header, &other.header);
+        if a.binding_guid != b.binding_guid {
+            return foreign("database GUIDs", a.binding_guid, b.binding_guid);
+        }
+        if a.fork_guid != b.fork_guid {
+            return foreign("recovery forks", a.fork_guid, b.fork_guid);
+        }
+        Ok(())
     }
 
     /// Its parts, by stripe.

@@ -53,7 +53,10 @@ fn headers_of_every_version() {
         &["backups/pubs-2012-six-sets.bak"],
         "full pubs DESKTOP-7789AN9\\SQLEXPRESS 706 00000086:000001a8:006f 00000086:000001e8:0001",
     );
-    c(&["backups/students-2022.bak"], "full StudentDB DESKTOP 957 00000027:00000430:0001 00000027:00000448:0001");
+    c(
+        &["backups/students-2022.bak"],
+        "full StudentDB DESKTOP-D20BSO4\\SQLEXPRESS 957 00000027:00000430:0001 00000027:00000448:0001",
+    );
 }
 
 #[test]

@@ -216,3 +216,84 @@ fn time(r: &Record<'_>, offset: usize) -> Result<Option<i64>> {
     let midnight = (i64::from(days) - DAYS_TO_2000).checked_mul(DAY_US);
     Ok(midnight.and_then(|us| us.checked_add(ms * 1000)))
 }
+
+/// Microseconds since 2000-01-01 as `2017-06-01 12:59:12.970`.
+pub fn time_text(us: i64) -> String {
+    let epoch = chrono::NaiveDate::from_ymd_opt(2000, 1, 1).and_then(|date| date.and_hms_opt(0, 0, 0));
+    match epoch.and_then(|epoch| epoch.checked_add_signed(chrono::TimeDelta::microseconds(us))) {
+        Some(time) => time.format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+        None => format!("{us} us"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(us: i64, expect: &str) {
+        assert_eq!(time_text(us), expect);
+    }
+
+    #[test]
+    fn times_count_from_2000() {
+        check(0, "2000-01-01 00:00:00.000");
+        check(-1_000, "1999-12-31 23:59:59.999");
+        check(-36_524 * DAY_US, "1900-01-01 00:00:00.000");
+        check(549_637_152_970_000, "2017-06-01 12:59:12.970");
+        check(i64::MAX, "9223372036854775807 us");
+    }
+
+    /// A record with a fixed part and one element.
+    fn record(op: Op, fixed: &[u8], element: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0u8; 24];
+        bytes[2..4].copy_from_slice(&((24 + fixed.len()) as u16).to_le_bytes());
+        bytes[22] = op.0;
+        bytes.extend_from_slice(fixed);
+        bytes.extend_from_slice(&1u16.to_le_bytes());
+        bytes.extend_from_slice(&(element.len() as u16).to_le_bytes());
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(element);
+        bytes
+    }
+
+    #[track_caller]
+    fn check_body(op: Op, fixed: &[u8], element: &[u8], expect: Option<Xact<'_>>) {
+        let bytes = record(op, fixed, element);
+        let record = Record::read(Lsn::new(1, 2, 3), &bytes).expect("a record");
+        assert_eq!(Xact::read(&record).ok().flatten(), expect);
+    }
+
+    #[test]
+    fn bodies_by_their_fixed_length() {
+        // 2000-01-01 00:00:00.003, one tick.
+        let time = [1, 0, 0, 0, 0xac, 0x8e, 0, 0];
+        let name: Vec<u8> = "INSERT".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let begin = |kind, parent| {
+            let time_us = Some(3_000);
+            Some(Xact::Begin(Begin { spid: 51, kind, time_us, parent, name: Utf16(&name) }))
+        };
+        let none = TransactionId::default();
+        let mut of_2005 = [0u8; 24];
+        of_2005[4] = 51;
+        of_2005[12] = 1;
+        of_2005[16..].copy_from_slice(&time);
+        check_body(Op::BEGIN_XACT, &of_2005, &name, begin(1, none));
+        let mut later = [0u8; 52];
+        later[0] = 51;
+        later[8] = 3;
+        later[16..24].copy_from_slice(&time);
+        check_body(Op::BEGIN_XACT, &later[..40], &name, begin(3, none));
+        later[46..52].copy_from_slice(&[7, 0, 0, 0, 1, 0]);
+        check_body(Op::BEGIN_XACT, &later, &name, begin(3, TransactionId { high: 1, low: 7 }));
+        let mut end = [0u8; 24];
+        end[..8].copy_from_slice(&time);
+        end[8..18].copy_from_slice(&Lsn::new(4, 5, 6).to_le_bytes());
+        let expect = End { time_us: Some(3_000), begin_lsn: Lsn::new(4, 5, 6) };
+        check_body(Op::COMMIT_XACT, &end, &[], Some(Xact::Commit(expect)));
+        check_body(Op::ABORT_XACT, &end, &[], Some(Xact::Abort(expect)));
+        // Too short for what it is.
+        check_body(Op::COMMIT_XACT, &end[..12], &[], None);
+        check_body(Op::INSERT_ROWS, &end, &[], None);
+    }
+}
