@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod boot;
 pub mod bytes;
 pub mod catalog;
+pub mod collation;
 pub mod encode;
 pub mod file_header;
 pub mod lob;

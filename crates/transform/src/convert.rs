@@ -2,12 +2,12 @@
 
 use logferry_model::{Collation, PgType, SqlType};
 
-use crate::collation::{CodePage, code_page};
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
 use crate::encode::{clock, number, variant, within_limit};
 use crate::error::CellError;
 use crate::settings::{CharPadding, HundredNs, Offset, Types};
+use logferry_mssql_format::collation::{CodePage, code_page};
 
 /// A column's type on the target, and how its cells get there.
 #[derive(Clone, Debug)]

@@ -17,7 +17,6 @@
 //! **Invariant:** pure. No I/O, no clock, no client of either database. Cells are bytes from outside: they make
 //! errors, never panics. Error messages name table and column, never a value.
 
-mod collation;
 mod convert;
 mod encode;
 mod error;
@@ -25,8 +24,8 @@ mod names;
 mod plan;
 mod settings;
 
-pub use collation::{CodePage, code_page};
 pub use error::{CellError, ConvertError, PlanNote, PlanProblem};
+pub use logferry_mssql_format::collation::{CodePage, code_page};
 pub use names::{NAME_BYTES_MAX, check_tables};
 pub use plan::{COPY_HEADER, COPY_TRAILER, ColumnCounts, TablePlan};
 pub use settings::{

@@ -9,6 +9,7 @@
 use std::sync::OnceLock;
 
 use encoding_rs::{DecoderResult, Encoding};
+use logferry_mssql_format::collation::{CP437, CP850};
 
 use crate::encode::text::{Changed, TextRules, Writer};
 use crate::encode::within_limit;
@@ -190,17 +191,3 @@ static SINGLE_BYTE: [(u16, OnceLock<Table>, Source); 12] = [
     (1257, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1257)),
     (1258, OnceLock::new(), Source::Encoding(encoding_rs::WINDOWS_1258)),
 ];
-
-/// The upper half of the code page of the first PCs.
-const CP437: &str = "\
-    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒ\
-    áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
-    └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
-    αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
-
-/// The upper half of the code page of Western Europe before Windows.
-const CP850: &str = "\
-    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜø£Ø×ƒ\
-    áíóúñÑªº¿®¬½¼¡«»░▒▓│┤ÁÂÀ©╣║╗╝¢¥┐\
-    └┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀\
-    ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{ad}±‗¾¶§÷¸°¨·¹³²■\u{a0}";

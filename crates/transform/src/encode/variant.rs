@@ -19,11 +19,11 @@ use std::io::Write;
 
 use logferry_model::Collation;
 
-use crate::collation::{CodePage, code_page};
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
 use crate::encode::{clock, number, written};
 use crate::error::CellError;
+use logferry_mssql_format::collation::{CodePage, code_page};
 
 /// `sql_variant` to `text`.
 pub(crate) fn text(cell: &[u8], rules: TextRules, out: &mut Vec<u8>) -> Result<Changed, CellError> {
