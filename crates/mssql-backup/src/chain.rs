@@ -222,10 +222,10 @@ fn choose_base<'a>(
         Base::EndingBy(lsn) => lsn,
         _ => Lsn::MAX,
     };
-    let in_time = |set: &&&'a BackupSet| set.header.last_lsn <= by;
+    let in_time = |set: &BackupSet| set.header.last_lsn <= by;
     let full = match options.base {
         Base::Oldest => fulls.first(),
-        _ => fulls.iter().filter(in_time).next_back(),
+        _ => fulls.iter().rfind(|f| in_time(f)),
     };
     let Some(full) = full.copied() else {
         let Some(first) = fulls.first() else {
@@ -242,25 +242,32 @@ fn choose_base<'a>(
     if options.differentials == Differentials::Ignore {
         return Ok((full, None));
     }
-    // One whose full is not there is refused, unless it is older than all that is used.
-    for diff in diffs.iter().filter(|d| d.header.last_lsn > full.header.last_lsn) {
-        if !fulls.iter().any(|f| f.header.set_guid == diff.header.base_guid) {
-            return Err(Error::Foreign {
-                path: diff.path().to_owned(),
-                other: full.path().to_owned(),
-                why: format!(
-                    "it is a differential of backup set {} (at {}), not of {} (at {})",
-                    diff.header.base_guid,
-                    diff.header.database_backup_lsn,
-                    full.header.set_guid,
-                    full.header.checkpoint_lsn
-                ),
-            });
+    let full_of = |diff: &BackupSet| fulls.iter().copied().find(|f| f.header.set_guid == diff.header.base_guid);
+    let later = diffs.iter().copied().filter(|d| d.header.last_lsn > full.header.last_lsn && in_time(d));
+    // A differential need not be of the newest full: copy-only backups are no base.
+    let mut base = (full, None);
+    for diff in later {
+        match full_of(diff) {
+            Some(of) if options.base != Base::Oldest || of.header.set_guid == full.header.set_guid => {
+                base = (of, Some(diff));
+            }
+            Some(_) => {}
+            None => {
+                return Err(Error::Foreign {
+                    path: diff.path().to_owned(),
+                    other: full.path().to_owned(),
+                    why: format!(
+                        "it is a differential of backup set {} (at {}), not of {} (at {})",
+                        diff.header.base_guid,
+                        diff.header.database_backup_lsn,
+                        full.header.set_guid,
+                        full.header.checkpoint_lsn
+                    ),
+                });
+            }
         }
     }
-    let ours = |d: &&&'a BackupSet| d.header.base_guid == full.header.set_guid;
-    let later = |d: &&&'a BackupSet| d.header.last_lsn > full.header.last_lsn;
-    Ok((full, diffs.iter().filter(ours).filter(later).filter(in_time).next_back().copied()))
+    Ok(base)
 }
 
 /// The logs that go on from the base, in order.

@@ -23,8 +23,12 @@ pub mod set;
 mod set_log;
 pub mod set_pages;
 
+pub use backups::Backups;
 pub use catalog::Catalog;
+pub use chain::Chain;
 pub use data_file::DataFiles;
 pub use error::{Error, Result};
 pub use log_blocks::LogBlocks;
+pub use log_file::LogFiles;
 pub use pages::{FileExtent, PageSource};
+pub use set::BackupSet;

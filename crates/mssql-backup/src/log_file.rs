@@ -119,10 +119,10 @@ impl LogFiles {
     /// Where they are of different databases or hold no log, or their log is that of SQL Server 2000.
     pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
         let files = paths.iter().map(|p| LogFile::open(p)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(first) = files.first() {
-            for file in files.iter().filter(|f| f.binding_guid() != first.binding_guid()) {
-                return Err(foreign(file, first.file.path(), first.binding_guid()));
-            }
+        if let Some(first) = files.first()
+            && let Some(file) = files.iter().find(|f| f.binding_guid() != first.binding_guid())
+        {
+            return Err(foreign(file, first.file.path(), first.binding_guid()));
         }
         let mut used: Vec<(&LogFile, &VlfHeader)> =
             files.iter().flat_map(|f| f.vlfs.iter().filter(|v| v.is_used()).map(move |v| (f, v))).collect();

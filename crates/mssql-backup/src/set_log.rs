@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn units_of_stripes_are_put_in_their_order() {
         let Some((media, parts)) = log_parts() else { return };
-        let whole = BackupSet::join(&[media.clone()], None).expect("joins");
+        let whole = BackupSet::join(std::slice::from_ref(&media), None).expect("joins");
         assert_eq!(blocks(whole.log_segments().expect("segments")), 171);
         for mask in 0u64..16 {
             let mut found = Vec::new();

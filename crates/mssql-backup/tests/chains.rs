@@ -9,7 +9,7 @@ use fixtures::fixtures;
 use logferry_model::Lsn;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Base, Chain, Differentials, PlanOptions};
-use logferry_mssql_backup::set::BackupSet;
+use logferry_mssql_backup::set::{BackupSet, SetHeader};
 use logferry_mssql_backup::{Error, LogBlocks};
 
 const NO_DIFFERENTIALS: PlanOptions = PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore };
@@ -420,4 +420,47 @@ fn every_chain_verifies_and_gives_each_block_once() {
             assert_eq!((count, next), (verified.blocks, chain.end()), "{folder}");
         }
     }
+}
+
+/// Flips bytes all over a file, one at a time: what is still accepted is what it was.
+#[test]
+fn any_flipped_byte_is_refused_or_does_no_harm() {
+    let Some(root) = fixtures() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.trn");
+    let bytes = fs::read(root.join(S).join("RestoreTimeClean_2.trn")).expect("reads");
+    let read = || -> Result<(SetHeader, Vec<u8>), Error> {
+        let set = BackupSet::open(std::slice::from_ref(&path), None)?;
+        let mut log = set.log(set.header.first_lsn)?;
+        let mut all = Vec::new();
+        while let Some(block) = log.next_block()? {
+            for record in block.records() {
+                all.extend_from_slice(record?.bytes());
+            }
+        }
+        Ok((set.header, all))
+    };
+    fs::write(&path, &bytes).expect("writes");
+    let (header, records) = read().expect("reads");
+    let (mut refused, mut harmless) = (0, 0);
+    // Headers and log are at the begin; a prime as the step meets every place in a sector.
+    for at in (0..0x3200).step_by(13).chain((0x3200..bytes.len()).step_by(509)) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        fs::write(&path, &flipped).expect("writes");
+        match read() {
+            Ok((found, log)) if found == header => {
+                assert!(log == records, "byte {at} changes the log");
+                harmless += 1;
+            }
+            // The server's description has no checksum of its own.
+            Ok(_) => {}
+            Err(error) => {
+                assert!(error.to_string().contains("x.trn"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    println!("{refused} refused, {harmless} harmless");
+    assert!(refused > 400);
 }

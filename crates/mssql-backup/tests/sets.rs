@@ -168,7 +168,7 @@ fn sets_are_chosen_by_number() {
     let path = folder.path().join("two.trn");
     fs::write(&path, appended(&root)).expect("writes");
     let open = |number| {
-        BackupSet::open(&[path.clone()], number)
+        BackupSet::open(std::slice::from_ref(&path), number)
             .map(|set| (set.number, set.header.first_lsn.to_string()))
             .map_err(|e| e.to_string().replace(&format!("{}/", folder.path().display()), ""))
     };

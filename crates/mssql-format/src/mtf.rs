@@ -79,4 +79,18 @@ mod tests {
         check([0; 5], None);
         check([0xff; 5], None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn noise_is_refused_or_read(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..700)) {
+            let _ = Descriptor::read(&bytes);
+            let _ = SetStart::read(&bytes);
+            let _ = LogPiece::read(&bytes).map(|p| (p.len(), p.position(logferry_model::Lsn::new(p.vlf, 99, 1))));
+            let _ = Tape::read_raid(&bytes);
+            let _ = StreamHeader::read(&bytes).map(|s| s.next_at(u64::MAX - 3));
+            let mut config = b"SCIN\xff\0".to_vec();
+            config.extend(bytes);
+            let _ = Config::read(&config);
+        }
+    }
 }

@@ -283,3 +283,90 @@ fn restored_header(bytes: &[u8]) -> Result<BlockHeader> {
     head[0] = 0x40 | FIRST_SECTOR;
     Ok(BlockHeader { parity: 0, ..BlockHeader::read(&head)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::encode::BlockBuilder;
+
+    /// A record of the shortest kind, whose bytes after the header are `fill`.
+    fn record(len: usize, fill: u8) -> Vec<u8> {
+        let mut bytes = vec![fill; (len + 26).next_multiple_of(8)];
+        bytes[..24].fill(0);
+        bytes[2..4].copy_from_slice(&24u16.to_le_bytes());
+        bytes[24..26].fill(0);
+        bytes
+    }
+
+    fn block(records: &[Vec<u8>], parity: u8, checked: bool) -> (Vec<u8>, Vec<Lsn>) {
+        let mut builder = BlockBuilder::new(Lsn::new(7, 16, 1), BLOCK_MAX);
+        let lsns = records.iter().map_while(|r| builder.push(r)).collect();
+        (builder.finish(parity, 512, checked), lsns)
+    }
+
+    fn records() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        prop::collection::vec((0usize..3000, any::<u8>()).prop_map(|(len, fill)| record(len, fill)), 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(records in records(), second: bool, checked: bool) {
+            let parity = if second { 0x80 } else { 0x40 };
+            let (mut bytes, lsns) = block(&records, parity, checked);
+            let on_disk = bytes.len();
+            let block = Block::read(&mut bytes).expect("reads");
+            prop_assert_eq!(usize::from(block.header.len), on_disk);
+            prop_assert_eq!((block.header.parity, block.header.prev_len), (parity, 512));
+            let found: Vec<_> = block.records().map(|r| r.expect("a record")).collect();
+            prop_assert_eq!(found.iter().map(|r| r.lsn).collect::<Vec<_>>(), lsns);
+            for (found, written) in found.iter().zip(&records) {
+                prop_assert_eq!(found.bytes(), written.as_slice());
+                let again = block.record(found.lsn.slot).expect("reads").expect("is there");
+                prop_assert_eq!(again.bytes(), found.bytes());
+            }
+            let again = Block::read_restored(block.bytes()).expect("reads again");
+            prop_assert_eq!(again.records().count(), found.len());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(records in records(), at: prop::sample::Index, bit in 0u8..8) {
+            let (mut bytes, _) = block(&records, 0x40, true);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Block::read(&mut bytes).is_err());
+        }
+
+        #[test]
+        fn anything_is_refused_or_read(
+            records in records(),
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+            cut: prop::sample::Index,
+        ) {
+            // Without a checksum, so that what lies behind it is met, too.
+            let (mut bytes, _) = block(&records, 0x40, false);
+            for (at, value) in noise {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let len = cut.index(bytes.len() + 1);
+            let mut cut = bytes.clone();
+            cut.truncate(len);
+            for bytes in [&mut bytes, &mut cut] {
+                if let Ok(block) = Block::read(bytes) {
+                    prop_assert!(block.records().count() <= usize::from(block.header.slots));
+                }
+            }
+        }
+
+        #[test]
+        fn noise_is_no_block(mut bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+            if let Ok(block) = Block::read(&mut bytes) {
+                for record in block.records().flatten() {
+                    let _ = record.elements().count();
+                }
+            }
+        }
+    }
+}
