@@ -10,7 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logferry-model", &[]),
     ("logferry-mssql-format", &["model"]),
     ("logferry-mssql-backup", &["model", "mssql-format"]),
-    ("logferry-transform", &["model"]),
+    ("logferry-transform", &["model", "mssql-format"]),
     ("logferry-pg-apply", &["model"]),
     ("logferry-config", &["model", "transform"]),
     ("logferry-pipeline", &["model", "transform", "pg-apply", "config"]),
