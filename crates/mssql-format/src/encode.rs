@@ -20,7 +20,8 @@ mod vlf;
 
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
 pub use lob::{
-    LOB_CHUNK_MAX, LobLink, encode_in_row_root, encode_lob_data, encode_lob_internal, encode_overflow_pointer,
+    LOB_CHUNK_MAX, LobLink, ROOT_LINKS_MAX, SMALL_ROOT_MAX, encode_in_row_root, encode_large_root, encode_lob_data,
+    encode_lob_internal, encode_overflow_pointer, encode_small_root, encode_text_pointer,
 };
 pub use maps::{
     BootPage, FileHeader, GAM_EXTENTS, MAP_BITS_OFFSET, PFS_PAGES, bitmap_page, boot_page, file_header_page, iam_page,
@@ -31,5 +32,5 @@ pub use page::{FormatPage, PageImage};
 pub use record::{
     BeginXact, ColumnChunk, CountDelta, EndXact, FormatRecord, PageTarget, RecordBuilder, RecordHead, RootChange,
 };
-pub use row::{ColumnImage, RowShape, encode_index_record, encode_row};
+pub use row::{ColumnImage, RowShape, encode_forwarded, encode_index_record, encode_row, encode_stub};
 pub use vlf::{VLF_HEADER_SIZE, VlfHeaderImage};

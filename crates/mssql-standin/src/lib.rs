@@ -1,1 +1,8 @@
-//! mssql-standin
+//! A stand-in for SQL Server: what it writes is in the server's real formats. A test double with a narrow, honest contract, not
+//! a database.
+//!
+//! * [`storage`]: tables in pages, transactions in a log, backups in files.
+//!
+//! **Invariant:** knows of the product's crates only `model` and `mssql-format`.
+
+pub mod storage;

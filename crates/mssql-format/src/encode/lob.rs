@@ -6,8 +6,16 @@ use crate::page::RowId;
 pub const LOB_CHUNK_MAX: usize = 8040;
 
 const BLOB: u8 = 0x08;
+const SMALL_ROOT: u16 = 0;
 const INTERNAL: u16 = 2;
 const DATA: u16 = 3;
+const LARGE_ROOT: u16 = 5;
+/// Roots have this length, whatever they hold.
+const ROOT_SIZE: usize = 84;
+/// Most bytes of a value that its root record holds itself.
+pub const SMALL_ROOT_MAX: usize = 64;
+/// Most links of a root record.
+pub const ROOT_LINKS_MAX: usize = 5;
 
 /// A link to a piece of a value: where the piece ends in the value, and its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +43,40 @@ pub fn encode_lob_internal(blob_id: u64, level: u16, links: &[LobLink]) -> Vec<u
         r.extend(u64::from(link.end).to_le_bytes());
         r.extend(link.at.to_bytes());
     }
+    r
+}
+
+/// The root record of a `text`, `ntext` or `image` value of at most [`SMALL_ROOT_MAX`] bytes.
+pub fn encode_small_root(blob_id: u64, data: &[u8]) -> Vec<u8> {
+    assert!(data.len() <= SMALL_ROOT_MAX, "a small root holds {SMALL_ROOT_MAX} bytes");
+    let mut r = header(blob_id, SMALL_ROOT, ROOT_SIZE);
+    r.extend((data.len() as u16).to_le_bytes());
+    r.extend([0; 4]);
+    r.extend_from_slice(data);
+    r.resize(ROOT_SIZE, 0);
+    r
+}
+
+/// The root record of a longer `text`, `ntext` or `image` value: up to [`ROOT_LINKS_MAX`] links.
+pub fn encode_large_root(blob_id: u64, level: u16, links: &[LobLink]) -> Vec<u8> {
+    assert!(links.len() <= ROOT_LINKS_MAX, "a root has {ROOT_LINKS_MAX} links");
+    let mut r = header(blob_id, LARGE_ROOT, ROOT_SIZE);
+    for n in [ROOT_LINKS_MAX as u16, links.len() as u16, level] {
+        r.extend(n.to_le_bytes());
+    }
+    r.extend([0; 4]);
+    for link in links {
+        r.extend(link.end.to_le_bytes());
+        r.extend(link.at.to_bytes());
+    }
+    r.resize(ROOT_SIZE, 0);
+    r
+}
+
+/// What stands in a row for a `text`, `ntext` or `image` value: where its root record is.
+pub fn encode_text_pointer(timestamp: u32, root: RowId) -> Vec<u8> {
+    let mut r = (u64::from(timestamp) << 16).to_le_bytes().to_vec();
+    r.extend(root.to_bytes());
     r
 }
 

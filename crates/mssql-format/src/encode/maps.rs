@@ -167,7 +167,9 @@ pub fn boot_page(b: &BootPage) -> PageImage {
     set(676, &b.created);
     set(684, &[0xA1, 0x0F, 0x00, 0x0D]);
     set(692, &b.fork_guid);
-    set(736, &b.next_alloc_unit.to_le_bytes());
+    // Kept as the two upper parts of the id.
+    set(736, &((b.next_alloc_unit >> 16) as u32).to_le_bytes());
+    set(740, &((b.next_alloc_unit >> 48) as u32).to_le_bytes());
     let mut page = map_page(PageId::new(1, 9), PageType::BOOT, OBJ_MAPS, 0, 0);
     raw_rows(&mut page, &[&r]);
     page

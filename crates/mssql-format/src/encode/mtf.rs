@@ -181,7 +181,7 @@ impl MediaWriter {
         mem::take(&mut self.out)
     }
 
-    /// Begins a data pass of `len` bytes of pages: exactly so many must be [written](Self::raw), then
+    /// Begins a data pass of `len` bytes of pages: exactly so many must be [written](Self::raw) or [skipped](Self::skip), then
     /// [`end_data`](Self::end_data) called.
     pub fn begin_data(&mut self, len: u64) {
         let start = self.begin_block(*b"MSDA", 0, 0, &[0, 0, 0, 0, 0, 0, 1, 0]);
@@ -194,6 +194,15 @@ impl MediaWriter {
     /// Pages of a data pass.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
+    }
+
+    /// Says that the caller wrote this many bytes of pages to the medium by itself.
+    ///
+    /// # Panics
+    /// When bytes wait to be taken: they come before.
+    pub fn skip(&mut self, len: u64) {
+        assert!(self.out.is_empty(), "bytes wait to be taken");
+        self.taken += len;
     }
 
     /// Ends a data pass.

@@ -37,6 +37,12 @@ pub struct PageImage {
     bytes: Box<PageBytes>,
 }
 
+impl std::fmt::Debug for PageImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.header().fmt(f)
+    }
+}
+
 impl PageImage {
     /// An empty page.
     pub fn format(f: &FormatPage) -> Self {
@@ -159,14 +165,23 @@ impl PageImage {
         self.take(2);
     }
 
-    /// Puts a row into a free slot, or into the one past the last, as on pages of heaps and LOBs.
+    /// Puts a row into a free slot, or past the last one, as on pages of heaps and LOBs: slots between are free then.
     ///
     /// # Panics
-    /// When the row does not fit, or the slot is taken or beyond the next one.
+    /// When the row does not fit, or the slot is taken.
     pub fn fill_slot(&mut self, slot: u16, row: &[u8]) {
         let slots = self.slot_count();
-        if slot == slots {
-            return self.insert(slot, row);
+        if slot >= slots {
+            let more = 2 * usize::from(slot - slots + 1);
+            self.make_room(row.len() + more);
+            let at = self.append_row(row);
+            for free in slots..slot {
+                self.set_slot(free, 0);
+            }
+            self.set_slot_count(slot + 1);
+            self.set_slot(slot, at);
+            self.take(more);
+            return;
         }
         assert!(self.row_at(slot).is_none(), "slot {slot} is taken");
         self.make_room(row.len());
@@ -400,5 +415,8 @@ mod tests {
         page.free_slot(2);
         assert_eq!(page.slot_count(), 2);
         assert_eq!(page.row(1), Some(&row(30, 9)[..]));
+        page.fill_slot(4, &row(40, 5));
+        assert_eq!((page.slot_count(), page.row(2), page.row(3)), (5, None, None));
+        assert_eq!(page.free(), PAGE_SIZE - HEADER_SIZE - 5 * 2 - 20 - 30 - 40);
     }
 }

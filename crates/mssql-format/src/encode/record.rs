@@ -319,6 +319,20 @@ impl RecordBuilder {
         self.elements(&[])
     }
 
+    /// FORMAT_PAGE with an image of the page: header and rows, and the slot array as it stands on the page.
+    pub fn format_image(
+        &mut self,
+        head: &RecordHead,
+        context: Context,
+        target: &PageTarget,
+        page_type: PageType,
+        (rows, slots): (&[u8], &[u8]),
+    ) -> &[u8] {
+        self.start(head, Op::FORMAT_PAGE, context);
+        self.target(target).raw(&[page_type.0]).zeros(31);
+        self.elements(&[rows, slots])
+    }
+
     /// DELETE_SPLIT: `rows` rows from `target.slot` on were moved to `new_page`.
     pub fn delete_split(
         &mut self,

@@ -1,6 +1,7 @@
 //! Rows and keys to bytes.
 
-use crate::row::{Place, status};
+use crate::page::RowId;
+use crate::row::{FixedVar, Place, status};
 
 /// The value of a physical column, in its stored form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,47 @@ pub fn encode_row(shape: &RowShape, values: &[ColumnImage<'_>], tag: Option<&[u8
     if let Some(tag) = tag {
         out.extend(tag);
     }
+}
+
+/// A row of a heap as it stands where it was moved to: `home` is the place that the heap knows it by, and becomes its last
+/// variable column.
+///
+/// # Panics
+/// When `row` is no row.
+pub fn encode_forwarded(row: &[u8], home: RowId) -> Vec<u8> {
+    let record = FixedVar::read(row).expect("a row that was encoded here");
+    let tag = record.version_tag().expect("a row that was encoded here").unwrap_or_default();
+    let nulls_end = record.fixed_end() + 2 + usize::from(record.column_count()).div_ceil(8);
+    let (count, data) = match row[0] & status::VARIABLE {
+        0 => (0, nulls_end),
+        _ => {
+            let count = usize::from(u16::from_le_bytes([row[nulls_end], row[nulls_end + 1]]));
+            (count, nulls_end + 2 + 2 * count)
+        }
+    };
+    // The offset of the new column goes in, and the count where there was none.
+    let shift = if count == 0 { 4 } else { 2 };
+    let mut out = row[..nulls_end].to_vec();
+    out[0] = out[0] & !0x0E | 1 << 1 | status::VARIABLE;
+    out.extend((count as u16 + 1).to_le_bytes());
+    for end in row[data - 2 * count..data].chunks_exact(2) {
+        out.extend((u16::from_le_bytes([end[0], end[1]]) + shift).to_le_bytes());
+    }
+    let data_end = row.len() - tag.len();
+    let end = data_end + usize::from(shift) + 10;
+    out.extend((end as u16 | 0x8000).to_le_bytes());
+    out.extend_from_slice(&row[data..data_end]);
+    out.extend([0x00, 0x04]);
+    out.extend(home.to_bytes());
+    out.extend_from_slice(tag);
+    out
+}
+
+/// What a row of a heap leaves behind when it is moved.
+pub fn encode_stub(target: RowId) -> Vec<u8> {
+    let mut stub = vec![2 << 1];
+    stub.extend(target.to_bytes());
+    stub
 }
 
 /// Appends an index-style record: keys in log records, entries of index pages. The fixed part begins at byte 1;
@@ -158,7 +200,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::row::{FixedVar, PhysicalColumn, RawCell, RowLayout};
+    use crate::page::PageId;
+    use crate::row::{PhysicalColumn, RawCell, RowLayout};
 
     #[derive(Clone, Debug)]
     enum Col {
@@ -223,8 +266,18 @@ mod tests {
             let mut cells = Vec::new();
             layout.decode(&row, &mut cells).unwrap();
             let expect: Vec<_> = values.iter().map(|v| v.as_deref().map_or(RawCell::Null, RawCell::Bytes)).collect();
-            prop_assert_eq!(cells, expect);
+            prop_assert_eq!(&cells, &expect);
             prop_assert_eq!(FixedVar::read(&row).unwrap().record_len().unwrap(), row.len());
+
+            let home = RowId { page: PageId::new(1, 300), slot: 7 };
+            let moved = encode_forwarded(&row, home);
+            let record = FixedVar::read(&moved).unwrap();
+            prop_assert_eq!(record.forwarded_from().unwrap(), Some(home));
+            prop_assert_eq!(record.record_len().unwrap(), moved.len());
+            let mut cells = Vec::new();
+            layout.decode(&moved, &mut cells).unwrap();
+            let expect: Vec<_> = values.iter().map(|v| v.as_deref().map_or(RawCell::Null, RawCell::Bytes)).collect();
+            prop_assert_eq!(cells, expect);
         }
     }
 

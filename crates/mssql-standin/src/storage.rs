@@ -1,0 +1,419 @@
+//! The storage engine: tables in real pages, changes as real log records, backups as real files.
+//!
+//! ```text
+//!  begin/insert/update/delete/commit ── xact ── tree, heap, lob ── space (PFS, GAM, IAM) ── pages in memory
+//!                                        │                          │
+//!                                        └────── log records ───────┴── log (blocks, VLFs) ── backup ── files
+//! ```
+//!
+//! Every change of a page goes through one record in the log, which names the record that changed the page before it; the
+//! page then carries the record's LSN. What a transaction did is undone by compensation records, found again by key in trees and
+//! by place in heaps. Pages are split and taken in system transactions of their own, which stay when the user's transaction
+//! is rolled back.
+//!
+//! Beside the pages the engine keeps what callers asked for: [`Database::rows`] are the committed rows as
+//! they were given, never read back from a page. Tests compare the two.
+//!
+//! Not done as on a server: one data file, one log file, no nonclustered indexes, pages that became empty stay in their
+//! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
+
+mod backup;
+mod change;
+mod clock;
+mod heap;
+mod log;
+mod space;
+mod system;
+mod table;
+mod tree;
+mod xact;
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::Arc;
+
+use logferry_model::{Lsn, TransactionId};
+use logferry_mssql_format::encode::{PageImage, PageTarget, RecordBuilder, RecordHead};
+use logferry_mssql_format::log::record::flags;
+use logferry_mssql_format::page::{PageId, RowId};
+
+pub use self::backup::FullBackup;
+use self::clock::Clock;
+use self::log::LogFile;
+use self::space::AllocUnit;
+use self::table::TableLayout;
+pub use self::table::{ColumnDef, DEFAULT_COLLATION, Row, RowKey, TableDef};
+pub use self::xact::{Transaction, XactOptions};
+use self::xact::Xact;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another open transaction changed the row.
+    #[error("the row is locked by an open transaction")]
+    Locked,
+    /// The key is there already.
+    #[error("violation of PRIMARY KEY: the key is in table {0} already")]
+    DuplicateKey(String),
+    /// No such row.
+    #[error("no such row in table {0}")]
+    NoSuchRow(String),
+    /// No such table, schema, transaction or savepoint.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("there is already an object named {0}")]
+    NameTaken(String),
+    /// Something that this engine does not do.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// A row that is too long even with everything outside of it that may be.
+    #[error("a row of {0} bytes does not fit on a page")]
+    RowTooLong(usize),
+    /// A backup that needs another one first.
+    #[error("a full backup must be made first")]
+    NoFullBackup,
+    /// A file could not be written.
+    #[error("could not write {path}: {source}")]
+    Write {
+        /// the file
+        path: String,
+        /// what the system said
+        source: std::io::Error,
+    },
+}
+
+/// How a database is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name.
+    pub name: String,
+    /// The server's name.
+    pub server: String,
+    /// Decides all GUIDs and ids: equal seeds and equal calls make equal files.
+    pub seed: u64,
+    /// Bytes of a virtual log file, at least 128 KiB.
+    pub vlf_bytes: u64,
+    /// Virtual log files that the log begins with.
+    pub vlfs: usize,
+    /// Sequence number of the first of them.
+    pub first_vlf: u32,
+    /// `PAGE_VERIFY CHECKSUM`: log blocks have checksums too. (Pages always have.)
+    pub checksum: bool,
+    /// Rows carry version tags, as with `READ_COMMITTED_SNAPSHOT ON`.
+    pub row_versions: bool,
+    /// First day, counted from 1900-01-01.
+    pub first_day: u32,
+    /// Size of the data file at first, in pages.
+    pub pages: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            name: "standin".into(),
+            server: "STANDIN".into(),
+            seed: 1,
+            vlf_bytes: 256 * 1024,
+            vlfs: 4,
+            first_vlf: 32,
+            checksum: true,
+            row_versions: false,
+            first_day: 45_292,
+            pages: 1024,
+        }
+    }
+}
+
+/// 2016
+pub(crate) const VERSION: u16 = 852;
+/// The one data file.
+pub(crate) const FILE: u16 = 1;
+/// The one log file.
+pub(crate) const LOG_FILE: u16 = 2;
+const BOOT_PAGE: u32 = 9;
+/// Most bytes of a row.
+pub(crate) const ROW_MAX: usize = 8060;
+
+/// A heap or a clustered index: rows of one table, user's or system's.
+#[derive(Debug)]
+struct Rowset {
+    id: u64,
+    object_id: u32,
+    layout: Arc<TableLayout>,
+    /// Rows, LOBs, row overflow.
+    units: [Option<AllocUnit>; 3],
+    /// Tree pages by level, leaves first; empty until the first page is taken. Of heaps: one level, the pages in the order
+    /// in which they were taken.
+    levels: Vec<Vec<Node>>,
+    rows: i64,
+    /// Whether system tables have to hear of new counts at the next checkpoint.
+    counted: bool,
+}
+
+impl Rowset {
+    fn is_heap(&self) -> bool {
+        self.layout.key.is_empty()
+    }
+}
+
+/// A page of a tree: its keys are `low` or above, and below the next page's `low`.
+#[derive(Clone, Debug)]
+struct Node {
+    low: Vec<u8>,
+    page: u32,
+}
+
+/// A user table.
+#[derive(Debug)]
+struct Table {
+    def: TableDef,
+    rowset: u64,
+    committed: BTreeMap<RowKey, Arc<Row>>,
+}
+
+/// Who writes a record.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// No transaction.
+    None,
+    /// A transaction.
+    Xact(u64),
+    /// A transaction that undoes a record; what is to be undone after it.
+    Undo(u64, Lsn),
+}
+
+/// A database: pages and log in memory, until a backup or a file is written.
+#[derive(Debug)]
+pub struct Database {
+    options: Options,
+    clock: Clock,
+    pages: Vec<Option<PageImage>>,
+    log: LogFile,
+    record: RecordBuilder,
+    rowsets: BTreeMap<u64, Rowset>,
+    tables: BTreeMap<u32, Table>,
+    schemas: BTreeMap<String, u32>,
+    xacts: BTreeMap<u64, Xact>,
+    next_xact: u64,
+    next_dm_xact: u64,
+    next_object: u32,
+    next_unit: u64,
+    next_rowset: u64,
+    next_blob: u32,
+    locks: HashMap<(u64, RowKey), u64>,
+    /// Bytes on a page that a transaction freed and may need again.
+    reserved: HashMap<u32, HashMap<u64, usize>>,
+    /// Pages with ghosts.
+    ghost_pages: BTreeMap<u32, u64>,
+    /// Pages of mixed extents that are free.
+    mixed_free: Vec<u32>,
+    next_extent: u32,
+    checkpoint_lsn: Lsn,
+    guids: Guids,
+    backups: backup::History,
+}
+
+/// The identities of a database.
+#[derive(Clone, Copy, Debug)]
+struct Guids {
+    binding: [u8; 16],
+    family: [u8; 16],
+    fork: [u8; 16],
+    data_file: [u8; 16],
+    log_file: [u8; 16],
+}
+
+impl Database {
+    /// A new database with the system tables that a reader needs, in the FULL recovery model.
+    pub fn create(options: Options) -> Result<Self, Error> {
+        let mut ids = Ids(options.seed);
+        let guids = Guids {
+            binding: ids.guid(),
+            family: ids.guid(),
+            fork: ids.guid(),
+            data_file: ids.guid(),
+            log_file: ids.guid(),
+        };
+        let log = LogFile::new(options.vlf_bytes, options.vlfs, options.first_vlf, options.checksum);
+        let mut db = Database {
+            clock: Clock::at_day(options.first_day),
+            pages: Vec::new(),
+            log,
+            record: RecordBuilder::new(),
+            rowsets: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            xacts: BTreeMap::new(),
+            next_xact: 0x340,
+            next_dm_xact: 0x4E20,
+            next_object: 245_575_913,
+            next_unit: 1 << 56 | 0x80 << 16,
+            next_rowset: 1 << 56 | 0x38 << 16,
+            next_blob: 1000,
+            locks: HashMap::new(),
+            reserved: HashMap::new(),
+            ghost_pages: BTreeMap::new(),
+            mixed_free: Vec::new(),
+            next_extent: 0,
+            checkpoint_lsn: Lsn::ZERO,
+            guids,
+            backups: backup::History::new(ids),
+            options,
+        };
+        db.clock.advance(300 * 60 * 60 * 8);
+        db.create_maps();
+        db.create_system_tables()?;
+        db.checkpoint();
+        Ok(db)
+    }
+
+    /// The options that the database was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Lets the server's clock move on: a tick is 1/300 s.
+    pub fn advance_clock(&mut self, ticks: u64) {
+        self.clock.advance(ticks);
+    }
+
+    /// Object id of a table.
+    pub fn table(&self, schema: &str, name: &str) -> Option<u32> {
+        self.tables.iter().find(|(_, t)| t.def.schema == schema && t.def.name == name).map(|(id, _)| *id)
+    }
+
+    /// What a table is made of.
+    pub fn table_def(&self, table: u32) -> Option<&TableDef> {
+        self.tables.get(&table).map(|t| &t.def)
+    }
+
+    /// The user tables.
+    pub fn tables(&self) -> impl Iterator<Item = (u32, &TableDef)> {
+        self.tables.iter().map(|(id, t)| (*id, &t.def))
+    }
+
+    /// The committed rows of a table, as callers gave them.
+    pub fn rows(&self, table: u32) -> impl Iterator<Item = (&RowKey, &Arc<Row>)> {
+        self.tables.get(&table).into_iter().flat_map(|t| &t.committed)
+    }
+
+    /// Where the log ends: the LSN that the next block will have.
+    pub fn end_of_log(&mut self) -> Lsn {
+        self.log.end()
+    }
+
+    fn table_at(&self, table: u32) -> Result<&Table, Error> {
+        self.tables.get(&table).ok_or_else(|| Error::NotFound(format!("table with object id {table}")))
+    }
+
+    fn rowset(&self, id: u64) -> &Rowset {
+        &self.rowsets[&id]
+    }
+
+    fn rowset_mut(&mut self, id: u64) -> &mut Rowset {
+        self.rowsets.get_mut(&id).expect("rowset ids come from tables")
+    }
+
+    fn page(&self, page: u32) -> &PageImage {
+        self.pages[page as usize].as_ref().expect("the page was formatted")
+    }
+
+    fn page_mut(&mut self, page: u32) -> &mut PageImage {
+        self.pages[page as usize].as_mut().expect("the page was formatted")
+    }
+
+    /// Writes a record and gives its LSN.
+    fn write(&mut self, by: By, build: impl FnOnce(&mut RecordBuilder, &RecordHead)) -> Lsn {
+        let head = match by {
+            By::None => RecordHead::NONE,
+            By::Xact(id) => RecordHead {
+                prev_lsn: self.xacts[&id].last_lsn,
+                flags: flags::IN_TRANSACTION,
+                transaction: transaction_id(id),
+            },
+            By::Undo(id, next) => RecordHead {
+                prev_lsn: next,
+                flags: flags::IN_TRANSACTION | flags::COMPENSATION,
+                transaction: transaction_id(id),
+            },
+        };
+        let mut record = mem::take(&mut self.record);
+        build(&mut record, &head);
+        let lsn = self.log.append(record.bytes());
+        self.record = record;
+        if let By::Xact(id) | By::Undo(id, _) = by {
+            self.xacts.get_mut(&id).expect("the transaction is open").last_lsn = lsn;
+        }
+        lsn
+    }
+
+    /// Writes a record about a page; the page gets its LSN. The caller then changes the page.
+    fn write_page(
+        &mut self,
+        by: By,
+        page: u32,
+        slot: u16,
+        build: impl FnOnce(&mut RecordBuilder, &RecordHead, &PageTarget),
+    ) -> Lsn {
+        self.write_page_of(by, page, slot, None, build)
+    }
+
+    /// Like [`write_page`](Self::write_page), for maps: names the allocation unit that the change is made for.
+    fn write_page_of(
+        &mut self,
+        by: By,
+        page: u32,
+        slot: u16,
+        unit: Option<(u32, u16)>,
+        build: impl FnOnce(&mut RecordBuilder, &RecordHead, &PageTarget),
+    ) -> Lsn {
+        self.mark_changed(page);
+        let header = self.page(page).header();
+        let (obj_id, index_id) = unit.unwrap_or((header.obj_id, header.index_id));
+        let target =
+            PageTarget { page: PageId::new(FILE, page), slot, obj_id, index_id, prev_page_lsn: header.lsn };
+        let lsn = self.write(by, |record, head| build(record, head, &target));
+        self.page_mut(page).set_lsn(lsn);
+        lsn
+    }
+
+    /// The LSN of the last record of a transaction.
+    fn last_lsn(&self, by: By) -> Lsn {
+        match by {
+            By::Xact(id) | By::Undo(id, _) => self.xacts[&id].last_lsn,
+            By::None => Lsn::ZERO,
+        }
+    }
+}
+
+fn transaction_id(id: u64) -> TransactionId {
+    TransactionId { low: id as u32, high: (id >> 32) as u16 }
+}
+
+fn rid(page: u32, slot: u16) -> RowId {
+    RowId { page: PageId::new(FILE, page), slot }
+}
+
+/// Pseudo-random ids that follow from a seed (SplitMix64).
+#[derive(Clone, Copy, Debug)]
+struct Ids(u64);
+
+impl Ids {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    fn guid(&mut self) -> [u8; 16] {
+        let mut guid = [0; 16];
+        guid[..8].copy_from_slice(&self.next().to_le_bytes());
+        guid[8..].copy_from_slice(&self.next().to_le_bytes());
+        guid[7] = guid[7] & 0x0F | 0x40;
+        guid[8] = guid[8] & 0x3F | 0x80;
+        guid
+    }
+}

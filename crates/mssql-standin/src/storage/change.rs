@@ -1,0 +1,413 @@
+//! Changes of rows, as callers ask for them.
+
+use std::sync::Arc;
+
+use logferry_model::SqlType;
+use logferry_mssql_format::encode::{ColumnImage, encode_forwarded, encode_row, encode_stub};
+use logferry_mssql_format::page::RowId;
+use logferry_mssql_format::row::{FixedVar, Place, RecordKind, stub_target};
+
+use super::space::{AllocUnit, UnitKind};
+use super::system::object_lock;
+use super::table::TableLayout;
+use super::xact::{Transaction, XactOptions};
+use super::{By, Database, Error, ROW_MAX, Row, RowKey};
+
+/// Longest value of a `(max)` column that stays in its row.
+const IN_ROW_MAX: usize = 8000;
+/// Bytes that stand in a row for a value outside it, at most: an overflow pointer; a root with five links.
+const OVERFLOW_POINTER: usize = 24;
+const ROOT_POINTER: usize = 72;
+const TAG: usize = 14;
+
+/// A physical value on its way into a row.
+#[derive(Clone, Debug)]
+enum Stored {
+    Null,
+    Bytes(Vec<u8>),
+    /// What stands in the row for a value outside of it.
+    Pointer(Vec<u8>),
+    /// A value that will be written outside of the row.
+    OffRow(UnitKind, Vec<u8>),
+    /// The same, of a type that has its root outside of the row too.
+    Text(Vec<u8>),
+}
+
+impl Stored {
+    fn len(&self) -> usize {
+        match self {
+            Stored::Null => 0,
+            Stored::Bytes(b) | Stored::Pointer(b) => b.len(),
+            Stored::OffRow(UnitKind::Overflow, _) => OVERFLOW_POINTER,
+            Stored::OffRow(..) => ROOT_POINTER,
+            Stored::Text(_) => 16,
+        }
+    }
+}
+
+impl Database {
+    /// Inserts a row; gives what it is found by.
+    ///
+    /// # Errors
+    /// When the key is there, when another transaction holds it, or when the row is too long.
+    pub fn insert(&mut self, xact: Transaction, table: u32, row: Row) -> Result<RowKey, Error> {
+        self.open(xact)?;
+        let rowset = self.table_at(table)?.rowset;
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        assert_eq!(row.len(), layout.columns.len(), "a row has a value for each column");
+        let by = By::Xact(xact.0);
+        let values = self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, &row[c.logical])).collect())?;
+        let key = if layout.key.is_empty() {
+            let image = self.write_values(by, rowset, values);
+            let key = RowKey::Rid(self.heap_insert(by, rowset, &image));
+            self.lock(xact.0, rowset, &key)?;
+            key
+        } else {
+            let key = layout.key_of(&row);
+            let locked = RowKey::Key(key.clone());
+            if self.locked_by_other(xact.0, rowset, &locked) {
+                return Err(Error::Locked);
+            }
+            if self.live_row(rowset, &key).is_some() {
+                return Err(Error::DuplicateKey(self.table_at(table)?.def.name.clone()));
+            }
+            self.lock(xact.0, rowset, &locked)?;
+            let image = self.write_values(by, rowset, values);
+            self.tree_put(by, rowset, &key, &image);
+            locked
+        };
+        self.note_change(xact, table, key.clone(), Some(Arc::new(row)));
+        Ok(key)
+    }
+
+    /// Gives columns of a row new values: place in the table's columns, and value. Gives what the row is found by now: a
+    /// changed key makes it another row.
+    pub fn update(
+        &mut self,
+        xact: Transaction,
+        table: u32,
+        key: &RowKey,
+        changes: &[(usize, Option<Vec<u8>>)],
+    ) -> Result<RowKey, Error> {
+        let old = self.visible_row(xact, table, key)?;
+        let rowset = self.table_at(table)?.rowset;
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        let by = By::Xact(xact.0);
+        let mut row = Row::clone(&old);
+        for (column, value) in changes {
+            row[*column].clone_from(value);
+        }
+        let new_key = match key {
+            RowKey::Rid(_) => key.clone(),
+            RowKey::Key(_) => RowKey::Key(layout.key_of(&row)),
+        };
+        if let (RowKey::Key(new), true) = (&new_key, new_key != *key) {
+            if self.locked_by_other(xact.0, rowset, &new_key) {
+                return Err(Error::Locked);
+            }
+            if self.live_row(rowset, new).is_some() {
+                return Err(Error::DuplicateKey(self.table_at(table)?.def.name.clone()));
+            }
+        }
+        self.lock(xact.0, rowset, key)?;
+        self.lock(xact.0, rowset, &new_key)?;
+
+        let (image, home) = self.image_of(rowset, key);
+        let (mut values, mut outside) = (stored_values(&layout, &image), Vec::new());
+        for (column, _) in changes {
+            let at = layout.of_logical[*column];
+            if let Stored::Pointer(pointer) = &values[at] {
+                outside.push((layout.columns[at].sql_type.clone(), pointer.clone()));
+            }
+            values[at] = fresh(&layout.columns[at].sql_type, &row[*column]);
+        }
+        let values = self.plan(&layout, values)?;
+        let image = self.write_values(by, rowset, values);
+        match (key, &new_key) {
+            (RowKey::Rid(at), _) => self.update_in_heap(by, rowset, *at, home, &image),
+            (RowKey::Key(old), RowKey::Key(new)) if old != new => {
+                self.tree_ghost(by, rowset, old);
+                self.tree_put(by, rowset, new, &image);
+            }
+            (RowKey::Key(old), _) => self.tree_modify(by, rowset, old, &image),
+        }
+        for (sql_type, pointer) in outside {
+            self.delete_outside(by, rowset, &sql_type, &pointer);
+        }
+        if new_key != *key {
+            self.note_change(xact, table, key.clone(), None);
+        }
+        self.note_change(xact, table, new_key.clone(), Some(Arc::new(row)));
+        Ok(new_key)
+    }
+
+    /// Deletes a row.
+    pub fn delete(&mut self, xact: Transaction, table: u32, key: &RowKey) -> Result<(), Error> {
+        self.visible_row(xact, table, key)?;
+        let rowset = self.table_at(table)?.rowset;
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        self.lock(xact.0, rowset, key)?;
+        let by = By::Xact(xact.0);
+        let (image, home) = self.image_of(rowset, key);
+        match key {
+            RowKey::Key(key) => self.tree_ghost(by, rowset, key),
+            RowKey::Rid(at) => {
+                if let Some(target) = home {
+                    self.hold_place(xact.0, rowset, target);
+                    self.heap_remove(by, rowset, target);
+                }
+                self.heap_remove(by, rowset, *at);
+            }
+        }
+        for (column, value) in layout.columns.iter().zip(stored_values(&layout, &image)) {
+            if let Stored::Pointer(pointer) = value {
+                self.delete_outside(by, rowset, &column.sql_type, &pointer);
+            }
+        }
+        self.note_change(xact, table, key.clone(), None);
+        Ok(())
+    }
+
+    /// TRUNCATE TABLE in a transaction of its own: its pages are given back, with their rows on them. Gives the LSN of the
+    /// commit.
+    pub fn truncate(&mut self, table: u32) -> Result<logferry_model::Lsn, Error> {
+        let rowset = self.table_at(table)?.rowset;
+        let own = |space: u64| space & !3 == rowset;
+        if self.locks.keys().any(|(space, _)| own(*space)) {
+            return Err(Error::Locked);
+        }
+        let xact = self.begin(XactOptions { name: "TRUNCATE TABLE", ..XactOptions::default() });
+        let by = By::Xact(xact.0);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, table));
+        });
+        self.flush_counts();
+        for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
+            let Some(unit) = self.rowset(rowset).units[kind.index()].clone() else { continue };
+            self.release_unit(by, rowset, kind);
+            self.write(by, |r, h| {
+                r.invalidate_cache(h, unit.obj_id(), unit.index_id());
+            });
+            self.write(by, |r, h| {
+                r.hobt_ddl(h, rowset, 2);
+            });
+            self.clear_unit_row(by, &unit);
+        }
+        self.write(by, |r, h| {
+            r.hobt_ddl(h, rowset, 2);
+        });
+        self.clear_row_count(by, rowset);
+        let held = self.rowset_mut(rowset);
+        held.levels.clear();
+        held.rows = 0;
+        held.counted = true;
+        let keys: Vec<RowKey> = self.table_at(table)?.committed.keys().cloned().collect();
+        for key in keys {
+            self.note_change(xact, table, key, None);
+        }
+        self.commit(xact)
+    }
+
+    /// Takes away what committed deletes left, as the ghost cleanup task does; gives how many rows went.
+    pub fn ghost_cleanup(&mut self) -> usize {
+        let pages: Vec<(u32, u64)> = self.ghost_pages.iter().map(|(page, rowset)| (*page, *rowset)).collect();
+        pages.into_iter().map(|(page, rowset)| self.expunge(page, rowset)).sum()
+    }
+
+    /// A row as a transaction sees it: its own changes, else what is committed. Takes no lock.
+    ///
+    /// # Errors
+    /// When another transaction holds the row, or it is not there.
+    pub fn visible_row(&self, xact: Transaction, table: u32, key: &RowKey) -> Result<Arc<Row>, Error> {
+        let open = self.open(xact)?;
+        let held = self.table_at(table)?;
+        if self.locked_by_other(xact.0, held.rowset, key) {
+            return Err(Error::Locked);
+        }
+        let row = match open.latest(table, key) {
+            Some(own) => own.clone(),
+            None => held.committed.get(key).cloned(),
+        };
+        row.ok_or_else(|| Error::NoSuchRow(held.def.name.clone()))
+    }
+
+    /// A row without values outside of it, to bytes.
+    pub(super) fn encode_plain(&self, rowset: u64, row: &Row) -> Vec<u8> {
+        let layout = &self.rowset(rowset).layout;
+        let images: Vec<ColumnImage<'_>> = layout
+            .columns
+            .iter()
+            .map(|c| row[c.logical].as_deref().map_or(ColumnImage::Null, ColumnImage::Bytes))
+            .collect();
+        let mut image = Vec::new();
+        encode_row(&layout.row, &images, None, &mut image);
+        image
+    }
+
+    /// The row that a key leads to, and where a heap moved it to, if it did.
+    fn image_of(&self, rowset: u64, key: &RowKey) -> (Vec<u8>, Option<RowId>) {
+        match key {
+            RowKey::Key(key) => (self.live_row(rowset, key).expect("visible rows are on their page").to_vec(), None),
+            RowKey::Rid(at) => {
+                let row = self.page(at.page.page).row(at.slot).expect("visible rows are on their page");
+                match RecordKind::of(row[0]) {
+                    RecordKind::Stub => {
+                        let target = stub_target(row).expect("our own stubs are whole");
+                        let moved = self.page(target.page.page).row(target.slot).expect("stubs point to rows");
+                        (moved.to_vec(), Some(target))
+                    }
+                    _ => (row.to_vec(), None),
+                }
+            }
+        }
+    }
+
+    /// Changes a row of a heap: where it is, or by moving it to another page.
+    fn update_in_heap(&mut self, by: By, rowset: u64, at: RowId, moved: Option<RowId>, image: &[u8]) {
+        let xact = super::tree::xact_of(by);
+        let room = |db: &Self, at: RowId| {
+            let old = db.page(at.page.page).row(at.slot).map_or(0, <[u8]>::len);
+            db.free_for(xact, at.page.page) + old
+        };
+        let forwarded = encode_forwarded(image, at);
+        match moved {
+            None if room(self, at) >= image.len() => self.heap_modify(by, rowset, at, image),
+            Some(target) if room(self, target) >= forwarded.len() => self.heap_modify(by, rowset, target, &forwarded),
+            _ => {
+                if let Some(target) = moved {
+                    self.hold_place(xact, rowset, target);
+                    self.heap_remove(by, rowset, target);
+                }
+                let target = self.heap_insert(by, rowset, &forwarded);
+                self.hold_place(xact, rowset, target);
+                self.heap_modify(by, rowset, at, &encode_stub(target));
+            }
+        }
+    }
+
+    /// Nobody else may take the place of a moved row before the transaction ends.
+    fn hold_place(&mut self, xact: u64, rowset: u64, at: RowId) {
+        self.lock(xact, rowset, &RowKey::Rid(at)).expect("whoever has the row has the place that it was moved to");
+    }
+
+    /// Decides which values go outside of the row.
+    fn plan(&self, layout: &TableLayout, mut values: Vec<Stored>) -> Result<Vec<Stored>, Error> {
+        let variables = layout.columns.iter().filter(|c| matches!(c.place, Place::Variable { .. })).count();
+        let tag = if self.options.row_versions { TAG } else { 0 };
+        let head = usize::from(layout.row.fixed_end) + 2 + values.len().div_ceil(8) + 2 + 2 * variables + tag;
+        loop {
+            let is_variable = |at: usize| matches!(layout.columns[at].place, Place::Variable { .. });
+            let data: usize = values.iter().enumerate().filter(|(at, _)| is_variable(*at)).map(|(_, v)| v.len()).sum();
+            if head + data <= ROW_MAX {
+                return Ok(values);
+            }
+            let longest = (0..values.len())
+                .filter(|at| is_variable(*at) && layout.columns[*at].key_ordinal == 0)
+                .filter(|at| match &values[*at] {
+                    Stored::Bytes(b) if layout.columns[*at].sql_type.is_lob() => b.len() > ROOT_POINTER,
+                    Stored::Bytes(b) => b.len() > OVERFLOW_POINTER,
+                    _ => false,
+                })
+                .max_by_key(|at| values[*at].len());
+            let Some(at) = longest else { return Err(Error::RowTooLong(head + data)) };
+            let kind = if layout.columns[at].sql_type.is_lob() { UnitKind::Lob } else { UnitKind::Overflow };
+            if let Stored::Bytes(bytes) = &mut values[at] {
+                values[at] = Stored::OffRow(kind, std::mem::take(bytes));
+            }
+        }
+    }
+
+    /// Writes what goes outside, then makes the row.
+    fn write_values(&mut self, by: By, rowset: u64, values: Vec<Stored>) -> Vec<u8> {
+        let values: Vec<Stored> = values
+            .into_iter()
+            .map(|value| match value {
+                Stored::OffRow(kind, bytes) => Stored::Pointer(self.lob_write(by, rowset, kind, &bytes)),
+                Stored::Text(bytes) => Stored::Pointer(self.text_write(by, rowset, &bytes)),
+                value => value,
+            })
+            .collect();
+        let images: Vec<ColumnImage<'_>> = values
+            .iter()
+            .map(|value| match value {
+                Stored::Bytes(b) => ColumnImage::Bytes(b),
+                Stored::Pointer(b) => ColumnImage::Pointer(b),
+                _ => ColumnImage::Null,
+            })
+            .collect();
+        let mut tag = [0; TAG];
+        tag[8..].copy_from_slice(&super::tree::xact_of(by).to_le_bytes()[..6]);
+        let mut image = Vec::new();
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        encode_row(&layout.row, &images, self.options.row_versions.then_some(&tag), &mut image);
+        image
+    }
+
+    fn delete_outside(&mut self, by: By, rowset: u64, sql_type: &SqlType, pointer: &[u8]) {
+        if is_text(sql_type) {
+            self.text_delete(by, rowset, pointer);
+        } else {
+            self.lob_delete(by, rowset, pointer);
+        }
+    }
+
+    fn note_change(&mut self, xact: Transaction, table: u32, key: RowKey, row: Option<Arc<Row>>) {
+        self.xacts.get_mut(&xact.0).expect("it is open").note(table, key, row);
+    }
+
+    /// Zeroes the page pointers and counts in the row of an allocation unit.
+    fn clear_unit_row(&mut self, by: By, unit: &AllocUnit) {
+        let (page, slot) = self.find_alloc_unit(unit.id);
+        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
+        row[27..69].fill(0);
+        self.modify_system_row(by, page, slot, &row);
+    }
+}
+
+/// A value that is not stored yet.
+fn fresh(sql_type: &SqlType, value: &Option<Vec<u8>>) -> Stored {
+    match value {
+        None => Stored::Null,
+        Some(bytes) if is_text(sql_type) => Stored::Text(bytes.clone()),
+        Some(bytes) if sql_type.is_lob() && bytes.len() > IN_ROW_MAX => Stored::OffRow(UnitKind::Lob, bytes.clone()),
+        Some(bytes) => Stored::Bytes(bytes.clone()),
+    }
+}
+
+/// Types whose values are never in the row.
+fn is_text(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Text { .. } | SqlType::NText { .. } | SqlType::Image)
+}
+
+/// The values of a row as it stands on a page.
+fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
+    let record = FixedVar::read(image).expect("our own rows are whole");
+    layout
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(bit, column)| {
+            if record.is_null(bit as u16) {
+                return Stored::Null;
+            }
+            match column.place {
+                Place::Fixed { offset, len } => {
+                    let value = record.fixed(usize::from(offset), usize::from(len));
+                    Stored::Bytes(value.expect("our own rows are whole").to_vec())
+                }
+                Place::Bit { offset, bit } => {
+                    let byte = record.fixed(usize::from(offset), 1).expect("our own rows are whole")[0];
+                    Stored::Bytes(vec![byte >> bit & 1])
+                }
+                Place::Variable { index } => {
+                    match record.variable(usize::from(index)).expect("our own rows are whole") {
+                        Some(v) if v.complex => Stored::Pointer(v.bytes.to_vec()),
+                        Some(v) => Stored::Bytes(v.bytes.to_vec()),
+                        None => Stored::Bytes(Vec::new()),
+                    }
+                }
+                Place::Sparse { .. } => unreachable!("no table of ours has sparse columns"),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,559 @@
+//! System tables: what a reader has to know to find user tables and their rows.
+//!
+//! They are tables like any other, with ids that are the same in every database, and their rows are written like
+//! any other rows. Only their first pages are laid without a record: on a server they come from the model database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logferry_model::{Lsn, SqlType};
+use logferry_mssql_format::encode::{BootPage, CountDelta, FormatPage, PageImage, boot_page, iam_page};
+use logferry_mssql_format::log::op::Context;
+use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
+use logferry_mssql_format::row::Place;
+
+use super::space::{AllocUnit, UnitKind};
+use super::table::{DEFAULT_COLLATION, TableLayout, TypeCodes, sort_key};
+use super::xact::XactOptions;
+use super::{BOOT_PAGE, By, ColumnDef, Database, Error, FILE, Node, Row, Rowset, Table, TableDef, VERSION};
+
+const SYSRSCOLS: u32 = 3;
+const SYSROWSETS: u32 = 5;
+const SYSALLOCUNITS: u32 = 7;
+const SYSSCHOBJS: u32 = 34;
+const SYSCOLPARS: u32 = 41;
+const SYSSCALARTYPES: u32 = 50;
+const SYSIDXSTATS: u32 = 54;
+const SYSISCOLS: u32 = 55;
+const SYSOBJVALUES: u32 = 60;
+const SYSCLSOBJS: u32 = 64;
+/// `sys`
+const SYS_SCHEMA: u32 = 4;
+/// Class of schemas in `sysclsobjs`.
+const CLASS_SCHEMA: u8 = 50;
+/// Object ids of user tables are so far apart.
+const OBJECT_STEP: u32 = 16_000_057;
+
+/// Name, object id, columns, key. The names are those that the server gives them.
+fn definitions() -> Vec<(u32, TableDef)> {
+    use SqlType as T;
+    let name = || T::NVarChar { length: Some(128), collation: DEFAULT_COLLATION };
+    let kind = || T::Char { length: 2, collation: DEFAULT_COLLATION };
+    let page = || T::Binary { length: 6 };
+    let bytes = |n| T::VarBinary { length: Some(n) };
+    let table = |id: u32, table: &str, key: &[usize], columns: Vec<(&str, SqlType, bool)>| {
+        let columns = columns
+            .into_iter()
+            .map(|(name, sql_type, nullable)| ColumnDef { name: name.into(), sql_type, nullable, identity: false })
+            .collect();
+        (id, TableDef { schema: "sys".into(), name: table.into(), columns, primary_key: key.to_vec() })
+    };
+    let (no, yes) = (false, true);
+    vec![
+        table(SYSALLOCUNITS, "sysallocunits", &[0], vec![
+            ("auid", T::BigInt, no), ("type", T::TinyInt, no), ("ownerid", T::BigInt, no), ("status", T::Int, no),
+            ("fgid", T::SmallInt, no), ("pgfirst", page(), no), ("pgroot", page(), no), ("pgfirstiam", page(), no),
+            ("pcused", T::BigInt, no), ("pcdata", T::BigInt, no), ("pcreserved", T::BigInt, no),
+        ]),
+        table(SYSROWSETS, "sysrowsets", &[0], vec![
+            ("rowsetid", T::BigInt, no), ("ownertype", T::TinyInt, no), ("idmajor", T::Int, no), ("idminor", T::Int, no),
+            ("numpart", T::Int, no), ("status", T::Int, no), ("fgidfs", T::SmallInt, no), ("rcrows", T::BigInt, no),
+            ("cmprlevel", T::TinyInt, no), ("fillfact", T::TinyInt, no), ("maxnullbit", T::SmallInt, no),
+            ("maxleaf", T::Int, no), ("maxint", T::SmallInt, no), ("minleaf", T::SmallInt, no), ("minint", T::SmallInt, no),
+            ("rsguid", bytes(16), yes), ("lockres", bytes(8), yes), ("scope_id", T::Int, yes),
+        ]),
+        table(SYSRSCOLS, "sysrscols", &[0, 2], vec![
+            ("rsid", T::BigInt, no), ("rscolid", T::Int, no), ("hbcolid", T::Int, no), ("rcmodified", T::BigInt, no),
+            ("ti", T::Int, no), ("cid", T::Int, no), ("ordkey", T::SmallInt, no), ("maxinrowlen", T::SmallInt, no),
+            ("status", T::Int, no), ("offset", T::Int, no), ("nullbit", T::Int, no), ("bitpos", T::SmallInt, no),
+            ("colguid", bytes(16), yes),
+        ]),
+        table(SYSSCHOBJS, "sysschobjs", &[0], vec![
+            ("id", T::Int, no), ("name", name(), no), ("nsid", T::Int, no), ("nsclass", T::TinyInt, no),
+            ("status", T::Int, no), ("type", kind(), no), ("pid", T::Int, no), ("pclass", T::TinyInt, no),
+            ("intprop", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no), ("status2", T::Int, no),
+        ]),
+        table(SYSCOLPARS, "syscolpars", &[0, 1, 2], vec![
+            ("id", T::Int, no), ("number", T::SmallInt, no), ("colid", T::Int, no), ("name", name(), yes),
+            ("xtype", T::TinyInt, no), ("utype", T::Int, no), ("length", T::SmallInt, no), ("prec", T::TinyInt, no),
+            ("scale", T::TinyInt, no), ("collationid", T::Int, no), ("status", T::Int, no), ("maxinrow", T::SmallInt, no),
+            ("xmlns", T::Int, no), ("dflt", T::Int, no), ("chk", T::Int, no), ("idtval", bytes(64), yes),
+        ]),
+        table(SYSSCALARTYPES, "sysscalartypes", &[0], vec![
+            ("id", T::Int, no), ("schid", T::Int, no), ("name", name(), no), ("xtype", T::TinyInt, no),
+            ("length", T::SmallInt, no), ("prec", T::TinyInt, no), ("scale", T::TinyInt, no), ("collationid", T::Int, no),
+            ("status", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no), ("dflt", T::Int, no),
+            ("chk", T::Int, no),
+        ]),
+        table(SYSIDXSTATS, "sysidxstats", &[0, 1], vec![
+            ("id", T::Int, no), ("indid", T::Int, no), ("name", name(), yes), ("status", T::Int, no),
+            ("intprop", T::Int, no), ("fillfact", T::TinyInt, no), ("type", T::TinyInt, no), ("tinyprop", T::TinyInt, no),
+            ("dataspace", T::Int, no), ("lobds", T::Int, no), ("rowset", T::BigInt, no),
+        ]),
+        table(SYSISCOLS, "sysiscols", &[0, 1, 2], vec![
+            ("idmajor", T::Int, no), ("idminor", T::Int, no), ("subid", T::Int, no), ("status", T::Int, no),
+            ("intprop", T::Int, no), ("tinyprop1", T::TinyInt, no), ("tinyprop2", T::TinyInt, no),
+            ("tinyprop3", T::TinyInt, no), ("tinyprop4", T::TinyInt, no),
+        ]),
+        table(SYSOBJVALUES, "sysobjvalues", &[0, 1, 2, 3], vec![
+            ("valclass", T::TinyInt, no), ("objid", T::Int, no), ("subobjid", T::Int, no), ("valnum", T::Int, no),
+            ("value", T::Variant, yes), ("imageval", T::VarBinary { length: None }, yes),
+        ]),
+        table(SYSCLSOBJS, "sysclsobjs", &[0, 1], vec![
+            ("class", T::TinyInt, no), ("id", T::Int, no), ("name", name(), no), ("status", T::Int, no),
+            ("type", kind(), no), ("intprop", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no),
+        ]),
+    ]
+}
+
+/// User type id, schema 4, type code, length, precision, scale, collation: the rows of `sysscalartypes`.
+#[rustfmt::skip]
+const SCALAR_TYPES: &[(u32, &str, u8, u16, u8, u8, bool)] = &[
+    (34, "image", 34, 16, 0, 0, false), (35, "text", 35, 16, 0, 0, true), (36, "uniqueidentifier", 36, 16, 0, 0, false),
+    (40, "date", 40, 3, 10, 0, false), (41, "time", 41, 5, 16, 7, false), (42, "datetime2", 42, 8, 27, 7, false),
+    (43, "datetimeoffset", 43, 10, 34, 7, false), (48, "tinyint", 48, 1, 3, 0, false), (52, "smallint", 52, 2, 5, 0, false),
+    (56, "int", 56, 4, 10, 0, false), (58, "smalldatetime", 58, 4, 16, 0, false), (59, "real", 59, 4, 24, 0, false),
+    (60, "money", 60, 8, 19, 4, false), (61, "datetime", 61, 8, 23, 3, false), (62, "float", 62, 8, 53, 0, false),
+    (98, "sql_variant", 98, 8016, 0, 0, false), (99, "ntext", 99, 16, 0, 0, true), (104, "bit", 104, 1, 1, 0, false),
+    (106, "decimal", 106, 17, 38, 38, false), (108, "numeric", 108, 17, 38, 38, false),
+    (122, "smallmoney", 122, 4, 10, 4, false), (127, "bigint", 127, 8, 19, 0, false),
+    (128, "hierarchyid", 240, 892, 0, 0, false), (129, "geometry", 240, 0xFFFF, 0, 0, false),
+    (130, "geography", 240, 0xFFFF, 0, 0, false), (165, "varbinary", 165, 8000, 0, 0, false),
+    (167, "varchar", 167, 8000, 0, 0, true), (173, "binary", 173, 8000, 0, 0, false), (175, "char", 175, 8000, 0, 0, true),
+    (189, "timestamp", 189, 8, 0, 0, false), (231, "nvarchar", 231, 8000, 0, 0, true), (239, "nchar", 239, 8000, 0, 0, true),
+    (241, "xml", 241, 0xFFFF, 0, 0, false), (256, "sysname", 231, 256, 0, 0, true),
+];
+
+impl Database {
+    /// Makes the system tables and the boot page.
+    pub(super) fn create_system_tables(&mut self) -> Result<(), Error> {
+        let definitions = definitions();
+        for (object, def) in &definitions {
+            self.lay_system_table(*object, def);
+        }
+        let first = PageId::new(FILE, self.unit(system_rowset(SYSALLOCUNITS), UnitKind::InRow).first);
+        self.pages[BOOT_PAGE as usize] = Some(boot_page(&BootPage {
+            version: VERSION,
+            create_version: VERSION,
+            compat_level: 130,
+            created: self.clock.datetime(),
+            name: self.options.name.clone(),
+            database_id: 5,
+            collation: DEFAULT_COLLATION.0,
+            family_guid: self.guids.family,
+            fork_guid: self.guids.fork,
+            first_sysallocunits: first,
+            checkpoint: Lsn::ZERO,
+            next_transaction: self.next_xact,
+            next_alloc_unit: self.next_unit,
+        }));
+
+        let xact = self.begin(XactOptions { name: "CREATE DATABASE", spid: 52 });
+        let by = By::Xact(xact.0);
+        for (object, _) in &definitions {
+            let rowset = system_rowset(*object);
+            self.insert_unit_row(by, rowset, UnitKind::InRow);
+        }
+        for (object, def) in &definitions {
+            self.insert_object_rows(by, *object, def, SYS_SCHEMA, *b"S ", system_rowset(*object))?;
+        }
+        let created = Some(self.clock.datetime().to_vec());
+        for (id, name) in [(1u32, "dbo"), (2, "guest"), (3, "INFORMATION_SCHEMA"), (4, "sys")] {
+            self.insert_schema_row(by, id, name, created.clone());
+        }
+        for (id, name, xtype, length, precision, scale, collated) in SCALAR_TYPES {
+            let collation = if *collated { DEFAULT_COLLATION.0 } else { 0 };
+            let row = vec![
+                int(*id), int(SYS_SCHEMA), text(name), tiny(*xtype), short(*length), tiny(*precision), tiny(*scale),
+                int(collation), int(u32::from(*id == 189 || *id == 256)), created.clone(), created.clone(), int(0), int(0),
+            ];
+            self.insert_system_row(by, SYSSCALARTYPES, &row);
+        }
+        self.commit(xact)?;
+        Ok(())
+    }
+
+    /// Makes a schema.
+    pub fn create_schema(&mut self, name: &str) -> Result<u32, Error> {
+        if self.schemas.contains_key(name) {
+            return Err(Error::NameTaken(name.into()));
+        }
+        let id = 5 + self.schemas.len() as u32 - 4;
+        let xact = self.begin(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() });
+        let created = Some(self.clock.datetime().to_vec());
+        self.insert_schema_row(By::Xact(xact.0), id, name, created);
+        self.commit(xact)?;
+        Ok(id)
+    }
+
+    /// Makes a table and gives its object id.
+    pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
+        let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
+        if self.table(&def.schema, &def.name).is_some() {
+            return Err(Error::NameTaken(format!("{}.{}", def.schema, def.name)));
+        }
+        for column in &def.columns {
+            TypeCodes::of(&column.sql_type)?;
+        }
+        let layout = TableLayout::of(&def);
+        if usize::from(layout.row.fixed_end) > super::ROW_MAX - 300 {
+            return Err(Error::RowTooLong(usize::from(layout.row.fixed_end)));
+        }
+        let object = self.next_object_id();
+        let xact = self.begin(XactOptions { name: "CREATE TABLE", ..XactOptions::default() });
+        let by = By::Xact(xact.0);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, object));
+        });
+        let rowset = self.next_rowset;
+        self.next_rowset += 1 << 16;
+        let lob = def.columns.iter().any(|c| c.sql_type.is_lob());
+        let overflow = layout.columns.iter().any(|c| matches!(c.place, Place::Variable { .. }) && !c.sql_type.is_lob());
+        self.rowsets.insert(rowset, Rowset {
+            id: rowset,
+            object_id: object,
+            layout: Arc::new(layout),
+            units: [None, None, None],
+            levels: Vec::new(),
+            rows: 0,
+            counted: true,
+        });
+        let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
+        for (kind, _) in kinds.into_iter().filter(|(_, needed)| *needed) {
+            let unit = self.next_unit_id();
+            self.rowset_mut(rowset).units[kind.index()] = Some(AllocUnit::new(unit));
+            self.insert_unit_row(by, rowset, kind);
+        }
+        self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
+        self.commit(xact)?;
+        self.tables.insert(object, Table { def, rowset, committed: BTreeMap::new() });
+        Ok(object)
+    }
+
+    /// The page and slot of an allocation unit's row.
+    pub(super) fn find_alloc_unit(&self, id: u64) -> (u32, u16) {
+        self.find_system_row(SYSALLOCUNITS, &(id as i64).to_le_bytes())
+    }
+
+    /// Writes what has changed of the counts of rows and pages into the system tables.
+    pub(super) fn flush_counts(&mut self) {
+        let pending: Vec<u64> = self.rowsets.values().filter(|r| !r.counted).map(|r| r.id).collect();
+        for id in pending {
+            let rowset = self.rowset_mut(id);
+            rowset.counted = true;
+            let rows = rowset.rows;
+            let units: Vec<(u64, [(i64, u32); 3])> = rowset
+                .units
+                .iter()
+                .flatten()
+                .map(|u| (u.id, [(u.data, 53), (u.used, 45), (u.reserved, 61)]))
+                .collect();
+            for (unit, counts) in units {
+                let (page, slot) = self.find_alloc_unit(unit);
+                self.write_counts(page, slot, 0, id, &counts);
+            }
+            let (page, slot) = self.find_system_row(SYSROWSETS, &(id as i64).to_le_bytes());
+            self.write_counts(page, slot, 1, id, &[(rows, 31)]);
+        }
+    }
+
+    fn write_counts(&mut self, page: u32, slot: u16, table: u32, rowset: u64, counts: &[(i64, u32)]) {
+        let delta = CountDelta { table, rowset, column: 0, counts };
+        self.write_page(By::None, page, slot, |r, _, t| {
+            r.count_delta(t, &delta);
+        });
+        let row = self.page_mut(page).row_mut(slot).expect("the row is there");
+        for (value, offset) in counts {
+            row[*offset as usize..][..8].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    /// Sets the row count of a rowset to nothing, as a change of its row in `sysrowsets`.
+    pub(super) fn clear_row_count(&mut self, by: By, rowset: u64) {
+        let (page, slot) = self.find_system_row(SYSROWSETS, &(rowset as i64).to_le_bytes());
+        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
+        row[31..39].fill(0);
+        self.modify_system_row(by, page, slot, &row);
+    }
+
+    /// Changes a row of a system table in its place.
+    pub(super) fn modify_system_row(&mut self, by: By, page: u32, slot: u16, row: &[u8]) {
+        let rowset = self.page(page).header().alloc_unit();
+        let key = self.rowset(rowset).layout.key_of_image(self.page(page).row(slot).expect("the row is there"));
+        self.tree_modify(by, rowset, &key, row);
+    }
+
+    /// Finds the row of a system table by the bytes of a key of one `bigint` column.
+    fn find_system_row(&self, object: u32, key: &[u8]) -> (u32, u16) {
+        let mut sortable = Vec::new();
+        sort_key(&SqlType::BigInt, key, &mut sortable);
+        self.find_row(system_rowset(object), &sortable).expect("system tables know all rowsets")
+    }
+
+    /// The first pages of a system table, without a record.
+    fn lay_system_table(&mut self, object: u32, def: &TableDef) {
+        let rowset = system_rowset(object);
+        let layout = TableLayout::with_order(def, (0..def.columns.len()).collect());
+        let mut unit = AllocUnit::new(rowset);
+        let extent = self.free_extent();
+        let iam = self.mixed_free.pop().unwrap_or_else(|| {
+            let extent = self.next_extent + 1;
+            self.set_map_bit(2, extent, false);
+            self.mixed_free = (extent * EXTENT_PAGES..(extent + 1) * EXTENT_PAGES).rev().collect();
+            self.mixed_free.pop().expect("an extent has pages")
+        });
+        let page = extent * EXTENT_PAGES;
+        let (obj_id, index_id) = (unit.obj_id(), unit.index_id());
+        self.pages[iam as usize] =
+            Some(iam_page(PageId::new(FILE, iam), obj_id, index_id, 0, PageId::new(FILE, 0)));
+        self.pages[page as usize] = Some(PageImage::format(&FormatPage {
+            id: PageId::new(FILE, page),
+            page_type: PageType::DATA,
+            type_flags: 0,
+            level: 0,
+            obj_id,
+            index_id,
+            prev: PageId::default(),
+            next: PageId::default(),
+            min_len: layout.row.fixed_end,
+        }));
+        self.set_map_bit(2, extent, false);
+        self.set_map_bit(iam, extent, true);
+        self.set_pfs(page, 0x40);
+        self.set_pfs(iam, 0x70);
+        unit.first = page;
+        unit.root = page;
+        unit.iam = iam;
+        unit.extents = vec![extent];
+        unit.free = (page + 1..page + EXTENT_PAGES).rev().collect();
+        (unit.used, unit.data, unit.reserved) = (2, 1, 9);
+        self.rowsets.insert(rowset, Rowset {
+            id: rowset,
+            object_id: object,
+            layout: Arc::new(layout),
+            units: [Some(unit), None, None],
+            levels: vec![vec![Node { low: Vec::new(), page }]],
+            rows: 0,
+            counted: false,
+        });
+    }
+
+    /// The rows that describe a table, in the order in which CREATE TABLE writes them.
+    fn insert_object_rows(
+        &mut self,
+        by: By,
+        object: u32,
+        def: &TableDef,
+        schema: u32,
+        kind: [u8; 2],
+        rowset: u64,
+    ) -> Result<(), Error> {
+        let now = Some(self.clock.datetime().to_vec());
+        let user = kind == *b"U ";
+        let status = if user { 0x000E_0000 } else { 0x2000 };
+        let columns = def.columns.len() as u32;
+        self.insert_system_row(by, SYSSCHOBJS, &vec![
+            int(object), text(&def.name), int(schema), tiny(0), int(status), Some(kind.to_vec()), int(0), tiny(1),
+            int(columns), now.clone(), now.clone(), int(0),
+        ]);
+        for (at, column) in def.columns.iter().enumerate() {
+            let codes = TypeCodes::of(&column.sql_type)?;
+            let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
+            let status = u32::from(!column.nullable) | u32::from(padded) << 1 | u32::from(column.identity) << 2;
+            let in_row = if codes.length == 0xFFFF { 8000 } else { codes.length };
+            let identity = column.identity.then(|| {
+                let mut value = Vec::new();
+                for _ in 0..3 {
+                    let mut one = vec![0; usize::from(codes.length)];
+                    one[usize::from(codes.xtype == 106)] = 1;
+                    if codes.xtype == 106 {
+                        one[0] = 1;
+                    }
+                    value.extend(one);
+                }
+                value.push(1);
+                value
+            });
+            self.insert_system_row(by, SYSCOLPARS, &vec![
+                int(object), short(0), int(at as u32 + 1), text(&column.name), tiny(codes.xtype), int(codes.utype),
+                short(codes.length), tiny(codes.precision), tiny(codes.scale), int(codes.collation), int(status),
+                short(in_row), int(0), int(0), int(0), identity,
+            ]);
+        }
+        self.insert_rowset_rows(by, object, rowset)?;
+        if user {
+            self.write(by, |r, h| {
+                r.hobt_ddl(h, rowset, 1);
+            });
+        }
+        self.insert_index_rows(by, object, def, schema, rowset);
+        if user {
+            self.write(by, |r, h| {
+                r.hobt_ddl(h, rowset, 2);
+            });
+        }
+        Ok(())
+    }
+
+    fn insert_rowset_rows(&mut self, by: By, object: u32, rowset: u64) -> Result<(), Error> {
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        let heap = layout.key.is_empty();
+        let index = if heap { 0u32 } else { 1 };
+        let fixed = layout.row.fixed_end;
+        let null_bytes = layout.columns.len().div_ceil(8) as u16;
+        let min_int = if heap { 0 } else { layout.key_entry.fixed_end + 6 };
+        let mut row = vec![
+            Some((rowset as i64).to_le_bytes().to_vec()), tiny(1), int(object), int(index), int(1), int(0x0004_0246),
+            short(0), Some(0i64.to_le_bytes().to_vec()), tiny(0), tiny(0), short(layout.columns.len() as u16),
+            int(u32::from(fixed + 2 + null_bytes)), short(min_int), short(fixed), short(min_int),
+        ];
+        row.extend([None, None, int(1)]);
+        self.insert_system_row(by, SYSROWSETS, &row);
+        for (at, column) in layout.columns.iter().enumerate() {
+            let codes = TypeCodes::of(&column.sql_type)?;
+            let (leaf, bit) = place_codes(column.place);
+            let internal = column.internal.map_or(0, |place| place_codes(place).0);
+            let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
+            let status = if column.nullable { 0 } else { 0x80 };
+            self.insert_system_row(by, SYSRSCOLS, &vec![
+                Some((rowset as i64).to_le_bytes().to_vec()), int(column.logical as u32 + 1), int(at as u32 + 1),
+                Some(0i64.to_le_bytes().to_vec()), int(codes.ti), int(codes.collation), short(column.key_ordinal),
+                short(codes.max_in_row), int(status), int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
+                int(at as u32 + 1 | internal_bit << 16), short(u16::from(bit)), None,
+            ]);
+        }
+        Ok(())
+    }
+
+    fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
+        let heap = def.primary_key.is_empty();
+        let user = schema != SYS_SCHEMA;
+        let name = if user { format!("PK_{}", def.name) } else { "clst".to_owned() };
+        let status = match (heap, user) {
+            (true, _) => 0x0008_0000,
+            (false, true) => 0x0008_002B,
+            (false, false) => 0x0008_000B,
+        };
+        self.insert_system_row(by, SYSIDXSTATS, &vec![
+            int(object), int(u32::from(!heap)), if heap { None } else { text(&name) }, int(status), int(0), tiny(0),
+            tiny(u8::from(!heap)), tiny(0), int(1), int(0), Some((rowset as i64).to_le_bytes().to_vec()),
+        ]);
+        for (ordinal, column) in def.primary_key.iter().enumerate() {
+            let ordinal = ordinal as u8 + 1;
+            self.insert_system_row(by, SYSISCOLS, &vec![
+                int(object), int(1), int(u32::from(ordinal)), int(3), int(*column as u32 + 1), tiny(ordinal), tiny(0),
+                tiny(0), tiny(0),
+            ]);
+        }
+        if user && !heap {
+            let now = Some(self.clock.datetime().to_vec());
+            let key = self.next_object_id();
+            self.insert_system_row(by, SYSSCHOBJS, &vec![
+                int(key), text(&name), int(schema), tiny(0), int(0), Some(b"PK".to_vec()), int(object), tiny(1), int(1),
+                now.clone(), now, int(0),
+            ]);
+        }
+    }
+
+    fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
+        let unit = self.unit(rowset, kind);
+        let page = |page: u32| {
+            let id = if page == 0 { PageId::default() } else { PageId::new(FILE, page) };
+            Some(id.to_bytes().to_vec())
+        };
+        let long = |n: i64| Some(n.to_le_bytes().to_vec());
+        let row = vec![
+            long(unit.id as i64), tiny(kind.code()), long(rowset as i64), int(0), short(1), page(unit.first),
+            page(unit.root), page(unit.iam), long(unit.used), long(unit.data), long(unit.reserved),
+        ];
+        self.insert_system_row(by, SYSALLOCUNITS, &row);
+    }
+
+    fn insert_schema_row(&mut self, by: By, id: u32, name: &str, created: Option<Vec<u8>>) {
+        self.insert_system_row(by, SYSCLSOBJS, &vec![
+            tiny(CLASS_SCHEMA), int(id), text(name), int(0), Some(vec![0, 0]), int(1), created.clone(), created,
+        ]);
+        self.schemas.insert(name.to_owned(), id);
+    }
+
+    fn insert_system_row(&mut self, by: By, object: u32, row: &Row) {
+        let rowset = system_rowset(object);
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        let key = layout.key_of(row);
+        let image = self.encode_plain(rowset, row);
+        self.tree_put(by, rowset, &key, &image);
+    }
+
+    fn next_object_id(&mut self) -> u32 {
+        let id = self.next_object;
+        self.next_object += OBJECT_STEP;
+        if self.next_object > i32::MAX as u32 {
+            self.next_object -= i32::MAX as u32;
+        }
+        id
+    }
+
+    /// An id for an allocation unit; the boot page remembers the next one.
+    fn next_unit_id(&mut self) -> u64 {
+        let id = self.next_unit;
+        self.next_unit += 1 << 16;
+        // The number is kept shifted: as the upper parts of the id.
+        let stored = |id: u64| {
+            let mut b = ((id >> 16) as u32).to_le_bytes().to_vec();
+            b.extend(((id >> 48) as u32).to_le_bytes());
+            b
+        };
+        self.change_boot(By::None, Context::OBJECT_ID, 736, &stored(self.next_unit), 2);
+        id
+    }
+
+    /// Changes bytes of the boot page's record.
+    pub(super) fn change_boot(&mut self, by: By, context: Context, offset: u16, after: &[u8], elements: usize) {
+        let at = 96 + usize::from(offset);
+        let before = self.page(BOOT_PAGE).bytes()[at..at + after.len()].to_vec();
+        self.write_page(by, BOOT_PAGE, 0, |r, h, t| {
+            r.modify_special(h, context, t, offset, (&before, after), &[], elements);
+        });
+        self.page_mut(BOOT_PAGE).bytes_mut()[at..at + after.len()].copy_from_slice(after);
+    }
+}
+
+/// The rowset of a system table; its allocation unit has the same id.
+pub(super) fn system_rowset(object: u32) -> u64 {
+    let index: u64 = if object <= SYSALLOCUNITS { 0 } else { 1 };
+    index << 48 | u64::from(object) << 16
+}
+
+/// The lock element of an object.
+pub(super) fn object_lock(mode: u8, object: u32) -> Vec<u8> {
+    let mut lock = vec![mode, 1, 0, 0x0C, 0, 0];
+    lock.extend(object.to_le_bytes());
+    lock.extend([0, 0]);
+    lock
+}
+
+/// `offset` and `bitpos` of `sysrscols`: fixed columns count from the row's begin, variable ones down from -1.
+fn place_codes(place: Place) -> (i16, u8) {
+    match place {
+        Place::Fixed { offset, .. } => (offset as i16, 0),
+        Place::Bit { offset, bit } => (offset as i16, bit),
+        Place::Variable { index } => (-(index as i16) - 1, 0),
+        Place::Sparse { .. } => (0, 0),
+    }
+}
+
+fn int(n: u32) -> Option<Vec<u8>> {
+    Some(n.to_le_bytes().to_vec())
+}
+
+fn short(n: u16) -> Option<Vec<u8>> {
+    Some(n.to_le_bytes().to_vec())
+}
+
+fn tiny(n: u8) -> Option<Vec<u8>> {
+    Some(vec![n])
+}
+
+fn text(t: &str) -> Option<Vec<u8>> {
+    Some(t.encode_utf16().flat_map(u16::to_le_bytes).collect())
+}

@@ -1,0 +1,510 @@
+//! Clustered indexes: leaves in key order, upper levels above them, page splits.
+
+use logferry_mssql_format::encode::{ColumnChunk, ColumnImage, encode_index_record};
+use logferry_mssql_format::log::op::Context;
+use logferry_mssql_format::page::{PageId, PageType};
+use logferry_mssql_format::row::{FixedVar, RecordKind, status};
+
+use super::space::UnitKind;
+use super::xact::{SystemXact, Undo};
+use super::{By, Database, FILE, Node};
+
+/// Status bits of a deleted row that is still there.
+const GHOST: u8 = 6 << 1;
+const KIND_BITS: u8 = 7 << 1;
+
+/// Where a key is on its leaf, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    At(u16),
+    Before(u16),
+}
+
+impl Database {
+    /// Puts a row in: a new one, or in the place of a ghost with the same key.
+    pub(super) fn tree_put(&mut self, by: By, rowset: u64, key: &[u8], row: &[u8]) {
+        let before = self.last_lsn(by);
+        if self.rowset(rowset).levels.is_empty() {
+            self.take_first_page(xact_of(by), rowset, UnitKind::InRow);
+        }
+        let lock = self.row_lock(rowset, key);
+        let context = Context::CLUSTERED;
+        loop {
+            let leaf = self.leaf_of(rowset, key);
+            let page = self.rowset(rowset).levels[0][leaf].page;
+            let found = self.find_slot(rowset, page, key);
+            let free = self.page(page).free();
+            match found {
+                Found::At(slot) => {
+                    let ghost = self.page(page).row(slot).expect("found");
+                    debug_assert!(RecordKind::of(ghost[0]).is_ghost(), "a key is there once");
+                    if free + ghost.len() < row.len() {
+                        self.split(xact_of(by), rowset, 0, leaf, slot, None);
+                        continue;
+                    }
+                    let lock: &[u8] = if matches!(by, By::Undo(..)) { &[] } else { &lock };
+                    self.write_page(by, page, slot, |r, h, t| {
+                        r.insert_rows(h, context, t, rowset, 2, &[row], lock);
+                    });
+                    let image = self.page_mut(page);
+                    image.replace(slot, row);
+                    let ghosts = image.ghosts().saturating_sub(1);
+                    image.set_ghosts(ghosts);
+                    if ghosts == 0 {
+                        self.note_ghosts(page, rowset);
+                    }
+                }
+                Found::Before(slot) => {
+                    if free < row.len() + 2 {
+                        let pending = self.pending(rowset, row);
+                        self.split(xact_of(by), rowset, 0, leaf, slot, Some(&pending));
+                        continue;
+                    }
+                    self.write_page(by, page, slot, |r, h, t| {
+                        r.insert_rows(h, context, t, rowset, 0, &[row], &lock);
+                    });
+                    self.page_mut(page).insert(slot, row);
+                }
+            }
+            break;
+        }
+        self.count_rows(rowset, 1);
+        self.undoable(by, before, Undo::TreeInsert { rowset, key: key.to_vec() });
+    }
+
+    /// Deletes a row: it stays as a ghost.
+    pub(super) fn tree_ghost(&mut self, by: By, rowset: u64, key: &[u8]) {
+        let before = self.last_lsn(by);
+        let (page, slot) = self.find_row(rowset, key).expect("the row is there");
+        let row = self.page(page).row(slot).expect("found").to_vec();
+        let lock = self.row_lock(rowset, key);
+        let (image, lock): (&[u8], &[u8]) = match by {
+            By::Undo(..) => (&[], &[]),
+            _ => (&row, &lock),
+        };
+        self.write_page(by, page, slot, |r, h, t| {
+            r.delete_rows(h, Context::MARK_AS_GHOST, t, rowset, image, lock);
+        });
+        let page_image = self.page_mut(page);
+        let bytes = page_image.row_mut(slot).expect("found");
+        bytes[0] = bytes[0] & !KIND_BITS | GHOST;
+        let ghosts = page_image.ghosts() + 1;
+        page_image.set_ghosts(ghosts);
+        self.note_ghosts(page, rowset);
+        self.count_rows(rowset, -1);
+        self.undoable(by, before, Undo::TreeDelete { rowset, key: key.to_vec(), row });
+    }
+
+    /// Changes a row without changing its key.
+    pub(super) fn tree_modify(&mut self, by: By, rowset: u64, key: &[u8], row: &[u8]) {
+        let before = self.last_lsn(by);
+        let (page, slot) = loop {
+            let (page, slot) = self.find_row(rowset, key).expect("the row is there");
+            let old = self.page(page).row(slot).expect("found").len();
+            if self.page(page).free() + old >= row.len() {
+                break (page, slot);
+            }
+            let leaf = self.leaf_of(rowset, key);
+            self.split(xact_of(by), rowset, 0, leaf, slot, None);
+        };
+        let old = self.page(page).row(slot).expect("found").to_vec();
+        if old == row {
+            return;
+        }
+        let entry = self.key_entry(rowset, &old);
+        let lock = self.row_lock(rowset, key);
+        self.write_modify(by, rowset, page, slot, Context::CLUSTERED, &old, row, (&entry, &lock));
+        self.page_mut(page).replace(slot, row);
+        self.undoable(by, before, Undo::TreeModify { rowset, key: key.to_vec(), before: old });
+    }
+
+    /// The record of a changed row: MODIFY_ROW where one stretch changed, else MODIFY_COLUMNS.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn write_modify(
+        &mut self,
+        by: By,
+        rowset: u64,
+        page: u32,
+        slot: u16,
+        context: Context,
+        old: &[u8],
+        new: &[u8],
+        (entry, lock): (&[u8], &[u8]),
+    ) {
+        let undo = matches!(by, By::Undo(..));
+        let (entry, lock): (&[u8], &[u8]) = if undo { (&[], &[]) } else { (entry, lock) };
+        let mut chunks = changed_chunks(old, new);
+        if undo {
+            chunks.iter_mut().for_each(|c| c.before = &[]);
+        }
+        self.write_page(by, page, slot, |r, h, t| match &chunks[..] {
+            [c] => {
+                r.modify_row(h, context, t, rowset, c.old_offset, c.old_len, (c.before, c.after), (entry, lock));
+            }
+            chunks => {
+                r.modify_columns(h, context, t, rowset, chunks, (entry, lock));
+            }
+        });
+    }
+
+    /// Takes the ghosts of committed deletes away from a page; gives how many.
+    pub(super) fn expunge(&mut self, page: u32, rowset: u64) -> usize {
+        let mut gone = 0;
+        let mut slot = 0;
+        while slot < self.page(page).slot_count() {
+            let row = self.page(page).row(slot).expect("trees have no free slots");
+            if !RecordKind::of(row[0]).is_ghost() {
+                slot += 1;
+                continue;
+            }
+            let key = super::RowKey::Key(self.rowset(rowset).layout.key_of_image(row));
+            if self.locks.contains_key(&(rowset, key)) {
+                slot += 1;
+                continue;
+            }
+            self.write_page(By::None, page, slot, |r, h, t| {
+                r.expunge_rows(h, Context::CLUSTERED, t);
+            });
+            let image = self.page_mut(page);
+            image.remove(slot);
+            let ghosts = image.ghosts() - 1;
+            image.set_ghosts(ghosts);
+            gone += 1;
+        }
+        self.note_ghosts(page, rowset);
+        gone
+    }
+
+    /// Page and slot of a key, be it a ghost's.
+    pub(super) fn find_row(&self, rowset: u64, key: &[u8]) -> Option<(u32, u16)> {
+        if self.rowset(rowset).levels.is_empty() {
+            return None;
+        }
+        let page = self.rowset(rowset).levels[0][self.leaf_of(rowset, key)].page;
+        match self.find_slot(rowset, page, key) {
+            Found::At(slot) => Some((page, slot)),
+            Found::Before(_) => None,
+        }
+    }
+
+    /// A row as it stands on its page, if it is there and no ghost.
+    pub(super) fn live_row(&self, rowset: u64, key: &[u8]) -> Option<&[u8]> {
+        let (page, slot) = self.find_row(rowset, key)?;
+        self.page(page).row(slot).filter(|row| !RecordKind::of(row[0]).is_ghost())
+    }
+
+    pub(super) fn count_rows(&mut self, rowset: u64, delta: i64) {
+        let rowset = self.rowset_mut(rowset);
+        rowset.rows += delta;
+        rowset.counted = false;
+    }
+
+    /// The lock element of a row: object, page, key.
+    pub(super) fn row_lock(&self, rowset: u64, key: &[u8]) -> Vec<u8> {
+        let rowset = self.rowset(rowset);
+        let mut lock = vec![1, 1, 0, 0x0C, 0, 0];
+        lock.extend(rowset.object_id.to_le_bytes());
+        lock.extend([0, 0, 1, 2, 0, 4]);
+        if rowset.is_heap() {
+            lock.extend([2, 3, 0, 4]);
+        } else {
+            lock.extend([2, 4, 0, 0x0A]);
+            lock.extend(&key_hash(key).to_be_bytes()[2..]);
+        }
+        lock
+    }
+
+    fn leaf_of(&self, rowset: u64, key: &[u8]) -> usize {
+        let leaves = &self.rowset(rowset).levels[0];
+        leaves.partition_point(|n| n.low.as_slice() <= key).saturating_sub(1)
+    }
+
+    fn find_slot(&self, rowset: u64, page: u32, key: &[u8]) -> Found {
+        let layout = &self.rowset(rowset).layout;
+        let page = self.page(page);
+        let (mut low, mut high) = (0, page.slot_count());
+        while low < high {
+            let middle = (low + high) / 2;
+            let row = page.row(middle).expect("trees have no free slots");
+            match layout.key_of_image(row).as_slice().cmp(key) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Found::At(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Found::Before(low)
+    }
+
+    /// The key of a row as log records name it.
+    fn key_entry(&self, rowset: u64, row: &[u8]) -> Vec<u8> {
+        let layout = &self.rowset(rowset).layout;
+        let values = layout.key_values(row);
+        let images: Vec<_> = values.iter().map(|v| ColumnImage::Bytes(v)).collect();
+        let mut entry = Vec::new();
+        encode_index_record(&layout.key_entry, &images, true, None, &mut entry);
+        entry
+    }
+
+    /// Splits a page in a system transaction. `pending` is about to come at `slot`, or the row there is about to grow.
+    fn split(&mut self, xact: u64, rowset: u64, level: usize, at: usize, slot: u16, pending: Option<&Pending>) {
+        let page = self.rowset(rowset).levels[level][at].page;
+        let rows = self.page(page).slot_count();
+        // What comes behind the last row gets a page of its own; else half of the bytes move.
+        let (from, first) = match pending {
+            Some(pending) if slot == rows => (rows, pending.clone()),
+            _ => {
+                let from = self.middle_slot(page);
+                (from, self.entry_of(rowset, level, at, from))
+            }
+        };
+        if level + 1 == self.rowset(rowset).levels.len() {
+            self.add_root(xact, rowset);
+        }
+        let (upper, upper_slot) = loop {
+            let (upper, upper_slot) = self.upper_place(rowset, level, at);
+            let page = self.rowset(rowset).levels[level + 1][upper].page;
+            if self.page(page).free() >= first.entry.len() + 2 {
+                break (page, upper_slot);
+            }
+            self.split(xact, rowset, level + 1, upper, upper_slot, Some(&first));
+        };
+        self.move_rows(xact, rowset, level, at, from, &first, (upper, upper_slot));
+    }
+
+    /// Moves the rows from a slot on to a new page to the right.
+    #[allow(clippy::too_many_arguments)]
+    fn move_rows(
+        &mut self,
+        xact: u64,
+        rowset: u64,
+        level: usize,
+        at: usize,
+        from: u16,
+        first: &Pending,
+        (upper, upper_slot): (u32, u16),
+    ) {
+        let page = self.rowset(rowset).levels[level][at].page;
+        let right = self.page(page).header().next;
+        let context = if level == 0 { Context::CLUSTERED } else { Context::INDEX_INTERIOR };
+        let xact = self.begin_system(xact, "SplitPage", SystemXact::Nested);
+        let by = By::Xact(xact);
+        self.in_sys_xact(by, upper, Context::INDEX_INTERIOR, true);
+        self.in_sys_xact(by, page, context, true);
+        if !right.is_none() {
+            self.in_sys_xact(by, right.page, context, true);
+        }
+        let new = self.take_page(by, rowset, UnitKind::InRow, level == 0);
+        let header = self.page(page).header();
+        let links = (PageId::new(FILE, page), right);
+        let kind = header.page_type;
+        self.format_page(by, rowset, UnitKind::InRow, new, context, kind, header.level, links, header.min_len);
+        self.in_sys_xact(by, new, context, true);
+
+        let rows = self.page(page).slot_count();
+        let moved: Vec<Vec<u8>> =
+            (from..rows).map(|s| self.page(page).row(s).expect("trees have no free slots").to_vec()).collect();
+        if !moved.is_empty() {
+            let images: Vec<&[u8]> = moved.iter().map(Vec::as_slice).collect();
+            self.write_page(by, new, 0, |r, h, t| {
+                r.insert_rows(h, context, t, 0, 0, &images, &[]);
+            });
+            for (slot, row) in images.iter().enumerate() {
+                self.page_mut(new).insert(slot as u16, row);
+            }
+            let bytes: usize = images.iter().map(|r| r.len()).sum();
+            self.write_page(by, page, from, |r, h, t| {
+                r.delete_split(h, context, t, PageId::new(FILE, new), images.len() as u16, bytes as u16);
+            });
+            for slot in (from..rows).rev() {
+                self.page_mut(page).remove(slot);
+            }
+        }
+        let new_id = PageId::new(FILE, new);
+        self.link(by, page, 16, right, new_id);
+        if !right.is_none() {
+            self.link(by, right.page, 8, PageId::new(FILE, page), new_id);
+        }
+        let entry = first.entry_for(new, self.rowset(rowset).layout.key_entry.fixed_end);
+        self.write_page(by, upper, upper_slot, |r, h, t| {
+            r.insert_rows(h, Context::INDEX_INTERIOR, t, rowset, 0, &[&entry], &[]);
+        });
+        self.page_mut(upper).insert(upper_slot, &entry);
+
+        self.in_sys_xact(by, new, context, false);
+        if !right.is_none() {
+            self.in_sys_xact(by, right.page, context, false);
+        }
+        self.in_sys_xact(by, page, context, false);
+        self.in_sys_xact(by, upper, Context::INDEX_INTERIOR, false);
+        self.end_system(xact);
+        self.rowset_mut(rowset).levels[level].insert(at + 1, Node { low: first.low.clone(), page: new });
+        if level == 0 && self.page(page).ghosts() > 0 {
+            let ghosts = moved.iter().filter(|row| RecordKind::of(row[0]).is_ghost()).count() as u16;
+            let left = self.page(page).ghosts() - ghosts;
+            self.page_mut(page).set_ghosts(left);
+            self.page_mut(new).set_ghosts(ghosts);
+            self.note_ghosts(page, rowset);
+            self.note_ghosts(new, rowset);
+        }
+    }
+
+    /// Puts a new root above the old one.
+    fn add_root(&mut self, xact: u64, rowset: u64) {
+        let levels = &self.rowset(rowset).levels;
+        let (level, old) = (levels.len(), levels[levels.len() - 1][0].page);
+        let xact = self.begin_system(xact, "BTreeMgr::SplitRoot", SystemXact::Nested);
+        let by = By::Xact(xact);
+        let page = self.take_page(by, rowset, UnitKind::InRow, false);
+        let min_len = self.rowset(rowset).layout.key_entry.fixed_end + 6;
+        let none = (PageId::default(), PageId::default());
+        let context = Context::INDEX_INTERIOR;
+        self.format_page(by, rowset, UnitKind::InRow, page, context, PageType::INDEX, level as u8, none, min_len);
+        self.in_sys_xact(by, page, context, true);
+        let mut entry = Vec::new();
+        let child = Some(PageId::new(FILE, old).to_bytes());
+        encode_index_record(&self.rowset(rowset).layout.key_entry, &[], false, child, &mut entry);
+        self.write_page(by, page, 0, |r, h, t| {
+            r.insert_rows(h, context, t, rowset, 0, &[&entry], &[]);
+        });
+        self.page_mut(page).insert(0, &entry);
+        self.change_root(by, rowset, UnitKind::InRow, 33, page);
+        self.in_sys_xact(by, page, context, false);
+        self.end_system(xact);
+        self.rowset_mut(rowset).levels.push(vec![Node { low: Vec::new(), page }]);
+    }
+
+    /// Where the entry of a page that follows the one at `at` belongs: which page of the level above, and its slot.
+    fn upper_place(&self, rowset: u64, level: usize, at: usize) -> (usize, u16) {
+        let levels = &self.rowset(rowset).levels;
+        let upper = levels[level + 1].partition_point(|n| n.low <= levels[level][at].low) - 1;
+        let first = self.first_child(rowset, level, upper);
+        (upper, (at + 1 - first) as u16)
+    }
+
+    /// The first page of a level that is below a page of the level above.
+    fn first_child(&self, rowset: u64, level: usize, upper: usize) -> usize {
+        let levels = &self.rowset(rowset).levels;
+        levels[level].partition_point(|n| n.low < levels[level + 1][upper].low)
+    }
+
+    /// The lowest key and the entry for the level above, were a page to begin with this slot.
+    fn entry_of(&self, rowset: u64, level: usize, at: usize, slot: u16) -> Pending {
+        let page = self.rowset(rowset).levels[level][at].page;
+        let row = self.page(page).row(slot).expect("trees have no free slots");
+        if level == 0 {
+            return self.pending(rowset, row);
+        }
+        let child = self.first_child(rowset, level - 1, at) + usize::from(slot);
+        Pending { low: self.rowset(rowset).levels[level - 1][child].low.clone(), entry: row.to_vec() }
+    }
+
+    fn pending(&self, rowset: u64, row: &[u8]) -> Pending {
+        let layout = &self.rowset(rowset).layout;
+        let values = layout.key_values(row);
+        let images: Vec<_> = values.iter().map(|v| ColumnImage::Bytes(v)).collect();
+        let mut entry = Vec::new();
+        encode_index_record(&layout.key_entry, &images, false, Some([0; 6]), &mut entry);
+        Pending { low: layout.key_of_image(row), entry }
+    }
+
+    /// The slot from which on about half of the bytes are; 0 only where there is but one row.
+    fn middle_slot(&self, page: u32) -> u16 {
+        let image = self.page(page);
+        let lengths: Vec<usize> = (0..image.slot_count()).map(|s| image.row(s).map_or(0, <[u8]>::len)).collect();
+        let half = lengths.iter().sum::<usize>() / 2;
+        let mut sum = 0;
+        for (slot, len) in lengths.iter().enumerate() {
+            sum += len;
+            if sum >= half {
+                return (slot + 1).min(lengths.len() - 1) as u16;
+            }
+        }
+        0
+    }
+
+    fn in_sys_xact(&mut self, by: By, page: u32, context: Context, enters: bool) {
+        self.write_page(by, page, 0xFFFF, |r, h, t| {
+            r.in_sys_xact(h, context, t, enters);
+        });
+    }
+
+    /// Changes a page's link: offset 8 to the left, 16 to the right.
+    fn link(&mut self, by: By, page: u32, offset: u16, old: PageId, new: PageId) {
+        self.write_page(by, page, 0, |r, h, t| {
+            r.modify_header(h, Context::HEAP, t, offset, &old.to_bytes(), &new.to_bytes());
+        });
+        match offset {
+            8 => self.page_mut(page).set_prev(new),
+            _ => self.page_mut(page).set_next(new),
+        }
+    }
+}
+
+/// What is about to go to a page: its key, and an entry for it in the level above, the child page left open.
+#[derive(Clone, Debug)]
+struct Pending {
+    low: Vec<u8>,
+    entry: Vec<u8>,
+}
+
+impl Pending {
+    fn entry_for(&self, child: u32, fixed_end: u16) -> Vec<u8> {
+        let mut entry = self.entry.clone();
+        entry[usize::from(fixed_end)..][..6].copy_from_slice(&PageId::new(FILE, child).to_bytes());
+        entry
+    }
+}
+
+/// The transaction that system transactions are nested in.
+pub(super) fn xact_of(by: By) -> u64 {
+    match by {
+        By::Xact(id) | By::Undo(id, _) => id,
+        By::None => unreachable!("rows change in transactions"),
+    }
+}
+
+/// The stretches where two forms of a row differ: one at most in the fixed part, the NULL bits and offsets, and the variable
+/// data each.
+pub(super) fn changed_chunks<'a>(old: &'a [u8], new: &'a [u8]) -> Vec<ColumnChunk<'a>> {
+    let (old_zones, new_zones) = (zones(old), zones(new));
+    let mut chunks = Vec::new();
+    for (o, n) in old_zones.windows(2).zip(new_zones.windows(2)) {
+        let (a, b) = (&old[o[0]..o[1]], &new[n[0]..n[1]]);
+        if a == b {
+            continue;
+        }
+        let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+        let rest = a.len().min(b.len()) - same;
+        let same_end = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x == y).count();
+        chunks.push(ColumnChunk {
+            old_offset: (o[0] + same) as u16,
+            new_offset: (n[0] + same) as u16,
+            old_len: (a.len() - same - same_end) as u16,
+            before: &a[same..a.len() - same_end],
+            after: &b[same..b.len() - same_end],
+        });
+    }
+    chunks
+}
+
+/// Where the fixed part, the NULL bits and offsets, and the data begin and end.
+fn zones(row: &[u8]) -> [usize; 4] {
+    match FixedVar::read(row) {
+        Ok(record) => {
+            let nulls = record.fixed_end() + 2 + usize::from(record.column_count()).div_ceil(8);
+            let data = if row[0] & status::VARIABLE != 0 {
+                let count = usize::from(u16::from_le_bytes([row[nulls], row[nulls + 1]]));
+                nulls + 2 + 2 * count
+            } else {
+                nulls
+            };
+            [0, record.fixed_end(), data.min(row.len()), row.len()]
+        }
+        // A forwarding stub.
+        Err(_) => [0, row.len(), row.len(), row.len()],
+    }
+}
+
+fn key_hash(key: &[u8]) -> u64 {
+    key.iter().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01B3))
+}
