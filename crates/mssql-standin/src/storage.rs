@@ -43,8 +43,8 @@ use self::log::LogFile;
 use self::space::AllocUnit;
 use self::table::TableLayout;
 pub use self::table::{ColumnDef, DEFAULT_COLLATION, Row, RowKey, TableDef};
-pub use self::xact::{Transaction, XactOptions};
 use self::xact::Xact;
+pub use self::xact::{Transaction, XactOptions};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -371,8 +371,7 @@ impl Database {
         self.mark_changed(page);
         let header = self.page(page).header();
         let (obj_id, index_id) = unit.unwrap_or((header.obj_id, header.index_id));
-        let target =
-            PageTarget { page: PageId::new(FILE, page), slot, obj_id, index_id, prev_page_lsn: header.lsn };
+        let target = PageTarget { page: PageId::new(FILE, page), slot, obj_id, index_id, prev_page_lsn: header.lsn };
         let lsn = self.write(by, |record, head| build(record, head, &target));
         self.page_mut(page).set_lsn(lsn);
         lsn

@@ -56,7 +56,8 @@ impl Database {
         let layout = Arc::clone(&self.rowset(rowset).layout);
         assert_eq!(row.len(), layout.columns.len(), "a row has a value for each column");
         let by = By::Xact(xact.0);
-        let values = self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, &row[c.logical])).collect())?;
+        let values =
+            self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, &row[c.logical])).collect())?;
         let key = if layout.key.is_empty() {
             let image = self.write_values(by, rowset, values);
             let key = RowKey::Rid(self.heap_insert(by, rowset, &image));

@@ -153,14 +153,7 @@ impl Database {
     }
 
     /// Writes the pieces of a value and the records that point to them, until so few are left that a root takes them.
-    fn write_pieces(
-        &mut self,
-        by: By,
-        rowset: u64,
-        kind: UnitKind,
-        blob_id: u64,
-        value: &[u8],
-    ) -> (u16, Vec<LobLink>) {
+    fn write_pieces(&mut self, by: By, rowset: u64, kind: UnitKind, blob_id: u64, value: &[u8]) -> (u16, Vec<LobLink>) {
         let mut links = Vec::new();
         let mut end = 0u32;
         for chunk in value.chunks(LOB_CHUNK_MAX) {

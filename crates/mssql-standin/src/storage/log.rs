@@ -48,7 +48,10 @@ impl LogFile {
     /// A log file with `count` virtual log files of `vlf_bytes` each, the first of which has the sequence number
     /// `first`.
     pub fn new(vlf_bytes: u64, count: usize, first: u32, checksum: bool) -> Self {
-        assert!(vlf_bytes as usize >= VLF_HEADER_SIZE + BLOCK_MAX + LONGEST_RECORD, "virtual log files hold a block at least");
+        assert!(
+            vlf_bytes as usize >= VLF_HEADER_SIZE + BLOCK_MAX + LONGEST_RECORD,
+            "virtual log files hold a block at least"
+        );
         let mut log = LogFile {
             bytes: vec![0; FILE_HEADER],
             vlfs: Vec::new(),

@@ -50,59 +50,193 @@ fn definitions() -> Vec<(u32, TableDef)> {
     };
     let (no, yes) = (false, true);
     vec![
-        table(SYSALLOCUNITS, "sysallocunits", &[0], vec![
-            ("auid", T::BigInt, no), ("type", T::TinyInt, no), ("ownerid", T::BigInt, no), ("status", T::Int, no),
-            ("fgid", T::SmallInt, no), ("pgfirst", page(), no), ("pgroot", page(), no), ("pgfirstiam", page(), no),
-            ("pcused", T::BigInt, no), ("pcdata", T::BigInt, no), ("pcreserved", T::BigInt, no),
-        ]),
-        table(SYSROWSETS, "sysrowsets", &[0], vec![
-            ("rowsetid", T::BigInt, no), ("ownertype", T::TinyInt, no), ("idmajor", T::Int, no), ("idminor", T::Int, no),
-            ("numpart", T::Int, no), ("status", T::Int, no), ("fgidfs", T::SmallInt, no), ("rcrows", T::BigInt, no),
-            ("cmprlevel", T::TinyInt, no), ("fillfact", T::TinyInt, no), ("maxnullbit", T::SmallInt, no),
-            ("maxleaf", T::Int, no), ("maxint", T::SmallInt, no), ("minleaf", T::SmallInt, no), ("minint", T::SmallInt, no),
-            ("rsguid", bytes(16), yes), ("lockres", bytes(8), yes), ("scope_id", T::Int, yes),
-        ]),
-        table(SYSRSCOLS, "sysrscols", &[0, 2], vec![
-            ("rsid", T::BigInt, no), ("rscolid", T::Int, no), ("hbcolid", T::Int, no), ("rcmodified", T::BigInt, no),
-            ("ti", T::Int, no), ("cid", T::Int, no), ("ordkey", T::SmallInt, no), ("maxinrowlen", T::SmallInt, no),
-            ("status", T::Int, no), ("offset", T::Int, no), ("nullbit", T::Int, no), ("bitpos", T::SmallInt, no),
-            ("colguid", bytes(16), yes),
-        ]),
-        table(SYSSCHOBJS, "sysschobjs", &[0], vec![
-            ("id", T::Int, no), ("name", name(), no), ("nsid", T::Int, no), ("nsclass", T::TinyInt, no),
-            ("status", T::Int, no), ("type", kind(), no), ("pid", T::Int, no), ("pclass", T::TinyInt, no),
-            ("intprop", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no), ("status2", T::Int, no),
-        ]),
-        table(SYSCOLPARS, "syscolpars", &[0, 1, 2], vec![
-            ("id", T::Int, no), ("number", T::SmallInt, no), ("colid", T::Int, no), ("name", name(), yes),
-            ("xtype", T::TinyInt, no), ("utype", T::Int, no), ("length", T::SmallInt, no), ("prec", T::TinyInt, no),
-            ("scale", T::TinyInt, no), ("collationid", T::Int, no), ("status", T::Int, no), ("maxinrow", T::SmallInt, no),
-            ("xmlns", T::Int, no), ("dflt", T::Int, no), ("chk", T::Int, no), ("idtval", bytes(64), yes),
-        ]),
-        table(SYSSCALARTYPES, "sysscalartypes", &[0], vec![
-            ("id", T::Int, no), ("schid", T::Int, no), ("name", name(), no), ("xtype", T::TinyInt, no),
-            ("length", T::SmallInt, no), ("prec", T::TinyInt, no), ("scale", T::TinyInt, no), ("collationid", T::Int, no),
-            ("status", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no), ("dflt", T::Int, no),
-            ("chk", T::Int, no),
-        ]),
-        table(SYSIDXSTATS, "sysidxstats", &[0, 1], vec![
-            ("id", T::Int, no), ("indid", T::Int, no), ("name", name(), yes), ("status", T::Int, no),
-            ("intprop", T::Int, no), ("fillfact", T::TinyInt, no), ("type", T::TinyInt, no), ("tinyprop", T::TinyInt, no),
-            ("dataspace", T::Int, no), ("lobds", T::Int, no), ("rowset", T::BigInt, no),
-        ]),
-        table(SYSISCOLS, "sysiscols", &[0, 1, 2], vec![
-            ("idmajor", T::Int, no), ("idminor", T::Int, no), ("subid", T::Int, no), ("status", T::Int, no),
-            ("intprop", T::Int, no), ("tinyprop1", T::TinyInt, no), ("tinyprop2", T::TinyInt, no),
-            ("tinyprop3", T::TinyInt, no), ("tinyprop4", T::TinyInt, no),
-        ]),
-        table(SYSOBJVALUES, "sysobjvalues", &[0, 1, 2, 3], vec![
-            ("valclass", T::TinyInt, no), ("objid", T::Int, no), ("subobjid", T::Int, no), ("valnum", T::Int, no),
-            ("value", T::Variant, yes), ("imageval", T::VarBinary { length: None }, yes),
-        ]),
-        table(SYSCLSOBJS, "sysclsobjs", &[0, 1], vec![
-            ("class", T::TinyInt, no), ("id", T::Int, no), ("name", name(), no), ("status", T::Int, no),
-            ("type", kind(), no), ("intprop", T::Int, no), ("created", T::DateTime, no), ("modified", T::DateTime, no),
-        ]),
+        table(
+            SYSALLOCUNITS,
+            "sysallocunits",
+            &[0],
+            vec![
+                ("auid", T::BigInt, no),
+                ("type", T::TinyInt, no),
+                ("ownerid", T::BigInt, no),
+                ("status", T::Int, no),
+                ("fgid", T::SmallInt, no),
+                ("pgfirst", page(), no),
+                ("pgroot", page(), no),
+                ("pgfirstiam", page(), no),
+                ("pcused", T::BigInt, no),
+                ("pcdata", T::BigInt, no),
+                ("pcreserved", T::BigInt, no),
+            ],
+        ),
+        table(
+            SYSROWSETS,
+            "sysrowsets",
+            &[0],
+            vec![
+                ("rowsetid", T::BigInt, no),
+                ("ownertype", T::TinyInt, no),
+                ("idmajor", T::Int, no),
+                ("idminor", T::Int, no),
+                ("numpart", T::Int, no),
+                ("status", T::Int, no),
+                ("fgidfs", T::SmallInt, no),
+                ("rcrows", T::BigInt, no),
+                ("cmprlevel", T::TinyInt, no),
+                ("fillfact", T::TinyInt, no),
+                ("maxnullbit", T::SmallInt, no),
+                ("maxleaf", T::Int, no),
+                ("maxint", T::SmallInt, no),
+                ("minleaf", T::SmallInt, no),
+                ("minint", T::SmallInt, no),
+                ("rsguid", bytes(16), yes),
+                ("lockres", bytes(8), yes),
+                ("scope_id", T::Int, yes),
+            ],
+        ),
+        table(
+            SYSRSCOLS,
+            "sysrscols",
+            &[0, 2],
+            vec![
+                ("rsid", T::BigInt, no),
+                ("rscolid", T::Int, no),
+                ("hbcolid", T::Int, no),
+                ("rcmodified", T::BigInt, no),
+                ("ti", T::Int, no),
+                ("cid", T::Int, no),
+                ("ordkey", T::SmallInt, no),
+                ("maxinrowlen", T::SmallInt, no),
+                ("status", T::Int, no),
+                ("offset", T::Int, no),
+                ("nullbit", T::Int, no),
+                ("bitpos", T::SmallInt, no),
+                ("colguid", bytes(16), yes),
+            ],
+        ),
+        table(
+            SYSSCHOBJS,
+            "sysschobjs",
+            &[0],
+            vec![
+                ("id", T::Int, no),
+                ("name", name(), no),
+                ("nsid", T::Int, no),
+                ("nsclass", T::TinyInt, no),
+                ("status", T::Int, no),
+                ("type", kind(), no),
+                ("pid", T::Int, no),
+                ("pclass", T::TinyInt, no),
+                ("intprop", T::Int, no),
+                ("created", T::DateTime, no),
+                ("modified", T::DateTime, no),
+                ("status2", T::Int, no),
+            ],
+        ),
+        table(
+            SYSCOLPARS,
+            "syscolpars",
+            &[0, 1, 2],
+            vec![
+                ("id", T::Int, no),
+                ("number", T::SmallInt, no),
+                ("colid", T::Int, no),
+                ("name", name(), yes),
+                ("xtype", T::TinyInt, no),
+                ("utype", T::Int, no),
+                ("length", T::SmallInt, no),
+                ("prec", T::TinyInt, no),
+                ("scale", T::TinyInt, no),
+                ("collationid", T::Int, no),
+                ("status", T::Int, no),
+                ("maxinrow", T::SmallInt, no),
+                ("xmlns", T::Int, no),
+                ("dflt", T::Int, no),
+                ("chk", T::Int, no),
+                ("idtval", bytes(64), yes),
+            ],
+        ),
+        table(
+            SYSSCALARTYPES,
+            "sysscalartypes",
+            &[0],
+            vec![
+                ("id", T::Int, no),
+                ("schid", T::Int, no),
+                ("name", name(), no),
+                ("xtype", T::TinyInt, no),
+                ("length", T::SmallInt, no),
+                ("prec", T::TinyInt, no),
+                ("scale", T::TinyInt, no),
+                ("collationid", T::Int, no),
+                ("status", T::Int, no),
+                ("created", T::DateTime, no),
+                ("modified", T::DateTime, no),
+                ("dflt", T::Int, no),
+                ("chk", T::Int, no),
+            ],
+        ),
+        table(
+            SYSIDXSTATS,
+            "sysidxstats",
+            &[0, 1],
+            vec![
+                ("id", T::Int, no),
+                ("indid", T::Int, no),
+                ("name", name(), yes),
+                ("status", T::Int, no),
+                ("intprop", T::Int, no),
+                ("fillfact", T::TinyInt, no),
+                ("type", T::TinyInt, no),
+                ("tinyprop", T::TinyInt, no),
+                ("dataspace", T::Int, no),
+                ("lobds", T::Int, no),
+                ("rowset", T::BigInt, no),
+            ],
+        ),
+        table(
+            SYSISCOLS,
+            "sysiscols",
+            &[0, 1, 2],
+            vec![
+                ("idmajor", T::Int, no),
+                ("idminor", T::Int, no),
+                ("subid", T::Int, no),
+                ("status", T::Int, no),
+                ("intprop", T::Int, no),
+                ("tinyprop1", T::TinyInt, no),
+                ("tinyprop2", T::TinyInt, no),
+                ("tinyprop3", T::TinyInt, no),
+                ("tinyprop4", T::TinyInt, no),
+            ],
+        ),
+        table(
+            SYSOBJVALUES,
+            "sysobjvalues",
+            &[0, 1, 2, 3],
+            vec![
+                ("valclass", T::TinyInt, no),
+                ("objid", T::Int, no),
+                ("subobjid", T::Int, no),
+                ("valnum", T::Int, no),
+                ("value", T::Variant, yes),
+                ("imageval", T::VarBinary { length: None }, yes),
+            ],
+        ),
+        table(
+            SYSCLSOBJS,
+            "sysclsobjs",
+            &[0, 1],
+            vec![
+                ("class", T::TinyInt, no),
+                ("id", T::Int, no),
+                ("name", name(), no),
+                ("status", T::Int, no),
+                ("type", kind(), no),
+                ("intprop", T::Int, no),
+                ("created", T::DateTime, no),
+                ("modified", T::DateTime, no),
+            ],
+        ),
     ]
 }
 
@@ -164,8 +298,19 @@ impl Database {
         for (id, name, xtype, length, precision, scale, collated) in SCALAR_TYPES {
             let collation = if *collated { DEFAULT_COLLATION.0 } else { 0 };
             let row = vec![
-                int(*id), int(SYS_SCHEMA), text(name), tiny(*xtype), short(*length), tiny(*precision), tiny(*scale),
-                int(collation), int(u32::from(*id == 189 || *id == 256)), created.clone(), created.clone(), int(0), int(0),
+                int(*id),
+                int(SYS_SCHEMA),
+                text(name),
+                tiny(*xtype),
+                short(*length),
+                tiny(*precision),
+                tiny(*scale),
+                int(collation),
+                int(u32::from(*id == 189 || *id == 256)),
+                created.clone(),
+                created.clone(),
+                int(0),
+                int(0),
             ];
             self.insert_system_row(by, SYSSCALARTYPES, &row);
         }
@@ -209,15 +354,18 @@ impl Database {
         self.next_rowset += 1 << 16;
         let lob = def.columns.iter().any(|c| c.sql_type.is_lob());
         let overflow = layout.columns.iter().any(|c| matches!(c.place, Place::Variable { .. }) && !c.sql_type.is_lob());
-        self.rowsets.insert(rowset, Rowset {
-            id: rowset,
-            object_id: object,
-            layout: Arc::new(layout),
-            units: [None, None, None],
-            levels: Vec::new(),
-            rows: 0,
-            counted: true,
-        });
+        self.rowsets.insert(
+            rowset,
+            Rowset {
+                id: rowset,
+                object_id: object,
+                layout: Arc::new(layout),
+                units: [None, None, None],
+                levels: Vec::new(),
+                rows: 0,
+                counted: true,
+            },
+        );
         let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
         for (kind, _) in kinds.into_iter().filter(|(_, needed)| *needed) {
             let unit = self.next_unit_id();
@@ -242,12 +390,8 @@ impl Database {
             let rowset = self.rowset_mut(id);
             rowset.counted = true;
             let rows = rowset.rows;
-            let units: Vec<(u64, [(i64, u32); 3])> = rowset
-                .units
-                .iter()
-                .flatten()
-                .map(|u| (u.id, [(u.data, 53), (u.used, 45), (u.reserved, 61)]))
-                .collect();
+            let units: Vec<(u64, [(i64, u32); 3])> =
+                rowset.units.iter().flatten().map(|u| (u.id, [(u.data, 53), (u.used, 45), (u.reserved, 61)])).collect();
             for (unit, counts) in units {
                 let (page, slot) = self.find_alloc_unit(unit);
                 self.write_counts(page, slot, 0, id, &counts);
@@ -304,8 +448,7 @@ impl Database {
         });
         let page = extent * EXTENT_PAGES;
         let (obj_id, index_id) = (unit.obj_id(), unit.index_id());
-        self.pages[iam as usize] =
-            Some(iam_page(PageId::new(FILE, iam), obj_id, index_id, 0, PageId::new(FILE, 0)));
+        self.pages[iam as usize] = Some(iam_page(PageId::new(FILE, iam), obj_id, index_id, 0, PageId::new(FILE, 0)));
         self.pages[page as usize] = Some(PageImage::format(&FormatPage {
             id: PageId::new(FILE, page),
             page_type: PageType::DATA,
@@ -327,15 +470,18 @@ impl Database {
         unit.extents = vec![extent];
         unit.free = (page + 1..page + EXTENT_PAGES).rev().collect();
         (unit.used, unit.data, unit.reserved) = (2, 1, 9);
-        self.rowsets.insert(rowset, Rowset {
-            id: rowset,
-            object_id: object,
-            layout: Arc::new(layout),
-            units: [Some(unit), None, None],
-            levels: vec![vec![Node { low: Vec::new(), page }]],
-            rows: 0,
-            counted: false,
-        });
+        self.rowsets.insert(
+            rowset,
+            Rowset {
+                id: rowset,
+                object_id: object,
+                layout: Arc::new(layout),
+                units: [Some(unit), None, None],
+                levels: vec![vec![Node { low: Vec::new(), page }]],
+                rows: 0,
+                counted: false,
+            },
+        );
     }
 
     /// The rows that describe a table, in the order in which CREATE TABLE writes them.
@@ -352,10 +498,24 @@ impl Database {
         let user = kind == *b"U ";
         let status = if user { 0x000E_0000 } else { 0x2000 };
         let columns = def.columns.len() as u32;
-        self.insert_system_row(by, SYSSCHOBJS, &vec![
-            int(object), text(&def.name), int(schema), tiny(0), int(status), Some(kind.to_vec()), int(0), tiny(1),
-            int(columns), now.clone(), now.clone(), int(0),
-        ]);
+        self.insert_system_row(
+            by,
+            SYSSCHOBJS,
+            &vec![
+                int(object),
+                text(&def.name),
+                int(schema),
+                tiny(0),
+                int(status),
+                Some(kind.to_vec()),
+                int(0),
+                tiny(1),
+                int(columns),
+                now.clone(),
+                now.clone(),
+                int(0),
+            ],
+        );
         for (at, column) in def.columns.iter().enumerate() {
             let codes = TypeCodes::of(&column.sql_type)?;
             let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
@@ -374,11 +534,28 @@ impl Database {
                 value.push(1);
                 value
             });
-            self.insert_system_row(by, SYSCOLPARS, &vec![
-                int(object), short(0), int(at as u32 + 1), text(&column.name), tiny(codes.xtype), int(codes.utype),
-                short(codes.length), tiny(codes.precision), tiny(codes.scale), int(codes.collation), int(status),
-                short(in_row), int(0), int(0), int(0), identity,
-            ]);
+            self.insert_system_row(
+                by,
+                SYSCOLPARS,
+                &vec![
+                    int(object),
+                    short(0),
+                    int(at as u32 + 1),
+                    text(&column.name),
+                    tiny(codes.xtype),
+                    int(codes.utype),
+                    short(codes.length),
+                    tiny(codes.precision),
+                    tiny(codes.scale),
+                    int(codes.collation),
+                    int(status),
+                    short(in_row),
+                    int(0),
+                    int(0),
+                    int(0),
+                    identity,
+                ],
+            );
         }
         self.insert_rowset_rows(by, object, rowset)?;
         if user {
@@ -403,9 +580,21 @@ impl Database {
         let null_bytes = layout.columns.len().div_ceil(8) as u16;
         let min_int = if heap { 0 } else { layout.key_entry.fixed_end + 6 };
         let mut row = vec![
-            Some((rowset as i64).to_le_bytes().to_vec()), tiny(1), int(object), int(index), int(1), int(0x0004_0246),
-            short(0), Some(0i64.to_le_bytes().to_vec()), tiny(0), tiny(0), short(layout.columns.len() as u16),
-            int(u32::from(fixed + 2 + null_bytes)), short(min_int), short(fixed), short(min_int),
+            Some((rowset as i64).to_le_bytes().to_vec()),
+            tiny(1),
+            int(object),
+            int(index),
+            int(1),
+            int(0x0004_0246),
+            short(0),
+            Some(0i64.to_le_bytes().to_vec()),
+            tiny(0),
+            tiny(0),
+            short(layout.columns.len() as u16),
+            int(u32::from(fixed + 2 + null_bytes)),
+            short(min_int),
+            short(fixed),
+            short(min_int),
         ];
         row.extend([None, None, int(1)]);
         self.insert_system_row(by, SYSROWSETS, &row);
@@ -415,12 +604,25 @@ impl Database {
             let internal = column.internal.map_or(0, |place| place_codes(place).0);
             let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
             let status = if column.nullable { 0 } else { 0x80 };
-            self.insert_system_row(by, SYSRSCOLS, &vec![
-                Some((rowset as i64).to_le_bytes().to_vec()), int(column.logical as u32 + 1), int(at as u32 + 1),
-                Some(0i64.to_le_bytes().to_vec()), int(codes.ti), int(codes.collation), short(column.key_ordinal),
-                short(codes.max_in_row), int(status), int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
-                int(at as u32 + 1 | internal_bit << 16), short(u16::from(bit)), None,
-            ]);
+            self.insert_system_row(
+                by,
+                SYSRSCOLS,
+                &vec![
+                    Some((rowset as i64).to_le_bytes().to_vec()),
+                    int(column.logical as u32 + 1),
+                    int(at as u32 + 1),
+                    Some(0i64.to_le_bytes().to_vec()),
+                    int(codes.ti),
+                    int(codes.collation),
+                    short(column.key_ordinal),
+                    short(codes.max_in_row),
+                    int(status),
+                    int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
+                    int(at as u32 + 1 | internal_bit << 16),
+                    short(u16::from(bit)),
+                    None,
+                ],
+            );
         }
         Ok(())
     }
@@ -434,24 +636,62 @@ impl Database {
             (false, true) => 0x0008_002B,
             (false, false) => 0x0008_000B,
         };
-        self.insert_system_row(by, SYSIDXSTATS, &vec![
-            int(object), int(u32::from(!heap)), if heap { None } else { text(&name) }, int(status), int(0), tiny(0),
-            tiny(u8::from(!heap)), tiny(0), int(1), int(0), Some((rowset as i64).to_le_bytes().to_vec()),
-        ]);
+        self.insert_system_row(
+            by,
+            SYSIDXSTATS,
+            &vec![
+                int(object),
+                int(u32::from(!heap)),
+                if heap { None } else { text(&name) },
+                int(status),
+                int(0),
+                tiny(0),
+                tiny(u8::from(!heap)),
+                tiny(0),
+                int(1),
+                int(0),
+                Some((rowset as i64).to_le_bytes().to_vec()),
+            ],
+        );
         for (ordinal, column) in def.primary_key.iter().enumerate() {
             let ordinal = ordinal as u8 + 1;
-            self.insert_system_row(by, SYSISCOLS, &vec![
-                int(object), int(1), int(u32::from(ordinal)), int(3), int(*column as u32 + 1), tiny(ordinal), tiny(0),
-                tiny(0), tiny(0),
-            ]);
+            self.insert_system_row(
+                by,
+                SYSISCOLS,
+                &vec![
+                    int(object),
+                    int(1),
+                    int(u32::from(ordinal)),
+                    int(3),
+                    int(*column as u32 + 1),
+                    tiny(ordinal),
+                    tiny(0),
+                    tiny(0),
+                    tiny(0),
+                ],
+            );
         }
         if user && !heap {
             let now = Some(self.clock.datetime().to_vec());
             let key = self.next_object_id();
-            self.insert_system_row(by, SYSSCHOBJS, &vec![
-                int(key), text(&name), int(schema), tiny(0), int(0), Some(b"PK".to_vec()), int(object), tiny(1), int(1),
-                now.clone(), now, int(0),
-            ]);
+            self.insert_system_row(
+                by,
+                SYSSCHOBJS,
+                &vec![
+                    int(key),
+                    text(&name),
+                    int(schema),
+                    tiny(0),
+                    int(0),
+                    Some(b"PK".to_vec()),
+                    int(object),
+                    tiny(1),
+                    int(1),
+                    now.clone(),
+                    now,
+                    int(0),
+                ],
+            );
         }
     }
 
@@ -463,16 +703,27 @@ impl Database {
         };
         let long = |n: i64| Some(n.to_le_bytes().to_vec());
         let row = vec![
-            long(unit.id as i64), tiny(kind.code()), long(rowset as i64), int(0), short(1), page(unit.first),
-            page(unit.root), page(unit.iam), long(unit.used), long(unit.data), long(unit.reserved),
+            long(unit.id as i64),
+            tiny(kind.code()),
+            long(rowset as i64),
+            int(0),
+            short(1),
+            page(unit.first),
+            page(unit.root),
+            page(unit.iam),
+            long(unit.used),
+            long(unit.data),
+            long(unit.reserved),
         ];
         self.insert_system_row(by, SYSALLOCUNITS, &row);
     }
 
     fn insert_schema_row(&mut self, by: By, id: u32, name: &str, created: Option<Vec<u8>>) {
-        self.insert_system_row(by, SYSCLSOBJS, &vec![
-            tiny(CLASS_SCHEMA), int(id), text(name), int(0), Some(vec![0, 0]), int(1), created.clone(), created,
-        ]);
+        self.insert_system_row(
+            by,
+            SYSCLSOBJS,
+            &vec![tiny(CLASS_SCHEMA), int(id), text(name), int(0), Some(vec![0, 0]), int(1), created.clone(), created],
+        );
         self.schemas.insert(name.to_owned(), id);
     }
 

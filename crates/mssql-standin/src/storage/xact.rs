@@ -13,7 +13,8 @@ use super::{By, Database, Error, Row, RowKey, transaction_id};
 
 /// The login that transactions belong to.
 const SID: [u8; 28] = [
-    1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0x20, 0x1a, 0x4f, 0x6b, 0x60, 0x40, 0xe1, 0xa4, 0x07, 0xea, 0x23, 0x4a, 0xf4, 1, 0, 0,
+    1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0x20, 0x1a, 0x4f, 0x6b, 0x60, 0x40, 0xe1, 0xa4, 0x07, 0xea, 0x23, 0x4a, 0xf4,
+    1, 0, 0,
 ];
 
 /// An open transaction of a caller.
@@ -126,8 +127,7 @@ impl Database {
             r.mark_savepoint(h, previous, name);
         });
         let open = self.xacts.get_mut(&xact.0).expect("it is open");
-        let savepoint =
-            Savepoint { name: name.to_owned(), lsn, undo: open.undo.len(), changes: open.changes.len() };
+        let savepoint = Savepoint { name: name.to_owned(), lsn, undo: open.undo.len(), changes: open.changes.len() };
         open.savepoints.push(savepoint);
         Ok(())
     }

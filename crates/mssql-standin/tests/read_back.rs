@@ -1,0 +1,141 @@
+//! What the engine writes, the product's own readers read: backups, data files, catalog, rows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use logferry_model::{Cell, SqlType};
+use logferry_mssql_backup::backups::Backups;
+use logferry_mssql_backup::chain::PlanOptions;
+use logferry_mssql_backup::scan::read_table;
+use logferry_mssql_backup::{Catalog, DataFiles, Error, PageSource};
+use logferry_mssql_standin::storage::{ColumnDef, DEFAULT_COLLATION, Database, Options, Row, TableDef, XactOptions};
+
+/// All rows of all tables, sorted.
+type Tables = BTreeMap<String, Vec<Row>>;
+
+fn expected(db: &Database) -> Tables {
+    db.tables()
+        .map(|(id, def)| {
+            let mut rows: Vec<Row> = db.rows(id).map(|(_, row)| Row::clone(row)).collect();
+            rows.sort();
+            (format!("{}.{}", def.schema, def.name), rows)
+        })
+        .collect()
+}
+
+fn read(pages: &(impl PageSource + ?Sized)) -> Tables
+where
+{
+    let catalog = Catalog::read(&pages).expect("the catalog can be read");
+    let mut tables = Tables::new();
+    for (at, table) in catalog.tables.iter().enumerate() {
+        let mut rows = Vec::new();
+        let count = read_table(&pages, &catalog, at, |cells| {
+            rows.push(
+                cells
+                    .iter()
+                    .map(|cell| match cell {
+                        Cell::Null => None,
+                        Cell::Bytes(b) => Some(b.to_vec()),
+                        Cell::Unchanged => panic!("pages have all values"),
+                    })
+                    .collect(),
+            );
+            Ok::<_, Error>(())
+        })
+        .expect("the rows can be read");
+        assert_eq!(count.read, count.recorded, "{}: rows on pages, rows by sysrowsets", table.version.name);
+        rows.sort();
+        tables.insert(table.version.name.to_string(), rows);
+    }
+    tables
+}
+
+#[track_caller]
+fn check_backup(path: &Path, expect: &Tables) {
+    let backups = Backups::find(&[path.to_owned()]).expect("the backup can be opened");
+    let chain = backups.plan(None, PlanOptions::default()).expect("the backup is a chain");
+    chain.verify().expect("the backup is sound");
+    assert_eq!(&read(&chain.base_pages().expect("pages")), expect);
+}
+
+fn int(n: i32) -> Option<Vec<u8>> {
+    Some(n.to_le_bytes().to_vec())
+}
+
+fn text(t: &str) -> Option<Vec<u8>> {
+    Some(t.encode_utf16().flat_map(u16::to_le_bytes).collect())
+}
+
+fn keyed(name: &str) -> TableDef {
+    TableDef {
+        schema: "dbo".into(),
+        name: name.into(),
+        columns: vec![
+            ColumnDef::new("note", SqlType::NVarChar { length: Some(200), collation: DEFAULT_COLLATION }),
+            ColumnDef::new("id", SqlType::Int).not_null(),
+            ColumnDef::new("flag", SqlType::Bit),
+            ColumnDef::new("n", SqlType::BigInt),
+        ],
+        primary_key: vec![1],
+    }
+}
+
+fn heap(name: &str) -> TableDef {
+    TableDef { primary_key: Vec::new(), ..keyed(name) }
+}
+
+fn row(id: i32, note: &str) -> Row {
+    let n = (id % 3 != 0).then(|| (i64::from(id) << 33).to_le_bytes().to_vec());
+    vec![text(note), int(id), Some(vec![(id % 2) as u8]), n]
+}
+
+#[test]
+fn an_empty_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut db = Database::create(Options::default()).unwrap();
+    db.create_table(keyed("empty")).unwrap();
+    let bak = folder.path().join("full.bak");
+    db.backup_full(&bak).unwrap();
+    check_backup(&bak, &expected(&db));
+}
+
+#[test]
+fn rows_of_trees_and_heaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut db = Database::create(Options::default()).unwrap();
+    let tables = [db.create_table(keyed("k")).unwrap(), db.create_table(heap("h")).unwrap()];
+    let mut keys = Vec::new();
+    for table in tables {
+        let xact = db.begin(XactOptions { name: "INSERT", spid: 52 });
+        for n in 0..3000 {
+            // Not in order, so that pages are split in their middle.
+            let id = n * 1237 % 3001;
+            keys.push((table, db.insert(xact, table, row(id, &"x".repeat((id % 60) as usize))).unwrap()));
+        }
+        db.commit(xact).unwrap();
+    }
+    for (n, (table, key)) in keys.iter().enumerate() {
+        let xact = db.begin(XactOptions::default());
+        match n % 7 {
+            0 => db.delete(xact, *table, key).unwrap(),
+            1 | 2 => drop(db.update(xact, *table, key, &[(0, text(&"longer than before ".repeat(n % 9)))]).unwrap()),
+            3 => drop(db.update(xact, *table, key, &[(3, None), (2, Some(vec![1]))]).unwrap()),
+            _ => {}
+        }
+        match n % 5 {
+            0 => db.rollback(xact).unwrap(),
+            _ => assert!(!db.commit(xact).unwrap().is_zero()),
+        }
+    }
+    let bak = folder.path().join("full.bak");
+    db.backup_full(&bak).unwrap();
+    check_backup(&bak, &expected(&db));
+
+    assert!(db.ghost_cleanup() > 0);
+    let (mdf, ldf) = (folder.path().join("standin.mdf"), folder.path().join("standin_log.ldf"));
+    db.write_data_file(&mdf).unwrap();
+    db.write_log_file(&ldf).unwrap();
+    let files = DataFiles::open(&[mdf]).expect("the data file can be opened");
+    assert_eq!(read(&files), expected(&db));
+}
