@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// Gives log blocks in the order of their LSNs, each exactly once.
 ///
-/// ```ignore
+/// ```text
 /// while let Some(block) = blocks.next_block()? {
 ///     for record in block.records() { .. }
 /// }

@@ -158,6 +158,7 @@ impl LogFiles {
                 parts: vec![SegmentPart {
                     file: Arc::clone(&file.file),
                     offset: vlf.start + VLF_HEADER,
+                    start: 0,
                     len: vlf.size - VLF_HEADER,
                 }],
             });

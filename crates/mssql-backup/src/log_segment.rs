@@ -43,6 +43,8 @@ pub struct SegmentPart {
     pub file: Arc<InputFile>,
     /// Where they begin in it.
     pub offset: u64,
+    /// Where they begin in the segment.
+    pub start: u64,
     /// How many.
     pub len: u64,
 }
@@ -64,31 +66,30 @@ impl LogSegment {
         Lsn::new(self.vlf, self.block_at(self.len), 1)
     }
 
+    /// The parts from the one that holds a position on.
+    fn parts_from(&self, position: u64) -> &[SegmentPart] {
+        let after = self.parts.partition_point(|part| part.start <= position);
+        self.parts.get(after.saturating_sub(1)..).unwrap_or_default()
+    }
+
     /// File and offset of a position.
-    fn place(&self, mut position: u64) -> Option<(&SegmentPart, u64)> {
-        for part in &self.parts {
-            if position < part.len {
-                return Some((part, part.offset + position));
-            }
-            position -= part.len;
-        }
-        None
+    fn place(&self, position: u64) -> Option<(&SegmentPart, u64)> {
+        let part = self.parts_from(position).first()?;
+        let skip = position.checked_sub(part.start).filter(|&skip| skip < part.len)?;
+        Some((part, part.offset.saturating_add(skip)))
     }
 
     /// Fills `into` with the bytes from a position, as far as the segment goes.
     fn read<'a>(&self, position: u64, into: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
         let there = self.len.saturating_sub(position).min(into.len() as u64) as usize;
         let into = into.split_at_mut(there).0;
-        let (mut done, mut skip) = (0usize, position);
-        for part in &self.parts {
-            if skip >= part.len {
-                skip -= part.len;
-                continue;
-            }
-            let len = (part.len - skip).min((into.len() - done) as u64) as usize;
+        let mut done = 0usize;
+        for part in self.parts_from(position) {
+            let skip = position.saturating_add(done as u64).saturating_sub(part.start);
+            let len = part.len.saturating_sub(skip).min((into.len() - done) as u64) as usize;
             let Some(piece) = into.get_mut(done..done + len) else { break };
-            part.file.read_exact(part.offset + skip, piece, "the log")?;
-            (done, skip) = (done + len, 0);
+            part.file.read_exact(part.offset.saturating_add(skip), piece, "the log")?;
+            done += len;
             if done == into.len() {
                 break;
             }

@@ -57,14 +57,22 @@ pub(crate) fn segments(set: &BackupSet) -> Result<Vec<LogSegment>, Error> {
 /// Files that hold some of a piece, and where.
 type Held<'a> = Vec<(&'a Arc<InputFile>, &'a Vec<Extent>)>;
 
-fn in_a_row(file: &Arc<InputFile>, extents: &[Extent], mut left: u64) -> Vec<SegmentPart> {
-    let mut parts = Vec::new();
-    for extent in extents {
-        let len = extent.len.min(left);
-        parts.push(SegmentPart { file: Arc::clone(file), offset: extent.offset, len });
-        left -= len;
-    }
+fn in_a_row(file: &Arc<InputFile>, extents: &[Extent], len: u64) -> Vec<SegmentPart> {
+    let parts = extents.iter().map(|e| SegmentPart { file: Arc::clone(file), offset: e.offset, start: 0, len: e.len });
+    lined_up(parts, len)
+}
+
+/// Gives parts their places one behind the other, up to a length.
+fn lined_up(parts: impl Iterator<Item = SegmentPart>, len: u64) -> Vec<SegmentPart> {
+    let mut start = 0u64;
     parts
+        .map(|part| {
+            let part = SegmentPart { start, len: part.len.min(len - start), ..part };
+            start += part.len;
+            part
+        })
+        .filter(|part| part.len > 0)
+        .collect()
 }
 
 /// Puts the units of a piece in their order.
@@ -78,7 +86,7 @@ fn dealt_out(piece: &LogPiece, stripes: &[(&Arc<InputFile>, &Vec<Extent>)]) -> R
             let mut at = 0;
             while at < extent.len {
                 let len = unit.min(extent.len - at);
-                let part = SegmentPart { file: Arc::clone(file), offset: extent.offset + at, len };
+                let part = SegmentPart { file: Arc::clone(file), offset: extent.offset + at, start: 0, len };
                 match unit_number(piece, unit, &part)? {
                     Some(number) => {
                         if let Some(other) = placed.insert(number, part) {
@@ -101,27 +109,30 @@ fn dealt_out(piece: &LogPiece, stripes: &[(&Arc<InputFile>, &Vec<Extent>)]) -> R
         }
         _ => return Ok(Vec::new()),
     }
-    let mut left = piece.len();
-    Ok(placed
-        .into_values()
-        .map(|part| {
-            let len = part.len.min(left);
-            left -= len;
-            SegmentPart { len, ..part }
-        })
-        .collect())
+    Ok(lined_up(placed.into_values(), piece.len()))
 }
 
 /// Which unit of a piece some bytes are, by the first log block that begins in them.
 fn unit_number(piece: &LogPiece, unit: u64, part: &SegmentPart) -> Result<Option<u64>, Error> {
-    let mut bytes = vec![0u8; usize::try_from(part.len).unwrap_or(0)];
-    part.file.read_exact(part.offset, &mut bytes, "the log")?;
-    for (sector, at) in bytes.chunks_exact(SECTOR).zip((0u64..).step_by(SECTOR)) {
-        let Ok(header) = BlockHeader::read(sector) else { continue };
-        let Some(position) = piece.position(header.first_lsn).filter(|p| p % unit == at) else { continue };
-        let number = position / unit;
-        if piece.block_at(position).is_some_and(|b| is_current(&header, piece.vlf, piece.parity, b)) {
-            return Ok(Some(number));
+    let mut bytes = [0u8; 8 * SECTOR];
+    let mut at = 0;
+    while at < part.len {
+        // Most blocks are short: the first one of a unit is near its begin.
+        let len = bytes.len().min(usize::try_from(part.len - at).unwrap_or(bytes.len()));
+        let piece_bytes = bytes.split_at_mut(len).0;
+        part.file.read_exact(part.offset + at, piece_bytes, "the log")?;
+        for sector in piece_bytes.chunks_exact(SECTOR) {
+            let header = BlockHeader::read(sector).ok();
+            if let Some(header) = header
+                && let Some(position) = piece.position(header.first_lsn).filter(|p| p % unit == at)
+                && piece.block_at(position).is_some_and(|b| is_current(&header, piece.vlf, piece.parity, b))
+            {
+                return Ok(Some(position / unit));
+            }
+            at += SECTOR as u64;
+        }
+        if len % SECTOR != 0 {
+            break;
         }
     }
     Ok(None)

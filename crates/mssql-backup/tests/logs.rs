@@ -78,7 +78,7 @@ fn the_log_of_every_backup_reads_to_its_end() {
     backups(&root, &mut files);
     assert!(files.len() > 60, "{}", files.len());
     for file in files {
-        let Ok(set) = BackupSet::open(&[file.clone()], None) else { continue };
+        let Ok(set) = BackupSet::open(std::slice::from_ref(&file), None) else { continue };
         let mut log = set.log(set.header.first_lsn).expect("log");
         let found = tally(&mut log);
         assert_eq!(log.position(), set.header.last_lsn, "{}", file.display());
@@ -95,7 +95,7 @@ fn every_log_file() {
     for (data, expect) in expected.as_object().expect("object").iter().filter(|(name, _)| name.starts_with("pairs/")) {
         for (log, expect) in expect["logs"].as_object().expect("logs") {
             let path = root.join(data).with_file_name(log);
-            let log = LogFiles::open(&[path.clone()]).expect("opens");
+            let log = LogFiles::open(std::slice::from_ref(&path)).expect("opens");
             let found = tally(&mut log.blocks(None).expect("begins"));
             let expect = (expect["records"].as_u64(), expect["committed"].as_u64(), expect["aborted"].as_u64());
             let found_counts = (Some(found.records), Some(found.committed), Some(found.aborted));
