@@ -99,8 +99,6 @@ impl Target {
             .max_size(connections_max.max(1))
             // Workers wait for each other's connections, which take as long as a chunk does.
             .connection_timeout(Duration::from_secs(24 * 3600))
-            // Without this an error of the server would hide behind the timeout.
-            .retry_connection(false)
             .build_unchecked(Manager(self.clone()))
     }
 }
@@ -131,15 +129,29 @@ pub type Pool = bb8::Pool<Manager>;
 pub type Pooled = bb8::PooledConnection<'static, Manager>;
 
 /// Opens connections for the pool and judges them.
+///
+/// bb8 keeps an error of the server to itself and lets whoever waits run into the timeout. So opening a
+/// connection never fails here: the error is handed out in the connection's place, by [`pooled`].
 #[derive(Debug)]
 pub struct Manager(Target);
 
 /// A connection in the pool.
 pub struct Connection {
-    /// The connection.
-    pub client: Client,
+    opened: Result<Client, Error>,
     /// Set while it is in a state that nobody else should meet: inside a transaction or a COPY.
     pub poisoned: bool,
+}
+
+impl Connection {
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        self.opened.as_ref().expect("the pool hands out open connections")
+    }
+
+    /// The connection, for a transaction.
+    pub fn client_mut(&mut self) -> &mut Client {
+        self.opened.as_mut().expect("the pool hands out open connections")
+    }
 }
 
 impl bb8::ManageConnection for Manager {
@@ -147,27 +159,37 @@ impl bb8::ManageConnection for Manager {
     type Error = Error;
 
     async fn connect(&self) -> Result<Connection, Error> {
-        Ok(Connection { client: self.0.connect().await?, poisoned: false })
+        Ok(Connection { opened: self.0.connect().await, poisoned: false })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
-        connection.client.check_connection().await.map_err(Error::sql("check a connection"))
+        match &connection.opened {
+            Ok(client) => client.check_connection().await.map_err(Error::sql("check a connection")),
+            Err(_) => Ok(()),
+        }
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.poisoned || connection.client.is_closed()
+        connection.poisoned || connection.opened.as_ref().map_or(true, Client::is_closed)
     }
 }
 
-/// A connection of the pool.
+/// An open connection of the pool.
 pub(crate) async fn pooled(pool: &Pool) -> Result<Pooled, Error> {
-    pool.get_owned().await.map_err(|e| match e {
+    let mut connection = pool.get_owned().await.map_err(|e| match e {
         bb8::RunError::User(e) => e,
         bb8::RunError::TimedOut => Error::Sql {
             doing: "get a connection of the pool".to_owned(),
             said: crate::error::Said::text("all were in use for a day"),
         },
-    })
+    })?;
+    match std::mem::replace(&mut connection.opened, Err(Error::Broken)) {
+        Ok(client) => {
+            connection.opened = Ok(client);
+            Ok(connection)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

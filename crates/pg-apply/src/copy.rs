@@ -69,7 +69,7 @@ impl ChunkCopy {
         let mut connection = pooled(pool).await?;
         // Until the commit nobody else may have this connection; when a COPY is refused, nobody ever.
         connection.poisoned = true;
-        let client = &connection.client;
+        let client = connection.client();
         let shown = shown(table);
         let doing = || Error::sql(format!("start the copy of table {shown}"));
         client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off").await.map_err(doing())?;
@@ -117,9 +117,9 @@ impl ChunkCopy {
             rows,
             bytes: self.bytes,
         };
-        let marked = mark(&self.connection.client, &self.lease, &done).await;
+        let marked = mark(self.connection.client(), &self.lease, &done).await;
         let committed = match marked {
-            Ok(()) => self.connection.client.batch_execute("COMMIT").await,
+            Ok(()) => self.connection.client().batch_execute("COMMIT").await,
             // An earlier attempt whose answer was lost has committed after all.
             Err(Error::Sql { said, .. }) if said.code() == Some(&SqlState::UNIQUE_VIOLATION) => return Ok(done),
             Err(e) => return Err(e),
@@ -148,7 +148,7 @@ impl ChunkCopy {
     async fn is_marked(&self) -> Result<bool, Error> {
         let other = pooled(&self.pool).await?;
         let row = other
-            .client
+            .client()
             .query_opt(
                 "SELECT FROM logferry.chunk WHERE task = $1 AND schema_name = $2 AND table_name = $3 AND number = $4",
                 &[&self.lease.task, &self.table.0, &self.table.1, &i64::from(self.number)],

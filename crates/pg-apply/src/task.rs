@@ -76,8 +76,8 @@ impl TaskTarget {
     pub async fn open(target: &Target, settings: TaskSettings) -> Result<(Self, TaskState), Fault> {
         let pool = target.pool(settings.connections_max);
         let mut connection = pooled(&pool).await?;
-        state::migrate(&mut connection.client).await?;
-        let (lease, state) = state::open(&mut connection.client, &settings.task, &settings.settings_hash).await?;
+        state::migrate(connection.client_mut()).await?;
+        let (lease, state) = state::open(connection.client_mut(), &settings.task, &settings.settings_hash).await?;
         drop(connection);
         tracing::info!(
             task = settings.task,
@@ -94,7 +94,7 @@ impl TaskTarget {
     /// Where the server cannot be reached.
     pub async fn state(&self) -> Result<TaskState, Fault> {
         let connection = pooled(&self.pool).await?;
-        Ok(state::read(&connection.client, &self.settings.task).await?)
+        Ok(state::read(connection.client(), &self.settings.task).await?)
     }
 
     /// Makes the tables for the copy of a snapshot, or finds those that it made before.
@@ -111,7 +111,7 @@ impl TaskTarget {
         }
         let lease = self.lease().await;
         let mut connection = self.begin(&lease, "create the tables").await?;
-        let client = &connection.client;
+        let client = connection.client();
         let state = state::read(client, &lease.task).await?;
         let same_snapshot = state.snapshot == Some(snapshot.id);
         let phase = match state.phase {
@@ -151,7 +151,7 @@ impl TaskTarget {
     /// Where the server cannot be reached.
     pub async fn finished_chunks(&self) -> Result<Vec<ChunkDone>, Fault> {
         let connection = pooled(&self.pool).await?;
-        Ok(copy::finished(&connection.client, &self.settings.task).await?)
+        Ok(copy::finished(connection.client(), &self.settings.task).await?)
     }
 
     /// Starts to copy a chunk, on a connection of its own: waits while all are in use.
@@ -212,8 +212,8 @@ impl TaskTarget {
     async fn begin(&self, lease: &Lease, what: &str) -> Result<Pooled, Error> {
         let mut connection = pooled(&self.pool).await?;
         connection.poisoned = true;
-        connection.client.batch_execute("BEGIN").await.map_err(Error::sql(what))?;
-        lease.hold(&connection.client).await?;
+        connection.client().batch_execute("BEGIN").await.map_err(Error::sql(what))?;
+        lease.hold(connection.client()).await?;
         Ok(connection)
     }
 
@@ -269,7 +269,7 @@ impl TaskTarget {
     async fn enter_keys(&self, tables: &[TableChunks]) -> Result<(), Error> {
         let lease = self.lease().await;
         let mut connection = self.begin(&lease, "count the chunks").await?;
-        let client = &connection.client;
+        let client = connection.client();
         let phase = state::read(client, &lease.task).await?.phase;
         if !matches!(phase, Phase::Copying | Phase::Keys) {
             return Err(self.out_of_phase(phase, "ending the copy"));
@@ -336,7 +336,7 @@ async fn empty(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTabl
 async fn finish_table(pool: &Pool, table: &TargetTable, keys: &[ddl::Key], analyze: bool) -> Result<(), Error> {
     let mut connection = pooled(pool).await?;
     connection.poisoned = true;
-    let client = &connection.client;
+    let client = connection.client();
     let reading = || Error::sql(format!("read the keys of table {}", shown(table)));
     let rows = client
         .query(
@@ -369,7 +369,7 @@ async fn finish_table(pool: &Pool, table: &TargetTable, keys: &[ddl::Key], analy
 
 async fn commit(connection: &mut Pooled, what: &str) -> Result<(), Error> {
     connection
-        .client
+        .client()
         .batch_execute("COMMIT")
         .await
         .map_err(|e| Error::CommitUnknown { what: what.to_owned(), said: e.into() })?;

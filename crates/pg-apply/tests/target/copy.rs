@@ -55,7 +55,7 @@ fn fixups(tables: &[Arc<TargetTable>], text: &str) -> TargetBatch {
 #[test]
 fn a_copy_goes_on_where_it_was_cut() {
     run(async {
-        let database = database();
+        let database = database().await;
         let t = tables("t(id:int key, u unique), u(v)");
         let (task, state) = open(&database, ExistingTables::Error).await;
         assert_eq!((state.phase, state.checkpoint), (Phase::Created, None));
@@ -103,7 +103,7 @@ fn a_copy_goes_on_where_it_was_cut() {
 #[test]
 fn keys_are_made_once_however_often_it_is_cut() {
     run(async {
-        let database = database();
+        let database = database().await;
         let t = tables("t(id:int key, u unique)");
         let (task, _) = open(&database, ExistingTables::Error).await;
         task.create_tables(&t, &snapshot(1)).await.unwrap();
@@ -128,7 +128,7 @@ fn keys_are_made_once_however_often_it_is_cut() {
 #[test]
 fn another_snapshot_begins_anew() {
     run(async {
-        let database = database();
+        let database = database().await;
         let t = tables("t(id:int key), u(v)");
         let (task, _) = open(&database, ExistingTables::Error).await;
         task.create_tables(&t, &snapshot(1)).await.unwrap();
@@ -151,7 +151,7 @@ fn another_snapshot_begins_anew() {
 #[track_caller]
 fn check_existing(policy: ExistingTables, there: &str, expect: &str) {
     let found = run(async {
-        let database = database();
+        let database = database().await;
         let client = database.client().await.unwrap();
         client.batch_execute(there).await.unwrap();
         let t = tables("t(id:int key, v), u(v)");
@@ -184,7 +184,7 @@ fn existing_tables_are_treated_as_told() {
 #[test]
 fn identities_go_on() {
     run(async {
-        let database = database();
+        let database = database().await;
         let mut all = Vec::new();
         let identities = [
             ("up", Identity { seed: 1, increment: 1, last: Some(17) }),
@@ -215,7 +215,7 @@ fn identities_go_on() {
 #[test]
 fn refused_rows_are_named_and_nothing_of_the_chunk_stays() {
     run(async {
-        let database = database();
+        let database = database().await;
         let t = tables("t(id:int key, v:varchar3)");
         let (task, _) = open(&database, ExistingTables::Error).await;
         task.create_tables(&t, &snapshot(1)).await.unwrap();
@@ -239,7 +239,7 @@ fn refused_rows_are_named_and_nothing_of_the_chunk_stays() {
 fn chunks_are_copied_in_parallel() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = database();
+        let database = database().await;
         let t = tables("t(id:int key, v)");
         let (task, _) = open(&database, ExistingTables::Error).await;
         let task = Arc::new(task);
@@ -263,7 +263,7 @@ fn chunks_are_copied_in_parallel() {
 #[test]
 fn several_may_start_at_once() {
     run(async {
-        let database = database();
+        let database = database().await;
         let target = Target::parse(&database.url()).unwrap();
         let opened = (0..6).map(|i| TaskTarget::open(&target, TaskSettings::new(format!("task {}", i % 3))));
         for opened in futures_util::future::join_all(opened).await {

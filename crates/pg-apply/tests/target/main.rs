@@ -2,4 +2,7 @@
 
 mod apply;
 mod copy;
+mod faults;
+mod proxy;
+mod random;
 mod support;

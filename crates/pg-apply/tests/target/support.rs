@@ -5,7 +5,8 @@
 //! `ins 1 a`, `upd 1 a > 1 b` (before, after), `del 1 b`, `trunc`; `|` ends a batch inside a transaction, `%` commits.
 //! A change of another table than the first starts with its name: `u: ins 1`.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
@@ -19,8 +20,31 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-pub fn database() -> Database<'static> {
-    PrivatePostgres::shared().create_database().unwrap()
+/// An empty database, which another test may have used before: making one takes a second.
+pub struct Lent(Option<Database<'static>>);
+
+static FREE: Mutex<Vec<Database<'static>>> = Mutex::new(Vec::new());
+
+impl Deref for Lent {
+    type Target = Database<'static>;
+
+    fn deref(&self) -> &Database<'static> {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        FREE.lock().unwrap().extend(self.0.take());
+    }
+}
+
+pub async fn database() -> Lent {
+    let free = FREE.lock().unwrap().pop();
+    let database = free.unwrap_or_else(|| PrivatePostgres::shared().create_database().unwrap());
+    let client = database.client().await.unwrap();
+    client.batch_execute("DROP SCHEMA IF EXISTS s, logferry CASCADE").await.unwrap();
+    Lent(Some(database))
 }
 
 pub fn tables(text: &str) -> Vec<Arc<TargetTable>> {
@@ -40,11 +64,8 @@ fn table(text: &str) -> TargetTable {
     };
     for (at, column) in columns.split(',').enumerate() {
         let mut words = column.split_whitespace();
-        let (name, kind) = words
-            .next()
-            .unwrap()
-            .split_once(':')
-            .map_or_else(|| (column.split_whitespace().next().unwrap(), ""), |x| x);
+        let word = words.next().unwrap();
+        let (name, kind) = word.split_once(':').unwrap_or((word, ""));
         let role = words.next().unwrap_or_default();
         let pg_type = match kind.trim_end_matches('!') {
             "int" => PgType::Int4,
@@ -143,7 +164,7 @@ pub fn snapshot(id: u8) -> SnapshotPoint {
 
 /// A task whose empty tables are "copied".
 pub struct Streaming {
-    pub database: Database<'static>,
+    pub database: Lent,
     pub tables: Vec<Arc<TargetTable>>,
     pub task: TaskTarget,
     pub sink: PgSink,
@@ -151,7 +172,7 @@ pub struct Streaming {
 }
 
 pub async fn streaming(text: &str) -> Streaming {
-    let database = database();
+    let database = database().await;
     let tables = tables(text);
     let target = Target::parse(&database.url()).unwrap();
     let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();

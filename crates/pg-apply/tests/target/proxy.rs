@@ -1,0 +1,115 @@
+//! A connection that breaks when it is told to.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// When a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// When the client says COMMIT: the server never hears it.
+    BeforeCommit,
+    /// When the server has answered to COMMIT: the client never hears it.
+    AfterCommit,
+    /// When the client has sent so many bytes more.
+    Bytes(usize),
+}
+
+/// Passes connections on to a server, and cuts them.
+#[derive(Clone)]
+pub struct Proxy {
+    port: u16,
+    /// Skips so many COMMITs, then cuts once.
+    next: Arc<Mutex<Option<(usize, Cut)>>>,
+}
+
+impl Proxy {
+    pub async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let proxy = Proxy { port: listener.local_addr().unwrap().port(), next: Arc::default() };
+        let passing = proxy.clone();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let passing = passing.clone();
+                tokio::spawn(async move {
+                    // An error is a cut by one of the sides.
+                    let _cut = passing.pass(client, port).await;
+                });
+            }
+        });
+        proxy
+    }
+
+    /// The URL of a database by way of the proxy.
+    pub fn url(&self, url: &str, port: u16) -> String {
+        format!("{}?sslmode=disable", url.replace(&format!(":{port}/"), &format!(":{}/", self.port)))
+    }
+
+    /// Cuts at the next occasion, after `skip` COMMITs.
+    pub fn cut(&self, skip: usize, cut: Cut) {
+        *self.next.lock().unwrap() = Some((skip, cut));
+    }
+
+    /// Whether the cut has happened; forgets it if not.
+    pub fn was_cut(&self) -> bool {
+        self.next.lock().unwrap().take().is_none()
+    }
+
+    async fn pass(&self, mut client: TcpStream, port: u16) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+        let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+        loop {
+            tokio::select! {
+                n = client.read(&mut up) => {
+                    let bytes = &up[..n?];
+                    if bytes.is_empty() {
+                        return Ok(());
+                    }
+                    match self.decide(bytes) {
+                        None => server.write_all(bytes).await?,
+                        Some(Cut::BeforeCommit) => return Ok(()),
+                        Some(Cut::AfterCommit) => {
+                            server.write_all(bytes).await?;
+                            let _answer = server.read(&mut down).await?;
+                            return Ok(());
+                        }
+                        Some(Cut::Bytes(n)) => {
+                            server.write_all(&bytes[..n.min(bytes.len())]).await?;
+                            return Ok(());
+                        }
+                    }
+                }
+                n = server.read(&mut down) => {
+                    let bytes = &down[..n?];
+                    if bytes.is_empty() {
+                        return Ok(());
+                    }
+                    client.write_all(bytes).await?;
+                }
+            }
+        }
+    }
+
+    fn decide(&self, bytes: &[u8]) -> Option<Cut> {
+        let mut next = self.next.lock().unwrap();
+        let (skip, cut) = next.as_mut()?;
+        if let Cut::Bytes(left) = cut {
+            if bytes.len() > *left {
+                return next.take().map(|(_, cut)| cut);
+            }
+            *left -= bytes.len();
+            return None;
+        }
+        let commits = bytes.windows(7).filter(|w| w == b"COMMIT\0").count();
+        if commits == 0 {
+            return None;
+        }
+        if *skip > 0 {
+            *skip -= 1;
+            return None;
+        }
+        next.take().map(|(_, cut)| cut)
+    }
+}
