@@ -187,7 +187,7 @@ impl TaskTarget {
         let keys = ddl::keys(std::slice::from_ref(table))?;
         let lease = self.lease().await;
         let mut connection = self.begin(&lease, "create a table").await?;
-        self.missing_tables(&connection.client, &lease, std::slice::from_ref(table)).await?;
+        self.missing_tables(connection.client(), &lease, std::slice::from_ref(table)).await?;
         commit(&mut connection, "a new table").await?;
         drop(connection);
         Ok(finish_table(&self.pool, table, &keys, false).await?)
