@@ -147,6 +147,29 @@ pub enum Error {
         /// what there is
         near: String,
     },
+    /// A page could not be brought up to the point of the log that it is read at.
+    #[error("page {page} is not known at this point of the log: {why}")]
+    LostPage {
+        /// the page
+        page: PageId,
+        /// what happened to it, or what is missing
+        why: String,
+    },
+    /// A change of a row whose bytes are not to be had.
+    #[error("the change of a row of {table} by log record {lsn} on page {page} cannot be told: {why}")]
+    LostRow {
+        /// the table
+        table: String,
+        /// the record
+        lsn: Lsn,
+        /// the page
+        page: PageId,
+        /// what is missing
+        why: String,
+    },
+    /// A log record cannot be redone.
+    #[error("{0}")]
+    Redo(#[from] logferry_mssql_format::redo::RedoError),
     /// A log record or a row says what cannot be.
     #[error("{0}")]
     Malformed(#[from] Malformed),

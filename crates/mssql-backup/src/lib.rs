@@ -22,6 +22,8 @@ pub mod scan;
 pub mod set;
 mod set_log;
 pub mod set_pages;
+mod spool;
+pub mod store;
 
 pub use backups::Backups;
 pub use catalog::Catalog;
