@@ -22,6 +22,12 @@ pub mod scan;
 pub mod set;
 mod set_log;
 pub mod set_pages;
+mod assemble;
+mod emit;
+mod pending;
+mod replay;
+mod rewind;
+mod shapes;
 mod spool;
 pub mod store;
 

@@ -1,0 +1,420 @@
+//! Puts row changes together by transaction, until it is known what becomes of it.
+//!
+//! ```text
+//!  log      BEGIN 7  ins 7  BEGIN 8  ins 8  upd 7  COMMIT 8   undo 7  COMMIT 7
+//!  open 7            ins                    upd               (upd goes)
+//!  open 8                            ins
+//!  out                                             8: ins               7: ins
+//! ```
+//!
+//! * A *compensation* names the record up to which its transaction is undone: later changes go. This is all there is to a
+//!   rollback to a savepoint; of a rolled back transaction nothing is left at its end.
+//! * *System transactions* (splits, allocations, ghost cleanup) are transactions of their own, which stay whatever becomes of the
+//!   one that they serve. They move rows and change none: nothing of them is kept.
+//! * A row of a heap that grows moves to another page and leaves a *stub*. That is logged as a new forwarded record and a change of
+//!   the row to a stub, in any order; moving again, and back, takes up to three records. They are put together by the
+//!   row id that the heap knows the row by, and come out as the one change that they are.
+
+use std::collections::hash_map::Entry;
+
+use logferry_model::{Lsn, TransactionId};
+use logferry_mssql_format::page::RowId;
+use logferry_mssql_format::row::{FixedVar, RecordKind};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::error::Error;
+use crate::pending::{Pending, RawChange, RawOp};
+
+/// All open transactions.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    open: FxHashMap<TransactionId, Open>,
+    /// Bytes of changes in memory, over all transactions.
+    in_memory: usize,
+    memory_max: usize,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) id: TransactionId,
+    /// Its begin record; its first record where that lies before what was read.
+    pub(crate) begin_lsn: Lsn,
+    pub(crate) name: String,
+    /// It moves rows and changes none.
+    pub(crate) system: bool,
+    pub(crate) pending: Pending,
+    moves: FxHashMap<RowId, Move>,
+    /// Rowsets that it made.
+    pub(crate) created: FxHashSet<u64>,
+    /// Rowsets that it emptied.
+    pub(crate) truncated: FxHashSet<u64>,
+    /// Objects whose description it changed.
+    pub(crate) objects: FxHashSet<u32>,
+    /// LOBs that it touched; whether it deleted pieces of them.
+    pub(crate) blobs: FxHashMap<u64, bool>,
+}
+
+/// The pieces of a heap row's move that were seen, each with its record.
+#[derive(Debug, Default)]
+struct Move {
+    shape: u32,
+    /// What stood and stands in its own slot: a row, a stub, or nothing (no bytes).
+    home: Option<(Lsn, Vec<u8>, Vec<u8>)>,
+    /// The forwarded record that came.
+    inserted: Option<(Lsn, Vec<u8>)>,
+    /// The forwarded record that went.
+    deleted: Option<(Lsn, Vec<u8>)>,
+}
+
+/// A change of a record of a heap: no bytes where there was, or is, none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeapChange<'a> {
+    pub(crate) lsn: Lsn,
+    pub(crate) shape: u32,
+    pub(crate) row: RowId,
+    pub(crate) before: &'a [u8],
+    pub(crate) after: &'a [u8],
+}
+
+impl Assembler {
+    /// Keeps `memory_max` bytes of changes in memory.
+    pub(crate) fn new(memory_max: usize) -> Self {
+        Assembler { open: FxHashMap::default(), in_memory: 0, memory_max }
+    }
+
+    /// A transaction begins.
+    pub(crate) fn begin(&mut self, id: TransactionId, lsn: Lsn, name: String, system: bool) {
+        // An id that is still open here was given again: the end of the one before it was never logged.
+        if let Some(old) = self.open.insert(id, Open::new(id, lsn, name, system)) {
+            self.in_memory = self.in_memory.saturating_sub(old.pending.in_memory());
+        }
+    }
+
+    /// A transaction; one that began before what was read begins here.
+    pub(crate) fn transaction(&mut self, id: TransactionId, lsn: Lsn) -> &mut Open {
+        match self.open.entry(id) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => none.insert(Open::new(id, lsn, String::new(), false)),
+        }
+    }
+
+    /// Whether a transaction is a system transaction, as far as is known.
+    pub(crate) fn is_system(&self, id: TransactionId) -> bool {
+        self.open.get(&id).is_some_and(|open| open.system)
+    }
+
+    /// Keeps a change.
+    pub(crate) fn change(&mut self, id: TransactionId, change: &RawChange<'_>) -> Result<(), Error> {
+        self.with(id, change.lsn, |open| {
+            open.pending.push(change);
+            Ok(())
+        })
+    }
+
+    /// Keeps a change of a record of a heap.
+    pub(crate) fn heap_change(&mut self, id: TransactionId, change: &HeapChange<'_>) -> Result<(), Error> {
+        self.with(id, change.lsn, |open| open.heap_change(change))
+    }
+
+    /// A transaction undoes what came after `undo_next`.
+    pub(crate) fn compensate(&mut self, id: TransactionId, lsn: Lsn, undo_next: Lsn) -> Result<(), Error> {
+        self.with(id, lsn, |open| {
+            open.pending.truncate_after(undo_next)?;
+            open.moves.retain(|_, row| row.undo(undo_next));
+            Ok(())
+        })
+    }
+
+    /// A transaction ends: gives all that was kept of it.
+    pub(crate) fn end(&mut self, id: TransactionId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.in_memory = self.in_memory.saturating_sub(open.pending.in_memory());
+        Some(open)
+    }
+
+    /// The begin of the oldest open transaction.
+    pub(crate) fn oldest_begin(&self) -> Option<Lsn> {
+        self.open.values().map(|open| open.begin_lsn).min()
+    }
+
+    /// The open transactions.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> {
+        self.open.values()
+    }
+
+    /// Takes all open transactions out.
+    pub(crate) fn take_open(&mut self) -> Vec<Open> {
+        self.in_memory = 0;
+        self.open.drain().map(|(_, open)| open).collect()
+    }
+
+    fn with(
+        &mut self,
+        id: TransactionId,
+        lsn: Lsn,
+        act: impl FnOnce(&mut Open) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let open = self.transaction(id, lsn);
+        let before = open.pending.in_memory();
+        act(open)?;
+        let after = open.pending.in_memory();
+        self.in_memory = self.in_memory.saturating_sub(before).saturating_add(after);
+        while self.in_memory > self.memory_max {
+            let Some(largest) = self.open.values_mut().max_by_key(|open| open.pending.in_memory()) else { break };
+            let freed = largest.pending.in_memory();
+            if freed == 0 {
+                break;
+            }
+            largest.pending.spill()?;
+            self.in_memory = self.in_memory.saturating_sub(freed);
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn new(id: TransactionId, begin_lsn: Lsn, name: String, system: bool) -> Self {
+        Open {
+            id,
+            begin_lsn,
+            name,
+            system,
+            pending: Pending::default(),
+            moves: FxHashMap::default(),
+            created: FxHashSet::default(),
+            truncated: FxHashSet::default(),
+            objects: FxHashSet::default(),
+            blobs: FxHashMap::default(),
+        }
+    }
+
+    /// The row id of a heap row whose move is not complete: its change cannot be told.
+    pub(crate) fn incomplete_move(&self) -> Option<RowId> {
+        self.moves.keys().min().copied()
+    }
+
+    fn heap_change(&mut self, change: &HeapChange<'_>) -> Result<(), Error> {
+        let HeapChange { lsn, shape, row, before, after } = *change;
+        let kind = |record: &[u8]| record.first().map(|&status| RecordKind::of(status));
+        let stub = |record: &[u8]| kind(record) == Some(RecordKind::Stub);
+        let forwarded = |record: &[u8]| kind(record) == Some(RecordKind::Forwarded);
+        let home = match (forwarded(before), forwarded(after)) {
+            _ if stub(before) || stub(after) => row,
+            (false, true) if before.is_empty() => came_from(after)?,
+            (true, false) if after.is_empty() => came_from(before)?,
+            _ => {
+                let op = match (before.is_empty(), after.is_empty()) {
+                    (true, _) => RawOp::Insert,
+                    (_, true) => RawOp::Delete,
+                    _ => RawOp::Update,
+                };
+                self.pending.push(&RawChange { lsn, op, shape, row, before, after });
+                return Ok(());
+            }
+        };
+        let moved = self.moves.entry(home).or_default();
+        moved.shape = shape;
+        if home == row {
+            let mut before = before.to_vec();
+            if before.is_empty()
+                && let Some(last) = self.pending.last()?
+                && last.op == RawOp::Delete
+                && last.row == home
+            {
+                // The slot was freed for the stub.
+                before = last.before.to_vec();
+                self.pending.pop()?;
+            }
+            // Of two changes of the slot the first has what was before, the second what is after.
+            let first = moved.home.take().map_or(before, |(_, first, _)| first);
+            moved.home = Some((lsn, first, after.to_vec()));
+        } else if after.is_empty() {
+            moved.deleted = Some((lsn, before.to_vec()));
+        } else {
+            moved.inserted = Some((lsn, after.to_vec()));
+        }
+        if !moved.is_complete() {
+            return Ok(());
+        }
+        let Some(moved) = self.moves.remove(&home) else { return Ok(()) };
+        let Some((_, first, last)) = moved.home else { return Ok(()) };
+        let before = if stub(&first) { moved.deleted.map(|(_, r)| r).unwrap_or_default() } else { first };
+        let after = if stub(&last) { moved.inserted.map(|(_, r)| r).unwrap_or_default() } else { last };
+        let op = match (before.is_empty(), after.is_empty()) {
+            (true, true) => return Ok(()),
+            (true, false) => RawOp::Insert,
+            (false, true) => RawOp::Delete,
+            (false, false) => RawOp::Update,
+        };
+        self.pending.push(&RawChange { lsn, op, shape: moved.shape, row: home, before: &before, after: &after });
+        Ok(())
+    }
+}
+
+impl Move {
+    fn is_complete(&self) -> bool {
+        let stub = |record: &[u8]| record.first().is_some_and(|&s| RecordKind::of(s) == RecordKind::Stub);
+        let Some((_, before, after)) = &self.home else { return false };
+        (!stub(after) || self.inserted.is_some()) && (!stub(before) || self.deleted.is_some())
+    }
+
+    /// Takes pieces after a record away; whether any are left.
+    fn undo(&mut self, undo_next: Lsn) -> bool {
+        self.home.take_if(|(lsn, ..)| *lsn > undo_next);
+        self.inserted.take_if(|(lsn, _)| *lsn > undo_next);
+        self.deleted.take_if(|(lsn, _)| *lsn > undo_next);
+        self.home.is_some() || self.inserted.is_some() || self.deleted.is_some()
+    }
+}
+
+fn came_from(record: &[u8]) -> Result<RowId, Error> {
+    Ok(FixedVar::read(record)?.forwarded_from()?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logferry_mssql_format::page::PageId;
+
+    /// Statements separated by `;`, each a log record: its place in the list, from 1, is its LSN.
+    ///
+    /// ```text
+    /// begin T [sys]     ins T ROW    upd T ROW ROW    del T ROW
+    /// undo T N          a compensation: undo everything of T after N
+    /// commit T          abort T
+    /// heap T ID BEFORE AFTER    a record of a heap: `-` none, `row:x` a row, `stub` a stub, `fwd:x` a forwarded record of row 1
+    /// ```
+    ///
+    /// Out come the committed transactions: `T: changes`.
+    #[track_caller]
+    fn check(log: &str, expect: &str) {
+        for memory_max in [usize::MAX, 0] {
+            assert_eq!(run(log, memory_max), expect, "with {memory_max} bytes of memory: {log}");
+        }
+    }
+
+    fn run(log: &str, memory_max: usize) -> String {
+        let mut assembler = Assembler::new(memory_max);
+        let mut out = Vec::new();
+        for (i, statement) in log.split(';').enumerate() {
+            let lsn = Lsn::new(1, 0, i as u16 + 1);
+            let words: Vec<&str> = statement.split_whitespace().collect();
+            let id = TransactionId { high: 0, low: words[1].parse().unwrap() };
+            let row = RowId::default();
+            let mut change = |op, before: &str, after: &str| {
+                if !assembler.is_system(id) {
+                    let (before, after) = (before.as_bytes(), after.as_bytes());
+                    assembler.change(id, &RawChange { lsn, op, shape: 0, row, before, after }).unwrap();
+                }
+            };
+            match words[..] {
+                ["begin", _, ref sys @ ..] => assembler.begin(id, lsn, String::new(), !sys.is_empty()),
+                ["ins", _, row] => change(RawOp::Insert, "", row),
+                ["upd", _, before, after] => change(RawOp::Update, before, after),
+                ["del", _, row] => change(RawOp::Delete, row, ""),
+                ["heap", _, slot, before, after] => {
+                    let row = RowId { page: PageId::new(1, 1), slot: slot.parse().unwrap() };
+                    let (before, after) = (heap_record(before), heap_record(after));
+                    let change = HeapChange { lsn, shape: 0, row, before: &before, after: &after };
+                    assembler.heap_change(id, &change).unwrap();
+                }
+                ["undo", _, to] => {
+                    assembler.compensate(id, lsn, Lsn::new(1, 0, to.parse().unwrap())).unwrap();
+                }
+                ["commit", _] => out.extend(assembler.end(id).map(show)),
+                ["abort", _] => drop(assembler.end(id)),
+                _ => panic!("{statement}"),
+            }
+        }
+        out.join(" ")
+    }
+
+    fn heap_record(text: &str) -> Vec<u8> {
+        let home = RowId { page: PageId::new(1, 1), slot: 1 };
+        match text.split_once(':') {
+            Some(("row", name)) => [&[0x10], name.as_bytes()].concat(),
+            // A variable column with the name, and the place that it came from.
+            Some(("fwd", name)) => {
+                let (start, name) = (4 + 2 + 1 + 2 + 4, name.as_bytes());
+                let end = start + name.len() as u8;
+                let head = [0x32, 0, 4, 0, 2, 0, 0, 2, 0, end, 0, end + 10, 0x80];
+                [&head[..], name, &[0, 4], &home.to_bytes()].concat()
+            }
+            None if text == "stub" => [&[0x04][..], &home.to_bytes()].concat(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn name(row: &[u8]) -> String {
+        match row.first() {
+            Some(0x10) => String::from_utf8_lossy(&row[1..]).into_owned(),
+            Some(0x32) => String::from_utf8_lossy(&row[13..row.len() - 10]).into_owned(),
+            _ => String::from_utf8_lossy(row).into_owned(),
+        }
+    }
+
+    fn show(open: Open) -> String {
+        let mut text = format!("{}:", open.id.low);
+        if let Some(row) = open.incomplete_move() {
+            return format!("{text} move of {row} is not complete");
+        }
+        let mut reader = open.pending.reader();
+        while let Some(c) = reader.next().unwrap() {
+            text += &match c.op {
+                RawOp::Insert => format!(" +{}", name(c.after)),
+                RawOp::Delete => format!(" -{}", name(c.before)),
+                RawOp::Update => format!(" {}>{}", name(c.before), name(c.after)),
+                op => format!(" {op:?}"),
+            };
+        }
+        text
+    }
+
+    #[test]
+    fn transactions_come_out_at_their_commit() {
+        check("begin 7; ins 7 a; commit 7", "7: +a");
+        check("begin 7; ins 7 a; begin 8; ins 8 b; upd 7 a c; commit 8; del 7 c; commit 7", "8: +b 7: +a a>c -c");
+        check("begin 7; ins 7 a; begin 8; ins 8 b", "");
+        check("begin 7; commit 7", "7:");
+    }
+
+    #[test]
+    fn a_rollback_leaves_nothing() {
+        check("begin 7; ins 7 a; upd 7 a b; undo 7 2; undo 7 1; abort 7", "");
+        check("begin 7; ins 7 a; begin 8; ins 8 b; abort 7; commit 8", "8: +b");
+    }
+
+    #[test]
+    fn a_rollback_to_a_savepoint_takes_back_what_came_after_it() {
+        check("begin 7; ins 7 a; ins 7 b; upd 7 b c; undo 7 3; undo 7 2; ins 7 d; commit 7", "7: +a +d");
+        check("begin 7; ins 7 a; undo 7 1; ins 7 b; undo 7 3; ins 7 c; commit 7", "7: +c");
+        check("begin 7; ins 7 a; ins 7 b; undo 7 2; begin 8; ins 8 x; commit 8; commit 7", "8: +x 7: +a");
+    }
+
+    #[test]
+    fn a_system_transaction_inside_another_gives_nothing_and_stays() {
+        check("begin 7; ins 7 a; begin 8 sys; ins 8 moved; commit 8; ins 7 b; commit 7", "8: 7: +a +b");
+        check("begin 7; begin 8 sys; ins 8 moved; commit 8; abort 7", "8:");
+    }
+
+    #[test]
+    fn a_transaction_that_began_before_the_log_is_taken_as_it_comes() {
+        check("ins 7 a; commit 7", "7: +a");
+    }
+
+    #[test]
+    fn a_heap_row_that_moves_is_one_update() {
+        check("begin 7; heap 7 9 - fwd:b; heap 7 1 row:a stub; commit 7", "7: a>b");
+        check("begin 7; heap 7 1 row:a stub; heap 7 9 - fwd:b; commit 7", "7: a>b");
+        check("begin 7; heap 7 1 row:a -; heap 7 1 - stub; heap 7 9 - fwd:b; commit 7", "7: a>b");
+        check("begin 7; heap 7 9 fwd:b fwd:c; commit 7", "7: b>c");
+        check("begin 7; heap 7 8 - fwd:c; heap 7 1 stub stub; heap 7 9 fwd:b -; commit 7", "7: b>c");
+        check("begin 7; heap 7 9 fwd:b -; heap 7 1 stub row:a; commit 7", "7: b>a");
+        check("begin 7; heap 7 1 stub -; heap 7 9 fwd:b -; commit 7", "7: -b");
+        check("begin 7; heap 7 9 - fwd:b; commit 7", "7: move of 1:1:1 is not complete");
+        check("begin 7; heap 7 9 - fwd:b; undo 7 1; commit 7", "7:");
+        check("begin 7; heap 7 9 - fwd:b; heap 7 1 row:a stub; undo 7 2; undo 7 1; commit 7", "7:");
+        check("begin 7; heap 7 2 - row:x; heap 7 2 row:x row:y; heap 7 2 row:y -; commit 7", "7: +x x>y -y");
+    }
+}

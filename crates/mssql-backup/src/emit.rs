@@ -1,0 +1,300 @@
+//! Hands a committed transaction on: rows from their bytes into cells, a bounded piece at a time.
+//!
+//! The page store stands at the commit while this goes on. Values outside of rows are read from it: row locks kept them as the
+//! transaction left them. What a value was *before* is not to be had for sure, and is [`Cell::Unchanged`](logferry_model::Cell):
+//! rows are found by their keys, which are always in the row.
+
+use logferry_model::{
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent,
+    TransactionHead,
+};
+use logferry_mssql_format::row::{OffRow, OffRowKind, RawCell, RowLayout};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::assemble::Open;
+use crate::error::Error;
+use crate::pages::PageSource;
+use crate::pending::{PendingReader, RawChange, RawOp};
+use crate::scan::LobReader;
+use crate::shapes::{Shape, Shapes};
+
+/// A committed transaction that is being handed on.
+pub(crate) struct Committed {
+    /// Begin, commit, name.
+    pub(crate) head: TransactionHead,
+    restart: RestartLsn,
+    /// Tables that are new or have another shape.
+    changed: Vec<SourceEvent>,
+    /// Tables that are gone.
+    dropped: Vec<SourceEvent>,
+    /// Rowsets whose new rows are old rows of their table.
+    moved: FxHashSet<u64>,
+    truncated: FxHashSet<u64>,
+    blobs: FxHashMap<u64, bool>,
+    incomplete_move: Option<logferry_mssql_format::page::RowId>,
+    reader: PendingReader,
+    begun: bool,
+}
+
+/// What is needed to turn bytes into rows.
+pub(crate) struct Emitter<'a, S> {
+    pub(crate) shapes: &'a Shapes,
+    pub(crate) pages: &'a S,
+    pub(crate) lobs: &'a mut LobReader,
+}
+
+/// Whose image a row is: decides what becomes of values outside of it.
+#[derive(Clone, Copy)]
+enum Image<'a> {
+    /// Of before: those are not to be had.
+    Before,
+    /// Of a row that is new.
+    New,
+    /// Of a row that changed; its cells before.
+    Changed(&'a [RawCell<'a>]),
+}
+
+impl Committed {
+    pub(crate) fn new(
+        open: Open,
+        commit_lsn: CommitLsn,
+        commit_time_us: Option<i64>,
+        restart: RestartLsn,
+        changed: Vec<SourceEvent>,
+        dropped: Vec<SourceEvent>,
+        moved: FxHashSet<u64>,
+    ) -> Self {
+        let incomplete_move = open.incomplete_move();
+        let Open { id, begin_lsn, name, truncated, blobs, pending, .. } = open;
+        Committed {
+            head: TransactionHead { id, begin_lsn, commit_lsn, commit_time_us, name },
+            restart,
+            changed,
+            dropped,
+            moved,
+            truncated,
+            blobs,
+            incomplete_move,
+            reader: pending.reader(),
+            begun: false,
+        }
+    }
+
+    /// How far a target is that has the transaction.
+    pub(crate) fn checkpoint(&self, lineage: Lineage) -> Checkpoint {
+        Checkpoint {
+            applied: self.head.commit_lsn,
+            restart: self.restart,
+            lineage,
+            commit_time_us: self.head.commit_time_us,
+        }
+    }
+
+    /// Adds events to a batch until it has `bytes_max` bytes of rows, or all are there: then it is `true`.
+    pub(crate) fn fill<S: PageSource>(
+        &mut self,
+        emitter: &mut Emitter<'_, S>,
+        lineage: Lineage,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<bool, Error> {
+        batch.events.append(&mut self.changed);
+        while batch.rows.byte_len() < bytes_max {
+            let Some(raw) = self.reader.next()? else {
+                if let Some(row) = self.incomplete_move {
+                    let e = logferry_mssql_format::bytes::Malformed::new(
+                        format!("the move of heap row {row} is not complete at the commit of its transaction"),
+                        0,
+                    );
+                    return Err(e.within(format_args!("transaction {}", self.head.commit_lsn.0)).into());
+                }
+                let checkpoint = self.checkpoint(lineage);
+                if self.begun {
+                    batch.events.push(SourceEvent::Commit(checkpoint));
+                }
+                batch.events.append(&mut self.dropped);
+                return Ok(true);
+            };
+            let Some(shape) = emitter.shapes.shape(raw.shape) else { continue };
+            if self.moved.contains(&shape.rowset) {
+                continue;
+            }
+            let op = match raw.op {
+                RawOp::Truncate => match emitter.truncation(shape, &mut self.truncated, &raw)? {
+                    true => ChangeOp::Truncate,
+                    false => continue,
+                },
+                RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
+                _ => emitter.op(shape, &raw, &self.blobs, &mut batch.rows)?,
+            };
+            if !self.begun {
+                self.begun = true;
+                batch.events.push(SourceEvent::Begin(self.head.clone()));
+            }
+            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
+        }
+        Ok(false)
+    }
+}
+
+/// Changes that undo those of open transactions, last first, for a copy that shows them.
+pub(crate) fn fixups<S: PageSource>(
+    open: Vec<Open>,
+    emitter: &mut Emitter<'_, S>,
+    batch: &mut EventBatch,
+) -> Result<(), Error> {
+    let mut all = Vec::new();
+    for transaction in open {
+        if let Some(row) = transaction.incomplete_move() {
+            tracing::warn!(%row, "a heap row was on the move when the backup ended; it is copied as it stands");
+        }
+        let blobs = transaction.blobs;
+        let mut reader = transaction.pending.reader();
+        while let Some(raw) = reader.next()? {
+            let (before, after) = (raw.before.to_vec(), raw.after.to_vec());
+            all.push((raw.lsn, raw.op, raw.shape, raw.row, before, after));
+        }
+        drop(blobs);
+    }
+    all.sort_by_key(|change| std::cmp::Reverse(change.0));
+    let none = FxHashMap::default();
+    for (lsn, op, shape, row, before, after) in &all {
+        let op = match op {
+            RawOp::Insert => RawOp::Delete,
+            RawOp::Delete => RawOp::Insert,
+            other => *other,
+        };
+        let raw = RawChange { lsn: *lsn, op, shape: *shape, row: *row, before: after, after: before };
+        let Some(shape) = emitter.shapes.shape(raw.shape) else { continue };
+        let op = match op {
+            RawOp::Truncate => return Err(lost(shape, &raw, "the table was being truncated when the backup ended".to_owned())),
+            RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(before).into_owned())),
+            _ => emitter.op(shape, &raw, &none, &mut batch.rows)?,
+        };
+        batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
+    }
+    Ok(())
+}
+
+fn lost(shape: &Shape, raw: &RawChange<'_>, why: String) -> Error {
+    Error::LostRow { table: shape.table.name.to_string(), lsn: raw.lsn, page: raw.row.page, why }
+}
+
+impl<S: PageSource> Emitter<'_, S> {
+    /// Whether a truncated rowset means that its table was truncated.
+    fn truncation(&self, shape: &Shape, truncated: &mut FxHashSet<u64>, raw: &RawChange<'_>) -> Result<bool, Error> {
+        if !self.shapes.has_rowset(shape.rowset) {
+            // It was dropped.
+            return Ok(false);
+        }
+        let rowsets = self.shapes.rowsets_of(shape.table.id);
+        if rowsets.iter().all(|rowset| truncated.contains(rowset)) {
+            // One event for all partitions.
+            truncated.retain(|rowset| !rowsets.contains(rowset));
+            return Ok(true);
+        }
+        if rowsets.iter().any(|rowset| truncated.contains(rowset)) {
+            let why = "a partition of it was truncated, whose rows are not in the log".to_owned();
+            return Err(lost(shape, raw, why));
+        }
+        Ok(false)
+    }
+
+    fn op(
+        &mut self,
+        shape: &Shape,
+        raw: &RawChange<'_>,
+        blobs: &FxHashMap<u64, bool>,
+        rows: &mut RowStore,
+    ) -> Result<ChangeOp, Error> {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        Ok(match raw.op {
+            RawOp::Insert => {
+                self.decode(shape, raw, raw.after, &mut after)?;
+                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, blobs, rows)? }
+            }
+            RawOp::Delete => {
+                self.decode(shape, raw, raw.before, &mut before)?;
+                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, blobs, rows)? }
+            }
+            _ => {
+                self.decode(shape, raw, raw.before, &mut before)?;
+                self.decode(shape, raw, raw.after, &mut after)?;
+                ChangeOp::Update {
+                    before: self.row(shape, raw, &before, Image::Before, blobs, rows)?,
+                    after: self.row(shape, raw, &after, Image::Changed(&before), blobs, rows)?,
+                }
+            }
+        })
+    }
+
+    fn decode<'r>(
+        &self,
+        shape: &'r Shape,
+        raw: &RawChange<'_>,
+        row: &'r [u8],
+        cells: &mut Vec<RawCell<'r>>,
+    ) -> Result<(), Error> {
+        let layout: &'r RowLayout = &shape.layout;
+        layout.decode(row, cells).map_err(|e| {
+            e.within(format_args!("table \"{}\", row {} in log record {}", shape.table.name, raw.row, raw.lsn)).into()
+        })
+    }
+
+    /// Writes a row's cells into the store.
+    fn row(
+        &mut self,
+        shape: &Shape,
+        raw: &RawChange<'_>,
+        cells: &[RawCell<'_>],
+        image: Image<'_>,
+        blobs: &FxHashMap<u64, bool>,
+        rows: &mut RowStore,
+    ) -> Result<RowRef, Error> {
+        let mut scratch = Vec::new();
+        let mut row = rows.start_row();
+        for (column, cell) in cells.iter().enumerate() {
+            let pointer = match cell {
+                RawCell::Null => {
+                    row.null();
+                    continue;
+                }
+                RawCell::Bytes(bytes) => {
+                    row.value(|out| out.extend_from_slice(bytes));
+                    continue;
+                }
+                RawCell::OffRow(pointer) => pointer,
+            };
+            let touched = blob_id(pointer).and_then(|id| blobs.get(&id)).copied();
+            let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
+            if matches!(image, Image::Before) || same && touched.is_none() {
+                row.unchanged();
+                continue;
+            }
+            scratch.clear();
+            match self.lobs.append(self.pages, pointer, &mut scratch) {
+                Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
+                Ok(false) => row.null(),
+                // The value went again before the commit, and a later change of the row says what it is then.
+                Err(_) if touched == Some(true) => row.value(|_| ()),
+                Err(e) => {
+                    let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
+                    let why = format!("the value of column \"{name}\" outside the row: {e}");
+                    return Err(lost(shape, raw, why));
+                }
+            }
+        }
+        Ok(row.finish())
+    }
+}
+
+/// The id that the pieces of a value have.
+fn blob_id(pointer: &OffRow<'_>) -> Option<u64> {
+    use logferry_mssql_format::bytes::{u32_at, u64_at};
+    match pointer.kind {
+        OffRowKind::TextPointer => u64_at(pointer.bytes(), 0, "blob id").ok(),
+        OffRowKind::Root | OffRowKind::Overflow => {
+            u32_at(pointer.bytes(), 8, "blob id").ok().map(|timestamp| u64::from(timestamp) << 16)
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Replays the log over the page store and tells what it does to the rows of user tables.
+//!
+//! ```text
+//!  record ── redo on its page ──┬── row before, row after ── assembler ── (commit) ── Committed ── events
+//!     │                         └── base tables changed: the catalog is stale
+//!     └── BEGIN, COMMIT, compensation, ... ── assembler
+//! ```
+//!
+//! A record changes a row of a user table when its context is a heap or the leaf level of a clustered index, its rowset is the table's
+//! own, and its transaction is not a system transaction. All else is redone and gives nothing: index entries, splits, ghost
+//! cleanup, allocation, LOB pieces.
+//!
+//! Where a page is ahead of the log and could not be taken back, a record still tells of an inserted or deleted row all there is to
+//! know, but not of a changed one. Such a change is kept as *lost*, and is an error if its transaction commits.
+
+use logferry_model::{CommitLsn, Lsn, RestartLsn, TransactionId};
+use logferry_mssql_format::lob::LobRecord;
+use logferry_mssql_format::log::op::{Context, Op};
+use logferry_mssql_format::log::record::{PageOp, Record, RowOp};
+use logferry_mssql_format::log::xact::{HobtAction, Xact};
+use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
+use logferry_mssql_format::redo::{self, Outcome, row_at};
+use logferry_mssql_format::row::RecordKind;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::assemble::{Assembler, HeapChange, Open};
+use crate::emit::Committed;
+use crate::error::Error;
+use crate::pages::PageSource;
+use crate::pending::{RawChange, RawOp};
+use crate::shapes::Shapes;
+use crate::store::PageStore;
+
+/// See the module.
+pub(crate) struct Replay {
+    pub(crate) store: PageStore,
+    pub(crate) shapes: Shapes,
+    assembler: Assembler,
+    /// Pages that are ahead of the log, and why.
+    ahead: FxHashMap<PageId, String>,
+    /// The last record.
+    pub(crate) position: Lsn,
+    before: Vec<u8>,
+    after: Vec<u8>,
+    told_unreadable: FxHashSet<u64>,
+}
+
+/// Base tables by the object id of their pages. What 2005 has instead of sysrscols counts as the same.
+mod base_table {
+    pub(super) const SYSRSCOLS: u32 = 3;
+    pub(super) const SYSROWSETCOLUMNS_2005: u32 = 4;
+    pub(super) const SYSROWSETS: u32 = 5;
+    pub(super) const SYSALLOCUNITS: u32 = 7;
+    pub(super) const SYSHOBTCOLUMNS_2005: u32 = 13;
+    pub(super) const SYSSCHOBJS: u32 = 34;
+    pub(super) const SYSCOLPARS: u32 = 41;
+    pub(super) const SYSSCALARTYPES: u32 = 50;
+    pub(super) const SYSIDXSTATS: u32 = 54;
+    pub(super) const SYSISCOLS: u32 = 55;
+    pub(super) const SYSCLSOBJS: u32 = 64;
+}
+
+/// Index parts of allocation units and rowsets below this are of base tables.
+const FIRST_USER_INDEX: u16 = 256;
+
+/// What a record means to the rows of a table.
+struct RowTarget {
+    shape: u32,
+    op: RowOp,
+}
+
+impl Replay {
+    /// Replays over a store, from a point where its pages are not ahead of the log but those of `ahead`.
+    pub(crate) fn new(store: PageStore, ahead: FxHashMap<PageId, String>, memory_max: usize) -> Result<Self, Error> {
+        let shapes = Shapes::read(&store)?;
+        Ok(Replay {
+            store,
+            shapes,
+            assembler: Assembler::new(memory_max),
+            ahead,
+            position: Lsn::ZERO,
+            before: Vec::new(),
+            after: Vec::new(),
+            told_unreadable: FxHashSet::default(),
+        })
+    }
+
+    /// The oldest record that is needed to go on from here.
+    pub(crate) fn restart(&self) -> RestartLsn {
+        let next = Lsn { slot: self.position.slot.saturating_add(1), ..self.position };
+        RestartLsn(self.assembler.oldest_begin().unwrap_or(next).min(next))
+    }
+
+    /// The open transactions, taken out.
+    pub(crate) fn take_open(&mut self) -> Vec<Open> {
+        self.assembler.take_open()
+    }
+
+    /// Redoes a record. Gives a transaction when the record commits it.
+    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<Option<Committed>, Error> {
+        self.position = record.lsn;
+        let id = record.transaction;
+        let mut committed = None;
+        match Xact::read(record)? {
+            Some(Xact::Begin(begin)) => {
+                self.assembler.begin(id, record.lsn, begin.name.to_string(), begin.is_system());
+            }
+            Some(Xact::Commit(end)) => {
+                if let Some(open) = self.assembler.end(id) {
+                    committed = Some(self.commit(open, record.lsn, end.time_us)?);
+                }
+            }
+            Some(Xact::Abort(_)) => {
+                self.assembler.end(id);
+            }
+            Some(Xact::HobtDdl { rowset, action: HobtAction::CREATE }) => {
+                self.assembler.transaction(id, record.lsn).created.insert(rowset);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(op) = redo::target(record)? {
+                    self.page_record(record, &op)?;
+                }
+            }
+        }
+        if record.is_compensation() && !id.is_none() {
+            self.assembler.compensate(id, record.lsn, record.prev_lsn)?;
+        }
+        Ok(committed)
+    }
+
+    fn page_record(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
+        let id = record.transaction;
+        if matches!(record.op, Op::DELETE_SPLIT | Op::INSYSXACT) && !id.is_none() {
+            // Of one that began before the log this is how it is known.
+            self.assembler.transaction(id, record.lsn).system = true;
+        }
+        let page = op.row.page;
+        let target = self.row_target(record)?;
+        let watched = target.is_some()
+            || matches!(op.obj_id, base_table::SYSALLOCUNITS | base_table::SYSROWSETS)
+            || matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
+        let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS | Op::DELETE_ROWS);
+
+        self.before.clear();
+        self.after.clear();
+        let lost;
+        match self.page(record, page) {
+            Ok(()) => {
+                let bytes = self.store.page_mut(page)?;
+                if watched && is_change && let Some(row) = row_at(bytes, op.row.slot)? {
+                    self.before.extend_from_slice(row);
+                }
+                let outcome = redo::apply(bytes, record);
+                if watched && is_change && record.op != Op::DELETE_ROWS && let Some(row) = row_at(bytes, op.row.slot)? {
+                    self.after.extend_from_slice(row);
+                }
+                lost = match outcome {
+                    Ok(Outcome::Applied) => None,
+                    Ok(Outcome::AlreadyThere) => {
+                        let why = self.ahead.get(&page).map_or("the page has the change already", String::as_str);
+                        Some(why.to_owned())
+                    }
+                    Err(e) if target.is_some() && !self.ahead.contains_key(&page) => return Err(e.into()),
+                    Err(e) => {
+                        self.store.lose(page, e.to_string());
+                        Some(e.to_string())
+                    }
+                };
+            }
+            Err(Error::LostPage { why, .. }) => lost = Some(why),
+            Err(e) => return Err(e),
+        }
+        // Rows of a page that is not where the record is are not the record's.
+        if lost.is_some() {
+            self.before.clear();
+            self.after.clear();
+        }
+
+        if op.index_id < FIRST_USER_INDEX {
+            self.base_table_changed(record, op)?;
+        }
+        if !record.is_compensation() && !id.is_none() && !self.assembler.is_system(id) {
+            if let Some(target) = target {
+                self.row_changed(record, op, &target, lost)?;
+            } else if matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE) {
+                self.lob_changed(record);
+            } else if record.op == Op::FORMAT_PAGE && !record.element(0).is_empty() {
+                self.page_of_rows(record, op)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the page of a record into reach. One that is lost is found again when it is formatted anew.
+    fn page(&mut self, record: &Record<'_>, page: PageId) -> Result<(), Error> {
+        if record.op == Op::FORMAT_PAGE && self.store.lost(page).is_some() {
+            self.store.put(page, Box::new([0; PAGE_SIZE]))?;
+        }
+        self.store.page_mut(page).map(|_| ())
+    }
+
+    /// Whether a record changes a row of a user table, and what the row looks like.
+    fn row_target(&mut self, record: &Record<'_>) -> Result<Option<RowTarget>, Error> {
+        let is_row = matches!(record.context, Context::HEAP | Context::CLUSTERED | Context::MARK_AS_GHOST)
+            && matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
+        if !is_row {
+            return Ok(None);
+        }
+        let Some(op) = record.row_op()? else { return Ok(None) };
+        if op.rowset >> 48 < u64::from(FIRST_USER_INDEX) {
+            return Ok(None);
+        }
+        let shape = self.shapes.of_rowset(op.rowset, &self.store)?;
+        Ok(shape.map(|shape| RowTarget { shape, op }))
+    }
+
+    fn row_changed(
+        &mut self,
+        record: &Record<'_>,
+        op: &PageOp,
+        target: &RowTarget,
+        lost: Option<String>,
+    ) -> Result<(), Error> {
+        let (id, lsn, shape, row) = (record.transaction, record.lsn, target.shape, op.row);
+        let known = self.shapes.shape(shape);
+        if let Some(why) = known.and_then(|s| s.unreadable.as_ref()) {
+            if self.told_unreadable.insert(target.op.rowset) {
+                let table = known.map(|s| s.table.name.to_string()).unwrap_or_default();
+                tracing::warn!(%table, %lsn, "changes of the table are left out: {why}");
+            }
+            return Ok(());
+        }
+        let heap = record.context == Context::HEAP;
+        let mut change = |row: RowId, raw_op, before: &[u8], after: &[u8]| {
+            if heap {
+                self.assembler.heap_change(id, &HeapChange { lsn, shape, row, before, after })
+            } else {
+                self.assembler.change(id, &RawChange { lsn, op: raw_op, shape, row, before, after })
+            }
+        };
+        match record.op {
+            Op::INSERT_ROWS => {
+                for (i, bytes) in redo::inserted_rows(record).enumerate() {
+                    let slot = row.slot.saturating_add(u16::try_from(i).unwrap_or(u16::MAX));
+                    change(RowId { slot, ..row }, RawOp::Insert, &[], bytes)?;
+                }
+                Ok(())
+            }
+            Op::DELETE_ROWS => {
+                // What the page has may lack the version tag; what the record has is complete.
+                let image = record.element(0);
+                let before = if image.is_empty() { &self.before } else { image };
+                if before.is_empty() {
+                    return self.lost(record, target, row, lost);
+                }
+                change(row, RawOp::Delete, before, &[])
+            }
+            _ if self.before.is_empty() || self.after.is_empty() => self.lost(record, target, row, lost),
+            _ => change(row, RawOp::Update, &self.before, &self.after),
+        }
+    }
+
+    /// Keeps a change that cannot be told.
+    fn lost(
+        &mut self,
+        record: &Record<'_>,
+        target: &RowTarget,
+        row: RowId,
+        why: Option<String>,
+    ) -> Result<(), Error> {
+        let why = why.unwrap_or_else(|| "the row as it was before is neither on the page nor in the log".to_owned());
+        let change = RawChange {
+            lsn: record.lsn,
+            op: RawOp::Lost,
+            shape: target.shape,
+            row,
+            before: &[],
+            after: why.as_bytes(),
+        };
+        self.assembler.change(record.transaction, &change)
+    }
+
+    /// A piece of a LOB came, changed or went.
+    fn lob_changed(&mut self, record: &Record<'_>) {
+        let piece = match record.op {
+            Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
+            _ => &self.before,
+        };
+        if let Ok(blob) = LobRecord::blob_id(piece) {
+            let gone = record.op == Op::DELETE_ROWS;
+            *self.assembler.transaction(record.transaction, record.lsn).blobs.entry(blob).or_default() |= gone;
+        }
+    }
+
+    /// A page came with its rows: a bulk load, or a rebuild, which the commit tells apart.
+    fn page_of_rows(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
+        if op.index_id < FIRST_USER_INDEX {
+            return Ok(());
+        }
+        let Some(shape) = self.shapes.of_unit(op.alloc_unit(), &self.store)? else { return Ok(()) };
+        let mut bytes = Box::new([0; PAGE_SIZE]);
+        self.store.read_page(op.row.page, &mut bytes)?;
+        let page = logferry_mssql_format::page::Page::read(&bytes)?;
+        if page.header.page_type != PageType::DATA || page.header.level != 0 {
+            return Ok(());
+        }
+        for slot in 0..page.slot_count() {
+            let Some(after) = row_at(&bytes, slot)? else { continue };
+            if after.first().is_some_and(|&status| RecordKind::of(status) == RecordKind::Primary) {
+                let row = RowId { slot, ..op.row };
+                let change = RawChange { lsn: record.lsn, op: RawOp::Insert, shape, row, before: &[], after };
+                self.assembler.change(record.transaction, &change)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees what a change of a base table means.
+    fn base_table_changed(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
+        if !matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS)
+            || matches!(record.context, Context::INDEX_LEAF | Context::INDEX_INTERIOR | Context::SCHEMA_VERSION)
+        {
+            return Ok(());
+        }
+        let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
+        // Where a table's description has the id of the object; counts and the like are no change of it.
+        let object_at = match op.obj_id {
+            base_table::SYSSCHOBJS | base_table::SYSCOLPARS | base_table::SYSIDXSTATS | base_table::SYSISCOLS => Some(4),
+            base_table::SYSROWSETS => Some(13),
+            base_table::SYSALLOCUNITS if !is_change => None,
+            base_table::SYSRSCOLS
+            | base_table::SYSROWSETCOLUMNS_2005
+            | base_table::SYSHOBTCOLUMNS_2005
+            | base_table::SYSSCALARTYPES
+            | base_table::SYSCLSOBJS => None,
+            base_table::SYSALLOCUNITS => {
+                self.unit_changed(record)?;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.shapes.mark_stale();
+        let id = record.transaction;
+        if let Some(at) = object_at
+            && !id.is_none()
+        {
+            let image = match record.op {
+                Op::INSERT_ROWS | Op::DELETE_ROWS => record.element(0),
+                _ if self.after.is_empty() => record.element(1),
+                _ => &self.after,
+            };
+            if let Ok(object) = logferry_mssql_format::bytes::u32_at(image, at, "object id") {
+                self.assembler.transaction(id, record.lsn).objects.insert(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// A change of sysallocunits: a rowset whose rows lose their pages was truncated, or is being dropped.
+    fn unit_changed(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        const KIND_AT: usize = 12;
+        const OWNER_AT: usize = 13;
+        const FIRST_IAM: std::ops::Range<usize> = 39..45;
+        let (before, after) = (self.before.get(FIRST_IAM), self.after.get(FIRST_IAM));
+        let emptied = before.is_some_and(|iam| iam != [0; 6]) && after == Some(&[0; 6]);
+        if !emptied || self.before.get(KIND_AT) != Some(&1) || record.is_compensation() {
+            return Ok(());
+        }
+        let rowset = logferry_mssql_format::bytes::u64_at(&self.before, OWNER_AT, "owner of an allocation unit")?;
+        let id = record.transaction;
+        if let Some(shape) = self.shapes.of_rowset(rowset, &self.store)?
+            && !id.is_none()
+            && !self.assembler.is_system(id)
+        {
+            self.assembler.transaction(id, record.lsn).truncated.insert(rowset);
+            let change = RawChange {
+                lsn: record.lsn,
+                op: RawOp::Truncate,
+                shape,
+                row: RowId::default(),
+                before: &[],
+                after: &[],
+            };
+            self.assembler.change(id, &change)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, open: Open, lsn: Lsn, time_us: Option<i64>) -> Result<Committed, Error> {
+        let mut changed = Vec::new();
+        let mut dropped = Vec::new();
+        let mut moved = FxHashSet::default();
+        if !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty() {
+            self.shapes.refresh(&self.store)?;
+            // A rowset that was made for a table that is not new holds rows that are not new.
+            for &rowset in &open.created {
+                if let Some(number) = self.shapes.of_rowset(rowset, &self.store)?
+                    && let Some(shape) = self.shapes.shape(number)
+                    && self.shapes.is_published(shape.table.id)
+                {
+                    moved.insert(rowset);
+                }
+            }
+            let not_yet = self.assembler.open().flat_map(|o| o.objects.iter().copied()).collect();
+            (changed, dropped) = self.shapes.publish(&not_yet);
+        }
+        Ok(Committed::new(open, CommitLsn(lsn), time_us, self.restart(), changed, dropped, moved))
+    }
+
+    /// Whether a transaction is open.
+    pub(crate) fn has_open(&self) -> bool {
+        self.assembler.oldest_begin().is_some()
+    }
+
+    /// Open transactions' ids, for messages.
+    pub(crate) fn open_ids(&self) -> Vec<TransactionId> {
+        self.assembler.open().map(|o| o.id).collect()
+    }
+}
