@@ -143,12 +143,6 @@ impl Assembler {
         self.open.values()
     }
 
-    /// Takes all open transactions out.
-    pub(crate) fn take_open(&mut self) -> Vec<Open> {
-        self.in_memory = 0;
-        self.open.drain().map(|(_, open)| open).collect()
-    }
-
     fn with(
         &mut self,
         id: TransactionId,
@@ -359,7 +353,7 @@ mod tests {
         if let Some(row) = open.incomplete_move() {
             return format!("{text} move of {row} is not complete");
         }
-        let mut reader = open.pending.reader();
+        let mut reader = open.pending.into_reader();
         while let Some(c) = reader.next().unwrap() {
             text += &match c.op {
                 RawOp::Insert => format!(" +{}", name(c.after)),

@@ -5,16 +5,18 @@
 //! rows are found by their keys, which are always in the row.
 
 use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent,
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent, TableId,
     TransactionHead,
 };
+use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::{OffRow, OffRowKind, RawCell, RowLayout};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::assemble::Open;
 use crate::error::Error;
 use crate::pages::PageSource;
-use crate::pending::{PendingReader, RawChange, RawOp};
+use crate::pending::{Pending, PendingReader, RawChange, RawOp};
 use crate::scan::LobReader;
 use crate::shapes::{Shape, Shapes};
 
@@ -31,8 +33,8 @@ pub(crate) struct Committed {
     moved: FxHashSet<u64>,
     truncated: FxHashSet<u64>,
     blobs: FxHashMap<u64, bool>,
-    incomplete_move: Option<logferry_mssql_format::page::RowId>,
-    reader: PendingReader,
+    incomplete_move: Option<RowId>,
+    reader: PendingReader<Pending>,
     begun: bool,
 }
 
@@ -41,6 +43,17 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) shapes: &'a Shapes,
     pub(crate) pages: &'a S,
     pub(crate) lobs: &'a mut LobReader,
+    /// The version of each table that was told last.
+    pub(crate) told: &'a mut FxHashMap<TableId, u32>,
+}
+
+/// What is known of values outside of rows.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    /// Those that the transaction touched; whether it deleted pieces of them.
+    blobs: &'a FxHashMap<u64, bool>,
+    /// The change is turned around: rows go back to what they were, and values that were touched are lost.
+    undo: bool,
 }
 
 /// Whose image a row is: decides what becomes of values outside of it.
@@ -75,7 +88,7 @@ impl Committed {
             truncated,
             blobs,
             incomplete_move,
-            reader: pending.reader(),
+            reader: pending.into_reader(),
             begun: false,
         }
     }
@@ -98,15 +111,19 @@ impl Committed {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<bool, Error> {
-        batch.events.append(&mut self.changed);
+        for event in self.changed.drain(..) {
+            if let SourceEvent::Table(table) = &event {
+                emitter.told.insert(table.id, table.version);
+            }
+            batch.events.push(event);
+        }
         while batch.rows.byte_len() < bytes_max {
             let Some(raw) = self.reader.next()? else {
                 if let Some(row) = self.incomplete_move {
-                    let e = logferry_mssql_format::bytes::Malformed::new(
-                        format!("the move of heap row {row} is not complete at the commit of its transaction"),
-                        0,
-                    );
-                    return Err(e.within(format_args!("transaction {}", self.head.commit_lsn.0)).into());
+                    let what = format!("heap row {row} is on the move when its transaction commits");
+                    return Err(Malformed::new(what, 0)
+                        .within(format_args!("log record {}", self.head.commit_lsn.0))
+                        .into());
                 }
                 let checkpoint = self.checkpoint(lineage);
                 if self.begun {
@@ -125,51 +142,60 @@ impl Committed {
                     false => continue,
                 },
                 RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
-                _ => emitter.op(shape, &raw, &self.blobs, &mut batch.rows)?,
+                _ => {
+                    let values = Values { blobs: &self.blobs, undo: false };
+                    emitter.op(shape, &raw, values, &mut batch.rows)?
+                }
             };
             if !self.begun {
                 self.begun = true;
                 batch.events.push(SourceEvent::Begin(self.head.clone()));
             }
-            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
+            // A transaction may change a table's shape more than once.
+            let table = &shape.table;
+            if emitter.told.insert(table.id, table.version) != Some(table.version) {
+                batch.events.push(SourceEvent::Table(table.clone()));
+            }
+            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: table.clone(), op }));
         }
         Ok(false)
     }
 }
 
 /// Changes that undo those of open transactions, last first, for a copy that shows them.
-pub(crate) fn fixups<S: PageSource>(
-    open: Vec<Open>,
+pub(crate) fn fixups<'o, S: PageSource>(
+    open: impl Iterator<Item = &'o Open>,
     emitter: &mut Emitter<'_, S>,
     batch: &mut EventBatch,
 ) -> Result<(), Error> {
-    let mut all = Vec::new();
+    let mut undone = Vec::new();
     for transaction in open {
         if let Some(row) = transaction.incomplete_move() {
-            tracing::warn!(%row, "a heap row was on the move when the backup ended; it is copied as it stands");
+            let what = format!("heap row {row} was on the move when the backup ended");
+            return Err(Malformed::new(what, 0).within(format_args!("transaction {}", transaction.id)).into());
         }
-        let blobs = transaction.blobs;
         let mut reader = transaction.pending.reader();
         while let Some(raw) = reader.next()? {
             let (before, after) = (raw.before.to_vec(), raw.after.to_vec());
-            all.push((raw.lsn, raw.op, raw.shape, raw.row, before, after));
+            undone.push((RawChange { before: &[], after: &[], ..raw }, before, after, &transaction.blobs));
         }
-        drop(blobs);
     }
-    all.sort_by_key(|change| std::cmp::Reverse(change.0));
-    let none = FxHashMap::default();
-    for (lsn, op, shape, row, before, after) in &all {
-        let op = match op {
+    undone.sort_by_key(|(raw, ..)| std::cmp::Reverse(raw.lsn));
+    for (raw, before, after, blobs) in &undone {
+        let op = match raw.op {
             RawOp::Insert => RawOp::Delete,
             RawOp::Delete => RawOp::Insert,
-            other => *other,
+            other => other,
         };
-        let raw = RawChange { lsn: *lsn, op, shape: *shape, row: *row, before: after, after: before };
+        let raw = RawChange { op, before: after, after: before, ..*raw };
         let Some(shape) = emitter.shapes.shape(raw.shape) else { continue };
-        let op = match op {
-            RawOp::Truncate => return Err(lost(shape, &raw, "the table was being truncated when the backup ended".to_owned())),
-            RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(before).into_owned())),
-            _ => emitter.op(shape, &raw, &none, &mut batch.rows)?,
+        let op = match raw.op {
+            RawOp::Truncate => {
+                let why = "it was being truncated by a transaction that was open when the backup ended";
+                return Err(lost(shape, &raw, why.to_owned()));
+            }
+            RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.before).into_owned())),
+            _ => emitter.op(shape, &raw, Values { blobs, undo: true }, &mut batch.rows)?,
         };
         batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
     }
@@ -204,25 +230,25 @@ impl<S: PageSource> Emitter<'_, S> {
         &mut self,
         shape: &Shape,
         raw: &RawChange<'_>,
-        blobs: &FxHashMap<u64, bool>,
+        values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<ChangeOp, Error> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         Ok(match raw.op {
             RawOp::Insert => {
                 self.decode(shape, raw, raw.after, &mut after)?;
-                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, blobs, rows)? }
+                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
             }
             RawOp::Delete => {
                 self.decode(shape, raw, raw.before, &mut before)?;
-                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, blobs, rows)? }
+                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
             }
             _ => {
                 self.decode(shape, raw, raw.before, &mut before)?;
                 self.decode(shape, raw, raw.after, &mut after)?;
                 ChangeOp::Update {
-                    before: self.row(shape, raw, &before, Image::Before, blobs, rows)?,
-                    after: self.row(shape, raw, &after, Image::Changed(&before), blobs, rows)?,
+                    before: self.row(shape, raw, &before, Image::Before, values, rows)?,
+                    after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
                 }
             }
         })
@@ -248,7 +274,7 @@ impl<S: PageSource> Emitter<'_, S> {
         raw: &RawChange<'_>,
         cells: &[RawCell<'_>],
         image: Image<'_>,
-        blobs: &FxHashMap<u64, bool>,
+        values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<RowRef, Error> {
         let mut scratch = Vec::new();
@@ -265,11 +291,18 @@ impl<S: PageSource> Emitter<'_, S> {
                 }
                 RawCell::OffRow(pointer) => pointer,
             };
-            let touched = blob_id(pointer).and_then(|id| blobs.get(&id)).copied();
+            let touched = blob_id(pointer).and_then(|id| values.blobs.get(&id)).copied();
             let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
             if matches!(image, Image::Before) || same && touched.is_none() {
                 row.unchanged();
                 continue;
+            }
+            if values.undo && touched.is_some() {
+                let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
+                let why = format!(
+                    "a transaction that was open when the backup ended changed column \"{name}\" outside the row"
+                );
+                return Err(lost(shape, raw, why));
             }
             scratch.clear();
             match self.lobs.append(self.pages, pointer, &mut scratch) {

@@ -3,11 +3,14 @@
 //! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
+mod assemble;
 pub mod backups;
 pub mod catalog;
 pub mod chain;
+pub mod changes;
 pub mod data_file;
 pub mod dump;
+mod emit;
 pub mod error;
 pub mod input;
 pub mod inspect;
@@ -18,25 +21,26 @@ pub mod log_segment;
 pub mod media;
 pub mod page_index;
 pub mod pages;
+mod pending;
+mod replay;
+mod rewind;
 pub mod scan;
 pub mod set;
 mod set_log;
 pub mod set_pages;
-mod assemble;
-mod emit;
-mod pending;
-mod replay;
-mod rewind;
 mod shapes;
+pub mod source;
 mod spool;
 pub mod store;
 
 pub use backups::Backups;
 pub use catalog::Catalog;
 pub use chain::Chain;
+pub use changes::{Changes, ReplayOptions};
 pub use data_file::DataFiles;
 pub use error::{Error, Result};
 pub use log_blocks::LogBlocks;
 pub use log_file::LogFiles;
 pub use pages::{FileExtent, PageSource};
 pub use set::BackupSet;
+pub use source::BackupSource;

@@ -7,6 +7,7 @@
 //!
 //! The length stands at both ends, because changes are taken back from the end (a rollback) and handed on from the begin.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -68,6 +69,7 @@ impl Pending {
     }
 
     /// Whether there are no changes.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.pieces.is_empty()
     }
@@ -157,37 +159,50 @@ impl Pending {
     }
 
     /// Reads the changes from the first on.
-    pub(crate) fn reader(self) -> PendingReader {
-        PendingReader { pending: self, next_piece: 0, at: 0, bytes: Vec::new(), in_tail: false }
+    pub(crate) fn into_reader(self) -> PendingReader<Pending> {
+        PendingReader::new(self)
+    }
+
+    /// Reads the changes from the first on, and leaves them where they are.
+    pub(crate) fn reader(&self) -> PendingReader<&Pending> {
+        PendingReader::new(self)
     }
 }
 
 /// Gives the changes of a transaction in their order, without having all of them in memory.
 #[derive(Debug)]
-pub(crate) struct PendingReader {
-    pending: Pending,
-    next_piece: usize,
-    at: usize,
+pub(crate) struct PendingReader<P> {
+    pending: P,
+    /// Index of the piece that is read; behind the last one comes what is in memory.
+    piece: usize,
     bytes: Vec<u8>,
-    in_tail: bool,
+    at: usize,
 }
 
-impl PendingReader {
+impl<P: Borrow<Pending>> PendingReader<P> {
+    fn new(pending: P) -> Self {
+        PendingReader { pending, piece: 0, bytes: Vec::new(), at: 0 }
+    }
+
     /// The next change.
     pub(crate) fn next(&mut self) -> Result<Option<RawChange<'_>>, Error> {
-        while self.at >= self.bytes.len() {
-            if let Some(&(start, len)) = self.pending.pieces.get(self.next_piece) {
-                self.bytes = self.pending.piece(start, len)?;
-                self.next_piece += 1;
-            } else if self.in_tail {
-                return Ok(None);
-            } else {
-                self.bytes = std::mem::take(&mut self.pending.tail);
-                self.in_tail = true;
+        let pending: &Pending = self.pending.borrow();
+        while let Some(&(start, len)) = pending.pieces.get(self.piece) {
+            if self.at == 0 {
+                self.bytes = pending.piece(start, len)?;
             }
+            if self.at < self.bytes.len() {
+                let (change, len) = read(self.bytes.get(self.at..).unwrap_or_default())?;
+                self.at += len;
+                return Ok(Some(change));
+            }
+            self.piece += 1;
             self.at = 0;
         }
-        let (change, len) = read(self.bytes.get(self.at..).unwrap_or_default())?;
+        if self.at >= pending.tail.len() {
+            return Ok(None);
+        }
+        let (change, len) = read(pending.tail.get(self.at..).unwrap_or_default())?;
         self.at += len;
         Ok(Some(change))
     }
@@ -211,8 +226,7 @@ fn read(bytes: &[u8]) -> Result<(RawChange<'_>, usize), Malformed> {
         return Err(Malformed::new("a row of a change is cut off", HEAD));
     };
     let row = RowId::read(bytes, 19, "row id of a change")?;
-    let change =
-        RawChange { lsn: Lsn::from_le_bytes(lsn), op, shape: u32_at(bytes, 15, "shape")?, row, before, after };
+    let change = RawChange { lsn: Lsn::from_le_bytes(lsn), op, shape: u32_at(bytes, 15, "shape")?, row, before, after };
     Ok((change, len))
 }
 
@@ -243,12 +257,17 @@ mod tests {
         }
         pending.truncate_after(Lsn::new(1, 1, 4)).unwrap();
         pending.push(&change(20, &row));
-        let mut reader = pending.reader();
+        let mut reader = pending.into_reader();
         for n in [0, 1, 2, 3, 4, 20] {
-            assert_eq!(reader.next().unwrap(), Some(change(n, &row[..usize::from(n).min(33)])).map(|mut c| {
-                if n == 20 { c = change(20, &row) }
-                c
-            }));
+            assert_eq!(
+                reader.next().unwrap(),
+                Some(change(n, &row[..usize::from(n).min(33)])).map(|mut c| {
+                    if n == 20 {
+                        c = change(20, &row)
+                    }
+                    c
+                })
+            );
         }
         assert_eq!(reader.next().unwrap(), None);
     }
@@ -262,6 +281,6 @@ mod tests {
         }
         pending.truncate_after(Lsn::ZERO).unwrap();
         assert!(pending.is_empty());
-        assert_eq!(pending.reader().next().unwrap(), None);
+        assert_eq!(pending.into_reader().next().unwrap(), None);
     }
 }

@@ -13,7 +13,7 @@
 //! Where a page is ahead of the log and could not be taken back, a record still tells of an inserted or deleted row all there is to
 //! know, but not of a changed one. Such a change is kept as *lost*, and is an error if its transaction commits.
 
-use logferry_model::{CommitLsn, Lsn, RestartLsn, TransactionId};
+use logferry_model::{CommitLsn, Lsn, RestartLsn};
 use logferry_mssql_format::lob::LobRecord;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record, RowOp};
@@ -91,9 +91,9 @@ impl Replay {
         RestartLsn(self.assembler.oldest_begin().unwrap_or(next).min(next))
     }
 
-    /// The open transactions, taken out.
-    pub(crate) fn take_open(&mut self) -> Vec<Open> {
-        self.assembler.take_open()
+    /// The open transactions.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> {
+        self.assembler.open()
     }
 
     /// Redoes a record. Gives a transaction when the record commits it.
@@ -144,18 +144,24 @@ impl Replay {
 
         self.before.clear();
         self.after.clear();
-        let lost;
-        match self.page(record, page) {
+        let lost = match self.page(record, page) {
             Ok(()) => {
                 let bytes = self.store.page_mut(page)?;
-                if watched && is_change && let Some(row) = row_at(bytes, op.row.slot)? {
+                if watched
+                    && is_change
+                    && let Some(row) = row_at(bytes, op.row.slot)?
+                {
                     self.before.extend_from_slice(row);
                 }
                 let outcome = redo::apply(bytes, record);
-                if watched && is_change && record.op != Op::DELETE_ROWS && let Some(row) = row_at(bytes, op.row.slot)? {
+                if watched
+                    && is_change
+                    && record.op != Op::DELETE_ROWS
+                    && let Some(row) = row_at(bytes, op.row.slot)?
+                {
                     self.after.extend_from_slice(row);
                 }
-                lost = match outcome {
+                match outcome {
                     Ok(Outcome::Applied) => None,
                     Ok(Outcome::AlreadyThere) => {
                         let why = self.ahead.get(&page).map_or("the page has the change already", String::as_str);
@@ -166,11 +172,11 @@ impl Replay {
                         self.store.lose(page, e.to_string());
                         Some(e.to_string())
                     }
-                };
+                }
             }
-            Err(Error::LostPage { why, .. }) => lost = Some(why),
+            Err(Error::LostPage { why, .. }) => Some(why),
             Err(e) => return Err(e),
-        }
+        };
         // Rows of a page that is not where the record is are not the record's.
         if lost.is_some() {
             self.before.clear();
@@ -262,13 +268,7 @@ impl Replay {
     }
 
     /// Keeps a change that cannot be told.
-    fn lost(
-        &mut self,
-        record: &Record<'_>,
-        target: &RowTarget,
-        row: RowId,
-        why: Option<String>,
-    ) -> Result<(), Error> {
+    fn lost(&mut self, record: &Record<'_>, target: &RowTarget, row: RowId, why: Option<String>) -> Result<(), Error> {
         let why = why.unwrap_or_else(|| "the row as it was before is neither on the page nor in the log".to_owned());
         let change = RawChange {
             lsn: record.lsn,
@@ -326,7 +326,9 @@ impl Replay {
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
         // Where a table's description has the id of the object; counts and the like are no change of it.
         let object_at = match op.obj_id {
-            base_table::SYSSCHOBJS | base_table::SYSCOLPARS | base_table::SYSIDXSTATS | base_table::SYSISCOLS => Some(4),
+            base_table::SYSSCHOBJS | base_table::SYSCOLPARS | base_table::SYSIDXSTATS | base_table::SYSISCOLS => {
+                Some(4)
+            }
             base_table::SYSROWSETS => Some(13),
             base_table::SYSALLOCUNITS if !is_change => None,
             base_table::SYSRSCOLS
@@ -406,15 +408,5 @@ impl Replay {
             (changed, dropped) = self.shapes.publish(&not_yet);
         }
         Ok(Committed::new(open, CommitLsn(lsn), time_us, self.restart(), changed, dropped, moved))
-    }
-
-    /// Whether a transaction is open.
-    pub(crate) fn has_open(&self) -> bool {
-        self.assembler.oldest_begin().is_some()
-    }
-
-    /// Open transactions' ids, for messages.
-    pub(crate) fn open_ids(&self) -> Vec<TransactionId> {
-        self.assembler.open().map(|o| o.id).collect()
     }
 }

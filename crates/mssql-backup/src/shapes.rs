@@ -31,7 +31,8 @@ pub(crate) struct Shape {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
-    catalog: Catalog,
+    /// `None` before it was read first.
+    catalog: Option<Catalog>,
     stale: bool,
     /// All shapes that ever were: changes that wait name them by their index.
     shapes: Vec<Arc<Shape>>,
@@ -53,7 +54,7 @@ impl Shapes {
     }
 
     /// The tables of now are known to the world, without events.
-    pub(crate) fn publish_all(&mut self) {
+    fn publish_all(&mut self) {
         self.published = self.tables().map(|t| (t.id, t.clone())).collect();
     }
 
@@ -63,12 +64,12 @@ impl Shapes {
     }
 
     /// The catalog of now.
-    pub(crate) fn catalog(&self) -> &Catalog {
-        &self.catalog
+    pub(crate) fn catalog(&self) -> Option<&Catalog> {
+        self.catalog.as_ref()
     }
 
     fn tables(&self) -> impl Iterator<Item = &Arc<TableVersion>> {
-        self.catalog.tables.iter().map(|table| &table.version)
+        self.catalog.iter().flat_map(|c| &c.tables).map(|table| &table.version)
     }
 
     /// The shape of a number.
@@ -121,7 +122,7 @@ impl Shapes {
                 self.by_rowset.insert(rowset.id, number);
             }
         }
-        self.catalog = catalog;
+        self.catalog = Some(catalog);
         Ok(())
     }
 
@@ -129,7 +130,8 @@ impl Shapes {
     fn version(&mut self, found: &Arc<TableVersion>) -> Arc<TableVersion> {
         let published = self.published.get(&found.id);
         let seen = self.seen.get(&found.id);
-        let known = published.into_iter().chain(seen.map(|(version, _)| version)).find(|known| same_shape(known, found));
+        let known =
+            published.into_iter().chain(seen.map(|(version, _)| version)).find(|known| same_shape(known, found));
         if let Some(known) = known {
             let known = known.clone();
             let highest = seen.map_or(known.version, |(_, highest)| *highest);
@@ -169,6 +171,13 @@ impl Shapes {
         (changed, dropped)
     }
 
+    /// The tables that are known to the world, in the order of their names.
+    pub(crate) fn published(&self) -> Vec<Arc<TableVersion>> {
+        let mut tables: Vec<_> = self.published.values().cloned().collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        tables
+    }
+
     /// Whether a table was known before the transaction that commits now.
     pub(crate) fn is_published(&self, table: TableId) -> bool {
         self.published.contains_key(&table)
@@ -181,8 +190,9 @@ impl Shapes {
 
     /// The rowsets of a table now.
     pub(crate) fn rowsets_of(&self, table: TableId) -> Vec<u64> {
-        let index = self.catalog.tables.iter().position(|t| t.version.id == table);
-        index.map(|i| self.catalog.rowsets_of(i).map(|r| r.id).collect()).unwrap_or_default()
+        let Some(catalog) = &self.catalog else { return Vec::new() };
+        let index = catalog.tables.iter().position(|t| t.version.id == table);
+        index.map(|i| catalog.rowsets_of(i).map(|r| r.id).collect()).unwrap_or_default()
     }
 }
 

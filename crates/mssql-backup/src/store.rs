@@ -159,9 +159,7 @@ impl PageSource for PageStore {
                 Ok(())
             }
             Some(Held::Spilled { slot }) => match &self.spill {
-                Some(file) => {
-                    file.read_exact_at(into, u64::from(*slot) * PAGE_SIZE as u64).map_err(spool_error)
-                }
+                Some(file) => file.read_exact_at(into, u64::from(*slot) * PAGE_SIZE as u64).map_err(spool_error),
                 None => Err(lost(id, "its temporary file is gone")),
             },
             Some(Held::Lost(why)) => Err(lost(id, why)),

@@ -1,0 +1,409 @@
+//! The committed changes in a backup chain, or in a data file and its log, in the order of their commits.
+//!
+//! ```text
+//!  base: pages of a backup, or a data file          log that comes with the base        logs after it
+//!        |                                          |---------------------------------|------------------------|
+//!        '-- rewind: pages as they were here -------'                                 base is consistent here
+//!                                                     redo ------------------------->   redo ---------------->
+//! ```
+//!
+//! Of a backup chain the changes behind the end of the base are given: what is before them is in the copy of the base. A data file
+//! with its log is consistent where the log ends, so all its changes lie before that.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TableVersion};
+use logferry_mssql_format::log::block::Block;
+use rustc_hash::FxHashMap;
+
+use crate::catalog::Catalog;
+use crate::chain::Chain;
+use crate::data_file::DataFiles;
+use crate::emit::{Committed, Emitter, fixups};
+use crate::error::Error;
+use crate::log_blocks::LogBlocks;
+use crate::log_file::LogFiles;
+use crate::log_segment::SegmentBlocks;
+use crate::pages::PageSource;
+use crate::replay::Replay;
+use crate::rewind::{RewindReport, Rewinder};
+use crate::scan::LobReader;
+use crate::store::PageStore;
+
+/// How much memory a replay may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayOptions {
+    /// Changed pages, in bytes; those behind it are in a temporary file.
+    pub pages_max: usize,
+    /// Changes of open transactions, in bytes; those behind it are in temporary files.
+    pub changes_max: usize,
+}
+
+impl Default for ReplayOptions {
+    /// 256 MiB of pages, 64 MiB of changes: what a small machine has, and enough that ordinary work does not spill.
+    fn default() -> Self {
+        ReplayOptions { pages_max: 256 << 20, changes_max: 64 << 20 }
+    }
+}
+
+/// Where a replay comes from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) pages: Arc<dyn PageSource>,
+    pub(crate) log: LogOrigin,
+    pub(crate) lineage: Lineage,
+    pub(crate) options: ReplayOptions,
+}
+
+/// Where the log comes from.
+#[derive(Clone)]
+pub(crate) enum LogOrigin {
+    Chain(Arc<Chain>),
+    Files {
+        log: Arc<LogFiles>,
+        /// The primary data file, for messages.
+        primary: PathBuf,
+    },
+}
+
+impl Origin {
+    pub(crate) fn of_chain(chain: Chain, options: ReplayOptions) -> Result<Self, Error> {
+        Ok(Origin {
+            pages: Arc::new(chain.base_pages()?),
+            lineage: chain.lineage(),
+            log: LogOrigin::Chain(Arc::new(chain)),
+            options,
+        })
+    }
+
+    pub(crate) fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
+        let primary = data.data_files().first();
+        let primary = primary.map_or_else(PathBuf::new, |file| file.path().to_owned());
+        let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
+        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files { log: Arc::new(log), primary }, options })
+    }
+
+    /// The first position that the log of the base tells of.
+    pub(crate) fn begin(&self) -> Lsn {
+        match &self.log {
+            LogOrigin::Chain(chain) => chain.redo_lsn(),
+            LogOrigin::Files { log, .. } => log.first_lsn(),
+        }
+    }
+
+    /// What is wrong with a log file that says that it belongs to another database.
+    fn foreign(&self) -> Option<Error> {
+        match &self.log {
+            LogOrigin::Files { log, primary } => {
+                log.files().iter().find_map(|file| file.check_binding(primary, self.lineage.database).err())
+            }
+            LogOrigin::Chain(_) => None,
+        }
+    }
+
+    /// The log that comes with the base.
+    fn base_log(&self) -> Result<SegmentBlocks, Error> {
+        match &self.log {
+            LogOrigin::Chain(chain) => chain.base().log(chain.redo_lsn()),
+            LogOrigin::Files { log, .. } => log.blocks(None),
+        }
+    }
+
+    /// Where the base is consistent (exclusive), if that is known beforehand.
+    fn base_end(&self) -> Option<Lsn> {
+        match &self.log {
+            LogOrigin::Chain(chain) => Some(chain.base_end()),
+            LogOrigin::Files { .. } => None,
+        }
+    }
+
+    /// The log behind the base; `None` where there is none.
+    fn later_log(&self) -> Result<Option<SegmentBlocks>, Error> {
+        match &self.log {
+            LogOrigin::Chain(chain) if chain.end() > chain.base_end() => chain.blocks(chain.base_end()).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// See the module.
+pub struct Changes {
+    origin: Origin,
+    pub(crate) replay: Replay,
+    rewound: RewindReport,
+    log: Option<SegmentBlocks>,
+    /// The log that is being read is that of the base.
+    in_base: bool,
+    block: Vec<u8>,
+    /// The next record of `block`.
+    next_slot: u16,
+    emitting: Option<Committed>,
+    lobs: LobReader,
+    told: FxHashMap<TableId, u32>,
+    /// Transactions up to this commit are not given.
+    pub(crate) applied: CommitLsn,
+    commit_time_us: Option<i64>,
+}
+
+/// Why [`Changes::read_records`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// A transaction is to be handed on.
+    Commit,
+    /// The log of the base has ended: what comes is behind it.
+    BaseEnd,
+    /// As many records were read as was asked for.
+    Enough,
+    /// The next record lies behind the position that was asked for.
+    Until,
+    /// The log has ended.
+    End,
+}
+
+impl Changes {
+    /// The changes in a backup chain behind its base.
+    pub fn of_chain(chain: Chain, options: ReplayOptions) -> Result<Self, Error> {
+        let mut changes = Self::begin(Origin::of_chain(chain, options)?)?;
+        while changes.read_records(usize::MAX, Lsn::MAX, false)? != Read::BaseEnd {}
+        changes.settle();
+        Ok(changes)
+    }
+
+    /// All changes in the log of a database, given with its data files.
+    ///
+    /// # Errors
+    /// Where the log is of another database, and where the files cannot be read.
+    pub fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
+        Self::begin(Origin::of_files(data, log, options)?)
+    }
+
+    /// At the begin of the log that comes with the base.
+    pub(crate) fn begin(origin: Origin) -> Result<Self, Error> {
+        let first = origin.begin();
+        let mut rewinder = Rewinder::new();
+        let mut blocks = origin.base_log()?;
+        while let Some(block) = blocks.next_block()? {
+            for record in block.records() {
+                let record = record?;
+                if record.lsn >= first {
+                    rewinder.record(&*origin.pages, &record)?;
+                }
+            }
+        }
+        let mut store = PageStore::new(origin.pages.clone(), origin.options.pages_max);
+        let mut rewound = rewinder.finish(&mut store)?;
+        if let Some(foreign) = origin.foreign() {
+            // A database that was attached without its log has a new binding id ever since. That the log is its own is shown by
+            // pages whose last record is in it, and none of which contradicts it.
+            if rewound.at_last_record == 0 || !rewound.failed.is_empty() {
+                return Err(foreign);
+            }
+            tracing::warn!(pages = rewound.at_last_record, "{foreign}, but its pages were changed by this log");
+        }
+        let ahead = std::mem::take(&mut rewound.failed);
+        let replay = Replay::new(store, ahead, origin.options.changes_max)?;
+        let log = Some(origin.base_log()?);
+        let told = replay.shapes.published().iter().map(|t| (t.id, t.version)).collect();
+        Ok(Changes {
+            origin,
+            replay,
+            rewound,
+            log,
+            in_base: true,
+            block: Vec::new(),
+            next_slot: 0,
+            emitting: None,
+            lobs: LobReader::default(),
+            told,
+            applied: CommitLsn::default(),
+            commit_time_us: None,
+        })
+    }
+
+    /// The tables at the point reached, as committed transactions made them, in the order of their names.
+    pub fn tables(&self) -> Vec<Arc<TableVersion>> {
+        self.replay.shapes.published()
+    }
+
+    /// The pages at the point reached. What open transactions did is there, too.
+    pub fn pages(&self) -> &PageStore {
+        &self.replay.store
+    }
+
+    /// The catalog at the point reached.
+    pub fn catalog(&mut self) -> Result<&Catalog, Error> {
+        let Replay { shapes, store, .. } = &mut self.replay;
+        shapes.refresh(store)?;
+        shapes.catalog().ok_or_else(|| Error::NoChain { database: String::new(), why: "no catalog".to_owned() })
+    }
+
+    /// The last record that was redone.
+    pub fn position(&self) -> Lsn {
+        self.replay.position
+    }
+
+    /// Where the log ends (exclusive); of a log file, where it was read to.
+    pub(crate) fn log_end(&self) -> Lsn {
+        let last = self.replay.position;
+        match &self.origin.log {
+            LogOrigin::Chain(chain) => chain.end(),
+            LogOrigin::Files { .. } => Lsn { slot: last.slot.saturating_add(1), ..last },
+        }
+    }
+
+    /// The pages at the point reached, which stay as they are: what comes goes into a store on top of them.
+    pub(crate) fn freeze(&mut self) -> Arc<PageStore> {
+        let empty = PageStore::new(self.origin.pages.clone(), 0);
+        let frozen = Arc::new(std::mem::replace(&mut self.replay.store, empty));
+        self.replay.store = PageStore::new(frozen.clone(), self.origin.options.pages_max);
+        frozen
+    }
+
+    /// Transactions that are open at the point reached.
+    pub fn open_transactions(&self) -> usize {
+        self.replay.open().count()
+    }
+
+    /// Pages that were ahead of the log of the base and were taken back, and rows on them that are not known.
+    pub fn rewound(&self) -> (usize, usize) {
+        (self.rewound.pages, self.rewound.unknown_rows)
+    }
+
+    /// How far a target is that has all that was given.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            applied: self.applied,
+            restart: self.restart(),
+            lineage: self.origin.lineage,
+            commit_time_us: self.commit_time_us,
+        }
+    }
+
+    /// What was read without being handed on is known: the tables as they are.
+    pub(crate) fn settle(&mut self) {
+        self.told = self.replay.shapes.published().iter().map(|t| (t.id, t.version)).collect();
+    }
+
+    fn restart(&self) -> RestartLsn {
+        self.replay.restart()
+    }
+
+    /// The next events: about `bytes_max` bytes of rows at the most, from about `records_max` log records at the most;
+    /// `None` when the log has ended.
+    pub fn next(&mut self, bytes_max: usize, records_max: usize) -> Result<Option<EventBatch>, Error> {
+        let mut batch = EventBatch::default();
+        let mut left = records_max.max(1);
+        loop {
+            if self.emitting.is_some() {
+                if !self.emit(bytes_max, &mut batch)? {
+                    return Ok(Some(batch));
+                }
+                if batch.rows.byte_len() >= bytes_max {
+                    return Ok(Some(batch));
+                }
+            }
+            match self.read_some(&mut left, Lsn::MAX, true)? {
+                Read::Commit | Read::BaseEnd => {}
+                read @ (Read::Enough | Read::Until | Read::End) => {
+                    if read == Read::End && batch.events.is_empty() {
+                        return Ok(None);
+                    }
+                    let done =
+                        |event: &SourceEvent| matches!(event, SourceEvent::Commit(c) if c.applied == self.applied);
+                    if !batch.events.last().is_some_and(done) && self.applied != CommitLsn::default() {
+                        batch.events.push(SourceEvent::Progress(self.checkpoint()));
+                    }
+                    return Ok(Some(batch));
+                }
+            }
+        }
+    }
+
+    /// Hands on what is being handed on; `true` when all of it is there.
+    fn emit(&mut self, bytes_max: usize, batch: &mut EventBatch) -> Result<bool, Error> {
+        let Some(committed) = &mut self.emitting else { return Ok(true) };
+        let mut emitter = Emitter {
+            shapes: &self.replay.shapes,
+            pages: &self.replay.store,
+            lobs: &mut self.lobs,
+            told: &mut self.told,
+        };
+        let done = committed.fill(&mut emitter, self.origin.lineage, bytes_max, batch)?;
+        if done {
+            self.applied = committed.head.commit_lsn;
+            self.commit_time_us = committed.head.commit_time_us.or(self.commit_time_us);
+            self.emitting = None;
+        }
+        Ok(done)
+    }
+
+    /// Changes that undo what transactions open at this point did.
+    pub(crate) fn fixups(&mut self) -> Result<EventBatch, Error> {
+        let mut batch = EventBatch::default();
+        self.lobs.clear();
+        let mut emitter = Emitter {
+            shapes: &self.replay.shapes,
+            pages: &self.replay.store,
+            lobs: &mut self.lobs,
+            told: &mut self.told,
+        };
+        fixups(self.replay.open(), &mut emitter, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Redoes records up to `until` (inclusive). Transactions that commit are handed on only if `hand_on`.
+    pub(crate) fn read_records(&mut self, records_max: usize, until: Lsn, hand_on: bool) -> Result<Read, Error> {
+        let mut left = records_max;
+        self.read_some(&mut left, until, hand_on)
+    }
+
+    fn read_some(&mut self, left: &mut usize, until: Lsn, hand_on: bool) -> Result<Read, Error> {
+        loop {
+            if !self.block.is_empty() {
+                let block = Block::read_restored(&self.block)?;
+                while let Some(record) = block.record(self.next_slot)? {
+                    if record.lsn > until {
+                        return Ok(Read::Until);
+                    }
+                    if *left == 0 {
+                        return Ok(Read::Enough);
+                    }
+                    self.next_slot = self.next_slot.saturating_add(1);
+                    let past = if self.in_base { self.origin.base_end() } else { None };
+                    if past.is_some_and(|end| record.lsn >= end) {
+                        break;
+                    }
+                    if record.lsn <= self.replay.position || record.lsn < self.origin.begin() {
+                        continue;
+                    }
+                    *left -= 1;
+                    if let Some(committed) = self.replay.record(&record)? {
+                        let commit = committed.head.commit_lsn;
+                        if hand_on && commit > self.applied {
+                            self.lobs.clear();
+                            self.emitting = Some(committed);
+                            return Ok(Read::Commit);
+                        }
+                        self.applied = self.applied.max(commit);
+                        self.commit_time_us = committed.head.commit_time_us.or(self.commit_time_us);
+                    }
+                }
+                self.block.clear();
+            }
+            let Some(log) = &mut self.log else { return Ok(Read::End) };
+            if let Some(block) = log.next_block()? {
+                self.block.clear();
+                self.block.extend_from_slice(block.bytes());
+                self.next_slot = block.header.first_lsn.slot;
+                continue;
+            }
+            if !std::mem::take(&mut self.in_base) {
+                self.log = None;
+                return Ok(Read::End);
+            }
+            self.log = self.origin.later_log()?;
+            return Ok(Read::BaseEnd);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A [`ChangeSource`] of files: a backup chain, or data files with their log files.
+//!
+//! The full copy shows the pages at the end of the base's own log, and they stand still from then on: the changes after that
+//! point go into a second store on top of them. So chunks can be read in any order, by many readers, and again in a later run.
+//!
+//! What a transaction that is open at that point did is on those pages, too; [`fixups`](ChangeSource::fixups) takes it back row by
+//! row. It is given again, whole, when the transaction commits.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use logferry_model::{
+    ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fill, Lineage, Lsn, SnapshotPoint,
+    TableVersion,
+};
+use logferry_mssql_format::page::{PAGE_SIZE, PageId};
+use rustc_hash::FxHashMap;
+
+use crate::backups::Backups;
+use crate::catalog::{Catalog, Rowset};
+use crate::chain::{Base, PlanOptions};
+use crate::changes::{Changes, LogOrigin, Origin, Read, ReplayOptions};
+use crate::data_file::DataFiles;
+use crate::error::Error;
+use crate::log_file::LogFiles;
+use crate::scan::{Extent, RowReader, rowset_extents};
+use crate::store::PageStore;
+
+/// Pages of a chunk: 64 MiB are copied in about a second, and so much is done again after a crash.
+const CHUNK_PAGES: u32 = 8192;
+/// Bytes of rows that one call of `fill` shows.
+const FILL_BYTES: usize = 256 << 10;
+/// Log records that are redone without giving others their turn.
+const SLICE_RECORDS: usize = 2_000;
+/// Log records after which the position is told although nothing happened.
+const PROGRESS_RECORDS: usize = 200_000;
+
+/// See the module.
+pub struct BackupSource {
+    input: Input,
+    options: ReplayOptions,
+    changes: Option<Changes>,
+    tables: Vec<Arc<TableVersion>>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+enum Input {
+    Backups { backups: Backups, database: Option<String>, plan: PlanOptions },
+    Files { origin: Origin },
+}
+
+/// The database as the full copy shows it.
+struct Snapshot {
+    pages: Arc<PageStore>,
+    catalog: Catalog,
+    /// By index of `tables`, once asked for.
+    chunks: Mutex<FxHashMap<usize, Arc<Vec<Chunk>>>>,
+}
+
+/// Pages of one rowset.
+#[derive(Clone, Debug)]
+struct Chunk {
+    rowset: u64,
+    extents: Vec<Extent>,
+}
+
+impl BackupSource {
+    /// The chain of a database that can be built from backup files; without a name there must be one database only.
+    ///
+    /// # Errors
+    /// Where there is no chain: says what is missing.
+    pub fn of_backups(
+        backups: Backups,
+        database: Option<String>,
+        plan: PlanOptions,
+        options: ReplayOptions,
+    ) -> Result<Self, Error> {
+        backups.plan(database.as_deref(), plan)?;
+        Ok(Self::new(Input::Backups { backups, database, plan }, options))
+    }
+
+    /// The data files of a database and its log files.
+    ///
+    /// # Errors
+    /// Where they are of different databases.
+    pub fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
+        Ok(Self::new(Input::Files { origin: Origin::of_files(data, log, options)? }, options))
+    }
+
+    fn new(input: Input, options: ReplayOptions) -> Self {
+        BackupSource { input, options, changes: None, tables: Vec::new(), snapshot: None }
+    }
+
+    /// The base to begin with: the newest, or the newest that ends at or before a position.
+    fn origin(&self, by: Option<Lsn>) -> Result<Origin, Error> {
+        match &self.input {
+            Input::Files { origin } => Ok(origin.clone()),
+            Input::Backups { backups, database, plan } => {
+                let base = by.map_or(plan.base, Base::EndingBy);
+                let chain = backups.plan(database.as_deref(), PlanOptions { base, ..*plan })?;
+                Origin::of_chain(chain, self.options)
+            }
+        }
+    }
+
+    fn changes(&mut self) -> Result<&mut Changes, Fault> {
+        self.changes.as_mut().ok_or_else(|| Fault::bug("the source was asked for changes before its position was set"))
+    }
+
+    fn snapshot_state(&self) -> Result<&Arc<Snapshot>, Fault> {
+        self.snapshot
+            .as_ref()
+            .ok_or_else(|| Fault::bug("the source was asked for chunks before its snapshot was taken"))
+    }
+
+    fn chunks_of(&self, table: usize) -> Result<Arc<Vec<Chunk>>, Fault> {
+        let snapshot = self.snapshot_state()?;
+        let mut known = snapshot.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chunks) = known.get(&table) {
+            return Ok(Arc::clone(chunks));
+        }
+        let version = self.tables.get(table).ok_or_else(|| Fault::bug(format!("there is no table {table}")))?;
+        let index = snapshot.catalog.tables.iter().position(|t| t.version.id == version.id);
+        let index = index.ok_or_else(|| {
+            let what = "a transaction that was open when the backup ended was dropping it";
+            Fault::operator(format!("table \"{}\" cannot be copied: {what}", version.name))
+        })?;
+        let mut chunks = Vec::new();
+        for rowset in snapshot.catalog.rowsets_of(index) {
+            let extents = rowset_extents(&snapshot.pages, rowset)?;
+            chunks.extend(cut(rowset, extents));
+        }
+        let chunks = Arc::new(chunks);
+        known.insert(table, Arc::clone(&chunks));
+        Ok(chunks)
+    }
+}
+
+/// Cuts the pages of a rowset into chunks; at least one.
+fn cut(rowset: &Rowset, extents: Vec<Extent>) -> Vec<Chunk> {
+    let mut chunks = vec![Chunk { rowset: rowset.id, extents: Vec::new() }];
+    let mut pages = 0;
+    for extent in extents {
+        if pages >= CHUNK_PAGES {
+            chunks.push(Chunk { rowset: rowset.id, extents: Vec::new() });
+            pages = 0;
+        }
+        pages += extent.len();
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.extents.push(extent);
+        }
+    }
+    chunks
+}
+
+/// The position in front of another: everything that comes at or after that one is behind it.
+fn before(lsn: Lsn) -> CommitLsn {
+    CommitLsn(Lsn { slot: lsn.slot.saturating_sub(1), ..lsn })
+}
+
+/// Identifies a snapshot: the same files give the same one.
+fn snapshot_id(origin: &Origin, end: Lsn) -> [u8; 16] {
+    let mut id = match &origin.log {
+        LogOrigin::Chain(chain) => chain.base().header.set_guid.0,
+        LogOrigin::Files { .. } => origin.lineage.database,
+    };
+    // Of data files that are copied again later only the end of the log differs.
+    for (byte, lsn) in id.iter_mut().zip(end.to_be_bytes()) {
+        *byte ^= lsn;
+    }
+    id
+}
+
+impl ChangeSource for BackupSource {
+    type Reader = BackupChunkReader;
+
+    fn tables(&self) -> Vec<Arc<TableVersion>> {
+        self.tables.clone()
+    }
+
+    async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
+        let origin = self.origin(None)?;
+        let mut changes = Changes::begin(origin.clone())?;
+        while changes.read_records(SLICE_RECORDS, Lsn::MAX, false)? == Read::Enough {
+            tokio::task::yield_now().await;
+        }
+        changes.settle();
+        let end = match &origin.log {
+            LogOrigin::Chain(chain) => chain.base_end(),
+            LogOrigin::Files { .. } => changes.log_end(),
+        };
+        changes.applied = before(end).max(changes.applied);
+        self.tables = changes.tables();
+        let catalog = changes.catalog()?.clone();
+        let pages = changes.freeze();
+        let checkpoint = changes.checkpoint();
+        self.snapshot = Some(Arc::new(Snapshot { pages, catalog, chunks: Mutex::default() }));
+        self.changes = Some(changes);
+        Ok(SnapshotPoint { checkpoint, lineage: origin.lineage, id: snapshot_id(&origin, end), end_lsn: end })
+    }
+
+    fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {
+        let chunks = self.chunks_of(table)?;
+        let bytes = |chunk: &Chunk| chunk.extents.iter().map(|e| u64::from(e.len())).sum::<u64>() * PAGE_SIZE as u64;
+        Ok((0..).zip(chunks.iter()).map(|(number, c)| ChunkId { table, number, bytes_estimate: bytes(c) }).collect())
+    }
+
+    fn open_chunk(&self, chunk: &ChunkId) -> Result<BackupChunkReader, Fault> {
+        let snapshot = self.snapshot_state()?;
+        let chunks = self.chunks_of(chunk.table)?;
+        let found = chunks.get(chunk.number as usize);
+        let found = found.ok_or_else(|| Fault::bug(format!("table {} has no chunk {}", chunk.table, chunk.number)))?;
+        let rowset = snapshot.catalog.rowset(found.rowset);
+        let rowset = rowset.ok_or_else(|| Fault::bug(format!("there is no rowset {}", found.rowset)))?;
+        let pages: Vec<PageId> = found.extents.iter().flat_map(Extent::pages).collect();
+        Ok(BackupChunkReader {
+            reader: RowReader::new(Arc::clone(&snapshot.pages), &snapshot.catalog, rowset)?,
+            pages: pages.into_iter(),
+        })
+    }
+
+    async fn fixups(&mut self) -> Result<EventBatch, Fault> {
+        Ok(self.changes()?.fixups()?)
+    }
+
+    async fn seek(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
+        let applied = checkpoint.applied;
+        let after = Lsn { slot: applied.0.slot.saturating_add(1), ..applied.0 };
+        let origin = self.origin(Some(after))?;
+        same_lineage(&checkpoint, origin.lineage)?;
+        if matches!(origin.log, LogOrigin::Files { .. }) && checkpoint.restart.0 < origin.begin() {
+            let (want, begin) = (checkpoint.restart.0, origin.begin());
+            return Err(Fault::operator(format!(
+                "the log file begins at {begin}, but the target needs the log from {want} on"
+            ))
+            .with_hint("give the log backups in between, or copy anew"));
+        }
+        let mut changes = Changes::begin(origin)?;
+        changes.applied = applied;
+        loop {
+            match changes.read_records(SLICE_RECORDS, applied.0, false)? {
+                Read::Enough => tokio::task::yield_now().await,
+                Read::BaseEnd => {}
+                Read::Until | Read::Commit => break,
+                Read::End if changes.log_end() <= applied.0 => {
+                    let end = changes.log_end();
+                    let what = format!("the log ends at {end}, but the target has everything up to {}", applied.0);
+                    return Err(Fault::operator(what)
+                        .with_hint("give the files that were there before, and what was backed up since"));
+                }
+                Read::End => break,
+            }
+        }
+        changes.settle();
+        self.tables = changes.tables();
+        self.snapshot = None;
+        self.changes = Some(changes);
+        Ok(())
+    }
+
+    async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
+        let changes = self.changes()?;
+        let mut records = 0;
+        loop {
+            let batch = changes.next(bytes_max, SLICE_RECORDS)?;
+            records += SLICE_RECORDS;
+            match batch {
+                Some(batch) if records < PROGRESS_RECORDS && batch.rows.byte_len() == 0 && is_only_progress(&batch) => {
+                    tokio::task::yield_now().await;
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+}
+
+fn is_only_progress(batch: &EventBatch) -> bool {
+    batch.events.iter().all(|event| matches!(event, logferry_model::SourceEvent::Progress(_)))
+}
+
+fn same_lineage(checkpoint: &Checkpoint, lineage: Lineage) -> Result<(), Fault> {
+    if checkpoint.lineage == lineage {
+        return Ok(());
+    }
+    let show = |l: Lineage| format!("{} (fork {})", crate::set::Guid(l.database), crate::set::Guid(l.fork));
+    Err(Fault::operator(format!(
+        "the target's checkpoint {} is of database {}, the files are of {}",
+        checkpoint.applied.0,
+        show(checkpoint.lineage),
+        show(lineage)
+    ))
+    .with_hint("give the files of the database that the target was copied from, or copy anew under another task name"))
+}
+
+/// Reads the rows of a chunk.
+pub struct BackupChunkReader {
+    reader: RowReader<Arc<PageStore>>,
+    pages: std::vec::IntoIter<PageId>,
+}
+
+impl ChunkReader for BackupChunkReader {
+    async fn fill(
+        &mut self,
+        visit: &mut (dyn for<'a> FnMut(&[logferry_model::Cell<'a>]) -> Result<(), Fault> + Send),
+    ) -> Result<Fill, Fault> {
+        let mut bytes = 0;
+        while bytes < FILL_BYTES {
+            let Some(page) = self.pages.next() else { return Ok(Fill::End) };
+            self.reader.read_page(page, |cells| {
+                bytes += cells.iter().filter_map(|c| c.bytes()).map(<[u8]>::len).sum::<usize>();
+                visit(cells)
+            })?;
+            // Pages without rows cost time, too.
+            bytes += PAGE_SIZE / 8;
+        }
+        Ok(Fill::More)
+    }
+}
+
+impl std::fmt::Debug for BackupSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackupSource").field("tables", &self.tables.len()).finish_non_exhaustive()
+    }
+}
