@@ -234,6 +234,8 @@ impl Changes {
     /// The catalog at the point reached.
     pub fn catalog(&mut self) -> Result<&Catalog, Error> {
         let Replay { shapes, store, .. } = &mut self.replay;
+        // Where pages are changes without the shape of rows: replay does not look at it.
+        shapes.mark_stale();
         shapes.refresh(store)?;
         shapes.catalog().ok_or_else(|| Error::NoChain { database: String::new(), why: "no catalog".to_owned() })
     }

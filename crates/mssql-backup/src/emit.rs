@@ -3,6 +3,9 @@
 //! The page store stands at the commit while this goes on. Values outside of rows are read from it: row locks kept them as the
 //! transaction left them. What a value was *before* is not to be had for sure, and is [`Cell::Unchanged`](logferry_model::Cell):
 //! rows are found by their keys, which are always in the row.
+//!
+//! All rows are read by the shape that their table has at the commit, also those that a transaction wrote before it changed the shape:
+//! nobody else ever saw the shapes in between.
 
 use logferry_model::{
     Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent, TableId,
@@ -132,7 +135,7 @@ impl Committed {
                 batch.events.append(&mut self.dropped);
                 return Ok(true);
             };
-            let Some(shape) = emitter.shapes.shape(raw.shape) else { continue };
+            let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             if self.moved.contains(&shape.rowset) {
                 continue;
             }
@@ -151,7 +154,7 @@ impl Committed {
                 self.begun = true;
                 batch.events.push(SourceEvent::Begin(self.head.clone()));
             }
-            // A transaction may change a table's shape more than once.
+            // A rowset that went in the transaction had another shape, perhaps.
             let table = &shape.table;
             if emitter.told.insert(table.id, table.version) != Some(table.version) {
                 batch.events.push(SourceEvent::Table(table.clone()));
@@ -188,7 +191,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
             other => other,
         };
         let raw = RawChange { op, before: after, after: before, ..*raw };
-        let Some(shape) = emitter.shapes.shape(raw.shape) else { continue };
+        let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
         let op = match raw.op {
             RawOp::Truncate => {
                 let why = "it was being truncated by a transaction that was open when the backup ended";

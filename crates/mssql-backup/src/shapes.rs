@@ -77,6 +77,14 @@ impl Shapes {
         self.shapes.get(number as usize)
     }
 
+    /// What the rowset of a shape looks like now: rows of every earlier shape can be read by it, columns that they lack are NULL
+    /// or their default. The shape itself where the rowset is gone.
+    pub(crate) fn now(&self, number: u32) -> Option<&Arc<Shape>> {
+        let then = self.shape(number)?;
+        let now = self.by_rowset.get(&then.rowset).and_then(|&now| self.shape(now));
+        Some(now.filter(|now| now.table.id == then.table.id).unwrap_or(then))
+    }
+
     /// The shape of a rowset's rows now; `None` where it is no user table's.
     pub(crate) fn of_rowset(&mut self, rowset: u64, pages: &dyn PageSource) -> Result<Option<u32>, Error> {
         self.refresh(pages)?;

@@ -21,6 +21,7 @@ type Tables = BTreeMap<u32, Table>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table {
     name: String,
+    columns: Vec<u32>,
     rows: BTreeMap<Row, u64>,
 }
 
@@ -39,6 +40,7 @@ fn on_pages(pages: &dyn PageSource, catalog: &Catalog) -> Tables {
     for (index, table) in catalog.tables.iter().enumerate() {
         let out = tables.entry(table.version.id.0).or_default();
         out.name = table.version.name.to_string();
+        out.columns = table.version.columns.iter().map(|c| c.id).collect();
         read_table(&pages, catalog, index, |cells| {
             *out.rows.entry(plain(cells)).or_default() += 1;
             Ok::<_, Error>(())
@@ -55,35 +57,47 @@ fn of_files(root: &Path, data: &str, log: &str) -> (DataFiles, LogFiles) {
 /// Makes the changes of a batch in tables.
 fn apply(tables: &mut Tables, batch: &EventBatch) {
     for event in &batch.events {
-        match event {
-            SourceEvent::Table(table) => {
-                tables.entry(table.id.0).or_default().name = table.name.to_string();
+        apply_event(tables, batch, event);
+    }
+}
+
+fn apply_event(tables: &mut Tables, batch: &EventBatch, event: &SourceEvent) {
+    match event {
+        SourceEvent::Table(table) => {
+            let old = tables.remove(&table.id.0).unwrap_or_default();
+            let columns: Vec<u32> = table.columns.iter().map(|c| c.id).collect();
+            let mut new = Table { name: table.name.to_string(), columns, ..Table::default() };
+            for (row, n) in old.rows {
+                // A column that is new is NULL; these logs have no defaults.
+                let value = |id: &u32| old.columns.iter().position(|c| c == id).and_then(|i| row[i].clone());
+                *new.rows.entry(new.columns.iter().map(value).collect()).or_default() += n;
             }
-            SourceEvent::Dropped(table) => {
-                tables.remove(&table.id.0);
-            }
-            SourceEvent::Change(change) => {
-                let table = tables.get_mut(&change.table.id.0).expect("changes are of tables that were told");
-                let name = table.name.clone();
-                match change.op {
-                    ChangeOp::Insert { after } => put(table, row(batch, after)),
-                    ChangeOp::Update { before, after } => {
-                        let old = take(table, batch, before, &name);
-                        // What did not change is as it was.
-                        let new = batch.rows.row(after).cells().zip(old).map(|(cell, old)| match cell {
-                            Cell::Unchanged => old,
-                            cell => cell.bytes().map(<[u8]>::to_vec),
-                        });
-                        put(table, new.collect());
-                    }
-                    ChangeOp::Delete { before } => {
-                        take(table, batch, before, &name);
-                    }
-                    ChangeOp::Truncate => table.rows.clear(),
-                }
-            }
-            SourceEvent::Begin(_) | SourceEvent::Commit(_) | SourceEvent::Progress(_) => {}
+            tables.insert(table.id.0, new);
         }
+        SourceEvent::Dropped(table) => {
+            tables.remove(&table.id.0);
+        }
+        SourceEvent::Change(change) => {
+            let table = tables.get_mut(&change.table.id.0).expect("changes are of tables that were told");
+            let name = table.name.clone();
+            match change.op {
+                ChangeOp::Insert { after } => put(table, row(batch, after)),
+                ChangeOp::Update { before, after } => {
+                    let old = take(table, batch, before, &name);
+                    // What did not change is as it was.
+                    let new = batch.rows.row(after).cells().zip(old).map(|(cell, old)| match cell {
+                        Cell::Unchanged => old,
+                        cell => cell.bytes().map(<[u8]>::to_vec),
+                    });
+                    put(table, new.collect());
+                }
+                ChangeOp::Delete { before } => {
+                    take(table, batch, before, &name);
+                }
+                ChangeOp::Truncate => table.rows.clear(),
+            }
+        }
+        SourceEvent::Begin(_) | SourceEvent::Commit(_) | SourceEvent::Progress(_) => {}
     }
 }
 
@@ -129,7 +143,7 @@ fn assert_same(found: &Tables, expected: &Tables, what: &str) {
         let other = found.get(id).unwrap_or(&empty);
         assert_eq!(other.count(), table.count(), "{what}: rows of {}", table.name);
         for (row, n) in &table.rows {
-            assert_eq!(other.rows.get(row), Some(n), "{what}: {} {row:?}", table.name);
+            assert_eq!(other.rows.get(row), Some(n), "{what}: {} {row:?}\nthere are {:?}", table.name, other.rows);
         }
     }
     assert_eq!(found.len(), expected.len(), "{what}: tables");
@@ -155,12 +169,192 @@ fn replaying_the_log_over_its_data_file_changes_no_row() {
         let (files, log_files) = of_files(&root, &data, &log);
         let before = on_pages(&files, &Catalog::read(&files).expect("catalog"));
         let mut changes = Changes::of_files(files, log_files, ReplayOptions::default()).expect("replay");
-        let mut made = { let catalog = changes.catalog().expect("catalog").clone(); on_pages(changes.pages(), &catalog) };
+        let mut made = {
+            let catalog = changes.catalog().expect("catalog").clone();
+            on_pages(changes.pages(), &catalog)
+        };
         let at_begin: Vec<u64> = made.values().map(Table::count).collect();
         drain(&mut changes, &mut made);
         let catalog = changes.catalog().expect("catalog").clone();
         assert_same(&on_pages(changes.pages(), &catalog), &before, &format!("{data} and {log}, pages"));
         assert_same(&made, &before, &format!("{data} and {log}, rows before the log and its changes"));
         eprintln!("{data} {log}: {} tables, {at_begin:?} rows before", before.len());
+    }
+}
+
+#[test]
+fn an_older_data_file_and_the_log_of_a_newer_one_give_the_newer_one() {
+    let Some(root) = fixtures::fixtures() else { return };
+    let (older, log) =
+        of_files(&root, "pairs/trivia-2008/before/Database1.mdf", "pairs/trivia-2008/after/Database1_log.ldf");
+    let newer = DataFiles::open(&[root.join("pairs/trivia-2008/after/Database1.mdf")]).expect("data file");
+    let newer = on_pages(&newer, &Catalog::read(&newer).expect("catalog"));
+    let mut made = on_pages(&older, &Catalog::read(&older).expect("catalog"));
+    let mut changes = Changes::of_files(older, log, ReplayOptions::default()).expect("replay");
+    let catalog = changes.catalog().expect("catalog").clone();
+    // The older file is somewhere inside the log, so its rows are not those before the log.
+    made.clone_from(&on_pages(changes.pages(), &catalog));
+    drain(&mut changes, &mut made);
+    let catalog = changes.catalog().expect("catalog").clone();
+    assert_same(&on_pages(changes.pages(), &catalog), &newer, "pages");
+    assert_same(&made, &newer, "rows and changes");
+}
+
+/// A source over some of a chain's files.
+fn source(paths: &[PathBuf], differentials: Differentials) -> BackupSource {
+    let backups = Backups::find(paths).expect("backups");
+    let plan = PlanOptions { base: Base::Newest, differentials };
+    BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).expect("a chain")
+}
+
+/// What a target of a source holds: the full copy, the fixups, and everything that follows.
+async fn copy(source: &mut BackupSource) -> Tables {
+    source.snapshot().await.expect("snapshot");
+    let mut tables = Tables::new();
+    for (index, version) in source.tables().iter().enumerate() {
+        let mut table = Table {
+            name: version.name.to_string(),
+            columns: version.columns.iter().map(|c| c.id).collect(),
+            rows: BTreeMap::new(),
+        };
+        for chunk in source.chunks(index).expect("chunks") {
+            let mut reader = source.open_chunk(&chunk).expect("chunk");
+            let mut visit = |cells: &[Cell<'_>]| {
+                *table.rows.entry(plain(cells)).or_default() += 1;
+                Ok(())
+            };
+            while reader.fill(&mut visit).await.expect("rows") == Fill::More {}
+        }
+        tables.insert(version.id.0, table);
+    }
+    apply(&mut tables, &source.fixups().await.expect("fixups"));
+    follow(source, &mut tables).await;
+    tables
+}
+
+async fn follow(source: &mut BackupSource, tables: &mut Tables) -> Option<logferry_model::Checkpoint> {
+    let mut last = None;
+    while let Some(batch) = source.next(512).await.expect("next") {
+        for event in &batch.events {
+            if let SourceEvent::Commit(checkpoint) | SourceEvent::Progress(checkpoint) = event {
+                last = Some(*checkpoint);
+            }
+        }
+        apply(tables, &batch);
+    }
+    last
+}
+
+fn counts(tables: &Tables) -> serde_json::Value {
+    serde_json::Value::Object(tables.values().map(|t| (t.name.clone(), t.count().into())).collect())
+}
+
+/// The files of a chain of the manifest: data backup, then each log backup with what must be there after it.
+fn chain_files(
+    root: &Path,
+    name: &str,
+    expected: &serde_json::Value,
+) -> (PathBuf, PathBuf, Vec<(PathBuf, serde_json::Value)>) {
+    let folder = root.join("chains").join(name);
+    let chain = &expected[format!("chains/{name}")];
+    let file = |v: &serde_json::Value| folder.join(v["file"][0].as_str().expect("a file"));
+    let logs = chain["logs"].as_array().expect("logs").iter().map(|l| (file(l), l["tables_after"].clone())).collect();
+    (folder.join(chain["full"][0].as_str().expect("a full")), file(&chain["at_diff"][0]), logs)
+}
+
+#[tokio::test]
+async fn after_every_prefix_of_a_chain_the_rows_are_those_committed_by_then() {
+    let Some(root) = fixtures::fixtures() else { return };
+    let expected = fixtures::expected(&root);
+    for name in ["steps-2008r2", "steps-2016"] {
+        let (full, differential, logs) = chain_files(&root, name, &expected);
+        let mut files = vec![full.clone()];
+        let at_full = copy(&mut source(&files, Differentials::Use)).await;
+        assert_eq!(counts(&at_full), expected[format!("chains/{name}")]["tables_at_full"], "{name} at the full backup");
+        for (log, after) in &logs {
+            files.push(log.clone());
+            let found = copy(&mut source(&files, Differentials::Use)).await;
+            assert_eq!(counts(&found), *after, "{name} after {}", log.display());
+        }
+        let all = copy(&mut source(&files, Differentials::Use)).await;
+        files.push(differential.clone());
+        assert_same(
+            &copy(&mut source(&files, Differentials::Use)).await,
+            &all,
+            &format!("{name} with the differential"),
+        );
+        assert_same(&copy(&mut source(&files, Differentials::Ignore)).await, &all, &format!("{name} without it"));
+        let at_differential = copy(&mut source(&[full, differential], Differentials::Use)).await;
+        assert_eq!(counts(&at_differential), expected[format!("chains/{name}")]["at_diff"][0]["tables"]);
+    }
+}
+
+#[tokio::test]
+async fn going_on_from_every_checkpoint_of_a_chain_gives_what_is_missing() {
+    let Some(root) = fixtures::fixtures() else { return };
+    let expected = fixtures::expected(&root);
+    for name in ["steps-2008r2", "steps-2016"] {
+        let (full, differential, logs) = chain_files(&root, name, &expected);
+        let mut files = vec![full, differential];
+        files.extend(logs.into_iter().map(|(log, _)| log));
+        let all = copy(&mut source(&files, Differentials::Ignore)).await;
+        let mut first = source(&files, Differentials::Ignore);
+        let mut tables = Tables::new();
+        let mut checkpoints = vec![first.snapshot().await.expect("snapshot").checkpoint];
+        let mut states = vec![None];
+        for table in first.tables() {
+            let columns = table.columns.iter().map(|c| c.id).collect();
+            tables.insert(table.id.0, Table { name: table.name.to_string(), columns, rows: BTreeMap::new() });
+        }
+        states[0] = Some(tables.clone());
+        while let Some(batch) = first.next(1).await.expect("next") {
+            for event in &batch.events {
+                apply_event(&mut tables, &batch, event);
+                if let SourceEvent::Commit(checkpoint) | SourceEvent::Progress(checkpoint) = event {
+                    checkpoints.push(*checkpoint);
+                    states.push(Some(tables.clone()));
+                }
+            }
+        }
+        assert!(checkpoints.len() > 30, "{name}: {} checkpoints", checkpoints.len());
+        for (checkpoint, state) in checkpoints.iter().zip(states) {
+            let mut tables = state.expect("a state");
+            let mut again = source(&files, Differentials::Use);
+            again.seek(*checkpoint).await.expect("seek");
+            follow(&mut again, &mut tables).await;
+            assert_same(&tables, &all, &format!("{name} from {}", checkpoint.applied.0));
+        }
+        let mut other = checkpoints[0];
+        other.lineage.fork = [9; 16];
+        let fault = source(&files, Differentials::Use).seek(other).await.expect_err("another fork");
+        assert!(fault.message.contains("fork 09090909"), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn the_striped_chain_gives_the_rows_of_the_backup_after_it() {
+    let Some(root) = fixtures::fixtures() else { return };
+    let folder = root.join("chains/steps-striped-2008r2");
+    let after = copy(&mut source(&[folder.join("after.bak")], Differentials::Use)).await;
+    for differentials in [Differentials::Use, Differentials::Ignore] {
+        let found = copy(&mut source(&[folder.join("Stripe1"), folder.join("Stripe2")], differentials)).await;
+        let by_name = |tables: &Tables| -> BTreeMap<String, BTreeMap<Row, u64>> {
+            tables.values().map(|t| (t.name.clone(), t.rows.clone())).collect()
+        };
+        let steps = by_name(&found).remove("dbo.steps").expect("dbo.steps");
+        assert_eq!(Some(&steps), by_name(&after).get("dbo.steps"));
+        assert_eq!(steps.values().sum::<u64>(), 60);
+    }
+}
+
+#[tokio::test]
+async fn a_data_file_with_its_log_is_a_source_that_ends_where_the_log_ends() {
+    let Some(root) = fixtures::fixtures() else { return };
+    for (data, log) in pairs(&fixtures::expected(&root)) {
+        let (files, log_files) = of_files(&root, &data, &log);
+        let before = on_pages(&files, &Catalog::read(&files).expect("catalog"));
+        let mut source = BackupSource::of_files(files, log_files, ReplayOptions::default()).expect("source");
+        let found = copy(&mut source).await;
+        assert_same(&found, &before, &data);
     }
 }
