@@ -10,7 +10,6 @@
 //! Of a backup chain the changes behind the end of the base are given: what is before them is in the copy of the base. A data file
 //! with its log is consistent where the log ends, so all its changes lie before that.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TableVersion};
@@ -60,11 +59,7 @@ pub(crate) struct Origin {
 #[derive(Clone)]
 pub(crate) enum LogOrigin {
     Chain(Arc<Chain>),
-    Files {
-        log: Arc<LogFiles>,
-        /// The primary data file, for messages.
-        primary: PathBuf,
-    },
+    Files(Arc<LogFiles>),
 }
 
 impl Origin {
@@ -78,27 +73,16 @@ impl Origin {
     }
 
     pub(crate) fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
-        let primary = data.data_files().first();
-        let primary = primary.map_or_else(PathBuf::new, |file| file.path().to_owned());
+        log.check_belongs(&data)?;
         let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
-        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files { log: Arc::new(log), primary }, options })
+        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files(Arc::new(log)), options })
     }
 
     /// The first position that the log of the base tells of.
     pub(crate) fn begin(&self) -> Lsn {
         match &self.log {
             LogOrigin::Chain(chain) => chain.redo_lsn(),
-            LogOrigin::Files { log, .. } => log.first_lsn(),
-        }
-    }
-
-    /// What is wrong with a log file that says that it belongs to another database.
-    fn foreign(&self) -> Option<Error> {
-        match &self.log {
-            LogOrigin::Files { log, primary } => {
-                log.files().iter().find_map(|file| file.check_binding(primary, self.lineage.database).err())
-            }
-            LogOrigin::Chain(_) => None,
+            LogOrigin::Files(log) => log.first_lsn(),
         }
     }
 
@@ -106,7 +90,7 @@ impl Origin {
     fn base_log(&self) -> Result<SegmentBlocks, Error> {
         match &self.log {
             LogOrigin::Chain(chain) => chain.base().log(chain.redo_lsn()),
-            LogOrigin::Files { log, .. } => log.blocks(None),
+            LogOrigin::Files(log) => log.blocks(None),
         }
     }
 
@@ -114,7 +98,7 @@ impl Origin {
     fn base_end(&self) -> Option<Lsn> {
         match &self.log {
             LogOrigin::Chain(chain) => Some(chain.base_end()),
-            LogOrigin::Files { .. } => None,
+            LogOrigin::Files(_) => None,
         }
     }
 
@@ -193,14 +177,6 @@ impl Changes {
         }
         let mut store = PageStore::new(origin.pages.clone(), origin.options.pages_max);
         let mut rewound = rewinder.finish(&mut store)?;
-        if let Some(foreign) = origin.foreign() {
-            // A database that was attached without its log has a new binding id ever since. That the log is its own is shown by
-            // pages whose last record is in it, and none of which contradicts it.
-            if rewound.at_last_record == 0 || !rewound.failed.is_empty() {
-                return Err(foreign);
-            }
-            tracing::warn!(pages = rewound.at_last_record, "{foreign}, but its pages were changed by this log");
-        }
         let ahead = std::mem::take(&mut rewound.failed);
         let replay = Replay::new(store, ahead, origin.options.changes_max)?;
         let log = Some(origin.base_log()?);
@@ -250,7 +226,7 @@ impl Changes {
         let last = self.replay.position;
         match &self.origin.log {
             LogOrigin::Chain(chain) => chain.end(),
-            LogOrigin::Files { .. } => Lsn { slot: last.slot.saturating_add(1), ..last },
+            LogOrigin::Files(_) => Lsn { slot: last.slot.saturating_add(1), ..last },
         }
     }
 

@@ -53,8 +53,6 @@ struct Transaction {
 pub(crate) struct RewindReport {
     /// Pages that were ahead and were taken back.
     pub(crate) pages: usize,
-    /// Those of them that are exactly at the last record of the log that changes them.
-    pub(crate) at_last_record: usize,
     /// Rows on them whose bytes are not known.
     pub(crate) unknown_rows: usize,
     /// Pages that stayed as they are, and why.
@@ -232,10 +230,6 @@ impl Rewinder {
             match rewind(&base, &steps) {
                 Ok(rewound) => {
                     report.pages += 1;
-                    let last = steps.last().map(|step| step.record.lsn);
-                    if last == PageHeader::read(&*base).ok().map(|header| header.lsn) {
-                        report.at_last_record += 1;
-                    }
                     report.unknown_rows += rewound.unknown_rows;
                     store.put(id, rewound.page)?;
                 }

@@ -161,7 +161,7 @@ fn before(lsn: Lsn) -> CommitLsn {
 fn snapshot_id(origin: &Origin, end: Lsn) -> [u8; 16] {
     let mut id = match &origin.log {
         LogOrigin::Chain(chain) => chain.base().header.set_guid.0,
-        LogOrigin::Files { .. } => origin.lineage.database,
+        LogOrigin::Files(_) => origin.lineage.database,
     };
     // Of data files that are copied again later only the end of the log differs.
     for (byte, lsn) in id.iter_mut().zip(end.to_be_bytes()) {
@@ -186,7 +186,7 @@ impl ChangeSource for BackupSource {
         changes.settle();
         let end = match &origin.log {
             LogOrigin::Chain(chain) => chain.base_end(),
-            LogOrigin::Files { .. } => changes.log_end(),
+            LogOrigin::Files(_) => changes.log_end(),
         };
         changes.applied = before(end).max(changes.applied);
         self.tables = changes.tables();
@@ -227,7 +227,7 @@ impl ChangeSource for BackupSource {
         let after = Lsn { slot: applied.0.slot.saturating_add(1), ..applied.0 };
         let origin = self.origin(Some(after))?;
         same_lineage(&checkpoint, origin.lineage)?;
-        if matches!(origin.log, LogOrigin::Files { .. }) && checkpoint.restart.0 < origin.begin() {
+        if matches!(origin.log, LogOrigin::Files(_)) && checkpoint.restart.0 < origin.begin() {
             let (want, begin) = (checkpoint.restart.0, origin.begin());
             return Err(Fault::operator(format!(
                 "the log file begins at {begin}, but the target needs the log from {want} on"
