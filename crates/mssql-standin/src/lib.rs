@@ -2,7 +2,9 @@
 //! a database.
 //!
 //! * [`storage`]: tables in pages, transactions in a log, backups in files.
+//! * [`workload`]: made-up histories as backup chains, with the rows that must come out.
 //!
 //! **Invariant:** knows of the product's crates only `model` and `mssql-format`.
 
 pub mod storage;
+pub mod workload;

@@ -14,6 +14,7 @@ pub struct BlockBuilder {
     bytes: Vec<u8>,
     slots: Vec<u16>,
     limit: usize,
+    at_least: usize,
 }
 
 impl BlockBuilder {
@@ -21,7 +22,7 @@ impl BlockBuilder {
     /// (nor than 60 KiB).
     pub fn new(first_lsn: Lsn, limit: usize) -> Self {
         let limit = limit.min(BLOCK_MAX) / SECTOR * SECTOR;
-        BlockBuilder { first_lsn, bytes: vec![0; BLOCK_HEADER_SIZE], slots: Vec::new(), limit }
+        BlockBuilder { first_lsn, bytes: vec![0; BLOCK_HEADER_SIZE], slots: Vec::new(), limit, at_least: 0 }
     }
 
     /// Number of records.
@@ -36,7 +37,16 @@ impl BlockBuilder {
 
     /// Bytes that the block will have in the file.
     pub fn file_len(&self) -> usize {
-        file_len(self.bytes.len(), self.slots.len())
+        file_len(self.bytes.len(), self.slots.len()).max(self.at_least)
+    }
+
+    /// Makes the block longer than its records need: the last one of a virtual log file fills it.
+    ///
+    /// # Panics
+    /// When `len` is no multiple of 512, or longer than a block may be.
+    pub fn fill(&mut self, len: usize) {
+        assert!(len.is_multiple_of(SECTOR) && len <= self.limit, "a block of {len} bytes");
+        self.at_least = len;
     }
 
     /// Adds a record, whose length is a multiple of 8, and gives its LSN; `None` where it does not fit any more.

@@ -177,6 +177,13 @@ impl RecordBuilder {
         self.elements(&[&name])
     }
 
+    /// SHRINK_NOOP: a remark that changes nothing.
+    pub fn remark(&mut self, code: u32, text: &str) -> &[u8] {
+        self.start(&RecordHead::NONE, Op::SHRINK_NOOP, Context::DIAGNOSTICS);
+        let text: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        self.elements(&[&code.to_le_bytes(), &text])
+    }
+
     /// LOCK_XACT
     pub fn lock_xact(&mut self, head: &RecordHead, lock: &[u8]) -> &[u8] {
         self.start(head, Op::LOCK_XACT, Context::NULL);

@@ -32,11 +32,13 @@ pub(super) struct History {
     full: Option<(Lsn, [u8; 16])>,
     /// Where the last log backup ended; zero before the first full backup.
     log_archive: Lsn,
+    /// Where the log of the last backup of any kind ends.
+    last_lsn: Lsn,
 }
 
 impl History {
     pub fn new(ids: Ids) -> Self {
-        History { ids, full: None, log_archive: Lsn::ZERO }
+        History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO }
     }
 }
 
@@ -197,6 +199,11 @@ impl Database {
         Ok(())
     }
 
+    /// Where the log of the last backup ends, exclusive; zero where there is none.
+    pub fn last_backup_lsn(&self) -> Lsn {
+        self.backups.last_lsn
+    }
+
     /// Writes the data file, as after a clean shutdown.
     pub fn write_data_file(&mut self, path: &Path) -> Result<(), Error> {
         self.checkpoint();
@@ -338,7 +345,7 @@ impl Database {
     }
 
     fn write_set(
-        &self,
+        &mut self,
         path: &Path,
         mut config: BackupConfig,
         passes: &[Vec<u8>],
@@ -378,7 +385,9 @@ impl Database {
         }
         media.finish(config);
         put(&media.take())?;
-        file.flush().map_err(|e| write_error(path, e))
+        file.flush().map_err(|e| write_error(path, e))?;
+        self.backups.last_lsn = to;
+        Ok(())
     }
 }
 

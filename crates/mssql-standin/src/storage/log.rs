@@ -14,7 +14,7 @@
 use std::mem;
 
 use logferry_model::Lsn;
-use logferry_mssql_format::encode::{BlockBuilder, VLF_HEADER_SIZE, VlfHeaderImage};
+use logferry_mssql_format::encode::{BlockBuilder, RecordBuilder, VLF_HEADER_SIZE, VlfHeaderImage};
 use logferry_mssql_format::log::block::{BLOCK_MAX, SECTOR};
 
 const FILE_HEADER: usize = 8192;
@@ -85,11 +85,16 @@ impl LogFile {
 
     /// Writes the block that is being filled to the file.
     pub fn flush(&mut self) {
-        let Some(block) = self.block.take() else { return };
+        let Some(mut block) = self.block.take() else { return };
         if block.is_empty() {
             return;
         }
         let vlf = &mut self.vlfs[self.current];
+        let room = vlf.header.size as usize - vlf.end as usize * SECTOR;
+        if room - block.file_len() < LONGEST_RECORD {
+            // The last block of a virtual log file fills it to its end.
+            block.fill(room);
+        }
         let bytes = block.finish(vlf.header.parity(), self.prev_len, self.checksum);
         let at = vlf.header.start as usize + vlf.end as usize * SECTOR;
         self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
@@ -97,12 +102,20 @@ impl LogFile {
         self.prev_len = bytes.len() as u16;
     }
 
-    /// Where the next block will begin, everything before it written: the end of the log. Moves on to the next virtual
-    /// log file where the current one is full, so that the answer holds.
+    /// Where the next block will begin, everything before it written: the end of the log. Where the current virtual log
+    /// file is full, a remark begins the next one, so that the end is behind a block and not before the first.
     pub fn end(&mut self) -> Lsn {
         self.flush();
-        self.begin_block();
+        if self.is_full() {
+            self.append(RecordBuilder::new().remark(1, "Backup LSN changed"));
+            self.flush();
+        }
         self.next_block_lsn()
+    }
+
+    fn is_full(&self) -> bool {
+        let vlf = &self.vlfs[self.current];
+        vlf.end as usize * SECTOR == vlf.header.size as usize
     }
 
     /// The virtual log files, in the order of the file.
@@ -155,10 +168,14 @@ impl LogFile {
 
     fn begin_block(&mut self) {
         let room = |vlf: &Vlf| vlf.header.size as usize - vlf.end as usize * SECTOR;
-        if room(&self.vlfs[self.current]) < LONGEST_RECORD {
+        if self.is_full() {
             self.next_vlf();
         }
-        let limit = room(&self.vlfs[self.current]);
+        // What is left behind the block is nothing, or enough for another one.
+        let limit = match room(&self.vlfs[self.current]) {
+            room if room <= BLOCK_MAX => room,
+            room => room - LONGEST_RECORD,
+        };
         self.block = Some(BlockBuilder::new(self.next_block_lsn(), limit));
     }
 
@@ -198,7 +215,7 @@ impl LogFile {
 
 #[cfg(test)]
 mod tests {
-    use logferry_mssql_format::encode::{RecordBuilder, RecordHead};
+    use logferry_mssql_format::encode::RecordHead;
     use logferry_mssql_format::log::block::Block;
 
     use super::*;
@@ -235,6 +252,8 @@ mod tests {
                 at += usize::from(block.header.len);
             }
         }
+        // The remarks that begin virtual log files are no records of ours.
+        found.retain(|lsn| lsns.contains(lsn));
         assert_eq!(found, lsns);
     }
 }

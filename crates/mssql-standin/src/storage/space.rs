@@ -101,7 +101,7 @@ impl Database {
         let extents = self.pages.len() as u32 / EXTENT_PAGES;
         let id = |page| PageId::new(FILE, page);
         self.pages[PFS as usize] = Some(pfs_page(id(PFS)));
-        self.pages[GAM as usize] = Some(bitmap_page(id(GAM), PageType::GAM, extents, true));
+        self.pages[GAM as usize] = Some(bitmap_page(id(GAM), PageType::GAM, GAM_EXTENTS, true));
         self.pages[SGAM as usize] = Some(bitmap_page(id(SGAM), PageType::SGAM, extents, false));
         self.pages[DIFF_MAP as usize] = Some(bitmap_page(id(DIFF_MAP), PageType::DIFF_MAP, extents, true));
         self.pages[ML_MAP as usize] = Some(bitmap_page(id(ML_MAP), PageType::ML_MAP, extents, false));
@@ -497,9 +497,6 @@ impl Database {
     fn grow_file(&mut self) {
         let old = self.pages.len() as u32;
         self.pages.resize((old + GROWTH) as usize, None);
-        for extent in old / EXTENT_PAGES..(old + GROWTH) / EXTENT_PAGES {
-            self.set_map_bit(GAM, extent, true);
-        }
         self.write_file_header();
     }
 
