@@ -18,6 +18,7 @@
 //! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
 
 mod backup;
+mod bulk;
 mod change;
 mod clock;
 mod heap;
@@ -170,6 +171,8 @@ struct Table {
     def: TableDef,
     rowset: u64,
     committed: BTreeMap<RowKey, Arc<Row>>,
+    /// Whether rows were loaded in bulk: those are in its pages only.
+    loaded: bool,
 }
 
 /// Who writes a record.

@@ -14,6 +14,7 @@
 //! open while backups are made. Rows move: keys change, pages split, heaps forward, values leave their rows and come
 //! back. What is expected comes from what was asked of the engine, never from its pages.
 
+mod bulk;
 mod random;
 mod tables;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use logferry_model::Lsn;
 use logferry_mssql_format::encode::BackupKind;
 
+pub use self::bulk::{bench_backup, bench_database, bench_table};
 pub use self::random::Random;
 pub use self::tables::{TableKind, random_row, random_value};
 use crate::storage::{Database, Error, Options, Row, RowKey, TableDef, Transaction, XactOptions};

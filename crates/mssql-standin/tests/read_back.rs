@@ -2,13 +2,17 @@
 
 mod readers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use logferry_model::SqlType;
 use logferry_mssql_backup::DataFiles;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
-use logferry_mssql_standin::storage::{ColumnDef, DEFAULT_COLLATION, Database, Options, Row, TableDef, XactOptions};
+use logferry_mssql_standin::storage::{
+    ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, XactOptions,
+};
+use logferry_mssql_standin::workload::bench_database;
 use readers::{Tables, committed, read};
 
 #[track_caller]
@@ -98,4 +102,36 @@ fn rows_of_trees_and_heaps() {
     db.write_log_file(&ldf).unwrap();
     let files = DataFiles::open(&[mdf]).expect("the data file can be opened");
     assert_eq!(read(&files, true), committed(&db));
+}
+
+#[test]
+fn rows_loaded_in_bulk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut db, table) = bench_database(60_000, 3).unwrap();
+    let bak = folder.path().join("full.bak");
+    db.backup_full(&bak).unwrap();
+    let backups = Backups::find(&[bak]).unwrap();
+    let chain = backups.plan(None, PlanOptions::default()).unwrap();
+    chain.verify().unwrap();
+    let before = read(&chain.base_pages().unwrap(), true);
+    let rows = &before["dbo.Bench"];
+    assert_eq!(rows.len(), 60_000);
+    assert_eq!(rows.iter().map(|r| r[0].clone()).collect::<BTreeSet<_>>().len(), 60_000);
+
+    // They can be changed: pages split under the upper levels that were built at once.
+    let mut expect: BTreeMap<Option<Vec<u8>>, Row> = rows.iter().map(|r| (r[0].clone(), r.clone())).collect();
+    for n in 0..4000usize {
+        let id = (n * 7919 % 60_000) as i32 + 1;
+        let key = RowKey::Key((id as u32 ^ 0x8000_0000).to_be_bytes().to_vec());
+        let xact = db.begin(XactOptions::default());
+        let name = text(&"n".repeat(60));
+        db.update(xact, table, &key, &[(7, name.clone())]).unwrap();
+        db.commit(xact).unwrap();
+        expect.get_mut(&int(id)).unwrap()[7] = name;
+    }
+    let mut expect: Vec<Row> = expect.into_values().collect();
+    expect.sort();
+    let mdf = folder.path().join("bench.mdf");
+    db.write_data_file(&mdf).unwrap();
+    assert!(read(&DataFiles::open(&[mdf]).unwrap(), true)["dbo.Bench"] == expect);
 }

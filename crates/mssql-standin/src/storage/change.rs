@@ -227,9 +227,27 @@ impl Database {
         }
         let row = match open.latest(table, key) {
             Some(own) => own.clone(),
-            None => held.committed.get(key).cloned(),
+            None => held.committed.get(key).cloned().or_else(|| self.loaded_row(table, key).map(Arc::new)),
         };
         row.ok_or_else(|| Error::NoSuchRow(held.def.name.clone()))
+    }
+
+    /// A row that was loaded in bulk, from its page.
+    fn loaded_row(&self, table: u32, key: &RowKey) -> Option<Row> {
+        let held = self.tables.get(&table).filter(|t| t.loaded)?;
+        let image = match key {
+            RowKey::Key(key) => self.live_row(held.rowset, key)?,
+            RowKey::Rid(at) => self.pages.get(at.page.page as usize)?.as_ref()?.row(at.slot)?,
+        };
+        let layout = &self.rowset(held.rowset).layout;
+        let mut row: Row = vec![None; layout.columns.len()];
+        for (column, value) in layout.columns.iter().zip(stored_values(layout, image)) {
+            row[column.logical] = match value {
+                Stored::Bytes(bytes) => Some(bytes),
+                _ => None,
+            };
+        }
+        Some(row)
     }
 
     /// A row without values outside of it, to bytes.

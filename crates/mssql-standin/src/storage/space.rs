@@ -16,7 +16,7 @@ const SGAM: u32 = 3;
 pub(super) const DIFF_MAP: u32 = 6;
 const ML_MAP: u32 = 7;
 /// Bits of a PFS page's byte.
-const PFS_ALLOCATED: u8 = 0x40;
+pub(super) const PFS_ALLOCATED: u8 = 0x40;
 const PFS_MIXED: u8 = 0x20;
 const PFS_IAM: u8 = 0x10;
 const PFS_GHOSTS: u8 = 0x08;
@@ -458,6 +458,13 @@ impl Database {
             self.set_pfs(page, 0);
         }
         extent
+    }
+
+    /// Marks an extent as taken, in all maps, without a record.
+    pub(super) fn take_extent_unlogged(&mut self, extent: u32, iam: u32) {
+        self.set_map_bit(GAM, extent, false);
+        self.set_map_bit(DIFF_MAP, extent, true);
+        self.set_map_bit(iam, extent, true);
     }
 
     /// An extent that nobody uses; the file grows where there is none.

@@ -374,7 +374,7 @@ impl Database {
         }
         self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
         self.commit(xact)?;
-        self.tables.insert(object, Table { def, rowset, committed: BTreeMap::new() });
+        self.tables.insert(object, Table { def, rowset, committed: BTreeMap::new(), loaded: false });
         Ok(object)
     }
 
@@ -618,7 +618,7 @@ impl Database {
                     short(codes.max_in_row),
                     int(status),
                     int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
-                    int(at as u32 + 1 | internal_bit << 16),
+                    int((at as u32 + 1) | internal_bit << 16),
                     short(u16::from(bit)),
                     None,
                 ],

@@ -373,7 +373,7 @@ fn utf16(random: &mut Random, count: usize) -> Vec<u8> {
     let mut out: Vec<u16> = Vec::with_capacity(count + 8);
     while out.len() < count {
         let mut number = random.next();
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             let far = FAR[(number >> 8) as usize % FAR.len()];
             if out.len() + far.len_utf16() <= count {
                 out.extend_from_slice(far.encode_utf16(&mut [0; 2]));
