@@ -35,17 +35,21 @@ fn plain(cells: &[Cell<'_>]) -> Row {
     cells.iter().map(|cell| cell.bytes().map(<[u8]>::to_vec)).collect()
 }
 
-fn on_pages(pages: &dyn PageSource, catalog: &Catalog) -> Tables {
+/// `counted`: the counts in sysrowsets must be right.
+fn on_pages(pages: &dyn PageSource, catalog: &Catalog, counted: bool) -> Tables {
     let mut tables = Tables::new();
     for (index, table) in catalog.tables.iter().enumerate() {
         let out = tables.entry(table.version.id.0).or_default();
         out.name = table.version.name.to_string();
         out.columns = table.version.columns.iter().map(|c| c.id).collect();
-        read_table(&pages, catalog, index, |cells| {
+        let count = read_table(&pages, catalog, index, |cells| {
             *out.rows.entry(plain(cells)).or_default() += 1;
             Ok::<_, Error>(())
         })
         .expect("rows");
+        if counted {
+            assert_eq!(count.read, count.recorded, "rows that sysrowsets has of {}", out.name);
+        }
     }
     tables
 }
@@ -167,16 +171,16 @@ fn replaying_the_log_over_its_data_file_changes_no_row() {
     let Some(root) = fixtures::fixtures() else { return };
     for (data, log) in pairs(&fixtures::expected(&root)) {
         let (files, log_files) = of_files(&root, &data, &log);
-        let before = on_pages(&files, &Catalog::read(&files).expect("catalog"));
+        let before = on_pages(&files, &Catalog::read(&files).expect("catalog"), true);
         let mut changes = Changes::of_files(files, log_files, ReplayOptions::default()).expect("replay");
         let mut made = {
             let catalog = changes.catalog().expect("catalog").clone();
-            on_pages(changes.pages(), &catalog)
+            on_pages(changes.pages(), &catalog, false)
         };
         let at_begin: Vec<u64> = made.values().map(Table::count).collect();
         drain(&mut changes, &mut made);
         let catalog = changes.catalog().expect("catalog").clone();
-        assert_same(&on_pages(changes.pages(), &catalog), &before, &format!("{data} and {log}, pages"));
+        assert_same(&on_pages(changes.pages(), &catalog, true), &before, &format!("{data} and {log}, pages"));
         assert_same(&made, &before, &format!("{data} and {log}, rows before the log and its changes"));
         eprintln!("{data} {log}: {} tables, {at_begin:?} rows before", before.len());
     }
@@ -188,15 +192,15 @@ fn an_older_data_file_and_the_log_of_a_newer_one_give_the_newer_one() {
     let (older, log) =
         of_files(&root, "pairs/trivia-2008/before/Database1.mdf", "pairs/trivia-2008/after/Database1_log.ldf");
     let newer = DataFiles::open(&[root.join("pairs/trivia-2008/after/Database1.mdf")]).expect("data file");
-    let newer = on_pages(&newer, &Catalog::read(&newer).expect("catalog"));
-    let mut made = on_pages(&older, &Catalog::read(&older).expect("catalog"));
+    let newer = on_pages(&newer, &Catalog::read(&newer).expect("catalog"), true);
+    let mut made = on_pages(&older, &Catalog::read(&older).expect("catalog"), true);
     let mut changes = Changes::of_files(older, log, ReplayOptions::default()).expect("replay");
     let catalog = changes.catalog().expect("catalog").clone();
     // The older file is somewhere inside the log, so its rows are not those before the log.
-    made.clone_from(&on_pages(changes.pages(), &catalog));
+    made.clone_from(&on_pages(changes.pages(), &catalog, false));
     drain(&mut changes, &mut made);
     let catalog = changes.catalog().expect("catalog").clone();
-    assert_same(&on_pages(changes.pages(), &catalog), &newer, "pages");
+    assert_same(&on_pages(changes.pages(), &catalog, true), &newer, "pages");
     assert_same(&made, &newer, "rows and changes");
 }
 
@@ -352,7 +356,7 @@ async fn a_data_file_with_its_log_is_a_source_that_ends_where_the_log_ends() {
     let Some(root) = fixtures::fixtures() else { return };
     for (data, log) in pairs(&fixtures::expected(&root)) {
         let (files, log_files) = of_files(&root, &data, &log);
-        let before = on_pages(&files, &Catalog::read(&files).expect("catalog"));
+        let before = on_pages(&files, &Catalog::read(&files).expect("catalog"), true);
         let mut source = BackupSource::of_files(files, log_files, ReplayOptions::default()).expect("source");
         let found = copy(&mut source).await;
         assert_same(&found, &before, &data);

@@ -18,8 +18,8 @@
 //! * A row that a user deletes from a b-tree stays as a *ghost*; EXPUNGE_ROWS takes it away later.
 //! * A row may be *unknown* ([`UNKNOWN_ROW`]): its slot is there and moves as others do, its bytes are not. Pages out
 //!   of files have none; [`rewind`] makes them.
-//! * COUNT_DELTA counts as a change of its page, yet what it changes (row and page counts in base tables) is not
-//!   redone: counts are not rows. Rows of those tables are therefore not compared with images in the log.
+//! * COUNT_DELTA sets row and page counts in base tables, which change without a record each: rows of those tables are not
+//!   compared with images in the log.
 //! * REMOVE_VERSION_INFO zeroes the version tags of a page's rows (observed on 2016 and 2019). Tags are never compared:
 //!   a page may have lost them before it was written. INSYSXACT changes nothing but the page's LSN.
 //! * Free space is not accounted for: rows are moved together when the page is full, whatever its header says.
@@ -207,7 +207,8 @@ fn change(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), 
         Op::SET_FREE_SPACE => maps::set_free_space(page, record, slot)?,
         Op::ROOT_CHANGE => maps::root_change(page, record, slot)?,
         Op::REMOVE_VERSION_INFO => PageRows::new(page)?.clear_version_tags()?,
-        Op::INSYSXACT | Op::COUNT_DELTA => {}
+        Op::COUNT_DELTA => maps::count_delta(page, record, slot)?,
+        Op::INSYSXACT => {}
         _ => return Err(Fail::Unsupported),
     }
     Ok(())
