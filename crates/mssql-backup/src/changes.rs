@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TableVersion};
 use logferry_mssql_format::log::block::Block;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::catalog::Catalog;
 use crate::chain::Chain;
@@ -125,6 +125,7 @@ pub struct Changes {
     emitting: Option<Committed>,
     lobs: LobReader,
     told: FxHashMap<TableId, u32>,
+    told_unreadable: FxHashSet<TableId>,
     /// Transactions up to this commit are not given.
     pub(crate) applied: CommitLsn,
     commit_time_us: Option<i64>,
@@ -192,6 +193,7 @@ impl Changes {
             emitting: None,
             lobs: LobReader::default(),
             told,
+            told_unreadable: FxHashSet::default(),
             applied: CommitLsn::default(),
             commit_time_us: None,
         })
@@ -236,6 +238,11 @@ impl Changes {
         let frozen = Arc::new(std::mem::replace(&mut self.replay.store, empty));
         self.replay.store = PageStore::new(frozen.clone(), self.origin.options.pages_max);
         frozen
+    }
+
+    /// Whether more of a transaction is to be handed on.
+    pub fn is_handing_on(&self) -> bool {
+        self.emitting.is_some()
     }
 
     /// Transactions that are open at the point reached.
@@ -306,6 +313,7 @@ impl Changes {
             pages: &self.replay.store,
             lobs: &mut self.lobs,
             told: &mut self.told,
+            told_unreadable: &mut self.told_unreadable,
         };
         let done = committed.fill(&mut emitter, self.origin.lineage, bytes_max, batch)?;
         if done {
@@ -316,8 +324,11 @@ impl Changes {
         Ok(done)
     }
 
-    /// Changes that undo what transactions open at this point did.
-    pub(crate) fn fixups(&mut self) -> Result<EventBatch, Error> {
+    /// Changes that undo what transactions open at this point did, last first: they turn the rows on the pages into the committed ones.
+    ///
+    /// # Errors
+    /// Where that cannot be told: of values outside rows that such a transaction replaced, of tables that it truncated.
+    pub fn fixups(&mut self) -> Result<EventBatch, Error> {
         let mut batch = EventBatch::default();
         self.lobs.clear();
         let mut emitter = Emitter {
@@ -325,6 +336,7 @@ impl Changes {
             pages: &self.replay.store,
             lobs: &mut self.lobs,
             told: &mut self.told,
+            told_unreadable: &mut self.told_unreadable,
         };
         fixups(self.replay.open(), &mut emitter, &mut batch)?;
         Ok(batch)

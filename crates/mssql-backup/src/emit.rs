@@ -48,6 +48,8 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) lobs: &'a mut LobReader,
     /// The version of each table that was told last.
     pub(crate) told: &'a mut FxHashMap<TableId, u32>,
+    /// Tables whose changes are left out, and who were told of.
+    pub(crate) told_unreadable: &'a mut FxHashSet<TableId>,
 }
 
 /// What is known of values outside of rows.
@@ -139,6 +141,14 @@ impl Committed {
             if self.moved.contains(&shape.rowset) {
                 continue;
             }
+            if let Some(why) = &shape.unreadable {
+                // The copy of such a table fails, unless it was not asked for.
+                if emitter.told_unreadable.insert(shape.table.id) {
+                    let (table, lsn) = (&shape.table.name, raw.lsn);
+                    tracing::warn!(%table, %lsn, "changes of the table are left out: {why}");
+                }
+                continue;
+            }
             let op = match raw.op {
                 RawOp::Truncate => match emitter.truncation(shape, &mut self.truncated, &raw)? {
                     true => ChangeOp::Truncate,
@@ -192,6 +202,17 @@ pub(crate) fn fixups<'o, S: PageSource>(
         };
         let raw = RawChange { op, before: after, after: before, ..*raw };
         let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
+        if !emitter.shapes.is_published(shape.table.id) {
+            // The table is new, and not copied.
+            continue;
+        }
+        if !emitter.shapes.is_current(&shape.table) {
+            let why = "a transaction that was open when the backup ended was changing the shape of the table";
+            return Err(lost(shape, &raw, why.to_owned()));
+        }
+        if shape.unreadable.is_some() {
+            continue;
+        }
         let op = match raw.op {
             RawOp::Truncate => {
                 let why = "it was being truncated by a transaction that was open when the backup ended";

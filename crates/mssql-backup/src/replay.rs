@@ -42,7 +42,6 @@ pub(crate) struct Replay {
     pub(crate) position: Lsn,
     before: Vec<u8>,
     after: Vec<u8>,
-    told_unreadable: FxHashSet<u64>,
 }
 
 /// Base tables by the object id of their pages. What 2005 has instead of sysrscols counts as the same.
@@ -81,7 +80,6 @@ impl Replay {
             position: Lsn::ZERO,
             before: Vec::new(),
             after: Vec::new(),
-            told_unreadable: FxHashSet::default(),
         })
     }
 
@@ -229,14 +227,6 @@ impl Replay {
         lost: Option<String>,
     ) -> Result<(), Error> {
         let (id, lsn, shape, row) = (record.transaction, record.lsn, target.shape, op.row);
-        let known = self.shapes.shape(shape);
-        if let Some(why) = known.and_then(|s| s.unreadable.as_ref()) {
-            if self.told_unreadable.insert(target.op.rowset) {
-                let table = known.map(|s| s.table.name.to_string()).unwrap_or_default();
-                tracing::warn!(%table, %lsn, "changes of the table are left out: {why}");
-            }
-            return Ok(());
-        }
         let heap = record.context == Context::HEAP;
         let mut change = |row: RowId, raw_op, before: &[u8], after: &[u8]| {
             if heap {

@@ -186,6 +186,11 @@ impl Shapes {
         tables
     }
 
+    /// Whether a version of a table is the one that committed transactions made.
+    pub(crate) fn is_current(&self, table: &Arc<TableVersion>) -> bool {
+        self.published.get(&table.id).is_some_and(|published| Arc::ptr_eq(published, table))
+    }
+
     /// Whether a table was known before the transaction that commits now.
     pub(crate) fn is_published(&self, table: TableId) -> bool {
         self.published.contains_key(&table)

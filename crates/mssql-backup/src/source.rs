@@ -120,9 +120,10 @@ impl BackupSource {
         }
         let version = self.tables.get(table).ok_or_else(|| Fault::bug(format!("there is no table {table}")))?;
         let index = snapshot.catalog.tables.iter().position(|t| t.version.id == version.id);
-        let index = index.ok_or_else(|| {
-            let what = "a transaction that was open when the backup ended was dropping it";
+        let index = index.filter(|&i| Arc::ptr_eq(&snapshot.catalog.tables[i].version, version)).ok_or_else(|| {
+            let what = "a transaction that was open when the backup ended was changing or dropping it";
             Fault::operator(format!("table \"{}\" cannot be copied: {what}", version.name))
+                .with_hint("begin with another backup, or leave the table out")
         })?;
         let mut chunks = Vec::new();
         for rowset in snapshot.catalog.rowsets_of(index) {
