@@ -16,7 +16,7 @@
 use logferry_model::{CommitLsn, Lsn, RestartLsn};
 use logferry_mssql_format::lob::LobRecord;
 use logferry_mssql_format::log::op::{Context, Op};
-use logferry_mssql_format::log::record::{PageOp, Record, RowOp};
+use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
 use logferry_mssql_format::redo::{self, Outcome, row_at};
@@ -57,6 +57,9 @@ mod base_table {
     pub(super) const SYSIDXSTATS: u32 = 54;
     pub(super) const SYSISCOLS: u32 = 55;
     pub(super) const SYSCLSOBJS: u32 = 64;
+
+    /// Those whose rows are looked at.
+    pub(super) const HAVE_IDS: [u32; 6] = [SYSROWSETS, SYSALLOCUNITS, SYSSCHOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS];
 }
 
 /// Index parts of allocation units and rowsets below this are of base tables.
@@ -65,7 +68,6 @@ const FIRST_USER_INDEX: u16 = 256;
 /// What a record means to the rows of a table.
 struct RowTarget {
     shape: u32,
-    op: RowOp,
 }
 
 impl Replay {
@@ -136,7 +138,7 @@ impl Replay {
         let page = op.row.page;
         let target = self.row_target(record)?;
         let watched = target.is_some()
-            || matches!(op.obj_id, base_table::SYSALLOCUNITS | base_table::SYSROWSETS)
+            || op.index_id < FIRST_USER_INDEX && base_table::HAVE_IDS.contains(&op.obj_id)
             || matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS | Op::DELETE_ROWS);
 
@@ -216,7 +218,7 @@ impl Replay {
             return Ok(None);
         }
         let shape = self.shapes.of_rowset(op.rowset, &self.store)?;
-        Ok(shape.map(|shape| RowTarget { shape, op }))
+        Ok(shape.map(|shape| RowTarget { shape }))
     }
 
     fn row_changed(
@@ -339,7 +341,6 @@ impl Replay {
         {
             let image = match record.op {
                 Op::INSERT_ROWS | Op::DELETE_ROWS => record.element(0),
-                _ if self.after.is_empty() => record.element(1),
                 _ => &self.after,
             };
             if let Ok(object) = logferry_mssql_format::bytes::u32_at(image, at, "object id") {
@@ -383,7 +384,8 @@ impl Replay {
         let mut changed = Vec::new();
         let mut dropped = Vec::new();
         let mut moved = FxHashSet::default();
-        if !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty() {
+        let describes = !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty();
+        if describes || self.shapes.behind {
             self.shapes.refresh(&self.store)?;
             // A rowset that was made for a table that is not new holds rows that are not new.
             for &rowset in &open.created {

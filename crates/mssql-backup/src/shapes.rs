@@ -42,6 +42,8 @@ pub(crate) struct Shapes {
     /// The version last seen of each table, and the highest number given out.
     seen: FxHashMap<TableId, (Arc<TableVersion>, u32)>,
     published: FxHashMap<TableId, Arc<TableVersion>>,
+    /// A table could not be published because another transaction was changing it, too.
+    pub(crate) behind: bool,
 }
 
 impl Shapes {
@@ -156,10 +158,12 @@ impl Shapes {
     /// those that are gone. Tables of `not_yet` are of other transactions, which are open.
     pub(crate) fn publish(&mut self, not_yet: &FxHashSet<u32>) -> (Vec<SourceEvent>, Vec<SourceEvent>) {
         let (mut changed, mut dropped) = (Vec::new(), Vec::new());
+        self.behind = false;
         let now: FxHashMap<TableId, Arc<TableVersion>> = self.tables().map(|t| (t.id, t.clone())).collect();
         let tables: Vec<Arc<TableVersion>> = self.tables().cloned().collect();
         for table in tables {
             let is_known = self.published.get(&table.id).is_some_and(|p| Arc::ptr_eq(p, &table));
+            self.behind |= !is_known && not_yet.contains(&table.id.0);
             if !is_known && !not_yet.contains(&table.id.0) {
                 self.published.insert(table.id, table.clone());
                 changed.push(SourceEvent::Table(table));
