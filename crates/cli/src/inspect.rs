@@ -48,8 +48,8 @@ struct SetReport {
     server_version: String,
     version: u16,
     product: &'static str,
-    started: Option<String>,
-    finished: Option<String>,
+    written: Option<String>,
+    database_created: Option<String>,
     first_lsn: String,
     last_lsn: String,
     checkpoint_lsn: String,
@@ -186,8 +186,8 @@ fn set(number: u16, header: &SetHeader, part: &logferry_mssql_backup::media::Set
         server_version: format!("{major}.{minor}.{build}"),
         version: header.version,
         product: version_name(header.version),
-        started: header.start_us.map(when::text),
-        finished: header.finish_us.map(when::text),
+        database_created: header.created_us.map(when::text),
+        written: header.written_us.map(when::text),
         first_lsn: header.first_lsn.to_string(),
         last_lsn: header.last_lsn.to_string(),
         checkpoint_lsn: header.checkpoint_lsn.to_string(),
@@ -288,7 +288,7 @@ impl SetReport {
                 flags.push_str(name);
             }
         }
-        writeln!(out, "    from {} to {}{flags}", time(&self.started), time(&self.finished))?;
+        writeln!(out, "    written {}, database made {}{flags}", time(&self.written), time(&self.database_created))?;
         writeln!(out, "    log {} to {}, checkpoint {}", self.first_lsn, self.last_lsn, self.checkpoint_lsn)?;
         writeln!(out, "    database {}, recovery fork {}", self.database_guid, self.fork_guid)?;
         if let Some(base) = self.base_guid.as_ref().filter(|_| self.backup == "differential") {

@@ -98,10 +98,10 @@ pub struct SetHeader {
     pub checkpoint_lsn: Lsn,
     /// First LSN of the full backup before it; zero where there was none.
     pub database_backup_lsn: Lsn,
-    /// Begin: microseconds since 2000-01-01 by the server's clock.
-    pub start_us: Option<i64>,
-    /// End, likewise.
-    pub finish_us: Option<i64>,
+    /// When the database was made: microseconds since 2000-01-01 by the server's clock.
+    pub created_us: Option<i64>,
+    /// When the set was written, likewise.
+    pub written_us: Option<i64>,
     /// This set.
     pub set_guid: Guid,
     /// The database's files: equal to the binding GUID of their header pages. A restore makes a new one.
@@ -140,8 +140,8 @@ impl SetHeader {
             last_lsn: config.last_lsn,
             checkpoint_lsn: config.checkpoint_lsn,
             database_backup_lsn: config.database_backup_lsn,
-            start_us: config.start_us,
-            finish_us: config.finish_us,
+            created_us: config.created_us,
+            written_us: config.written_us,
             set_guid: Guid(start.set_guid),
             binding_guid: Guid(config.binding),
             fork_guid: Guid(config.fork),

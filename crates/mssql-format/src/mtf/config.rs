@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! SCIN  @4 u16 length  @8 u16 flags  @24 server build  @32 first, @42 last, @52 checkpoint, @62 database backup LSN
-//!       @72 start, @77 finish  @87 type  @91 compatibility level  @94 database version  @104 database, @108 server name
+//!       @72 database made, @77 set written  @87 type  @91 compatibility level  @94 database version  @104 database, @108 server name
 //!       @124 binding  @156 recovery fork  @172 fork point LSN, @184 fork before it  @200 differential base  @224 family
 //! SFIN  @4 u16 length  @20 file id  @24 pages in this set  @28 1 data, 2 log  @36 filegroup  @40 u64 bytes
 //!       @48 logical, @52 physical name
@@ -36,10 +36,10 @@ pub struct Config {
     pub checkpoint_lsn: Lsn,
     /// First LSN of the full backup before it; zero where there is none.
     pub database_backup_lsn: Lsn,
-    /// Begin, in microseconds since 2000-01-01 by the server's clock.
-    pub start_us: Option<i64>,
-    /// End, likewise.
-    pub finish_us: Option<i64>,
+    /// When the database was made: equal in all backups of a database. Microseconds since 2000-01-01 by the server's clock.
+    pub created_us: Option<i64>,
+    /// When the set was written, likewise; equal to the date of its SSET block.
+    pub written_us: Option<i64>,
     /// `D` full, `I` differential, `L` log, `F` filegroup, `G` differential filegroup, `P` partial, `Q` differential partial.
     pub kind: u8,
     /// Compatibility level: 100 is that of 2008.
@@ -112,8 +112,8 @@ impl Config {
             last_lsn: lsn_at(data, 42, "last LSN")?,
             checkpoint_lsn: lsn_at(data, 52, "checkpoint LSN")?,
             database_backup_lsn: lsn_at(data, 62, "database backup LSN")?,
-            start_us: date_us(array(data, 72, "start date")?),
-            finish_us: date_us(array(data, 77, "finish date")?),
+            created_us: date_us(array(data, 72, "database creation date")?),
+            written_us: date_us(array(data, 77, "backup date")?),
             kind: u8_at(data, 87, "type")?,
             compatibility: u8_at(data, 91, "compatibility level")?,
             version: u16_at(data, 94, "database version")?,
