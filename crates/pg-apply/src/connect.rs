@@ -1,8 +1,8 @@
 //! Connections to the target: the connection string, TLS, and the pool of the copy's workers.
 //!
-//! `sslmode` means what it means to `libpq`, two defaults apart: over a Unix socket and on the loopback
+//! `sslmode` means what it means to `libpq`, two defaults apart: on the loopback
 //! interface it is `prefer`, everywhere else `verify-full` with the system's authorities, so that a
-//! password never goes to somebody who only says that they are the server.
+//! password never goes to somebody who only says that they are the server. Over a Unix socket there is no TLS.
 //!
 //! | `sslmode` | encrypted | certificate |
 //! |---|---|---|
@@ -24,7 +24,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Error;
@@ -35,7 +35,8 @@ mod string;
 #[derive(Clone)]
 pub struct Target {
     config: Config,
-    tls: MakeRustlsConnect,
+    /// `None`: not even asked for.
+    tls: Option<MakeRustlsConnect>,
     shown: String,
 }
 
@@ -55,7 +56,11 @@ impl Target {
             None => Mode::VerifyFull,
             Some(word) => Mode::parse(word)?,
         };
+        let only_sockets =
+            !config.get_hosts().is_empty() && config.get_hosts().iter().all(|h| matches!(h, Host::Unix(_)));
         let mode = match mode {
+            // As with libpq: there is nobody on the way, and no name to verify.
+            _ if only_sockets => Mode::Disable,
             Mode::Require if ssl.root_cert.is_some() => Mode::VerifyCa,
             mode => mode,
         };
@@ -76,7 +81,7 @@ impl Target {
         }
         config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
         let shown = show(&config);
-        let tls = MakeRustlsConnect::new(tls_config(mode, &ssl)?);
+        let tls = if mode == Mode::Disable { None } else { Some(MakeRustlsConnect::new(tls_config(mode, &ssl)?)) };
         Ok(Target { config, tls, shown })
     }
 
@@ -86,9 +91,19 @@ impl Target {
     /// What the server or the system said, with host, port, database and user.
     pub async fn connect(&self) -> Result<Client, Error> {
         let failed = |e: tokio_postgres::Error| Error::Connect { target: self.shown.clone(), said: e.into() };
-        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(failed)?;
-        // Ends with the client; its errors come out of the client's calls.
-        tokio::spawn(connection);
+        // The connection's task ends with the client; its errors come out of the client's calls.
+        let client = match &self.tls {
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
+                tokio::spawn(connection);
+                client
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                tokio::spawn(connection);
+                client
+            }
+        };
         client.batch_execute(SESSION).await.map_err(failed)?;
         Ok(client)
     }
@@ -404,7 +419,7 @@ mod tests {
     fn sslmode_is_honoured_and_strict_away_from_home() {
         use SslMode::{Disable, Prefer, Require};
         check("postgres://u:s3cret@127.0.0.1:5433/d", Ok(("u@127.0.0.1:5433/d", Prefer)));
-        check("host=/run/pg user=u dbname=d", Ok(("u@/run/pg:5432/d", Prefer)));
+        check("host=/run/pg user=u dbname=d", Ok(("u@/run/pg:5432/d", Disable)));
         check("postgres://u:s3cret@localhost/d?sslmode=require", Ok(("u@localhost:5432/d", Require)));
         check("postgres://u@db.example/d?sslmode=disable", Ok(("u@db.example:5432/d", Disable)));
         check(

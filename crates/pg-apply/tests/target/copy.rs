@@ -274,3 +274,28 @@ fn several_may_start_at_once() {
         assert_eq!(row.get::<_, &str>(0), "2 2 2");
     });
 }
+
+#[test]
+fn both_ways_in_work() {
+    run(async {
+        let database = database().await;
+        for url in [database.url(), database.socket_url()] {
+            Target::parse(&url).unwrap().connect().await.unwrap();
+        }
+        let wrong = Target::parse(&format!("{}_gone", database.url())).unwrap();
+        let fault = TaskTarget::open(&wrong, TaskSettings::new("test")).await.err().unwrap();
+        assert_eq!(fault.class, Class::Operator);
+        assert_eq!(fault.hint.as_deref(), Some("create the database first"));
+        assert!(
+            fault.message.ends_with(&format!("database \"{}_gone\" does not exist [3D000]", database.name())),
+            "{fault}"
+        );
+        let nobody = Target::parse("postgres://u:s3cret@127.0.0.1:1/d").unwrap();
+        let fault = TaskTarget::open(&nobody, TaskSettings::new("test")).await.err().unwrap();
+        assert_eq!(fault.class, Class::Transient);
+        assert!(
+            fault.message.starts_with("could not connect to u@127.0.0.1:1/d: error connecting to server"),
+            "{fault}"
+        );
+    });
+}

@@ -131,7 +131,7 @@ fn a_cut_anywhere_between_nothing_and_streaming_is_survived() {
     run(async {
         let port = PrivatePostgres::shared().port();
         let mut cuts = 0;
-        for bytes in (0..).step_by(211) {
+        for bytes in (0..).step_by(307) {
             let database = database().await;
             let proxy = Proxy::before(port).await;
             let target = Target::parse(&proxy.url(&database.url(), port)).unwrap();

@@ -59,6 +59,8 @@ impl Proxy {
 
     async fn pass(&self, mut client: TcpStream, port: u16) -> std::io::Result<()> {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
         let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
         loop {
             tokio::select! {
