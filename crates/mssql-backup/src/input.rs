@@ -4,24 +4,45 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::mtf::COMPRESSED_MAGIC;
 
+use crate::compressed::{Pieces, Raw};
 use crate::error::Error;
 
-/// A file that was opened for reading.
+/// A file that was opened for reading. Of a compressed backup file it gives the stream that was compressed: offsets and
+/// lengths are those of the stream.
 #[derive(Debug)]
 pub struct InputFile {
     path: PathBuf,
     file: File,
+    /// Of the file as it is.
     len: u64,
+    pieces: Option<Box<Pieces>>,
 }
 
 impl InputFile {
-    /// Opens a file.
+    /// Opens a file, to be read as it is.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
-        Ok(InputFile { path: path.to_owned(), file, len })
+        Ok(InputFile { path: path.to_owned(), file, len, pieces: None })
+    }
+
+    /// Opens a backup file, compressed or not. Of a compressed one, this tells what is wrong with it and where its stream
+    /// ends for that reason.
+    pub fn open_backup(path: &Path) -> Result<(Self, Option<Error>), Error> {
+        let mut file = Self::open(path)?;
+        let mut head = [0u8; COMPRESSED_MAGIC.len()];
+        if file.read_up_to(0, &mut head)? != COMPRESSED_MAGIC {
+            return Ok((file, None));
+        }
+        let (pieces, error) = match Pieces::find(file.raw()) {
+            Ok((pieces, error)) => (Some(Box::new(pieces)), error),
+            Err(error) => (None, Some(error)),
+        };
+        file.pieces = pieces;
+        Ok((file, error))
     }
 
     /// Its path, as it was given.
@@ -31,40 +52,70 @@ impl InputFile {
 
     /// Its length when it was opened.
     pub fn len(&self) -> u64 {
-        self.len
+        self.pieces.as_ref().map_or(self.len, |pieces| pieces.len())
     }
 
     /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Fills a buffer with the bytes from an offset; `what` names them for the error of a file that is too short.
     pub fn read_exact(&self, offset: u64, into: &mut [u8], what: &str) -> Result<(), Error> {
         let needed = offset.saturating_add(into.len() as u64);
-        if needed > self.len {
+        if needed > self.len() {
             return Err(self.cut_short(what, needed));
         }
-        read_at(&self.file, offset, into).map_err(|source| Error::Io { path: self.path.clone(), source })
+        match &self.pieces {
+            Some(pieces) => pieces.read_exact(self.raw(), offset, into),
+            None => read_raw(&self.path, &self.file, offset, into),
+        }
     }
 
     /// Fills as much of a buffer as the file has from an offset.
     pub fn read_up_to<'a>(&self, offset: u64, into: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
-        let there = self.len.saturating_sub(offset).min(into.len() as u64) as usize;
+        let there = self.len().saturating_sub(offset).min(into.len() as u64) as usize;
         let into = into.split_at_mut(there).0;
         self.read_exact(offset, into, "")?;
         Ok(into)
     }
 
+    /// Where the bytes at an offset are in the file; in a compressed one, where their piece begins.
+    pub fn file_offset(&self, offset: u64) -> u64 {
+        self.pieces.as_ref().map_or(offset, |pieces| pieces.file_offset(offset))
+    }
+
     /// An error about the bytes at an offset.
     pub fn damaged(&self, offset: u64, source: Malformed) -> Error {
-        Error::Damaged { path: self.path.clone(), offset, source }
+        let at = self.file_offset(offset);
+        let source = match self.pieces {
+            Some(_) => source.within(format_args!("decompressed offset {offset}")),
+            None => source,
+        };
+        Error::Damaged { path: self.path.clone(), offset: at, source }
     }
 
     /// An error about a file that ends too early.
     pub fn cut_short(&self, what: &str, needed: u64) -> Error {
-        Error::CutShort { path: self.path.clone(), what: what.to_owned(), needed, len: self.len }
+        match &self.pieces {
+            // How long the rest would be when compressed, nobody knows.
+            Some(pieces) => pieces.cut_short(self.raw(), what),
+            None => cut_short(&self.path, self.len, what, needed),
+        }
     }
+
+    fn raw(&self) -> Raw<'_> {
+        Raw { path: &self.path, file: &self.file, len: self.len }
+    }
+}
+
+pub(crate) fn cut_short(path: &Path, len: u64, what: &str, needed: u64) -> Error {
+    Error::CutShort { path: path.to_owned(), what: what.to_owned(), needed, len }
+}
+
+/// Fills a buffer with the bytes of a file as it is; there are so many.
+pub(crate) fn read_raw(path: &Path, file: &File, offset: u64, into: &mut [u8]) -> Result<(), Error> {
+    read_at(file, offset, into).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 #[cfg(unix)]

@@ -8,6 +8,7 @@ pub mod backups;
 pub mod catalog;
 pub mod chain;
 pub mod changes;
+mod compressed;
 pub mod data_file;
 pub mod dump;
 mod emit;

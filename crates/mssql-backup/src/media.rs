@@ -1,7 +1,8 @@
 //! One backup file: its descriptor blocks, read from one to the next without reading pages or log.
 //!
 //! What is kept of them is where the payloads are. A file that ends before its last set does, or whose blocks are damaged,
-//! is refused by [`Media::open`]; [`Media::survey`] tells what can be told of it all the same.
+//! is refused by [`Media::open`]; [`Media::survey`] tells what can be told of it all the same. A compressed file is read as the
+//! stream that was compressed (see [`InputFile`]): only the pieces that hold descriptor blocks are decompressed for it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -97,8 +98,10 @@ impl Media {
     /// # Errors
     /// Only where the file cannot be opened.
     pub fn survey(path: &Path) -> Result<Survey, Error> {
-        let mut walk = Walk { file: Arc::new(InputFile::open(path)?), tape: None, sets: Vec::new(), open: None };
-        let error = walk.run().err();
+        let (file, damage) = InputFile::open_backup(path)?;
+        let mut walk = Walk { file: Arc::new(file), tape: None, sets: Vec::new(), open: None };
+        // What is behind the last set does not matter, here either; before it, the cause says more than its effect.
+        let error = walk.run().err().map(|effect| damage.unwrap_or(effect));
         // A set that was begun is told of, too.
         walk.close_set();
         let Walk { file, tape, sets, .. } = walk;
@@ -130,12 +133,6 @@ impl Walk {
         let file = Arc::clone(&self.file);
         let mut block = [0u8; DESCRIPTOR_ENOUGH];
         let head = file.read_up_to(0, &mut block)?;
-        if head.starts_with(COMPRESSED_MAGIC) {
-            return Err(Error::Unsupported {
-                path: file.path().to_owned(),
-                what: "it is a compressed backup (MSSQLBAK), which this version does not read".to_owned(),
-            });
-        }
         if !head.starts_with(b"TAPE") {
             let found = format!("it begins with \"{}\"", head.get(..8).unwrap_or(head).escape_ascii());
             return Err(Error::WrongKind { path: file.path().to_owned(), expected: "backup file", found });
@@ -187,7 +184,8 @@ impl Walk {
                     return Err(damaged(Malformed::new(what, 0)));
                 }
                 let start = SetStart::read(block).map_err(damaged)?;
-                if start.position != at {
+                // Whether a compressed file counts its own bytes or those of the stream is not known: the same in the first set.
+                if start.position != at && start.position != file.file_offset(at) {
                     let what = format!("the backup set says that it begins at {}", start.position);
                     return Err(damaged(Malformed::new(what, 80)));
                 }

@@ -155,6 +155,11 @@ fn students_2022() {
     check_backup("backups/students-2022.bak", &["backups/students-2022.bak"], "tables");
 }
 
+#[test]
+fn tsql2012_compressed_on_2016() {
+    check_backup("backups/tsql2012-2016-compressed.bak", &["backups/tsql2012-2016-compressed.bak"], "tables");
+}
+
 /// The folder speaks of six sets; the file holds one, which is what it expects counts of.
 #[test]
 fn pubs_2012() {

@@ -17,6 +17,7 @@ mod page;
 mod record;
 mod row;
 mod vlf;
+mod xpress;
 
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
 pub use lob::{
@@ -34,3 +35,4 @@ pub use record::{
 };
 pub use row::{ColumnImage, RowShape, encode_forwarded, encode_index_record, encode_row, encode_stub};
 pub use vlf::{VLF_HEADER_SIZE, VlfHeaderImage};
+pub use xpress::xpress_compress;

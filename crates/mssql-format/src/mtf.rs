@@ -36,7 +36,7 @@ pub const DESCRIPTOR_HEADER: usize = 52;
 pub const DESCRIPTOR_ENOUGH: usize = 512;
 /// Bytes at the begin of the data of `MQDA` and `MQTL` that are no pages and no log.
 pub const PAYLOAD_OFFSET: u64 = 2;
-/// How a compressed backup begins; it is no MTF before it is decompressed.
+/// How a compressed backup begins; it is no MTF before it is decompressed (see [`container`](crate::container)).
 pub const COMPRESSED_MAGIC: &[u8; 8] = b"MSSQLBAK";
 
 /// Reads a date of MTF (40 bits, most significant first: year 14, month 4, day 5, hour 5, minute 6, second 6) as microseconds
