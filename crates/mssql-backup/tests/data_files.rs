@@ -52,22 +52,33 @@ fn expectations(folder: &Path) -> serde_json::Value {
 fn check_tables(entry: &str, expected: &serde_json::Value, catalog: &Catalog, pages: &dyn PageSource) {
     let mut counts = BTreeMap::new();
     let mut digests = String::new();
+    let mut refused = Vec::new();
     for (at, table) in catalog.tables.iter().enumerate() {
         let name = table.version.name.to_string();
         let mut lines = Vec::new();
-        let count = dump::rows(&pages, catalog, at, |line| {
+        let read = dump::rows(&pages, catalog, at, |line| {
             lines.push(line.to_owned());
             Ok::<_, Error>(())
-        })
-        .unwrap();
+        });
+        let count = match read {
+            Ok(count) => count,
+            // What is refused stands among the digests.
+            Err(Error::UnreadableTable { why, .. }) => {
+                writeln!(digests, "refused: {why:>32} {name}").unwrap();
+                refused.push(name);
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
         assert_eq!(count.read, count.recorded, "rows on pages and in sysrowsets of {name}");
         lines.sort();
         let digest = xxh3_64(lines.join("\n").as_bytes());
         writeln!(digests, "{digest:016x} {:>7} {name}", lines.len()).unwrap();
         counts.insert(name, count.read);
     }
-    let expected: BTreeMap<String, u64> =
+    let mut expected: BTreeMap<String, u64> =
         expected.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_u64().unwrap())).collect();
+    refused.iter().for_each(|name| assert!(expected.remove(name).is_some(), "{name} is no table of {entry}"));
     assert_eq!(counts, expected, "tables and row counts of {entry}");
     check_digests(entry, &digests);
 }

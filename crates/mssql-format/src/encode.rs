@@ -10,6 +10,7 @@
 //! caller, and is said so by a panic.
 
 mod block;
+mod container;
 mod lob;
 mod maps;
 mod mtf;
@@ -20,6 +21,7 @@ mod vlf;
 mod xpress;
 
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
+pub use container::compress_backup;
 pub use lob::{
     LOB_CHUNK_MAX, LobLink, ROOT_LINKS_MAX, SMALL_ROOT_MAX, encode_in_row_root, encode_large_root, encode_lob_data,
     encode_lob_internal, encode_overflow_pointer, encode_small_root, encode_text_pointer,
