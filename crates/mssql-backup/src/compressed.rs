@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::container::{
-    Content, ContainerHeader, ContainerRecord, FIRST_RECORD, RECORD_ENOUGH, UNIT, foreign_algorithm,
+    ContainerHeader, ContainerRecord, Content, FIRST_RECORD, RECORD_ENOUGH, UNIT, foreign_algorithm,
 };
 use logferry_mssql_format::mtf::{DESCRIPTOR_HEADER, Descriptor};
 
@@ -146,7 +146,9 @@ impl Pieces {
     fn supported(&self, raw: Raw<'_>, record: &ContainerRecord) -> Result<(), Error> {
         let ContainerHeader { version, minor } = self.header;
         let what = match record.content {
-            Content::Encrypted => format!("it is encrypted (MSSQLBAK {version}.{minor}, records {:#04x})", record.flags),
+            Content::Encrypted => {
+                format!("it is encrypted (MSSQLBAK {version}.{minor}, records {:#04x})", record.flags)
+            }
             Content::Unknown => format!(
                 "it is compressed with an algorithm that is not known (MSSQLBAK {version}.{minor}, records {:#04x}); \
                  MS_XPRESS is",

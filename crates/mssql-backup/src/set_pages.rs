@@ -105,7 +105,11 @@ impl SetPages {
     }
 
     fn damaged(&self, file: &InputFile, offset: u64, page: PageId, error: Malformed) -> Error {
-        Error::Page { path: file.path().to_owned(), page, source: error.within(format_args!("offset {}", file.file_offset(offset))) }
+        Error::Page {
+            path: file.path().to_owned(),
+            page,
+            source: error.within(format_args!("offset {}", file.file_offset(offset))),
+        }
     }
 
     fn find(&self, id: PageId) -> Option<(&InputFile, u64)> {

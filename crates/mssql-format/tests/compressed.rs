@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use logferry_mssql_format::container::{Content, ContainerHeader, ContainerRecord, FIRST_RECORD, checksum};
+use logferry_mssql_format::container::{ContainerHeader, ContainerRecord, Content, FIRST_RECORD, checksum};
 use logferry_mssql_format::encode::xpress_compress;
 use logferry_mssql_format::mtf::Descriptor;
 use logferry_mssql_format::xpress::{BLOCK, TABLE, decompress};
