@@ -3,8 +3,10 @@
 //!
 //! * [`storage`]: tables in pages, transactions in a log, backups in files.
 //! * [`workload`]: made-up histories as backup chains, with the rows that must come out.
+//! * [`tds`]: the server that clients speak to.
 //!
 //! **Invariant:** knows of the product's crates only `model` and `mssql-format`.
 
 pub mod storage;
+pub mod tds;
 pub mod workload;

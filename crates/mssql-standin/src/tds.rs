@@ -1,0 +1,43 @@
+//! A TDS 7.4 server: what SQL Server's clients speak to.
+//!
+//! ```text
+//! socket ── packet ── message ── request ── [session] ── tokens ── packet ── socket
+//!                └ prelogin, tls, login
+//! ```
+//!
+//! The codec (`packet`, `prelogin`, `login`, `request`, `value`, `variant`, `token`) knows no I/O; `connection` and `server` are
+//! tokio around it; [`Engine`] and [`Session`] are the seam to whatever answers. Source: the vendor's open specification,
+//! [MS-TDS](https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/).
+//!
+//! Not done, and said so to the client: TDS 8 (TLS first), TDS before 7.3, several requests at once (MARS), integrated and token
+//! authentication, bulk load, table-valued parameters, cursors of the server, distributed transactions.
+
+mod answer;
+mod collation;
+mod connection;
+mod error;
+mod faults;
+mod login;
+mod packet;
+mod prelogin;
+mod prepared;
+mod request;
+mod server;
+mod session;
+mod tls;
+mod token;
+mod value;
+mod variant;
+mod wire;
+
+pub use collation::LATIN1_GENERAL;
+pub use error::Error;
+pub use faults::{Fault, Faults, Seen};
+pub use login::{Login, Password};
+pub use prelogin::Encryption;
+pub use server::{Server, ServerConfig};
+pub use session::{
+    Column, Engine, Environment, Isolation, LoggedIn, Parameter, Request, Results, Session, SqlError, Stopped,
+    Transaction,
+};
+pub use tls::Certificate;
