@@ -124,16 +124,33 @@ impl Bench {
         task.create_tables(std::slice::from_ref(&table), &snapshot).await.expect("tables");
         let mut store = RowStore::new();
         let all: Vec<RowRef> = (0..rows).map(|id| push(&mut store, id, 0)).collect();
-        let began = Instant::now();
-        let mut chunk = task.copy_chunk(&table, 0).await.expect("a chunk");
-        for part in all.chunks(2000) {
-            chunk.send(tuples(&store, part)).await.expect("a connection");
-        }
-        let done = chunk.finish(rows as u64).await.expect("a commit");
-        println!("copied {} rows, {} MB, in {:.2} s", rows, done.bytes >> 20, began.elapsed().as_secs_f64());
-        let fixups = TargetBatch { checkpoint: Some(point), ..TargetBatch::default() };
-        let sink = task.finish_copy(&[(table.clone(), 1)], &fixups).await.expect("a sink");
+        // The same bytes by a chunk with its mark, and by a bare COPY.
+        let pieces: Vec<Bytes> = all.chunks(2000).map(|part| tuples(&store, part)).collect();
         let raw = target.connect().await.expect("a connection");
+        for round in 0..3 {
+            let began = Instant::now();
+            raw.batch_execute("CREATE TABLE s.bare (LIKE s.t)").await.expect("a table");
+            let mut copy = Box::pin(raw.copy_in("COPY s.bare FROM STDIN BINARY").await.expect("a COPY"));
+            copy.feed(Bytes::from_static(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0")).await.expect("a connection");
+            for piece in &pieces {
+                copy.feed(piece.clone()).await.expect("a connection");
+            }
+            copy.feed(Bytes::from_static(b"\xff\xff")).await.expect("a connection");
+            copy.as_mut().finish().await.expect("rows");
+            let bare = began.elapsed();
+            raw.batch_execute("DROP TABLE s.bare; TRUNCATE s.t").await.expect("a table");
+            let began = Instant::now();
+            let mut chunk = task.copy_chunk(&table, round).await.expect("a chunk");
+            for piece in &pieces {
+                chunk.send(piece.clone()).await.expect("a connection");
+            }
+            let done = chunk.finish(rows as u64).await.expect("a commit");
+            let chunk = began.elapsed();
+            let (mb, ratio) = (done.bytes >> 20, chunk.as_secs_f64() / bare.as_secs_f64());
+            println!("copied {rows} rows, {mb} MB: bare COPY {bare:.2?}, as a chunk {chunk:.2?} ({ratio:.2} x)");
+        }
+        let fixups = TargetBatch { checkpoint: Some(point), ..TargetBatch::default() };
+        let sink = task.finish_copy(&[(table.clone(), 3)], &fixups).await.expect("a sink");
         Bench { table, sink, raw, random: 88_172_645_463_325_252, rows, next_id: rows, commit: 1 }
     }
 

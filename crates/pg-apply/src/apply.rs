@@ -14,7 +14,11 @@
 //! All deletes come before all inserts, so that keys and unique values may change hands inside a batch, and
 //! every count is checked: a row that is not there is never passed over.
 //!
-//! Two settings make this fast whatever the statistics say, see [`sink`]'s session: the arrays are joined by
+//! Measured side by side (`benches/apply.rs`, batches of 10,000): arrays are as fast as a COPY into a temporary table,
+//! and need one round trip and no catalog; `UPDATE` beats `DELETE` and `COPY` by a quarter or more, and leaves other
+//! indexes alone where their columns stay.
+//!
+//! A few settings make this fast whatever the statistics say, see [`sink`]'s session: the arrays are joined by
 //! nested loops over the key's index only.
 
 mod keyed;

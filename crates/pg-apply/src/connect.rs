@@ -146,7 +146,7 @@ pub type Pooled = bb8::PooledConnection<'static, Manager>;
 /// Opens connections for the pool and judges them.
 ///
 /// bb8 keeps an error of the server to itself and lets whoever waits run into the timeout. So opening a
-/// connection never fails here: the error is handed out in the connection's place, by [`pooled`].
+/// connection never fails here: the error is handed out in the connection's place, by `pooled`.
 #[derive(Debug)]
 pub struct Manager(Target);
 

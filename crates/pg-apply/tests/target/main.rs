@@ -6,3 +6,4 @@ mod faults;
 mod proxy;
 mod random;
 mod support;
+mod tls;
