@@ -183,15 +183,6 @@ impl Open {
         }
     }
 
-    /// Whether it changed nothing that is told.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-            && self.moves.is_empty()
-            && self.created.is_empty()
-            && self.truncated.is_empty()
-            && self.objects.is_empty()
-    }
-
     /// The row id of a heap row whose move is not complete: its change cannot be told.
     pub(crate) fn incomplete_move(&self) -> Option<RowId> {
         self.moves.keys().min().copied()

@@ -23,7 +23,7 @@ use crate::emit::{Committed, Emitter, fixups};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
 use crate::log_file::LogFiles;
-use crate::log_segment::SegmentBlocks;
+use crate::log_segment::{LogEnd, SegmentBlocks};
 use crate::pages::PageSource;
 use crate::replay::Replay;
 use crate::rewind::{RewindReport, Rewinder};
@@ -37,12 +37,15 @@ pub struct ReplayOptions {
     pub pages_max: usize,
     /// Changes of open transactions, in bytes; those behind it are in temporary files.
     pub changes_max: usize,
+    /// Pages of a chunk of the full copy.
+    pub chunk_pages: u32,
 }
 
 impl Default for ReplayOptions {
-    /// 256 MiB of pages, 64 MiB of changes: what a small machine has, and enough that ordinary work does not spill.
+    /// 256 MiB of pages, 64 MiB of changes: what a small machine has, and enough that ordinary work does not spill. Chunks of 64 MiB are
+    /// copied in about a second, and so much is done again after a crash.
     fn default() -> Self {
-        ReplayOptions { pages_max: 256 << 20, changes_max: 64 << 20 }
+        ReplayOptions { pages_max: 256 << 20, changes_max: 64 << 20, chunk_pages: 8192 }
     }
 }
 
@@ -60,6 +63,10 @@ pub(crate) struct Origin {
 pub(crate) enum LogOrigin {
     Chain(Arc<Chain>),
     Files(Arc<LogFiles>),
+    /// There is none: data files of a database that was closed. They stand at the checkpoint that closed it.
+    Without {
+        checkpoint_lsn: Lsn,
+    },
 }
 
 impl Origin {
@@ -78,11 +85,18 @@ impl Origin {
         Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files(Arc::new(log)), options })
     }
 
+    pub(crate) fn of_data(data: DataFiles, options: ReplayOptions) -> Result<Self, Error> {
+        let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
+        let checkpoint_lsn = Catalog::read(&data)?.boot.checkpoint_lsn;
+        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Without { checkpoint_lsn }, options })
+    }
+
     /// The first position that the log of the base tells of.
     pub(crate) fn begin(&self) -> Lsn {
         match &self.log {
             LogOrigin::Chain(chain) => chain.redo_lsn(),
             LogOrigin::Files(log) => log.first_lsn(),
+            LogOrigin::Without { checkpoint_lsn } => *checkpoint_lsn,
         }
     }
 
@@ -91,6 +105,9 @@ impl Origin {
         match &self.log {
             LogOrigin::Chain(chain) => chain.base().log(chain.redo_lsn()),
             LogOrigin::Files(log) => log.blocks(None),
+            LogOrigin::Without { checkpoint_lsn } => {
+                Ok(SegmentBlocks::new(String::new(), Vec::new(), *checkpoint_lsn, LogEnd::Found))
+            }
         }
     }
 
@@ -98,7 +115,7 @@ impl Origin {
     fn base_end(&self) -> Option<Lsn> {
         match &self.log {
             LogOrigin::Chain(chain) => Some(chain.base_end()),
-            LogOrigin::Files(_) => None,
+            LogOrigin::Files(_) | LogOrigin::Without { .. } => None,
         }
     }
 
@@ -165,12 +182,6 @@ impl Changes {
 
     /// At the begin of the log that comes with the base.
     pub(crate) fn begin(origin: Origin) -> Result<Self, Error> {
-        if let LogOrigin::Chain(chain) = &origin.log
-            && let Some(log) = chain.logs.iter().find(|log| log.header.bulk_logged)
-        {
-            let what = "it holds pages of minimally logged operations, whose rows are not in the log; begin with a data backup made after it";
-            return Err(Error::Unsupported { path: log.path().to_owned(), what: what.to_owned() });
-        }
         let first = origin.begin();
         let mut rewinder = Rewinder::new();
         let mut blocks = origin.base_log()?;
@@ -235,6 +246,7 @@ impl Changes {
         match &self.origin.log {
             LogOrigin::Chain(chain) => chain.end(),
             LogOrigin::Files(_) => Lsn { slot: last.slot.saturating_add(1), ..last },
+            LogOrigin::Without { checkpoint_lsn } => *checkpoint_lsn,
         }
     }
 
@@ -374,15 +386,15 @@ impl Changes {
                         continue;
                     }
                     *left -= 1;
-                    let committed = self.replay.record(&record)?;
-                    if let Some(committed) = committed.filter(|c| hand_on && c.head.commit_lsn > self.applied) {
-                        self.lobs.clear();
-                        self.emitting = Some(committed);
-                        return Ok(Read::Commit);
-                    }
-                    let (last, time_us) = self.replay.last_commit;
-                    if last > self.applied {
-                        (self.applied, self.commit_time_us) = (last, time_us);
+                    if let Some(committed) = self.replay.record(&record)? {
+                        let commit = committed.head.commit_lsn;
+                        if hand_on && commit > self.applied {
+                            self.lobs.clear();
+                            self.emitting = Some(committed);
+                            return Ok(Read::Commit);
+                        }
+                        self.applied = self.applied.max(commit);
+                        self.commit_time_us = committed.head.commit_time_us.or(self.commit_time_us);
                     }
                 }
                 self.block.clear();

@@ -40,8 +40,6 @@ pub(crate) struct Replay {
     ahead: FxHashMap<PageId, String>,
     /// The last record.
     pub(crate) position: Lsn,
-    /// The last commit, and when it was.
-    pub(crate) last_commit: (CommitLsn, Option<i64>),
     before: Vec<u8>,
     after: Vec<u8>,
 }
@@ -82,7 +80,6 @@ impl Replay {
             assembler: Assembler::new(memory_max),
             ahead,
             position: Lsn::ZERO,
-            last_commit: (CommitLsn::default(), None),
             before: Vec::new(),
             after: Vec::new(),
         })
@@ -99,7 +96,7 @@ impl Replay {
         self.assembler.open()
     }
 
-    /// Redoes a record. Gives a transaction when the record commits it and it changed anything.
+    /// Redoes a record. Gives a transaction when the record commits it.
     pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<Option<Committed>, Error> {
         self.position = record.lsn;
         let id = record.transaction;
@@ -109,8 +106,7 @@ impl Replay {
                 self.assembler.begin(id, record.lsn, begin.name.to_string(), begin.is_system());
             }
             Some(Xact::Commit(end)) => {
-                self.last_commit = (CommitLsn(record.lsn), end.time_us.or(self.last_commit.1));
-                if let Some(open) = self.assembler.end(id).filter(|open| !open.is_empty() || self.shapes.behind) {
+                if let Some(open) = self.assembler.end(id) {
                     committed = Some(self.commit(open, record.lsn, end.time_us)?);
                 }
             }

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::backups::Backups;
 use crate::catalog::{Catalog, Rowset};
-use crate::chain::{Base, PlanOptions};
+use crate::chain::{Base, Chain, PlanOptions};
 use crate::changes::{Changes, LogOrigin, Origin, Read, ReplayOptions};
 use crate::data_file::DataFiles;
 use crate::error::Error;
@@ -25,8 +25,6 @@ use crate::log_file::LogFiles;
 use crate::scan::{Extent, RowReader, rowset_extents};
 use crate::store::PageStore;
 
-/// Pages of a chunk: 64 MiB are copied in about a second, and so much is done again after a crash.
-const CHUNK_PAGES: u32 = 8192;
 /// Bytes of rows that one call of `fill` shows.
 const FILL_BYTES: usize = 256 << 10;
 /// Log records that are redone without giving others their turn.
@@ -45,7 +43,7 @@ pub struct BackupSource {
 
 enum Input {
     Backups { backups: Backups, database: Option<String>, plan: PlanOptions },
-    Files { origin: Origin },
+    Fixed { origin: Origin },
 }
 
 /// The database as the full copy shows it.
@@ -83,7 +81,23 @@ impl BackupSource {
     /// # Errors
     /// Where they are of different databases.
     pub fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
-        Ok(Self::new(Input::Files { origin: Origin::of_files(data, log, options)? }, options))
+        Ok(Self::new(Input::Fixed { origin: Origin::of_files(data, log, options)? }, options))
+    }
+
+    /// One chain, whatever else there is.
+    ///
+    /// # Errors
+    /// Where its pages cannot be found.
+    pub fn of_chain(chain: Chain, options: ReplayOptions) -> Result<Self, Error> {
+        Ok(Self::new(Input::Fixed { origin: Origin::of_chain(chain, options)? }, options))
+    }
+
+    /// The data files of a database that was closed, without its log: a full copy and nothing after it.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn of_data(data: DataFiles, options: ReplayOptions) -> Result<Self, Error> {
+        Ok(Self::new(Input::Fixed { origin: Origin::of_data(data, options)? }, options))
     }
 
     fn new(input: Input, options: ReplayOptions) -> Self {
@@ -93,7 +107,7 @@ impl BackupSource {
     /// The base to begin with: the newest, or the newest that ends at or before a position.
     fn origin(&self, by: Option<Lsn>) -> Result<Origin, Error> {
         match &self.input {
-            Input::Files { origin } => Ok(origin.clone()),
+            Input::Fixed { origin } => Ok(origin.clone()),
             Input::Backups { backups, database, plan } => {
                 let base = by.map_or(plan.base, Base::EndingBy);
                 let chain = backups.plan(database.as_deref(), PlanOptions { base, ..*plan })?;
@@ -128,7 +142,7 @@ impl BackupSource {
         let mut chunks = Vec::new();
         for rowset in snapshot.catalog.rowsets_of(index) {
             let extents = rowset_extents(&snapshot.pages, rowset)?;
-            chunks.extend(cut(rowset, extents));
+            chunks.extend(cut(rowset, extents, self.options.chunk_pages));
         }
         let chunks = Arc::new(chunks);
         known.insert(table, Arc::clone(&chunks));
@@ -137,11 +151,11 @@ impl BackupSource {
 }
 
 /// Cuts the pages of a rowset into chunks; at least one.
-fn cut(rowset: &Rowset, extents: Vec<Extent>) -> Vec<Chunk> {
+fn cut(rowset: &Rowset, extents: Vec<Extent>, chunk_pages: u32) -> Vec<Chunk> {
     let mut chunks = vec![Chunk { rowset: rowset.id, extents: Vec::new() }];
     let mut pages = 0;
     for extent in extents {
-        if pages >= CHUNK_PAGES {
+        if pages >= chunk_pages {
             chunks.push(Chunk { rowset: rowset.id, extents: Vec::new() });
             pages = 0;
         }
@@ -162,7 +176,7 @@ fn before(lsn: Lsn) -> CommitLsn {
 fn snapshot_id(origin: &Origin, end: Lsn) -> [u8; 16] {
     let mut id = match &origin.log {
         LogOrigin::Chain(chain) => chain.base().header.set_guid.0,
-        LogOrigin::Files(_) => origin.lineage.database,
+        LogOrigin::Files(_) | LogOrigin::Without { .. } => origin.lineage.database,
     };
     // Of data files that are copied again later only the end of the log differs.
     for (byte, lsn) in id.iter_mut().zip(end.to_be_bytes()) {
@@ -187,7 +201,7 @@ impl ChangeSource for BackupSource {
         changes.settle();
         let end = match &origin.log {
             LogOrigin::Chain(chain) => chain.base_end(),
-            LogOrigin::Files(_) => changes.log_end(),
+            LogOrigin::Files(_) | LogOrigin::Without { .. } => changes.log_end(),
         };
         changes.applied = before(end).max(changes.applied);
         self.tables = changes.tables();
@@ -234,6 +248,15 @@ impl ChangeSource for BackupSource {
                 "the log file begins at {begin}, but the target needs the log from {want} on"
             ))
             .with_hint("give the log backups in between, or copy anew"));
+        }
+        if let LogOrigin::Without { checkpoint_lsn } = origin.log
+            && before(checkpoint_lsn) != applied
+        {
+            return Err(Fault::operator(format!(
+                "the data files were closed at {checkpoint_lsn}, the target has everything up to {}",
+                applied.0
+            ))
+            .with_hint("give the log file, too, which tells what came between, or copy anew under another task name"));
         }
         let mut changes = Changes::begin(origin)?;
         changes.applied = applied;
