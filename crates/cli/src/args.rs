@@ -28,10 +28,39 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run one task until its source ends: copy what is missing, then apply the changes.
+    Run(Run),
     /// Tell what backup, data or log files hold. Also of files that could not be run.
     Inspect(Inspect),
     /// Print what is inside of files: pages, log records, rows, changes.
     Dump(Dump),
+    /// Show the whole on data made for it: backups to PostgreSQL in two steps, with every row compared.
+    Demo(Demo),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The task's YAML file.
+    #[arg(value_name = "TASK.yaml", required_unless_present = "from", conflicts_with = "from")]
+    pub task: Option<PathBuf>,
+    /// End when the chain of files ends. This is what happens in any case: files that arrive later need another run.
+    #[arg(long)]
+    pub once: bool,
+    /// Without a task's file: backups, folders of backups, or data files (.mdf, .ndf) with log files (.ldf).
+    #[arg(long, value_name = "FILE|FOLDER", num_args = 1.., requires = "to")]
+    pub from: Vec<PathBuf>,
+    /// Without a task's file: the target, postgres://user:password@host:port/database
+    #[arg(long, value_name = "URL", requires = "from")]
+    pub to: Option<String>,
+    /// Which database, where the files hold several.
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub database: Option<String>,
+    /// Which backup set of a file that holds several, from 1.
+    #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(u16).range(1..))]
+    pub set: Option<u16>,
+    /// Without a task's file: the task's name, under which the target keeps its position.
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub name: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +84,8 @@ pub(crate) enum DumpWhat {
     Log(DumpLog),
     /// Rows of a table, one JSON object a line.
     Rows(DumpRows),
+    /// Committed row changes in commit order, one JSON object a line.
+    Changes(DumpChanges),
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +124,41 @@ pub(crate) struct DumpRows {
     pub set: Option<u16>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpChanges {
+    /// Backups, or folders of backups: one chain.
+    #[arg(value_name = "FILE|FOLDER", required_unless_present = "data", conflicts_with = "data")]
+    pub chain: Vec<PathBuf>,
+    /// Data files of one database.
+    #[arg(long, value_name = "FILE.mdf", num_args = 1.., requires = "log")]
+    pub data: Vec<PathBuf>,
+    /// Its log files.
+    #[arg(long, value_name = "FILE.ldf", num_args = 1.., requires = "data")]
+    pub log: Vec<PathBuf>,
+    /// Which database, where the files hold several.
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Which backup set of a file that holds several, from 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub set: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Where the backups are made; a temporary folder without it.
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+    /// Rows per table at the begin, and changes per log backup.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub rows: u32,
+    /// What the data is made of; the same number gives the same data.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Run these files of yours instead of data made for it.
+    #[arg(long, value_name = "FILE|FOLDER", num_args = 1..)]
+    pub from: Vec<PathBuf>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,8 +177,20 @@ mod tests {
 
     #[test]
     fn lines() {
+        check("logferry run t.yaml", true);
+        check("logferry run t.yaml --once", true);
+        check("logferry run", false);
+        check("logferry run --from a b --to postgres://h/d", true);
+        check("logferry run --from a", false);
+        check("logferry run t.yaml --from a --to x", false);
+        check("logferry run --from a --to x --set 0", false);
         check("logferry inspect a b --json", true);
         check("logferry inspect", false);
         check("logferry dump page a --page 1:9", true);
+        check("logferry dump changes a b", true);
+        check("logferry dump changes --data a --log b", true);
+        check("logferry dump changes --data a", false);
+        check("logferry dump changes", false);
+        check("logferry demo", true);
     }
 }

@@ -1,24 +1,26 @@
 //! `logferry dump`: what is inside of files, as text or JSON lines.
 
+mod changes;
+
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use logferry_model::Lsn;
-use logferry_mssql_backup::set::BackupSet;
-use logferry_mssql_backup::{Catalog, Error, LogBlocks, dump};
+use logferry_mssql_backup::log_dump::{self, RecordLine};
+use logferry_mssql_backup::{Catalog, dump};
 use logferry_mssql_format::page::PageId;
+use serde::Serialize;
 
 use crate::args::{DumpLog, DumpPage, DumpRows, DumpWhat};
 use crate::failure::Failed;
-use crate::files::{Kind, kind_of, open_pages};
+use crate::files::open_pages;
 use crate::output::Out;
 
-pub(crate) fn perform(what: &DumpWhat, out: &mut Out) -> Result<ExitCode, Failed> {
+pub(crate) fn perform(what: &DumpWhat, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
     match what {
         DumpWhat::Page(args) => page(args, out)?,
-        DumpWhat::Log(args) => log(args, out)?,
+        DumpWhat::Log(args) => log(args, json, out)?,
         DumpWhat::Rows(args) => rows(args, out)?,
+        DumpWhat::Changes(args) => changes::perform(args, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -41,52 +43,64 @@ fn rows(args: &DumpRows, out: &mut Out) -> Result<(), Failed> {
     Ok(())
 }
 
-fn log(args: &DumpLog, out: &mut Out) -> Result<(), Failed> {
-    let [path, ..] = args.files.as_slice() else { return Ok(()) };
-    match kind_of(path)? {
-        Kind::Backup => {
-            let set = BackupSet::open(&args.files, args.set)?;
-            records(&mut set.log(set.header.first_lsn)?, path, out)
+fn log(args: &DumpLog, json: bool, out: &mut Out) -> Result<(), Failed> {
+    let mut blocks = log_dump::open(&args.files, args.set)?;
+    log_dump::records(&mut blocks, |line| {
+        if json {
+            out.json(&LogRecord::of(line))?
+        } else {
+            writeln!(out, "{line}")?
         }
-        _ => Err(Error::WrongKind {
-            path: path.clone(),
-            expected: "log file or backup",
-            found: "it begins like neither".to_owned(),
-        }
-        .into()),
-    }
+        Ok::<_, Failed>(())
+    })
 }
 
-/// One record a line: LSN, transaction, operation, context, then what it is done to.
-fn records(blocks: &mut dyn LogBlocks, path: &Path, out: &mut Out) -> Result<(), Failed> {
-    let malformed = |e: logferry_mssql_format::bytes::Malformed| Error::Malformed(e.within(path.display()));
-    while let Some(block) = blocks.next_block()? {
-        if block.is_2000() {
-            writeln!(out, "{} (a block of SQL Server 2000)", block.header.first_lsn)?;
-            continue;
-        }
-        for record in block.records() {
-            let record = record.map_err(malformed)?;
-            write!(out, "{} {} {:<22} {:<18}", record.lsn, record.transaction, record.op, record.context)?;
-            if record.prev_lsn != Lsn::ZERO {
-                write!(out, " prev={}", record.prev_lsn)?;
-            }
-            if let Some(op) = record.page_op().map_err(malformed)? {
-                write!(out, " page={} slot={} unit={:#x}", op.row.page, op.row.slot, op.alloc_unit())?;
-                write!(out, " page_prev={}", op.prev_page_lsn)?;
-            }
-            if let Some(op) = record.row_op().map_err(malformed)? {
-                write!(out, " rowset={:#x} offset={} size={}", op.rowset, op.offset, op.size)?;
-            }
-            if record.is_compensation() {
-                write!(out, " compensation")?;
-            }
-            write!(out, " bytes={}", record.bytes().len())?;
-            for element in record.elements() {
-                write!(out, " [{}]", element.len())?;
-            }
-            writeln!(out)?;
+/// A log record as JSON, with the names that `fn_dblog` shows.
+#[derive(Serialize)]
+struct LogRecord<'a> {
+    lsn: String,
+    prev_lsn: String,
+    operation: String,
+    context: String,
+    transaction: String,
+    flags: u16,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alloc_unit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_page_lsn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rowset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u16>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    note: &'a str,
+}
+
+impl<'a> LogRecord<'a> {
+    fn of(line: &'a RecordLine) -> Self {
+        LogRecord {
+            lsn: line.lsn.to_string(),
+            prev_lsn: line.prev_lsn.to_string(),
+            operation: line.op.to_string(),
+            context: line.context.to_string(),
+            transaction: line.transaction.to_string(),
+            flags: line.flags,
+            bytes: line.len,
+            page: line.page.map(|p| p.row.page.to_string()),
+            slot: line.page.map(|p| p.row.slot),
+            alloc_unit: line.page.map(|p| p.alloc_unit()),
+            prev_page_lsn: line.page.map(|p| p.prev_page_lsn.to_string()),
+            rowset: line.row.map(|r| r.rowset),
+            offset: line.row.map(|r| r.offset),
+            size: line.row.map(|r| r.size),
+            note: &line.note,
         }
     }
-    Ok(())
 }

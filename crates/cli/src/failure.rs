@@ -33,6 +33,11 @@ impl Failed {
         Failed::Config(Told { message: message.into(), hint: None })
     }
 
+    /// A mistake in the settings.
+    pub(crate) fn config(fault: Fault) -> Self {
+        Failed::Config(Told::of(fault))
+    }
+
     /// A check that failed.
     pub(crate) fn check(fault: Fault) -> Self {
         Failed::Check(Told::of(fault))

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use logferry_mssql_backup::inspect::{Contents, inspect};
 use logferry_mssql_backup::media::{Media, Survey};
 use logferry_mssql_backup::set::{BackupKind, BackupSet, Guid, SetHeader, version_name};
 use logferry_mssql_backup::{Catalog, DataFiles, Error, PageSource};
@@ -14,7 +15,7 @@ use crate::args::Inspect;
 use crate::failure::Failed;
 use crate::files::{Kind, kind_of};
 use crate::output::{Out, Table};
-use crate::when;
+use logferry_mssql_format::log::xact::time_text;
 
 /// What is told of a file.
 #[derive(Debug, Serialize)]
@@ -30,9 +31,20 @@ struct FileReport {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Holds {
-    Backup { media_set: String, stripe: u16, stripes: u16, sets: Vec<SetReport> },
+    Backup {
+        media_set: String,
+        stripe: u16,
+        stripes: u16,
+        sets: Vec<SetReport>,
+    },
     DataFile(DatabaseReport),
-    LogFile,
+    LogFile {
+        database_guid: String,
+        vlfs: usize,
+        vlfs_used: usize,
+        first_lsn: Option<String>,
+        last_lsn: Option<String>,
+    },
     Unknown,
 }
 
@@ -119,7 +131,11 @@ fn report(path: &PathBuf, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) ->
         let hint = e.hint().map(|h| format!("; {h}")).unwrap_or_default();
         FileReport { file: path.clone(), holds, refused: Some(format!("{e}{hint}")) }
     };
-    Ok(match kind_of(path)? {
+    let kind = match kind_of(path) {
+        Ok(kind) => kind,
+        Err(e) => return Ok(refuse(Holds::Unknown, &e)),
+    };
+    Ok(match kind {
         Kind::Backup => {
             let Survey { media, error } = Media::survey(path)?;
             let (holds, stripes) = match &media {
@@ -135,11 +151,22 @@ fn report(path: &PathBuf, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) ->
             Ok(database) => FileReport { file: path.clone(), holds: Holds::DataFile(database), refused: None },
             Err(e) => refuse(Holds::Unknown, &e),
         },
-        Kind::Log => FileReport { file: path.clone(), holds: Holds::LogFile, refused: None },
-        Kind::Other => {
-            let found = "it begins like none of them".to_owned();
-            let e = Error::WrongKind { path: path.clone(), expected: "backup, data or log file", found };
-            refuse(Holds::Unknown, &e)
+        Kind::Log | Kind::Other => {
+            let seen = inspect(path)?;
+            let holds = match &seen.contents {
+                Contents::Log { header, vlfs, vlfs_used, range } => Holds::LogFile {
+                    database_guid: Guid(header.binding_guid).to_string(),
+                    vlfs: *vlfs,
+                    vlfs_used: *vlfs_used,
+                    first_lsn: range.map(|(first, _)| first.to_string()),
+                    last_lsn: range.map(|(_, last)| last.to_string()),
+                },
+                _ => Holds::Unknown,
+            };
+            match &seen.error {
+                Some(e) => refuse(holds, e),
+                None => FileReport { file: path.clone(), holds, refused: None },
+            }
         }
     })
 }
@@ -186,8 +213,8 @@ fn set(number: u16, header: &SetHeader, part: &logferry_mssql_backup::media::Set
         server_version: format!("{major}.{minor}.{build}"),
         version: header.version,
         product: version_name(header.version),
-        database_created: header.created_us.map(when::text),
-        written: header.written_us.map(when::text),
+        database_created: header.created_us.map(time_text),
+        written: header.written_us.map(time_text),
         first_lsn: header.first_lsn.to_string(),
         last_lsn: header.last_lsn.to_string(),
         checkpoint_lsn: header.checkpoint_lsn.to_string(),
@@ -261,7 +288,13 @@ impl FileReport {
                 writeln!(out, "  database {}, checkpoint {}", d.database_guid, d.checkpoint_lsn)?;
                 write_tables(&d.tables, out)?;
             }
-            Holds::LogFile => writeln!(out, "{file}: log file")?,
+            Holds::LogFile { database_guid, vlfs, vlfs_used, first_lsn, last_lsn } => {
+                writeln!(out, "{file}: log file, {vlfs_used} of {vlfs} virtual log files used")?;
+                writeln!(out, "  database {database_guid}")?;
+                if let (Some(first), Some(last)) = (first_lsn, last_lsn) {
+                    writeln!(out, "  records {first} to {last}")?;
+                }
+            }
             Holds::Unknown => writeln!(out, "{file}:")?,
         }
         if let Some(why) = &self.refused {

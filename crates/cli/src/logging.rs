@@ -7,18 +7,23 @@ use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::args::LogFormat;
+use crate::args::{Args, Command, LogFormat};
 
 /// Starts logging. `LOGFERRY_LOG` chooses what is logged (`info`, `debug`, `logferry_pipeline=trace`, ...).
-pub(crate) fn start(format: LogFormat) {
-    let default = if io::stderr().is_terminal() { "warn" } else { "info" };
+pub(crate) fn start(args: &Args) {
+    let default = match args.command {
+        Command::Run(_) if !io::stderr().is_terminal() => "info",
+        // Its own words say what happens.
+        Command::Demo(_) => "error",
+        _ => "warn",
+    };
     let filter = EnvFilter::try_from_env("LOGFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(AboveBars)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    match format {
+    match args.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),
     }

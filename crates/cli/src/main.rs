@@ -5,13 +5,17 @@
 //! reader of our output goes away, we end without a word, as every tool in a pipe does.
 
 mod args;
+mod bars;
+mod demo;
 mod dump;
 mod failure;
 mod files;
 mod inspect;
 mod logging;
+mod open;
 mod output;
-mod when;
+mod run;
+mod summary;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,7 +29,7 @@ use crate::output::Out;
 fn main() -> ExitCode {
     // clap ends the process itself, with 2, where the arguments are wrong.
     let args = Args::parse();
-    logging::start(args.log_format);
+    logging::start(&args);
     let mut out = Out::stdout();
     let done = perform(args, &mut out).and_then(|code| out.flush().map_err(Failed::from).map(|()| code));
     match done {
@@ -42,7 +46,9 @@ fn main() -> ExitCode {
 
 fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
     match args.command {
+        Command::Run(run) => run::perform(run, args.json, out),
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
-        Command::Dump(dump) => dump::perform(&dump.what, out),
+        Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
+        Command::Demo(demo) => demo::perform(&demo, out),
     }
 }

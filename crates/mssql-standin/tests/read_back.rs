@@ -104,22 +104,6 @@ fn rows_of_trees_and_heaps() {
     assert_eq!(read(&files, true), committed(&db));
 }
 
-/// Pages that come behind the last one, until the page above is full and gets a page of its own behind it.
-#[test]
-fn trees_of_three_levels_grow_at_their_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut db = Database::create(Options::default()).unwrap();
-    let table = db.create_table(keyed("k")).unwrap();
-    let xact = db.begin(XactOptions { name: "INSERT", spid: 52 });
-    for id in 0..14_000 {
-        db.insert(xact, table, row(id, &"x".repeat(200))).unwrap();
-    }
-    db.commit(xact).unwrap();
-    let bak = folder.path().join("full.bak");
-    db.backup_full(&bak).unwrap();
-    check_backup(&bak, &committed(&db));
-}
-
 #[test]
 fn rows_loaded_in_bulk() {
     let folder = tempfile::tempdir().unwrap();

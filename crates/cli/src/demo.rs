@@ -1,0 +1,195 @@
+//! `logferry demo`: the whole, on a machine with nothing but PostgreSQL's programs.
+//!
+//! ```text
+//!  a chain of backups ──(1) full + first logs, killed in the middle, run again──> private PostgreSQL, rows compared
+//!                     ──(2) the logs that "arrive later" ───────────────────────> rows compared
+//! ```
+//!
+//! The backups are made by a storage engine that writes SQL Server's own formats, with a made-up history: several transactions
+//! open at a time, rollbacks, savepoints, rows that move. It also says which rows are committed after each backup, and that is
+//! what the target is compared with, row by row. For files of the user's own the rows on the pages are what counts: the whole log is
+//! replayed over them, and they are read as text.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use logferry_config::{BackupSource, Secret, Task};
+use logferry_model::{Cell, SqlType};
+use logferry_mssql_standin::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
+use logferry_testkit::compare::{Comparison, Expected};
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+
+use crate::args::Demo;
+use crate::failure::Failed;
+use crate::open;
+use crate::output::{Out, Table};
+use crate::run;
+use crate::summary;
+
+/// The rows that a table of the target must hold, by its name there.
+type Tables = BTreeMap<(String, String), Expected>;
+
+pub(crate) fn perform(args: &Demo, out: &mut Out) -> Result<ExitCode, Failed> {
+    let cluster = PrivatePostgres::start().map_err(|e| Failed::other(e.to_string()))?;
+    let database = cluster.create_database().map_err(|e| Failed::other(e.to_string()))?;
+    say(out, &format!("PostgreSQL runs on port {} until the end of the demo", cluster.port()))?;
+    let equal = if args.from.is_empty() {
+        let temporary = tempfile::tempdir().map_err(|e| Failed::other(format!("no temporary folder: {e}")))?;
+        let folder = args.folder.as_deref().unwrap_or(temporary.path());
+        made_up(args, folder, &database, out)?
+    } else {
+        own_files(args, &database, out)?
+    };
+    if equal {
+        say(out, "every row on the target is the row that it should be")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failed::other("the target differs from what it should be: this is a defect of logferry, please report it"))
+}
+
+fn made_up(args: &Demo, folder: &Path, database: &Database<'_>, out: &mut Out) -> Result<bool, Failed> {
+    let chain = generate(args, folder)?;
+    let bytes: u64 = chain.files.iter().filter_map(|f| f.path.metadata().ok()).map(|m| m.len()).sum();
+    let (files, size) = (chain.files.len(), summary::size(bytes));
+    say(out, &format!("made {files} backups of database \"{}\" in {}, {size}", chain.database, folder.display()))?;
+    let half = chain.files.len() / 2 + 1;
+    let (now, _later) = chain.files.split_at(half);
+    let paths: Vec<PathBuf> = chain.files.iter().map(|f| f.path.clone()).collect();
+
+    say(
+        out,
+        &format!("\nfirst the full backup and {} log backups, in a process that is killed in the middle:", half - 1),
+    )?;
+    let killed = run_and_kill(&paths[..half], database)?;
+    say(out, if killed { "  killed with SIGKILL" } else { "  it had ended before it could be killed" })?;
+    run_here(&paths[..half], database, out)?;
+    let mut equal = compare(expected(&chain, now.last()), database, out)?;
+
+    say(out, &format!("\nthen {} more have arrived:", chain.files.len() - half))?;
+    run_here(&paths, database, out)?;
+    equal &= compare(expected(&chain, chain.files.last()), database, out)?;
+    Ok(equal)
+}
+
+fn generate(args: &Demo, folder: &Path) -> Result<Chain, Failed> {
+    let failed = |e: String| Failed::other(format!("could not make the backups in {}: {e}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(|e| failed(e.to_string()))?;
+    if std::fs::read_dir(folder).map_err(|e| failed(e.to_string()))?.next().is_some() {
+        return Err(Failed::argument(format!(
+            "{} is not empty: give an empty folder, or one that is not there",
+            folder.display()
+        )));
+    }
+    let mut options = WorkloadOptions { logs: 6, steps: args.rows, late_table: true, ..WorkloadOptions::default() };
+    options.initial_rows = args.rows;
+    options.open_across_backups = false;
+    options.database.name = "demo".to_owned();
+    generate_chain(args.seed, &options, folder).map_err(|e| failed(e.to_string()))
+}
+
+/// The rows that are committed after a backup.
+fn expected(chain: &Chain, file: Option<&ChainFile>) -> Tables {
+    let mut tables = Tables::new();
+    for def in &chain.tables {
+        let name = format!("{}.{}", def.schema, def.name);
+        let Some(rows) = file.and_then(|f| f.expected.get(&name)) else { continue };
+        let mut expected = Expected::of_types(def.columns.iter().map(|c: &_| -> SqlType { c.sql_type.clone() }));
+        for row in rows {
+            let cells: Vec<Cell<'_>> = row.iter().map(|v| v.as_deref().map_or(Cell::Null, Cell::Bytes)).collect();
+            expected.row(&cells);
+        }
+        tables.insert((def.schema.to_ascii_lowercase(), def.name.to_ascii_lowercase()), expected);
+    }
+    tables
+}
+
+fn own_files(args: &Demo, database: &Database<'_>, out: &mut Out) -> Result<bool, Failed> {
+    say(out, "\nfirst in a process that is killed in the middle:")?;
+    let killed = run_and_kill(&args.from, database)?;
+    say(out, if killed { "  killed with SIGKILL" } else { "  it had ended before it could be killed" })?;
+    run_here(&args.from, database, out)?;
+    let source = run::sort_files(args.from.clone(), None, None)?;
+    let (tables, open) = open::rows_at_end(&source)?;
+    if open > 0 {
+        say(
+            out,
+            &format!("{open} transactions are open at the end: what they did is on the pages and not on the target"),
+        )?;
+    }
+    let tables = tables
+        .into_iter()
+        .map(|(name, rows)| ((name.schema.to_ascii_lowercase(), name.name.to_ascii_lowercase()), rows));
+    compare(tables.collect(), database, out)
+}
+
+fn task(files: &[PathBuf], database: &Database<'_>) -> Result<Task, Failed> {
+    let source: BackupSource = run::sort_files(files.to_vec(), None, None)?;
+    Ok(Task::of_parts("demo", source, Secret::new(database.url())))
+}
+
+fn run_here(files: &[PathBuf], database: &Database<'_>, out: &mut Out) -> Result<(), Failed> {
+    let summary = run::in_foreground(&task(files, database)?)?;
+    summary::write(&summary, out)?;
+    Ok(out.flush()?)
+}
+
+/// Runs in another process, and kills it once some of its work is on the target.
+fn run_and_kill(files: &[PathBuf], database: &Database<'_>) -> Result<bool, Failed> {
+    let failed = |e: std::io::Error| Failed::other(format!("could not start a second logferry: {e}"));
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+        .args(["run", "--name", "demo", "--to", &database.url(), "--from"])
+        .args(files)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let began = Instant::now();
+    while !has_begun(database)? && began.elapsed() < Duration::from_secs(60) {
+        if child.try_wait().map_err(failed)?.is_some() {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().map_err(failed)?;
+    let status = child.wait().map_err(failed)?;
+    Ok(!status.success())
+}
+
+/// Whether rows of a first chunk are committed.
+fn has_begun(database: &Database<'_>) -> Result<bool, Failed> {
+    run::runtime()?.block_on(async {
+        let client = database.client().await.map_err(|e| Failed::other(e.to_string()))?;
+        // Until the first statement there is no such table.
+        Ok(client.query("SELECT FROM logferry.chunk LIMIT 1", &[]).await.is_ok_and(|rows| !rows.is_empty()))
+    })
+}
+
+fn compare(tables: Tables, database: &Database<'_>, out: &mut Out) -> Result<bool, Failed> {
+    let mut shown = Table::new(&["  table", "rows", "missing", "unexpected", ""]);
+    let mut equal = true;
+    run::runtime()?.block_on(async {
+        let client = database.client().await.map_err(|e| Failed::other(e.to_string()))?;
+        for ((schema, table), expected) in tables {
+            let found: Comparison = expected
+                .compare(&client, &schema, &table)
+                .await
+                .map_err(|e| Failed::other(format!("could not compare {schema}.{table}: {e}")))?;
+            equal &= found.is_equal();
+            let verdict = if found.is_equal() { "equal".to_owned() } else { found.example.unwrap_or_default() };
+            let numbers = [found.found, found.missing, found.unexpected].map(|n| n.to_string());
+            shown.row([format!("  {schema}.{table}")].into_iter().chain(numbers).chain([verdict]));
+        }
+        Ok::<_, Failed>(())
+    })?;
+    shown.write(out, "")?;
+    Ok(equal)
+}
+
+fn say(out: &mut Out, line: &str) -> Result<(), Failed> {
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,134 @@
+//! From the paths of a task or an argument to what is in them.
+
+use std::path::PathBuf;
+
+use logferry_config::{BackupSource as Paths, Source, Task};
+use logferry_model::{Fault, TableName};
+use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions};
+use logferry_mssql_backup::scan::read_table;
+use logferry_mssql_backup::{
+    BackupSet, BackupSource, Backups, Catalog, Chain, Changes, DataFiles, Error, LogFiles, PageSource, ReplayOptions,
+    Result,
+};
+use logferry_testkit::compare::Expected;
+
+use crate::args::DumpChanges;
+use crate::failure::Failed;
+use crate::files::{Kind, kind_of};
+
+/// What a source is made of.
+enum Parts {
+    /// One set of a file, and nothing after it.
+    Set(Box<Chain>),
+    /// Backups.
+    Backups(Backups),
+    /// The data files of one database, and its log files where there are any.
+    Files(DataFiles, Option<LogFiles>),
+}
+
+/// The source of a task.
+pub(crate) fn source(task: &Task) -> std::result::Result<BackupSource, Fault> {
+    let Source::Backup(paths) = &task.source;
+    let options = ReplayOptions {
+        pages_max: (task.memory.pages_mb as usize) << 20,
+        chunk_pages: task.copy.chunk_mb.saturating_mul(PAGES_PER_MB),
+        ..ReplayOptions::default()
+    };
+    Ok(match parts(paths)? {
+        Parts::Set(chain) => BackupSource::of_chain(*chain, options)?,
+        Parts::Backups(backups) => {
+            BackupSource::of_backups(backups, paths.database.clone(), PlanOptions::default(), options)?
+        }
+        Parts::Files(data, Some(log)) => BackupSource::of_files(data, log, options)?,
+        Parts::Files(data, None) => BackupSource::of_data(data, options)?,
+    })
+}
+
+const PAGES_PER_MB: u32 = 128;
+
+/// The name of the database in the files.
+pub(crate) fn database_name(paths: &Paths) -> Result<String> {
+    Ok(match parts(paths)? {
+        Parts::Set(chain) => chain.database,
+        Parts::Backups(backups) => backups.plan(paths.database.as_deref(), PlanOptions::default())?.database,
+        Parts::Files(data, _) => Catalog::read(&data)?.boot.name,
+    })
+}
+
+/// All changes that the files tell of.
+pub(crate) fn changes(args: &DumpChanges) -> std::result::Result<Changes, Failed> {
+    let (files, log) = if args.data.is_empty() { (&args.chain, Vec::new()) } else { (&args.data, args.log.clone()) };
+    let paths = Paths { files: files.clone(), database: args.database.clone(), set: args.set, log };
+    let options = ReplayOptions::default();
+    Ok(match parts(&paths)? {
+        Parts::Set(chain) => Changes::of_chain(*chain, options)?,
+        Parts::Backups(backups) => {
+            // The longest history: from the oldest full backup on, with no differential in the place of logs.
+            let plan = PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore };
+            Changes::of_chain(backups.plan(paths.database.as_deref(), plan)?, options)?
+        }
+        Parts::Files(data, Some(log)) => Changes::of_files(data, log, options)?,
+        Parts::Files(..) => {
+            return Err(Failed::argument(
+                "changes are in the log: give the data files with --data, their log files with --log",
+            ));
+        }
+    })
+}
+
+/// Finds out what the files are, and opens them.
+fn parts(paths: &Paths) -> Result<Parts> {
+    if let Some(set) = paths.set {
+        let full = BackupSet::open(&paths.files, Some(set))?;
+        let database = full.header.database.clone();
+        return Ok(Parts::Set(Box::new(Chain { database, full, differential: None, logs: vec![], unneeded: vec![] })));
+    }
+    let is_data = |path: &PathBuf| !path.is_dir() && kind_of(path).is_ok_and(|kind| kind == Kind::Data);
+    if !paths.log.is_empty() || paths.files.iter().any(is_data) {
+        let log = if paths.log.is_empty() { None } else { Some(LogFiles::open(&paths.log)?) };
+        if let (Some(_), []) = (&log, paths.files.as_slice()) {
+            let found = "a log file; its data files (.mdf) are missing".to_owned();
+            let path = paths.log.first().cloned().unwrap_or_default();
+            return Err(Error::WrongKind { path, expected: "database", found });
+        }
+        return Ok(Parts::Files(DataFiles::open(&paths.files)?, log));
+    }
+    Ok(Parts::Backups(Backups::find(&paths.files)?))
+}
+
+/// The rows on the pages when all of the log was replayed, by table, and how many transactions are open there.
+pub(crate) fn rows_at_end(paths: &Paths) -> std::result::Result<(Vec<(TableName, Expected)>, usize), Failed> {
+    let options = ReplayOptions::default();
+    let mut open = 0;
+    let mut rows = Vec::new();
+    let changes = match parts(paths)? {
+        Parts::Set(chain) => Changes::of_chain(*chain, options)?,
+        Parts::Backups(backups) => {
+            Changes::of_chain(backups.plan(paths.database.as_deref(), PlanOptions::default())?, options)?
+        }
+        Parts::Files(data, Some(log)) => Changes::of_files(data, log, options)?,
+        Parts::Files(data, None) => {
+            read_all(&data, &Catalog::read(&data)?, &mut rows)?;
+            return Ok((rows, open));
+        }
+    };
+    let mut changes = changes;
+    while changes.next(1 << 20, 1 << 16)?.is_some() {
+        open = changes.open_transactions();
+    }
+    let catalog = changes.catalog()?.clone();
+    read_all(changes.pages(), &catalog, &mut rows)?;
+    Ok((rows, open))
+}
+
+fn read_all<S: PageSource>(pages: &S, catalog: &Catalog, out: &mut Vec<(TableName, Expected)>) -> Result<()> {
+    for (index, table) in catalog.tables.iter().enumerate() {
+        let mut expected = Expected::new(&table.version);
+        read_table(pages, catalog, index, |cells| {
+            expected.row(cells);
+            Ok::<_, Error>(())
+        })?;
+        out.push((table.version.name.clone(), expected));
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `logferry run`: one task in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use logferry_config::{BackupSource, Secret, Task};
+use logferry_model::Class;
+use logferry_pg_apply::Target;
+use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, Summary};
+
+use crate::args::Run;
+use crate::bars;
+use crate::failure::Failed;
+use crate::files::{Kind, kind_of};
+use crate::open;
+use crate::output::Out;
+use crate::summary;
+
+pub(crate) fn perform(args: Run, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
+    let task = match args.task {
+        Some(path) => Task::load(&path)?,
+        None => task_of(args)?,
+    };
+    let summary = in_foreground(&task)?;
+    if json {
+        out.json(&summary::Report::of(&task, &summary))?
+    } else {
+        summary::write(&summary, out)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a task, shows its progress, and ends it in order when the process is asked to end.
+pub(crate) fn in_foreground(task: &Task) -> Result<Summary, Failed> {
+    // What is wrong with the URL is a mistake of the settings, and told before files are opened.
+    Target::parse(task.target.url.expose()).map_err(|e| Failed::config(e.into()))?;
+    let progress = Progress::new();
+    let (stopper, stop) = Stopper::new();
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let signals = tokio::spawn(stop_on_signals(stopper));
+        let shown = tokio::spawn(bars::show(Arc::clone(&progress)));
+        let done = run(task, &progress, &stop).await;
+        signals.abort();
+        // It ends with the task.
+        let _shown = shown.await;
+        done.map_err(failed)
+    })
+}
+
+/// Runs a task with the source that its settings name.
+pub(crate) async fn run(task: &Task, progress: &Arc<Progress>, stop: &Stop) -> Result<Summary, Failure> {
+    let open = async || open::source(task);
+    logferry_pipeline::run(task, open, progress, stop).await
+}
+
+/// The threads of a run: at least two, so that the target is written to while pages are read.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|e| Failed::other(format!("could not start: {e}")))
+}
+
+/// A task without a file.
+fn task_of(args: Run) -> Result<Task, Failed> {
+    let url = args.to.unwrap_or_default();
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(Failed::argument(
+            "--to is not the URL of a PostgreSQL database: expected postgres://user:password@host:port/database",
+        ));
+    }
+    let source = sort_files(args.from, args.database, args.set)?;
+    let name = match args.name {
+        Some(name) => name,
+        None => open::database_name(&source).map_err(|e| Failed::check(e.into()))?,
+    };
+    Ok(Task::of_parts(name, source, Secret::new(url)))
+}
+
+/// Tells log files from the others.
+pub(crate) fn sort_files(
+    paths: Vec<PathBuf>,
+    database: Option<String>,
+    set: Option<u16>,
+) -> Result<BackupSource, Failed> {
+    let mut source = BackupSource { files: Vec::new(), database, set, log: Vec::new() };
+    for path in paths {
+        let is_log = !path.is_dir() && kind_of(&path).map_err(|e| Failed::check(e.into()))? == Kind::Log;
+        if is_log { source.log.push(path) } else { source.files.push(path) }
+    }
+    Ok(source)
+}
+
+/// What the exit code says: nothing was written, or it was.
+fn failed(failure: Failure) -> Failed {
+    match failure {
+        Failure { phase: Phase::Checking, fault } if fault.class == Class::Operator => Failed::check(fault),
+        Failure { fault, .. } => fault.into(),
+    }
+}
+
+/// The first signal asks the task to stop, the second ends the process.
+async fn stop_on_signals(stopper: Stopper) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be heard: ending the process will not wait for the end of a transaction");
+        return std::future::pending().await;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            tracing::warn!("stopping at the end of the transaction or chunk; once more to end at once");
+            stopper.stop();
+        }
+    }
+    // What 128 + SIGINT says to a shell.
+    std::process::exit(130);
+}
