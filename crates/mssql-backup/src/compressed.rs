@@ -229,7 +229,7 @@ impl<'a> Raw<'a> {
         read_raw(self.path, self.file, offset, into)
     }
 
-    fn read_up_to<'b>(self, offset: u64, into: &'b mut [u8]) -> Result<&'b mut [u8], Error> {
+    fn read_up_to(self, offset: u64, into: &mut [u8]) -> Result<&mut [u8], Error> {
         let there = self.len.saturating_sub(offset).min(into.len() as u64) as usize;
         let into = into.split_at_mut(there).0;
         self.read_exact(offset, into, "")?;

@@ -315,7 +315,7 @@ fn join_stripes(media: &[Media]) -> Result<Vec<&Media>, Error> {
         }
     }
     let missing: Vec<u16> =
-        (1u16..).zip(&stripes).filter(|(_, file)| file.is_none()).map(|(number, _)| number).collect();
+        (1..=u16::MAX).zip(&stripes).filter(|(_, file)| file.is_none()).map(|(number, _)| number).collect();
     if !missing.is_empty() {
         return Err(Error::MissingStripe {
             path: first.file.path().to_owned(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fixtures::fixtures;
 use logferry_mssql_backup::set::BackupSet;
 use logferry_mssql_backup::{Error, LogBlocks, PageSource};
-use logferry_mssql_format::container::{Content, ContainerHeader, ContainerRecord, FIRST_RECORD, checksum};
+use logferry_mssql_format::container::{ContainerHeader, ContainerRecord, Content, FIRST_RECORD, checksum};
 use logferry_mssql_format::encode::compress_backup;
 use logferry_mssql_format::mtf::Descriptor;
 use logferry_mssql_format::page::{PAGE_SIZE, PageId};
@@ -66,12 +66,7 @@ fn records(file: &[u8]) -> Vec<(usize, Result<ContainerRecord, usize>)> {
 }
 
 /// Writes a container anew; `write` gives the record of a piece, `short` is the length of a header without checksum.
-fn rewritten(
-    file: &[u8],
-    version: u32,
-    short: usize,
-    write: impl Fn(&ContainerRecord, &[u8]) -> Vec<u8>,
-) -> Vec<u8> {
+fn rewritten(file: &[u8], version: u32, short: usize, write: impl Fn(&ContainerRecord, &[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut output = file[..FIRST_RECORD as usize].to_vec();
     output[8..12].copy_from_slice(&version.to_le_bytes());
     for (at, record) in records(file) {
@@ -154,8 +149,7 @@ fn readers_in_parallel_read_the_same() {
     let Some(root) = fixtures() else { return };
     let set = BackupSet::open(&[root.join(REAL)], None).unwrap();
     let pages = set.pages().unwrap();
-    let numbers: Vec<u32> =
-        pages.runs().flat_map(|run| run.extent * 8..(run.extent + run.extents) * 8).collect();
+    let numbers: Vec<u32> = pages.runs().flat_map(|run| run.extent * 8..(run.extent + run.extents) * 8).collect();
     let read = |step: usize| -> Vec<(u32, u64)> {
         let mut page = [0u8; PAGE_SIZE];
         let mut found: Vec<_> = (0..numbers.len())
@@ -195,7 +189,7 @@ fn a_changed_byte_is_noticed_where_it_matters() {
             let mut bytes = sound.clone();
             bytes[at + offset] ^= 1 << (number % 8);
             fs::write(&path, &bytes).unwrap();
-            match contents(&[path.clone()], None) {
+            match contents(std::slice::from_ref(&path), None) {
                 Ok(found) => {
                     // What nobody knows, fillers, and what is behind the header of a file mark.
                     let unused = match record {
@@ -209,9 +203,7 @@ fn a_changed_byte_is_noticed_where_it_matters() {
                 Err(error) => {
                     assert!(error.to_string().contains("backup.bak"), "{error}");
                     match (record, &error) {
-                        (Ok(record), Error::Damaged { offset: place, .. })
-                            if record.makes() > 0 && offset >= 24 =>
-                        {
+                        (Ok(record), Error::Damaged { offset: place, .. }) if record.makes() > 0 && offset >= 24 => {
                             assert_eq!(*place, at as u64, "{error}");
                         }
                         (Ok(record), _) if record.makes() > 0 && offset >= 24 => panic!("{error}"),
@@ -267,10 +259,7 @@ fn other_kinds_are_refused_by_name() {
         }
         bytes
     };
-    check_refused(
-        &with(&[(first, &[0x71])]),
-        " cannot be read: it is encrypted (MSSQLBAK 2.3, records 0x71)",
-    );
+    check_refused(&with(&[(first, &[0x71])]), " cannot be read: it is encrypted (MSSQLBAK 2.3, records 0x71)");
     check_refused(
         &with(&[(first, &[0x23]), (12, &[4])]),
         " cannot be read: it is compressed with an algorithm that is not known (MSSQLBAK 2.4, records 0x23); MS_XPRESS is",
@@ -282,7 +271,10 @@ fn other_kinds_are_refused_by_name() {
         bytes[24..28].copy_from_slice(&sum.to_le_bytes());
         bytes
     });
-    check_refused(&zstd, " cannot be read: it is compressed with ZSTD (Zstandard), which is not supported; MS_XPRESS is");
+    check_refused(
+        &zstd,
+        " cannot be read: it is compressed with ZSTD (Zstandard), which is not supported; MS_XPRESS is",
+    );
 }
 
 /// The forms that no real file was seen of, as they are assumed to be.

@@ -267,7 +267,11 @@ impl Bits<'_> {
 
     /// Where a reader of single words reads next.
     fn position(&self) -> usize {
-        self.next.saturating_sub((self.count.saturating_sub(self.at_hand()) / 8) as usize)
+        let at_hand = self.at_hand();
+        // After two literals there may be fewer bits here than there, by one word.
+        let ahead = self.count.saturating_sub(at_hand) / 8;
+        let behind = at_hand.saturating_sub(self.count) / 8;
+        self.next.saturating_sub(ahead as usize).saturating_add(behind as usize)
     }
 
     /// A whole byte from between the words.

@@ -86,6 +86,19 @@ fn edges_come_back() {
     }
 }
 
+/// The next table is found behind a block, however long its last codes are.
+#[test]
+fn blocks_end_with_codes_of_any_length() {
+    for rare in 0..4 {
+        let mut input: Vec<u8> =
+            (0..3 * BLOCK as u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9e37_79b9) >> 23) as u8 & 7).collect();
+        for end in [BLOCK, 2 * BLOCK, 3 * BLOCK] {
+            input[end - rare..end].iter_mut().zip(200..).for_each(|(byte, new)| *byte = new);
+        }
+        check_round_trip(&input);
+    }
+}
+
 /// Frequencies that a code without a limit would give up to 24 bits.
 #[test]
 fn codes_are_no_longer_than_15_bits() {

@@ -6,8 +6,9 @@ use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{
     BackupConfig, BackupKind, BeginXact, BlockBuilder, BootPage, ColumnChunk, ColumnImage, EndXact, FileHeader,
     FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead,
-    RowShape, VlfDescription, bitmap_page, boot_page, encode_in_row_root, encode_index_record, encode_lob_data,
-    encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page, iam_page, pfs_page,
+    RowShape, VlfDescription, bitmap_page, boot_page, compress_backup, encode_in_row_root, encode_index_record,
+    encode_lob_data, encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page, iam_page, pfs_page,
+    xpress_compress,
 };
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::mtf::DESCRIPTOR_ENOUGH;
@@ -290,6 +291,25 @@ pub(crate) fn media() -> Vec<Vec<u8>> {
     log_backup.vlf(&vlf, Some((0x4000, &log)));
     log_backup.finish(config(BackupKind::Log));
     vec![full.take(), log_backup.take()]
+}
+
+/// Compressed pages and log blocks, behind half their length.
+pub(crate) fn compressed() -> Vec<Vec<u8>> {
+    let all = [pages(), blocks(), vec![vec![0; 0x1_0000], pages().concat(), pages().concat().repeat(2)]];
+    all.concat()
+        .into_iter()
+        .map(|bytes| {
+            let bytes = &bytes[..bytes.len().min(0x1_fffe) / 2 * 2];
+            let mut seed = ((bytes.len() / 2) as u16).to_le_bytes().to_vec();
+            xpress_compress(bytes, &mut seed);
+            seed
+        })
+        .collect()
+}
+
+/// The media, compressed.
+pub(crate) fn containers() -> Vec<Vec<u8>> {
+    media().iter().map(|file| compress_backup(file)).collect()
 }
 
 /// The media cut into blocks: one input for each that a descriptor or a stream begins in.

@@ -8,6 +8,8 @@ use logferry_model::{Cell, Collation, Lsn, SourceColumn, SqlType, TableId, Table
 use logferry_mssql_backup::set::BackupSet;
 use logferry_mssql_format::alloc::{Iam, PfsByte};
 use logferry_mssql_format::boot::Boot;
+use logferry_mssql_format::container::{ContainerHeader, ContainerRecord, FIRST_RECORD, checksum};
+use logferry_mssql_format::encode::xpress_compress;
 use logferry_mssql_format::file_header::FileHeader;
 use logferry_mssql_format::lob::{LobNode, LobRecord};
 use logferry_mssql_format::log::block::Block;
@@ -19,6 +21,7 @@ use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, verify};
 use logferry_mssql_format::redo::{self, rewind};
 use logferry_mssql_format::render;
 use logferry_mssql_format::row::{FixedVar, OffRow, RawCell, RowLayout, row_len, stub_target};
+use logferry_mssql_format::xpress::decompress;
 use logferry_transform::{Settings, TablePlan};
 
 use crate::Target;
@@ -33,6 +36,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "redo", run: redo_on_page, seeds: seeds::redos },
     Target { name: "mtf", run: mtf, seeds: seeds::descriptors },
     Target { name: "media", run: media, seeds: seeds::media },
+    Target { name: "xpress", run: xpress, seeds: seeds::compressed },
+    Target { name: "container", run: container, seeds: seeds::containers },
     Target { name: "cell", run: cell, seeds: seeds::cells },
 ];
 
@@ -190,6 +195,48 @@ fn media(data: &[u8]) {
         while let Ok(Some(block)) = logferry_mssql_backup::LogBlocks::next_block(&mut log) {
             block.records().flatten().for_each(|r| read_record(&r));
         }
+    }
+}
+
+/// Compressed data. Input: `u16` bytes to make / 2, then the data.
+fn xpress(data: &[u8]) {
+    let Some((len, data)) = data.split_first_chunk::<2>() else { return };
+    let mut output = vec![0; usize::from(u16::from_le_bytes(*len)) * 2];
+    if decompress(data, &mut output).is_ok() {
+        let mut again = Vec::new();
+        xpress_compress(&output, &mut again);
+        let mut twice = vec![0; output.len()];
+        decompress(&again, &mut twice).expect("what we compressed");
+        assert!(output == twice, "compressed data comes back otherwise");
+    }
+}
+
+/// A compressed backup file: its checksums are made to fit, so that what is behind them is reached; then read as any backup.
+fn container(data: &[u8]) {
+    let mut data = data.to_vec();
+    mend(&mut data);
+    media(&data);
+}
+
+/// Writes the checksums anew that the records of a compressed backup should have.
+fn mend(data: &mut [u8]) {
+    let Ok(header) = ContainerHeader::read(data) else { return };
+    let mut at = FIRST_RECORD as usize;
+    while let Some(rest) = data.get_mut(at..) {
+        if rest.starts_with(b"SFMB") {
+            let Ok(mark) = Descriptor::read(rest) else { return };
+            at += usize::from(mark.streams_at);
+            continue;
+        }
+        let Ok(record) = ContainerRecord::read(rest, header) else { return };
+        let (data_at, end) = (record.data_at as usize, record.end() as usize);
+        if let Some(bytes) = rest.get(data_at..end) {
+            let sum = checksum(bytes);
+            if record.makes() > 0 {
+                rest[data_at - 4..data_at].copy_from_slice(&sum.to_le_bytes());
+            }
+        }
+        at += end;
     }
 }
 
