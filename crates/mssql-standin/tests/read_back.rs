@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use logferry_model::SqlType;
-use logferry_mssql_backup::DataFiles;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
+use logferry_mssql_backup::{Catalog, DataFiles, PageSource};
+use logferry_mssql_format::page::{PAGE_SIZE, Page, PageId};
 use logferry_mssql_standin::storage::{
     ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, XactOptions,
 };
@@ -102,6 +103,61 @@ fn rows_of_trees_and_heaps() {
     db.write_log_file(&ldf).unwrap();
     let files = DataFiles::open(&[mdf]).expect("the data file can be opened");
     assert_eq!(read(&files, true), committed(&db));
+}
+
+#[test]
+fn trees_of_many_levels() {
+    let folder = tempfile::tempdir().unwrap();
+    for step in [1, 1237] {
+        let mut db = Database::create(Options::default()).unwrap();
+        let key = SqlType::VarChar { length: Some(800), collation: DEFAULT_COLLATION };
+        let columns = vec![ColumnDef::new("k", key).not_null(), ColumnDef::new("n", SqlType::Int)];
+        let def = TableDef { schema: "dbo".into(), name: "deep".into(), columns, primary_key: vec![0] };
+        let table = db.create_table(def).unwrap();
+        let xact = db.begin(XactOptions::default());
+        for n in 0..4000 {
+            let key = format!("{:06}{}", n * step % 4001, "k".repeat(700));
+            db.insert(xact, table, vec![Some(key.into_bytes()), int(n)]).unwrap();
+        }
+        db.commit(xact).unwrap();
+        let bak = folder.path().join(format!("{step}.bak"));
+        db.backup_full(&bak).unwrap();
+        check_backup(&bak, &committed(&db));
+        check_tree(&bak);
+    }
+}
+
+/// Every level of the tree is linked from left to right, and its entries lead to the level below in the same order.
+#[track_caller]
+fn check_tree(bak: &Path) {
+    let chain = Backups::find(&[bak.to_owned()]).unwrap().plan(None, PlanOptions::default()).unwrap();
+    let pages = chain.base_pages().unwrap();
+    let catalog = Catalog::read(&pages).unwrap();
+    let unit = catalog.rowsets_of(catalog.find_table("dbo.deep").unwrap()).next().unwrap().alloc_units[0];
+    let mut level = vec![unit.root];
+    let mut depth = 0;
+    loop {
+        let mut below = Vec::new();
+        for (at, id) in level.iter().enumerate() {
+            let mut bytes = [0; PAGE_SIZE];
+            pages.read_page(*id, &mut bytes).unwrap();
+            let page = Page::read(&bytes).unwrap();
+            let neighbour = |at: Option<usize>| at.and_then(|at| level.get(at)).copied().unwrap_or_default();
+            assert_eq!(page.header.prev, neighbour(at.checked_sub(1)), "page {id}");
+            assert_eq!(page.header.next, neighbour(Some(at + 1)), "page {id}");
+            if page.header.level > 0 {
+                let child = usize::from(page.header.min_len) - 6;
+                below.extend(page.rows().map(|row| PageId::read(row.unwrap().1, child, "child").unwrap()));
+            }
+        }
+        if below.is_empty() {
+            break;
+        }
+        depth += 1;
+        level = below;
+    }
+    assert!(depth >= 2, "the tree has {depth} upper levels");
+    assert_eq!(level.first(), Some(&unit.first));
 }
 
 #[test]
