@@ -41,7 +41,7 @@ pub enum Contents {
         /// The sets in it.
         sets: Vec<SetSummary>,
     },
-    /// A backup `WITH COMPRESSION`.
+    /// A backup `WITH COMPRESSION` of which nothing can be read: encrypted, damaged, or by another algorithm.
     CompressedBackup,
     /// A data file.
     Data(FileHeader),
