@@ -51,6 +51,8 @@ pub(crate) struct Open {
     pub(crate) truncated: FxHashSet<u64>,
     /// Objects whose description it changed.
     pub(crate) objects: FxHashSet<u32>,
+    /// Pieces of LOBs as they were before it changed them: what it takes to take it back.
+    pub(crate) lob_undo: Pending,
     /// LOBs that it touched; whether it deleted pieces of them.
     pub(crate) blobs: FxHashMap<u64, bool>,
 }
@@ -87,7 +89,7 @@ impl Assembler {
     pub(crate) fn begin(&mut self, id: TransactionId, lsn: Lsn, name: String, system: bool) {
         // An id that is still open here was given again: the end of the one before it was never logged.
         if let Some(old) = self.open.insert(id, Open::new(id, lsn, name, system)) {
-            self.in_memory = self.in_memory.saturating_sub(old.pending.in_memory());
+            self.in_memory = self.in_memory.saturating_sub(old.in_memory());
         }
     }
 
@@ -117,10 +119,19 @@ impl Assembler {
         self.with(id, change.lsn, |open| open.heap_change(change))
     }
 
+    /// Keeps what a piece of a LOB was before a change.
+    pub(crate) fn lob_change(&mut self, id: TransactionId, change: &RawChange<'_>) -> Result<(), Error> {
+        self.with(id, change.lsn, |open| {
+            open.lob_undo.push(change);
+            Ok(())
+        })
+    }
+
     /// A transaction undoes what came after `undo_next`.
     pub(crate) fn compensate(&mut self, id: TransactionId, lsn: Lsn, undo_next: Lsn) -> Result<(), Error> {
         self.with(id, lsn, |open| {
             open.pending.truncate_after(undo_next)?;
+            open.lob_undo.truncate_after(undo_next)?;
             open.moves.retain(|_, row| row.undo(undo_next));
             Ok(())
         })
@@ -129,7 +140,7 @@ impl Assembler {
     /// A transaction ends: gives all that was kept of it.
     pub(crate) fn end(&mut self, id: TransactionId) -> Option<Open> {
         let open = self.open.remove(&id)?;
-        self.in_memory = self.in_memory.saturating_sub(open.pending.in_memory());
+        self.in_memory = self.in_memory.saturating_sub(open.in_memory());
         Some(open)
     }
 
@@ -150,17 +161,18 @@ impl Assembler {
         act: impl FnOnce(&mut Open) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let open = self.transaction(id, lsn);
-        let before = open.pending.in_memory();
+        let before = open.in_memory();
         act(open)?;
-        let after = open.pending.in_memory();
+        let after = open.in_memory();
         self.in_memory = self.in_memory.saturating_sub(before).saturating_add(after);
         while self.in_memory > self.memory_max {
-            let Some(largest) = self.open.values_mut().max_by_key(|open| open.pending.in_memory()) else { break };
-            let freed = largest.pending.in_memory();
+            let Some(largest) = self.open.values_mut().max_by_key(|open| open.in_memory()) else { break };
+            let freed = largest.in_memory();
             if freed == 0 {
                 break;
             }
             largest.pending.spill()?;
+            largest.lob_undo.spill()?;
             self.in_memory = self.in_memory.saturating_sub(freed);
         }
         Ok(())
@@ -179,8 +191,22 @@ impl Open {
             created: FxHashSet::default(),
             truncated: FxHashSet::default(),
             objects: FxHashSet::default(),
+            lob_undo: Pending::default(),
             blobs: FxHashMap::default(),
         }
+    }
+
+    fn in_memory(&self) -> usize {
+        self.pending.in_memory().saturating_add(self.lob_undo.in_memory())
+    }
+
+    /// Whether it changed nothing that is told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+            && self.moves.is_empty()
+            && self.created.is_empty()
+            && self.truncated.is_empty()
+            && self.objects.is_empty()
     }
 
     /// The row id of a heap row whose move is not complete: its change cannot be told.

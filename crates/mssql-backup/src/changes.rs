@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::data_file::DataFiles;
-use crate::emit::{Committed, Emitter, fixups};
+use crate::emit::{Committed, Emitter, fixups, undo_lobs};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
 use crate::log_file::LogFiles;
@@ -345,18 +345,21 @@ impl Changes {
     /// Changes that undo what transactions open at this point did, last first: they turn the rows on the pages into the committed ones.
     ///
     /// # Errors
-    /// Where that cannot be told: of values outside rows that such a transaction replaced, of tables that it truncated.
+    /// Where that cannot be told: of tables that such a transaction truncated, or whose shape it changed.
     pub fn fixups(&mut self) -> Result<EventBatch, Error> {
         let mut batch = EventBatch::default();
         self.lobs.clear();
+        let mut without = PageStore::new(Arc::new(&self.replay.store), self.origin.options.pages_max);
+        undo_lobs(self.replay.open(), &mut without)?;
         let mut emitter = Emitter {
             shapes: &self.replay.shapes,
-            pages: &self.replay.store,
+            pages: &without,
             lobs: &mut self.lobs,
             told: &mut self.told,
             told_unreadable: &mut self.told_unreadable,
         };
         fixups(self.replay.open(), &mut emitter, &mut batch)?;
+        self.lobs.clear();
         Ok(batch)
     }
 

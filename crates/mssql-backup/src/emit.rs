@@ -13,6 +13,7 @@ use logferry_model::{
 };
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::RowId;
+use logferry_mssql_format::redo::restore_slot;
 use logferry_mssql_format::row::{OffRow, OffRowKind, RawCell, RowLayout};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -22,6 +23,7 @@ use crate::pages::PageSource;
 use crate::pending::{Pending, PendingReader, RawChange, RawOp};
 use crate::scan::LobReader;
 use crate::shapes::{Shape, Shapes};
+use crate::store::PageStore;
 
 /// A committed transaction that is being handed on.
 pub(crate) struct Committed {
@@ -57,7 +59,7 @@ pub(crate) struct Emitter<'a, S> {
 struct Values<'a> {
     /// Those that the transaction touched; whether it deleted pieces of them.
     blobs: &'a FxHashMap<u64, bool>,
-    /// The change is turned around: rows go back to what they were, and values that were touched are lost.
+    /// The change is turned around, and the values are those of before.
     undo: bool,
 }
 
@@ -175,7 +177,32 @@ impl Committed {
     }
 }
 
-/// Changes that undo those of open transactions, last first, for a copy that shows them.
+/// Brings LOBs back to what they were before open transactions changed them. Their slots do not move, and stay theirs until they end.
+pub(crate) fn undo_lobs<'o, B: PageSource + ?Sized>(
+    open: impl Iterator<Item = &'o Open>,
+    store: &mut PageStore<B>,
+) -> Result<(), Error> {
+    let mut undone = Vec::new();
+    for transaction in open {
+        let mut reader = transaction.lob_undo.reader();
+        while let Some(raw) = reader.next()? {
+            undone.push((raw.lsn, raw.row, (raw.op != RawOp::Insert).then(|| raw.before.to_vec())));
+        }
+    }
+    undone.sort_by_key(|change| std::cmp::Reverse((change.0, change.1)));
+    for (lsn, row, before) in undone {
+        if before.as_ref().is_some_and(Vec::is_empty) {
+            // It was not known; whoever needs it will not find it.
+            continue;
+        }
+        restore_slot(store.page_mut(row.page)?, row.slot, before.as_deref())
+            .map_err(|e| e.within(format_args!("LOB record {row} before log record {lsn}")))?;
+    }
+    Ok(())
+}
+
+/// Changes that undo those of open transactions, last first, for a copy that shows them. The pages must be without what these
+/// transactions did to LOBs ([`undo_lobs`]).
 pub(crate) fn fixups<'o, S: PageSource>(
     open: impl Iterator<Item = &'o Open>,
     emitter: &mut Emitter<'_, S>,
@@ -321,19 +348,12 @@ impl<S: PageSource> Emitter<'_, S> {
                 row.unchanged();
                 continue;
             }
-            if values.undo && touched.is_some() {
-                let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
-                let why = format!(
-                    "a transaction that was open when the backup ended changed column \"{name}\" outside the row"
-                );
-                return Err(lost(shape, raw, why));
-            }
             scratch.clear();
             match self.lobs.append(self.pages, pointer, &mut scratch) {
                 Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
                 Ok(false) => row.null(),
                 // The value went again before the commit, and a later change of the row says what it is then.
-                Err(_) if touched == Some(true) => row.value(|_| ()),
+                Err(_) if touched == Some(true) && !values.undo => row.value(|_| ()),
                 Err(e) => {
                     let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
                     let why = format!("the value of column \"{name}\" outside the row: {e}");

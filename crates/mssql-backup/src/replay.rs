@@ -190,7 +190,7 @@ impl Replay {
             if let Some(target) = target {
                 self.row_changed(record, op, &target, lost)?;
             } else if matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE) {
-                self.lob_changed(record);
+                self.lob_changed(record, op)?;
             } else if record.op == Op::FORMAT_PAGE && !record.element(0).is_empty() {
                 self.page_of_rows(record, op)?;
             }
@@ -274,15 +274,30 @@ impl Replay {
     }
 
     /// A piece of a LOB came, changed or went.
-    fn lob_changed(&mut self, record: &Record<'_>) {
+    fn lob_changed(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
+        let (id, lsn) = (record.transaction, record.lsn);
         let piece = match record.op {
             Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
             _ => &self.before,
         };
         if let Ok(blob) = LobRecord::blob_id(piece) {
             let gone = record.op == Op::DELETE_ROWS;
-            *self.assembler.transaction(record.transaction, record.lsn).blobs.entry(blob).or_default() |= gone;
+            *self.assembler.transaction(id, lsn).blobs.entry(blob).or_default() |= gone;
         }
+        let raw_op = match record.op {
+            Op::INSERT_ROWS => RawOp::Insert,
+            Op::DELETE_ROWS => RawOp::Delete,
+            Op::MODIFY_ROW | Op::MODIFY_COLUMNS => RawOp::Update,
+            _ => return Ok(()),
+        };
+        let count = if raw_op == RawOp::Insert { redo::inserted_rows(record).count() } else { 1 };
+        for i in 0..count {
+            let slot = op.row.slot.saturating_add(u16::try_from(i).unwrap_or(u16::MAX));
+            let row = RowId { slot, ..op.row };
+            let before = if raw_op == RawOp::Insert { &[][..] } else { piece };
+            self.assembler.lob_change(id, &RawChange { lsn, op: raw_op, shape: 0, row, before, after: &[] })?;
+        }
+        Ok(())
     }
 
     /// A page came with its rows: a bulk load, or a rebuild, which the commit tells apart.

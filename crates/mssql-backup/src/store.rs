@@ -21,8 +21,8 @@ use crate::pages::{FileExtent, PageSource};
 use crate::spool::spool_error;
 
 /// See the module.
-pub struct PageStore {
-    base: Arc<dyn PageSource>,
+pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
+    base: Arc<B>,
     held: FxHashMap<PageId, Held>,
     /// Pages in memory, in the order in which they are looked at when one must go.
     clock: VecDeque<PageId>,
@@ -41,15 +41,15 @@ enum Held {
     Lost(Arc<str>),
 }
 
-impl fmt::Debug for PageStore {
+impl<B: PageSource + ?Sized> fmt::Debug for PageStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PageStore").field("pages", &self.held.len()).field("in_memory", &self.clock.len()).finish()
     }
 }
 
-impl PageStore {
+impl<B: PageSource + ?Sized> PageStore<B> {
     /// A store without changes that keeps `memory_max` bytes of changed pages in memory.
-    pub fn new(base: Arc<dyn PageSource>, memory_max: usize) -> Self {
+    pub fn new(base: Arc<B>, memory_max: usize) -> Self {
         PageStore {
             base,
             held: FxHashMap::default(),
@@ -66,7 +66,7 @@ impl PageStore {
     }
 
     /// What the store stands on.
-    pub fn base(&self) -> &Arc<dyn PageSource> {
+    pub fn base(&self) -> &Arc<B> {
         &self.base
     }
 
@@ -150,7 +150,7 @@ fn lost(id: PageId, why: &str) -> Error {
     Error::LostPage { page: id, why: why.to_owned() }
 }
 
-impl PageSource for PageStore {
+impl<B: PageSource + ?Sized> PageSource for PageStore<B> {
     fn read_page(&self, id: PageId, into: &mut PageBytes) -> Result<(), Error> {
         match self.held.get(&id) {
             None => self.base.read_page(id, into),
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    fn byte(store: &PageStore, page: u32) -> [u8; 2] {
+    fn byte(store: &impl PageSource, page: u32) -> [u8; 2] {
         let mut bytes = [0; PAGE_SIZE];
         store.read_page(PageId::new(1, page), &mut bytes).unwrap();
         [bytes[0], bytes[1]]

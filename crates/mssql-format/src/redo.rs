@@ -154,6 +154,18 @@ pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoE
     Ok(Outcome::Applied)
 }
 
+/// Puts a slot of a heap or LOB page back to what it held: a row, or nothing. The page's LSN stays.
+pub fn restore_slot(page: &mut PageBytes, slot: u16, row: Option<&[u8]>) -> Result<(), Malformed> {
+    let mut rows = PageRows::new(page)?;
+    let is_free = slot >= rows.count() || rows.row(slot)?.is_none();
+    match row {
+        Some(row) if is_free => rows.put(slot, row),
+        Some(row) => rows.replace(slot, row),
+        None if is_free => Ok(()),
+        None => rows.free(slot),
+    }
+}
+
 /// Writes a page's LSN.
 pub fn set_lsn(page: &mut PageBytes, lsn: Lsn) {
     page[40..50].copy_from_slice(&lsn.to_le_bytes());
