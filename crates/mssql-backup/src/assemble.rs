@@ -53,8 +53,17 @@ pub(crate) struct Open {
     pub(crate) objects: FxHashSet<u32>,
     /// Pieces of LOBs as they were before it changed them: what it takes to take it back.
     pub(crate) lob_undo: Pending,
-    /// LOBs that it touched; whether it deleted pieces of them.
-    pub(crate) blobs: FxHashMap<u64, bool>,
+    /// LOBs that it touched.
+    pub(crate) blobs: FxHashMap<u64, Touched>,
+}
+
+/// What a transaction did to a LOB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// The first thing that it did was to add a piece: it made the LOB, or made it longer.
+    pub(crate) began_with_insert: bool,
+    /// It deleted pieces.
+    pub(crate) deleted: bool,
 }
 
 /// The pieces of a heap row's move that were seen, each with its record.

@@ -182,6 +182,12 @@ impl Changes {
 
     /// At the begin of the log that comes with the base.
     pub(crate) fn begin(origin: Origin) -> Result<Self, Error> {
+        if let LogOrigin::Chain(chain) = &origin.log
+            && let Some(log) = chain.logs.iter().find(|log| log.header.bulk_logged)
+        {
+            let what = "it holds pages of minimally logged operations, whose rows are not in the log; begin with a data backup made after it";
+            return Err(Error::Unsupported { path: log.path().to_owned(), what: what.to_owned() });
+        }
         let first = origin.begin();
         let mut rewinder = Rewinder::new();
         let mut blocks = origin.base_log()?;
@@ -389,15 +395,15 @@ impl Changes {
                         continue;
                     }
                     *left -= 1;
-                    if let Some(committed) = self.replay.record(&record)? {
-                        let commit = committed.head.commit_lsn;
-                        if hand_on && commit > self.applied {
-                            self.lobs.clear();
-                            self.emitting = Some(committed);
-                            return Ok(Read::Commit);
-                        }
-                        self.applied = self.applied.max(commit);
-                        self.commit_time_us = committed.head.commit_time_us.or(self.commit_time_us);
+                    let committed = self.replay.record(&record)?;
+                    if let Some(committed) = committed.filter(|c| hand_on && c.head.commit_lsn > self.applied) {
+                        self.lobs.clear();
+                        self.emitting = Some(committed);
+                        return Ok(Read::Commit);
+                    }
+                    let (last, time_us) = self.replay.last_commit;
+                    if last > self.applied {
+                        (self.applied, self.commit_time_us) = (last, time_us);
                     }
                 }
                 self.block.clear();

@@ -17,7 +17,7 @@ use logferry_mssql_format::redo::restore_slot;
 use logferry_mssql_format::row::{OffRow, OffRowKind, RawCell, RowLayout};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::assemble::Open;
+use crate::assemble::{Open, Touched};
 use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{Pending, PendingReader, RawChange, RawOp};
@@ -37,7 +37,7 @@ pub(crate) struct Committed {
     /// Rowsets whose new rows are old rows of their table.
     moved: FxHashSet<u64>,
     truncated: FxHashSet<u64>,
-    blobs: FxHashMap<u64, bool>,
+    blobs: FxHashMap<u64, Touched>,
     incomplete_move: Option<RowId>,
     reader: PendingReader<Pending>,
     begun: bool,
@@ -57,8 +57,8 @@ pub(crate) struct Emitter<'a, S> {
 /// What is known of values outside of rows.
 #[derive(Clone, Copy)]
 struct Values<'a> {
-    /// Those that the transaction touched; whether it deleted pieces of them.
-    blobs: &'a FxHashMap<u64, bool>,
+    /// Those that the transaction touched.
+    blobs: &'a FxHashMap<u64, Touched>,
     /// The change is turned around, and the values are those of before.
     undo: bool,
 }
@@ -352,8 +352,11 @@ impl<S: PageSource> Emitter<'_, S> {
             match self.lobs.append(self.pages, pointer, &mut scratch) {
                 Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
                 Ok(false) => row.null(),
-                // The value went again before the commit, and a later change of the row says what it is then.
-                Err(_) if touched == Some(true) && !values.undo => row.value(|_| ()),
+                // The value went again before the commit, and a later change of the row says what it is then. When changes are
+                // turned around: it came in the transaction, and an earlier change of the row says what it was before.
+                Err(_) if touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) => {
+                    row.value(|_| ());
+                }
                 Err(e) => {
                     let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
                     let why = format!("the value of column \"{name}\" outside the row: {e}");

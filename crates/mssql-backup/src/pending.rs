@@ -69,7 +69,6 @@ impl Pending {
     }
 
     /// Whether there are no changes.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.pieces.is_empty()
     }

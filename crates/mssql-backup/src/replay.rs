@@ -23,7 +23,7 @@ use logferry_mssql_format::redo::{self, Outcome, row_at};
 use logferry_mssql_format::row::RecordKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::assemble::{Assembler, HeapChange, Open};
+use crate::assemble::{Assembler, HeapChange, Open, Touched};
 use crate::emit::Committed;
 use crate::error::Error;
 use crate::pages::PageSource;
@@ -40,6 +40,8 @@ pub(crate) struct Replay {
     ahead: FxHashMap<PageId, String>,
     /// The last record.
     pub(crate) position: Lsn,
+    /// The last commit, and when it was.
+    pub(crate) last_commit: (CommitLsn, Option<i64>),
     before: Vec<u8>,
     after: Vec<u8>,
 }
@@ -80,6 +82,7 @@ impl Replay {
             assembler: Assembler::new(memory_max),
             ahead,
             position: Lsn::ZERO,
+            last_commit: (CommitLsn::default(), None),
             before: Vec::new(),
             after: Vec::new(),
         })
@@ -96,7 +99,7 @@ impl Replay {
         self.assembler.open()
     }
 
-    /// Redoes a record. Gives a transaction when the record commits it.
+    /// Redoes a record. Gives a transaction when the record commits it and it changed anything.
     pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<Option<Committed>, Error> {
         self.position = record.lsn;
         let id = record.transaction;
@@ -106,7 +109,8 @@ impl Replay {
                 self.assembler.begin(id, record.lsn, begin.name.to_string(), begin.is_system());
             }
             Some(Xact::Commit(end)) => {
-                if let Some(open) = self.assembler.end(id) {
+                self.last_commit = (CommitLsn(record.lsn), end.time_us.or(self.last_commit.1));
+                if let Some(open) = self.assembler.end(id).filter(|open| !open.is_empty() || self.shapes.behind) {
                     committed = Some(self.commit(open, record.lsn, end.time_us)?);
                 }
             }
@@ -281,8 +285,9 @@ impl Replay {
             _ => &self.before,
         };
         if let Ok(blob) = LobRecord::blob_id(piece) {
-            let gone = record.op == Op::DELETE_ROWS;
-            *self.assembler.transaction(id, lsn).blobs.entry(blob).or_default() |= gone;
+            let new = Touched { began_with_insert: record.op == Op::INSERT_ROWS, deleted: false };
+            let touched = self.assembler.transaction(id, lsn).blobs.entry(blob).or_insert(new);
+            touched.deleted |= record.op == Op::DELETE_ROWS;
         }
         let raw_op = match record.op {
             Op::INSERT_ROWS => RawOp::Insert,
