@@ -218,7 +218,7 @@ impl Model {
         let pick = |n: usize| at.index(n);
         let live: Vec<usize> = (0..count).filter(|&i| !self.slots[i].ghost).collect();
         let ghosts: Vec<usize> = (0..count).filter(|&i| self.slots[i].ghost).collect();
-        let mut new = |model: &mut Self| {
+        let new = |model: &mut Self| {
             model.keys += 1;
             Slot { key: model.keys, row: row(model.keys, text), ghost: false }
         };

@@ -49,6 +49,9 @@ pub struct WorkloadOptions {
     pub open_transactions: usize,
     /// Whether transactions stay open while backups are made.
     pub open_across_backups: bool,
+    /// Whether those that changed values outside of rows may stay open when a full or differential backup ends. Such a backup
+    /// holds the rows without their old values, which only its log can give back.
+    pub open_lobs_in_base: bool,
     /// Whether the database changes while the full backup copies its pages.
     pub fuzzy_full: bool,
     /// Chance that a transaction is rolled back when it ends.
@@ -76,6 +79,7 @@ impl Default for WorkloadOptions {
             differential_every: 0,
             open_transactions: 4,
             open_across_backups: true,
+            open_lobs_in_base: false,
             fuzzy_full: false,
             rollback_percent: 20,
             savepoint_percent: 4,
@@ -124,16 +128,16 @@ pub fn generate_chain(seed: u64, options: &WorkloadOptions, folder: &Path) -> Re
     let mut files = Vec::new();
     history.run(options.initial_rows / 2);
     let full = folder.join(format!("{name}_full.bak"));
-    history.pause();
     if options.fuzzy_full {
         let mut backup = history.db.begin_backup();
         while backup.left() > 0 {
             history.db.copy_pages(&mut backup, 3);
             history.run(5);
         }
-        history.pause();
+        history.pause_for_base();
         history.db.finish_backup(backup, &full)?;
     } else {
+        history.pause_for_base();
         history.db.backup_full(&full)?;
     }
     files.push(history.file(full, BackupKind::Full));
@@ -151,7 +155,7 @@ pub fn generate_chain(seed: u64, options: &WorkloadOptions, folder: &Path) -> Re
         files.push(history.file(path, BackupKind::Log));
         if options.differential_every > 0 && n % options.differential_every == 0 {
             history.run(options.steps / 4);
-            history.pause();
+            history.pause_for_base();
             let path = folder.join(format!("{name}_diff_{n:03}.bak"));
             history.db.backup_diff(&path)?;
             files.push(history.file(path, BackupKind::Differential));
@@ -187,6 +191,8 @@ struct Open {
     xact: Transaction,
     steps_left: u32,
     savepoints: Vec<String>,
+    /// Whether it changed a table with values outside of rows.
+    lobs: bool,
 }
 
 impl History {
@@ -224,10 +230,22 @@ impl History {
         }
     }
 
-    /// Ends what is open, unless transactions may stay open while backups are made.
+    /// Ends what may not be open when a log backup ends.
     pub fn pause(&mut self) {
         if !self.options.open_across_backups {
             self.end_all();
+        }
+    }
+
+    /// Ends what may not be open when a full or differential backup ends.
+    pub fn pause_for_base(&mut self) {
+        self.pause();
+        if !self.options.open_lobs_in_base {
+            for at in (0..self.open.len()).rev() {
+                if self.open[at].lobs {
+                    self.end(at);
+                }
+            }
         }
     }
 
@@ -281,7 +299,7 @@ impl History {
             // Most are short, some are long.
             let most = if self.random.percent(10) { 60 } else { 8 };
             let steps_left = 1 + self.random.below(most) as u32;
-            self.open.push(Open { xact, steps_left, savepoints: Vec::new() });
+            self.open.push(Open { xact, steps_left, savepoints: Vec::new(), lobs: false });
             return;
         }
         let at = self.random.below(self.open.len() as u64) as usize;
@@ -297,6 +315,7 @@ impl History {
             return;
         }
         let table = self.random.below(self.tables.len() as u64) as usize;
+        self.open[at].lobs |= matches!(self.tables[table].kind, TableKind::AllTypes | TableKind::Lobs);
         match self.random.below(10) {
             0..=3 => self.insert(xact, table),
             4..=7 => self.update(xact, table),

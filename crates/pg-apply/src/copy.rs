@@ -106,17 +106,18 @@ impl ChunkCopy {
     /// transient error the chunk may be copied again: it is never there twice.
     pub async fn finish(mut self, rows: u64) -> Result<ChunkDone, Error> {
         self.feed(Bytes::from_static(TRAILER)).await?;
-        let copied = self.rows_in.as_mut().finish().await.map_err(|e| self.refused(rows, e))?;
+        let copied = match self.rows_in.as_mut().finish().await {
+            Ok(n) => n,
+            // Where the key is there already, an earlier attempt whose answer was lost shows in the rows before the mark.
+            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) && self.is_marked().await? => {
+                return Ok(self.done(rows));
+            }
+            Err(e) => return Err(self.refused(rows, e)),
+        };
         if copied != rows {
             return Err(Error::CopyCount { table: self.shown, number: self.number, sent: rows, copied });
         }
-        let done = ChunkDone {
-            schema: self.table.0.clone(),
-            table: self.table.1.clone(),
-            number: self.number,
-            rows,
-            bytes: self.bytes,
-        };
+        let done = self.done(rows);
         let marked = mark(self.connection.client(), &self.lease, &done).await;
         let committed = match marked {
             Ok(()) => self.connection.client().batch_execute("COMMIT").await,
@@ -129,6 +130,16 @@ impl ChunkCopy {
         }
         self.connection.poisoned = false;
         Ok(done)
+    }
+
+    fn done(&self, rows: u64) -> ChunkDone {
+        ChunkDone {
+            schema: self.table.0.clone(),
+            table: self.table.1.clone(),
+            number: self.number,
+            rows,
+            bytes: self.bytes,
+        }
     }
 
     async fn feed(&mut self, piece: Bytes) -> Result<(), Error> {

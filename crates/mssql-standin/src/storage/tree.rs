@@ -261,7 +261,7 @@ impl Database {
             self.add_root(xact, rowset);
         }
         let (upper, upper_slot) = loop {
-            let (upper, upper_slot) = self.upper_place(rowset, level, at);
+            let (upper, upper_slot) = self.upper_place(rowset, level, at, &first.low);
             let page = self.rowset(rowset).levels[level + 1][upper].page;
             if self.page(page).free() >= first.entry.len() + 2 {
                 break (page, upper_slot);
@@ -373,10 +373,11 @@ impl Database {
         self.rowset_mut(rowset).levels.push(vec![Node { low: Vec::new(), page }]);
     }
 
-    /// Where the entry of a page that follows the one at `at` belongs: which page of the level above, and its slot.
-    fn upper_place(&self, rowset: u64, level: usize, at: usize) -> (usize, u16) {
+    /// Where the entry of a page that is to follow the one at `at`, and begins with `low`, belongs: which page of the level above, and
+    /// its slot. That may be a page which a split has just made for this entry, and which is empty.
+    fn upper_place(&self, rowset: u64, level: usize, at: usize, low: &[u8]) -> (usize, u16) {
         let levels = &self.rowset(rowset).levels;
-        let upper = levels[level + 1].partition_point(|n| n.low <= levels[level][at].low) - 1;
+        let upper = levels[level + 1].partition_point(|n| n.low.as_slice() <= low) - 1;
         let first = self.first_child(rowset, level, upper);
         (upper, (at + 1 - first) as u16)
     }

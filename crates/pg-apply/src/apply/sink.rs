@@ -213,7 +213,7 @@ impl OneTable<'_, '_> {
         let rows = self.rows;
         let table = self.defined.table.clone();
         let (key, values) = (table.key.clone(), self.defined.values.clone());
-        let work = keyed.work(&table);
+        let work = keyed.work(&table, rows);
         if !work.fetches.is_empty() {
             // Made by the statement's first preparation.
             let statement = self.defined.statement(self.client, Kind::PutAside).await?;

@@ -160,7 +160,7 @@ fn a_row_that_is_not_as_it_should_be_is_a_fault() {
     check(KEYED, "ins 1 a b % upd 2 a ? > 3 c ?", &diverged("an update", 0, 1));
     check(KEYED, "ins 1 a b % del 1 a b; del 2 a b", &diverged("a delete", 1, 2));
     let duplicate = "1 a b | Table: table \"s.t\" has diverged: an insert of 2 rows hit a row that is there already: \
-                     duplicate key value violates unique constraint \"t_pkey\" (COPY t, line 2) [23505]";
+                     duplicate key value violates unique constraint \"t_pkey\" (COPY t, line 1) [23505]";
     check(KEYED, "ins 1 a b % ins 3 e f; ins 1 a b", duplicate);
     check(
         KEYED,
@@ -257,5 +257,52 @@ fn triggers_and_foreign_keys_do_not_fire() {
         s.apply("c: ins 1 10; ins 10", 1).await.unwrap();
         assert_eq!(s.rows().await, "10 | 1 10");
         assert!(s.sink.notes().is_empty());
+    });
+}
+
+#[test]
+fn wide_tables_are_applied_too() {
+    let columns: Vec<String> = (1..1000).map(|i| format!("c{i}:int")).collect();
+    let values = |first: &str, v: &str| format!("{first} {}", vec![v; 999].join(" "));
+    let table = format!("t(id:int key, {})", columns.join(", "));
+    let changes = format!(
+        "ins {}; ins {} % upd {} > {}; upd {} > {}",
+        values("1", "7"),
+        values("2", "8"),
+        values("1", "7"),
+        values("1", "9"),
+        values("2", "?"),
+        values("3", "?")
+    );
+    check(&table, &changes, &format!("{}, {}", values("1", "9"), values("3", "8")));
+}
+
+#[test]
+fn a_user_with_few_rights_is_told_what_that_means() {
+    run(async {
+        let mut s = streaming("p(id:int key, v), c(id:int key)").await;
+        s.client
+            .batch_execute(
+                "DO $$ BEGIN CREATE ROLE plain LOGIN PASSWORD 'plain'; EXCEPTION WHEN duplicate_object THEN END $$; \
+                 GRANT USAGE ON SCHEMA s, logferry TO plain; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA s, logferry TO plain",
+            )
+            .await
+            .unwrap();
+        let as_plain = s.database.url();
+        let (_, address) = as_plain.split_once('@').unwrap();
+        let target = logferry_pg_apply::Target::parse(&format!("postgres://plain:plain@{address}")).unwrap();
+        let (task, _) =
+            logferry_pg_apply::TaskTarget::open(&target, logferry_pg_apply::TaskSettings::new("test")).await.unwrap();
+        s.sink = task.sink().await.unwrap();
+        assert!(s.sink.notes()[0].starts_with("triggers and foreign keys of the target fire"), "{:?}", s.sink.notes());
+        for table in s.tables.clone() {
+            logferry_model::ChangeSink::define(&mut s.sink, table).await.unwrap();
+        }
+        s.apply("ins 1 a; c: ins 5 % upd 1 a > 2 ?", 1).await.unwrap();
+        assert_eq!(s.rows().await, "2 a | 5");
+        let fault = s.apply("c: trunc", 3).await.unwrap_err();
+        assert_eq!(fault.message, "could not truncate table \"s.c\": permission denied for table c [42501]");
+        assert_eq!(fault.hint.as_deref(), Some("grant the right to the user of the target connection"));
     });
 }

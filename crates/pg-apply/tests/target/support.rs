@@ -203,7 +203,7 @@ pub async fn rows(client: &Client, tables: &[Arc<TargetTable>]) -> String {
     for table in tables {
         let columns = table.columns.iter().map(|c| format!("coalesce({}::text, '~')", quoted(&c.name)));
         let sql = format!(
-            "SELECT concat_ws(' ', {}) FROM {} ORDER BY 1",
+            "SELECT array_to_string(ARRAY[{}], ' ') FROM {} ORDER BY 1",
             columns.collect::<Vec<_>>().join(", "),
             qualified(table)
         );
