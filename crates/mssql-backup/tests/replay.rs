@@ -173,7 +173,9 @@ fn pairs(expected: &serde_json::Value) -> Vec<(String, String)> {
 #[test]
 fn replaying_the_log_over_its_data_file_changes_no_row() {
     // In memory, and with all that can be in temporary files.
-    for options in [ReplayOptions::default(), ReplayOptions { pages_max: 0, changes_max: 0, ..ReplayOptions::default() }] {
+    for options in
+        [ReplayOptions::default(), ReplayOptions { pages_max: 0, changes_max: 0, ..ReplayOptions::default() }]
+    {
         replay_pairs(options);
     }
 }
