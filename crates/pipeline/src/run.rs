@@ -144,6 +144,7 @@ impl Runner<'_> {
             _ => {
                 let point = source.snapshot().await?;
                 let plans = self.plans(&source)?;
+                check_readable(&source, &plans)?;
                 let Some((back, sink)) = self.copy(source, target, &plans, &point).await? else {
                     return Ok(Done { end: StreamEnd::Stopped, copied: false, lossy_columns: plans.lossy_columns() });
                 };
@@ -250,6 +251,29 @@ impl Runner<'_> {
         ))
         .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew"))
     }
+}
+
+/// Opens each table, so that what cannot be read is told before anything is written, and all of it at once.
+fn check_readable<S: ChangeSource>(source: &S, plans: &Plans) -> Result<(), Fault> {
+    let mut wrong = Vec::new();
+    for (index, table) in source.tables().iter().enumerate().filter(|(_, t)| plans.of(t).is_some()) {
+        let opened = source.chunks(index).and_then(|chunks| match chunks.first() {
+            Some(first) => source.open_chunk(first).map(drop),
+            None => Ok(()),
+        });
+        match opened {
+            Ok(()) => {}
+            Err(fault) if fault.class == Class::Operator => wrong.push((table.name.to_string(), fault)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
+    let said: Vec<String> = wrong.iter().map(|(_, fault)| fault.to_string()).collect();
+    Err(Fault::operator(said.join("\n"))
+        .with_hint(format!("leave out what you do not need: tables.exclude: [{}]", names.join(", "))))
 }
 
 /// Changes that take the rows of transactions that were open at the snapshot out again, with the first checkpoint.
