@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use logferry_e2e::{Files, Target};
 use logferry_model::{Cell, SqlType};
-use logferry_mssql_standin::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
+use logferry_mssql_format::encode::BackupKind;
+use logferry_mssql_standin::workload::{Chain, ChainFile, TableKind, WorkloadOptions, generate_chain};
 use logferry_testkit::compare::Expected;
 
 /// Runs a chain file by file, and from nothing to its end, and compares every row each time.
@@ -13,9 +14,14 @@ async fn check(seed: u64, options: WorkloadOptions) {
     let chain = generate_chain(seed, &options, folder.path()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     let paths: Vec<PathBuf> = chain.files.iter().map(|f| f.path.clone()).collect();
     let growing = Target::new();
+    let mut last = &chain.files[0];
     for (n, file) in chain.files.iter().enumerate() {
         growing.run(&Files::Backups(paths[..=n].to_vec())).await;
-        compare(&growing, &chain, file, seed).await;
+        // A target that is there goes on with logs only: what a differential shows, the next log tells.
+        if file.kind != BackupKind::Differential {
+            last = file;
+        }
+        compare(&growing, &chain, last, seed).await;
     }
     let fresh = Target::new();
     fresh.run(&Files::Backups(paths)).await;
@@ -42,6 +48,11 @@ fn small() -> WorkloadOptions {
     WorkloadOptions { initial_rows: 60, steps: 200, logs: 3, ..WorkloadOptions::default() }
 }
 
+/// Tables whose values are all in their rows.
+fn in_row() -> Vec<TableKind> {
+    vec![TableKind::Keyed, TableKind::Composite, TableKind::Guid, TableKind::Heap]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_transactions() {
     for seed in 1..=3 {
@@ -52,13 +63,13 @@ async fn ended_transactions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_that_stay_open_over_backups() {
     for seed in 11..=13 {
-        check(seed, WorkloadOptions { differential_every: 2, ..small() }).await;
+        check(seed, WorkloadOptions { differential_every: 2, tables: in_row(), ..small() }).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_changes_while_it_is_backed_up() {
     for seed in 21..=23 {
-        check(seed, WorkloadOptions { fuzzy_full: true, truncate_percent: 30, ..small() }).await;
+        check(seed, WorkloadOptions { fuzzy_full: true, truncate_percent: 30, tables: in_row(), ..small() }).await;
     }
 }

@@ -1,0 +1,146 @@
+//! The binary as a script sees it: exit codes, output, errors.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
+use logferry_testkit::postgres::PrivatePostgres;
+use serde_json::Value;
+
+fn logferry(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(args)
+        .env_remove("LOGFERRY_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command that must fail with a code, and say something.
+#[track_caller]
+fn check(args: &[&str], code: i32, says: &[&str]) {
+    let output = logferry(args);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    for words in says {
+        assert!(said.contains(words), "{args:?} does not say {words:?}: {said}");
+    }
+}
+
+fn chain(folder: &Path) -> Vec<PathBuf> {
+    let options = WorkloadOptions {
+        initial_rows: 30,
+        steps: 100,
+        logs: 2,
+        open_across_backups: false,
+        ..WorkloadOptions::default()
+    };
+    generate_chain(5, &options, folder).expect("a chain").files.into_iter().map(|f| f.path).collect()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+#[test]
+fn mistakes_in_arguments_and_settings_are_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("t.yaml");
+    std::fs::write(&task, "task: a\nsource:\n  mode: backup\n  fils: [x]\ntarget: {url: 'postgres://h/d'}\n")
+        .expect("it is written");
+    check(&["run", path(&task)], 2, &["t.yaml:4:3: unknown key \"fils\"", "did you mean \"files\"?"]);
+    check(&["run", "/nonexistent.yaml"], 2, &["/nonexistent.yaml"]);
+    check(&["run"], 2, &["TASK.yaml"]);
+    check(&["run", "--from", path(&task), "--to", "mysql://h/d"], 2, &["--to is not the URL"]);
+    check(&["dump", "page", path(&task), "--page", "9"], 2, &["\"9\" is no page"]);
+}
+
+#[test]
+fn files_that_are_refused_are_3_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = chain(folder.path());
+    // The database in between is what is missing; the target is not even asked.
+    let url = "postgres://nobody@127.0.0.1:1/none";
+    check(&["run", "--to", url, "--from", path(&files[0]), path(&files[2])], 3, &["has a hole", "hint: "]);
+    check(&["run", "--to", url, "--from", path(&files[1])], 3, &["there is no full backup"]);
+    check(&["run", "--to", url, "--from", "/nonexistent"], 3, &["/nonexistent"]);
+    let other = folder.path().join("notes.txt");
+    std::fs::write(&other, "hello").expect("it is written");
+    check(&["inspect", path(&other)], 3, &[]);
+}
+
+#[test]
+fn the_rest_is_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = chain(folder.path());
+    let url = "postgres://me:hunter2@127.0.0.1:1/none";
+    let output = logferry(&["run", "--to", url, "--from", path(&files[0])]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("could not connect to") && !said.contains("hunter2"), "{said}");
+    check(&["dump", "rows", path(&files[0]), "--table", "nope"], 1, &["there is no table \"nope\"", "dbo.Accounts"]);
+}
+
+#[test]
+fn run_inspect_and_dump_agree() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = chain(folder.path());
+    let database = PrivatePostgres::shared().create_database().expect("a database");
+    let url = database.url();
+    let run = || -> Value {
+        let output = logferry(&["run", "--json", "--to", &url, "--from", path(folder.path())]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let first = run();
+    assert_eq!(
+        (&first["task"], &first["end"], &first["copied"]),
+        (&"standin".into(), &"source ended".into(), &true.into())
+    );
+    let dumped = logferry(&["dump", "changes", path(folder.path())]);
+    let lines: Vec<Value> =
+        text(&dumped.stdout).lines().map(|l| serde_json::from_str(l).expect("JSON lines")).collect();
+    assert_eq!(first["changes"], lines.len());
+    assert!(lines.iter().any(|l| l["operation"] == "update" && l["before"].is_object() && l["after"].is_object()));
+    let last = lines.last().expect("there are changes");
+    assert!(last["commit_lsn"].as_str() <= first["last_lsn"].as_str(), "{last} {first}");
+
+    let again = run();
+    assert_eq!(
+        (&again["copied"], &again["changes"], &again["last_lsn"]),
+        (&false.into(), &0.into(), &first["last_lsn"])
+    );
+
+    let inspected = logferry(&["inspect", "--json", path(&files[0])]);
+    let report: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+    let tables = report["sets"][0]["tables"].as_array().expect("tables");
+    for table in tables {
+        let name = table["table"].as_str().expect("a name");
+        let rows = logferry(&["dump", "rows", path(&files[0]), "--table", name]);
+        assert_eq!(text(&rows.stdout).lines().count() as u64, table["rows"].as_u64().expect("a count"), "{name}");
+    }
+    let log = logferry(&["dump", "log", "--json", path(&files[1])]);
+    let first: Value = serde_json::from_str(text(&log.stdout).lines().next().expect("a record")).expect("JSON");
+    assert!(first["operation"].as_str().is_some_and(|op| op.starts_with("LOP_")), "{first}");
+    let page = logferry(&["dump", "page", path(&files[0]), "--page", "1:9"]);
+    assert!(text(&page.stdout).starts_with("page 1:9: boot"), "{}", text(&page.stdout));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = chain(folder.path());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["dump", "log", path(&files[1])])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
