@@ -82,7 +82,7 @@ pub struct Change {
 
 /// One step in the stream of a source.
 ///
-/// The stream is `(Begin Change* Commit | Table | Progress)*`: whole transactions in the order of their
+/// The stream is `(Begin (Change | Unreadable)* Commit | Table | Unreadable | Dropped | Progress)*`: whole transactions in the order of their
 /// commit LSNs. A large transaction may stretch over several batches.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
@@ -96,6 +96,16 @@ pub enum SourceEvent {
     Table(Arc<TableVersion>),
     /// A table is gone.
     Dropped(Arc<TableVersion>),
+    /// A table changed whose rows cannot be read (they are compressed, say): told once, at the first such change. A
+    /// target that should have the table would be wrong from here on.
+    Unreadable {
+        /// the table
+        table: Arc<TableVersion>,
+        /// the change
+        lsn: Lsn,
+        /// why its rows cannot be read
+        why: String,
+    },
     /// Nothing for the target up to here: the position may move on.
     Progress(Checkpoint),
 }

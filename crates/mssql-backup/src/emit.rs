@@ -144,10 +144,9 @@ impl Committed {
                 continue;
             }
             if let Some(why) = &shape.unreadable {
-                // The copy of such a table fails, unless it was not asked for.
                 if emitter.told_unreadable.insert(shape.table.id) {
-                    let (table, lsn) = (&shape.table.name, raw.lsn);
-                    tracing::warn!(%table, %lsn, "changes of the table are left out: {why}");
+                    let (table, why) = (shape.table.clone(), why.to_string());
+                    batch.events.push(SourceEvent::Unreadable { table, lsn: raw.lsn, why });
                 }
                 continue;
             }

@@ -14,14 +14,14 @@ mod lobs;
 
 use std::sync::Arc;
 
-use logferry_model::Cell;
+use logferry_model::{Cell, TableName};
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
 use logferry_mssql_format::row::{FixedVar, RawCell, RecordKind, RowLayout};
 
 pub use extents::{Extent, extents};
 pub use lobs::LobReader;
 
-use crate::catalog::{AllocUnitKind, Catalog, Rowset};
+use crate::catalog::{AllocUnitKind, Catalog, Compression, Rowset};
 use crate::error::{Error, Result};
 use crate::pages::PageSource;
 
@@ -36,20 +36,26 @@ pub struct RowReader<S> {
     raw: Vec<RawCell<'static>>,
     cells: Vec<Cell<'static>>,
     what: String,
+    refused: Option<(TableName, String)>,
 }
 
 impl<S: PageSource> RowReader<S> {
-    /// A reader of a rowset. It may read any page of it, in any order.
+    /// A reader of a rowset. It may read any page of it, in any order. Of a rowset with compressed rows, it refuses the first page
+    /// that is read: without pages there are no rows, and nothing to refuse.
     ///
     /// # Errors
     /// Where the rows of the table cannot be read: says why.
     pub fn new(pages: S, catalog: &Catalog, rowset: &Rowset) -> Result<Self> {
         let table = catalog.tables.get(rowset.table);
-        if let Some((table, why)) = table.and_then(|t| Some((t, t.unreadable.as_ref()?))) {
-            return Err(Error::UnreadableTable { table: table.version.name.clone(), why: why.clone() });
-        }
+        let refused = table.and_then(|t| Some((t.version.name.clone(), t.unreadable.clone()?)));
         let what = table.map_or_else(|| format!("rowset {}", rowset.id), |t| format!("table \"{}\"", t.version.name));
-        Ok(Self::of_layout(pages, rowset.layout.clone(), what))
+        match (refused, rowset.compression) {
+            // Rows of columnstores and of tables in memory are elsewhere: that there are no pages says nothing.
+            (Some((table, why)), Compression::None | Compression::Columnstore | Compression::Unknown(_)) => {
+                Err(Error::UnreadableTable { table, why })
+            }
+            (refused, _) => Ok(RowReader { refused, ..Self::of_layout(pages, rowset.layout.clone(), what) }),
+        }
     }
 
     /// A reader of rows of a layout; `what` names them in errors.
@@ -64,6 +70,7 @@ impl<S: PageSource> RowReader<S> {
             raw: Vec::new(),
             cells: Vec::new(),
             what,
+            refused: None,
         }
     }
 
@@ -78,6 +85,9 @@ impl<S: PageSource> RowReader<S> {
         let page = Page::read(&self.page).map_err(Error::from)?;
         if page.header.page_type != PageType::DATA || page.header.level != 0 {
             return Ok(0);
+        }
+        if let Some((table, why)) = &self.refused {
+            return Err(Error::UnreadableTable { table: table.clone(), why: why.clone() }.into());
         }
         let mut rows = 0;
         let mut raw = reuse_raw(std::mem::take(&mut self.raw));

@@ -82,6 +82,7 @@ fn apply_event(tables: &mut Tables, batch: &EventBatch, event: &SourceEvent) {
             }
             tables.insert(table.id.0, new);
         }
+        SourceEvent::Unreadable { table, lsn, why } => panic!("{} at {lsn}: {why}", table.name),
         SourceEvent::Dropped(table) => {
             tables.remove(&table.id.0);
         }

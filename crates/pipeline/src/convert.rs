@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use logferry_config::TableFilter;
 use logferry_model::{
-    Change, Checkpoint, EventBatch, Fault, RowStore, SourceEvent, TableId, TableVersion, TargetBatch, TargetTable,
+    Change, Checkpoint, EventBatch, Fault, Lsn, RowStore, SourceEvent, TableId, TableVersion, TargetBatch, TargetTable,
 };
 use logferry_transform::{PlanProblem, Settings, TablePlan};
 use tracing::{info, warn};
@@ -213,6 +213,11 @@ impl Converter {
                     orders.push(Order::Create(create));
                 }
             }
+            SourceEvent::Unreadable { table, lsn, why } => {
+                if self.plans.filter.takes(&table.name) {
+                    return Err(unreadable(table, *lsn, why));
+                }
+            }
             SourceEvent::Dropped(table) => {
                 if self.plans.of(table).is_some() {
                     warn!(table = %table.name, "the table was dropped on the source; it stays as it is on the target");
@@ -243,6 +248,12 @@ impl Converter {
         self.batcher.change(change);
         Ok(part.map(Order::Apply))
     }
+}
+
+fn unreadable(table: &TableVersion, lsn: Lsn, why: &str) -> Fault {
+    Fault::operator(format!("the change of table \"{}\" at {lsn} cannot be read: {why}", table.name)).with_hint(
+        format!("changes before it are applied; leave the table out with tables.exclude: [\"{}\"]", table.name),
+    )
 }
 
 fn is_called(a: &TargetTable, b: &TargetTable) -> bool {

@@ -400,6 +400,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_that_cannot_be_read_stops_the_task_that_wants_the_table() {
+        for (table, expect) in [
+            ("other", None),
+            (
+                "t",
+                Some("the change of table \"dbo.t\" at 00000001:00000006:0001 cannot be read: its rows are compressed"),
+            ),
+        ] {
+            let script = format!(
+                "table t(id int key)\ntable other(id int key)\nstart\nbegin\ninsert t 1\nunreadable {table}\ncommit"
+            );
+            let recording = Recording::default();
+            let (run, _stopper) = Run::new(100);
+            let end = run.go(&ScriptedSource::new(&script), &recording, &FaultPlan::default()).await;
+            assert_eq!(end.err().map(|fault| fault.to_string()).as_deref(), expect, "{table}");
+            let applied: &[&str] = if expect.is_none() { &["insert t 1"] } else { &[] };
+            assert_eq!(changes(&recording), applied, "a transaction is applied whole or not at all");
+        }
+    }
+
+    #[tokio::test]
     async fn a_new_table_is_created_and_a_changed_one_stops_the_task() {
         let script = ScriptedSource::new(
             "table t(id int key, v text)

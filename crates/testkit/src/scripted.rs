@@ -14,6 +14,7 @@
 //! commit
 //! table t(id int key, v text, w int)   a new table, or a new shape
 //! drop t
+//! unreadable t                     a change of t whose row cannot be read
 //! progress                         nothing happened up to here
 //! ```
 //!
@@ -77,6 +78,7 @@ enum What {
     Commit,
     Table(Arc<TableVersion>),
     Drop(Arc<TableVersion>),
+    Unreadable(Arc<TableVersion>),
     Progress,
 }
 
@@ -263,6 +265,11 @@ fn play(steps: &[Step]) -> EventBatch {
             What::Commit => SourceEvent::Commit(checkpoint(*lsn)),
             What::Table(table) => SourceEvent::Table(Arc::clone(table)),
             What::Drop(table) => SourceEvent::Dropped(Arc::clone(table)),
+            What::Unreadable(table) => SourceEvent::Unreadable {
+                table: Arc::clone(table),
+                lsn: *lsn,
+                why: "its rows are compressed".to_owned(),
+            },
             What::Progress => SourceEvent::Progress(checkpoint(*lsn)),
         });
     }
@@ -344,10 +351,8 @@ impl Parser {
                 What::Commit
             }
             "progress" => What::Progress,
-            "drop" => {
-                let (table, _) = self.table(rest)?;
-                What::Drop(table)
-            }
+            "drop" => What::Drop(self.table(rest)?.0),
+            "unreadable" => What::Unreadable(self.table(rest)?.0),
             _ if self.open.is_none() => return Err("a change needs a `begin` before it".to_owned()),
             _ => self.change(line)?,
         };

@@ -35,6 +35,9 @@ pub(super) fn perform(args: &DumpChanges, out: &mut Out) -> Result<(), Failed> {
                     write_change(head.as_ref(), change, &batch.rows, &mut line);
                     writeln!(out, "{line}")?;
                 }
+                SourceEvent::Unreadable { table, lsn, why } => {
+                    tracing::warn!(table = %table.name, %lsn, "changes of the table are left out: {why}");
+                }
                 SourceEvent::Commit(_) | SourceEvent::Table(_) | SourceEvent::Dropped(_) | SourceEvent::Progress(_) => {
                 }
             }
