@@ -34,7 +34,7 @@ use std::mem;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, TransactionId};
-use logferry_mssql_format::encode::{PageImage, PageTarget, RecordBuilder, RecordHead};
+use logferry_mssql_format::encode::{MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead};
 use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
@@ -191,6 +191,7 @@ enum By {
 pub struct Database {
     options: Options,
     clock: Clock,
+    created: MtfDate,
     pages: Vec<Option<PageImage>>,
     log: LogFile,
     record: RecordBuilder,
@@ -223,6 +224,7 @@ struct Guids {
     binding: [u8; 16],
     family: [u8; 16],
     fork: [u8; 16],
+    broker: [u8; 16],
     data_file: [u8; 16],
     log_file: [u8; 16],
 }
@@ -231,16 +233,22 @@ impl Database {
     /// A new database with the system tables that a reader needs, in the FULL recovery model.
     pub fn create(options: Options) -> Result<Self, Error> {
         let mut ids = Ids(options.seed);
+        let family = ids.guid();
         let guids = Guids {
             binding: ids.guid(),
-            family: ids.guid(),
-            fork: ids.guid(),
+            family,
+            // A database that was never restored to an earlier point is on its first fork.
+            fork: family,
+            broker: ids.guid(),
             data_file: ids.guid(),
             log_file: ids.guid(),
         };
+        let mut clock = Clock::at_day(options.first_day);
+        clock.advance(300 * 60 * 60 * 8);
         let log = LogFile::new(options.vlf_bytes, options.vlfs, options.first_vlf, options.checksum);
         let mut db = Database {
-            clock: Clock::at_day(options.first_day),
+            clock,
+            created: clock.mtf(),
             pages: Vec::new(),
             log,
             record: RecordBuilder::new(),
@@ -264,7 +272,6 @@ impl Database {
             backups: backup::History::new(ids),
             options,
         };
-        db.clock.advance(300 * 60 * 60 * 8);
         db.create_maps();
         db.create_system_tables()?;
         db.checkpoint();

@@ -132,6 +132,8 @@ pub struct BootPage {
     pub family_guid: [u8; 16],
     /// Recovery fork.
     pub fork_guid: [u8; 16],
+    /// `sys.databases.service_broker_guid`
+    pub broker_guid: [u8; 16],
     /// First page of `sysallocunits`.
     pub first_sysallocunits: PageId,
     /// Last checkpoint.
@@ -162,11 +164,11 @@ pub fn boot_page(b: &BootPage) -> PageImage {
     set(384, &b.next_transaction.to_le_bytes()[..6]);
     set(392, &b.collation.to_le_bytes());
     set(408, &b.family_guid);
-    set(464, &b.family_guid);
+    set(456, &b.fork_guid);
     set(516, &b.first_sysallocunits.to_bytes());
     set(676, &b.created);
     set(684, &[0xA1, 0x0F, 0x00, 0x0D]);
-    set(692, &b.fork_guid);
+    set(692, &b.broker_guid);
     // Kept as the two upper parts of the id.
     set(736, &((b.next_alloc_unit >> 16) as u32).to_le_bytes());
     set(740, &((b.next_alloc_unit >> 48) as u32).to_le_bytes());

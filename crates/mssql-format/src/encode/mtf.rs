@@ -99,7 +99,9 @@ pub struct BackupConfig {
     pub base: Option<(Lsn, [u8; 16])>,
     /// GUID of the last full backup's set, or zero.
     pub last_full_guid: [u8; 16],
-    /// When it began.
+    /// When the database was made.
+    pub created: MtfDate,
+    /// When the backup began.
     pub started: MtfDate,
     /// When it ended.
     pub finished: MtfDate,
@@ -123,10 +125,10 @@ pub struct BackupConfig {
     pub binding_id: [u8; 16],
     /// Family GUID of the database.
     pub family_guid: [u8; 16],
-    /// Recovery fork.
+    /// Recovery fork: of a database that was never restored to an earlier point, its family.
     pub fork_guid: [u8; 16],
-    /// Where the recovery fork began.
-    pub fork_lsn: Lsn,
+    /// Where that fork began, and the fork that it came from; zero where the database was never forked.
+    pub forked_from: (Lsn, [u8; 16]),
     /// Where the log was when the database was made.
     pub create_lsn: Lsn,
     /// Its files.
@@ -459,8 +461,8 @@ fn configuration(c: &BackupConfig) -> Vec<u8> {
     set(0x2A, &c.last_lsn.to_le_bytes());
     set(0x34, &c.checkpoint_lsn.to_le_bytes());
     set(0x3E, &c.database_backup_lsn.to_le_bytes());
-    set(0x48, &c.started.to_bytes());
-    set(0x4D, &c.finished.to_bytes());
+    set(0x48, &c.created.to_bytes());
+    set(0x4D, &c.started.to_bytes());
     let kind = match c.kind {
         BackupKind::Full => b'D',
         BackupKind::Differential => b'I',
@@ -477,12 +479,13 @@ fn configuration(c: &BackupConfig) -> Vec<u8> {
     set(0x78, &[1, 0, 3, 0]);
     set(0x7C, &c.binding_id);
     set(0x90, &c.last_lsn.to_le_bytes());
-    set(0x9C, &c.family_guid);
-    set(0xAC, &c.fork_lsn.to_le_bytes());
-    set(0xB8, &c.fork_guid);
+    let (fork_lsn, parent_fork) = c.forked_from;
+    set(0x9C, &c.fork_guid);
+    set(0xAC, &fork_lsn.to_le_bytes());
+    set(0xB8, &parent_fork);
     set(0xC8, &c.last_full_guid);
     set(0xD8, &[0x09, 0x04, 0xD0, 0x00, 0x34]);
-    set(0xE0, &c.fork_guid);
+    set(0xE0, &c.family_guid);
     set(0xF2, &[1, 0, 0, 0, 1, 0]);
     set(0xF8, &c.create_lsn.to_le_bytes());
     if let Some((lsn, guid)) = &c.base {
@@ -490,8 +493,8 @@ fn configuration(c: &BackupConfig) -> Vec<u8> {
         set(0x104, &lsn.to_le_bytes());
         set(0x110, guid);
     }
-    set(0x130, &c.fork_lsn.to_le_bytes());
-    set(0x13C, &c.fork_guid);
+    set(0x130, &fork_lsn.to_le_bytes());
+    set(0x13C, &parent_fork);
     set(0x14C, &c.log_archive_lsn.to_le_bytes());
     set(0x158, &backed_up.to_le_bytes());
     set(0x174, &[1]);
@@ -520,11 +523,12 @@ fn file_group(c: &BackupConfig) -> Vec<u8> {
     set(0x64, &c.create_lsn.to_le_bytes());
     set(0x70, &c.log_archive_lsn.to_le_bytes());
     set(0x80, &c.last_lsn.to_le_bytes());
-    set(0x8C, &c.family_guid);
-    set(0x9C, &c.fork_lsn.to_le_bytes());
-    set(0xA8, &c.fork_guid);
-    set(0xB8, &c.fork_lsn.to_le_bytes());
-    set(0xC4, &c.fork_guid);
+    let (fork_lsn, parent_fork) = c.forked_from;
+    set(0x8C, &c.fork_guid);
+    set(0x9C, &fork_lsn.to_le_bytes());
+    set(0xA8, &parent_fork);
+    set(0xB8, &fork_lsn.to_le_bytes());
+    set(0xC4, &parent_fork);
     b.extend(name);
     b
 }

@@ -305,6 +305,7 @@ impl Database {
             log_archive_lsn: Lsn::ZERO,
             base: None,
             last_full_guid: [0; 16],
+            created: self.created,
             started,
             finished: self.clock.mtf(),
             database: name.clone(),
@@ -318,7 +319,7 @@ impl Database {
             binding_id: self.guids.binding,
             family_guid: self.guids.family,
             fork_guid: self.guids.fork,
-            fork_lsn: create,
+            forked_from: (Lsn::ZERO, [0; 16]),
             create_lsn: create,
             files: vec![
                 BackupFile {
