@@ -4,7 +4,7 @@
 //! Session ── Results ──► payload (tokens) ── full packets ──► chunk of packets ── bounded channel ──► connection
 //! ```
 //!
-//! A chunk goes out when it has [`CHUNK`] bytes, and the channel holds few of them: so a slow client makes the session wait, and
+//! A chunk goes out when it has [`CHUNK_BYTES`] bytes, and the channel holds few of them: so a slow client makes the session wait, and
 //! no more than some hundred KiB of a result are in memory, or one row where that is larger.
 //!
 //! Of what ends something (DONE and its like) the last one must say that nothing follows. So one is always held back
@@ -22,7 +22,7 @@ use super::token::{self, Done, DoneOf};
 use super::value::{Form, can_be_null, put_cell, put_null};
 
 /// Bytes of packets that go out together.
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks that wait to be sent.
 pub(super) const CHUNKS_WAITING: usize = 4;
 
@@ -40,6 +40,18 @@ impl Signal {
     }
 }
 
+/// Where the acknowledgement of an attention stands that stops a request.
+///
+/// The specification allows both, and there are clients that understand only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AttentionAnswer {
+    /// The answer ends, and a message of its own follows: what `tedious` needs.
+    #[default]
+    OwnMessage,
+    /// It is the last token of the answer that it cuts short: what `tiberius` 0.13 needs.
+    LastToken,
+}
+
 /// How an answer is to end, for tests of lost answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -54,10 +66,18 @@ pub(super) struct Terms {
     pub(super) packet_size: usize,
     pub(super) spid: u16,
     pub(super) server: Arc<str>,
+    pub(super) attention: AttentionAnswer,
     /// The client takes UTF-8.
     pub(super) utf8: bool,
     /// The client takes rows with a bitmap of NULLs: TDS 7.3 B.
     pub(super) null_bitmap: bool,
+}
+
+/// Packets that go out together.
+pub(super) struct Chunk {
+    pub(super) packets: Vec<u8>,
+    /// The answer is over: what the client sends from now on is its next request.
+    pub(super) last: bool,
 }
 
 /// Writes tokens, sends chunks.
@@ -65,7 +85,7 @@ pub(super) struct Answer {
     payload: Vec<u8>,
     chunk: Vec<u8>,
     packets: Packetizer,
-    to: mpsc::Sender<Vec<u8>>,
+    to: mpsc::Sender<Chunk>,
     signal: Signal,
     terms: Terms,
     forms: Vec<Form>,
@@ -84,14 +104,14 @@ pub(super) struct Answer {
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
-    /// It has answered an attention.
+    /// It has acknowledged an attention.
     pub(super) attention: bool,
     /// The connection is to end.
     pub(super) fatal: bool,
 }
 
 impl Answer {
-    pub(super) fn new(terms: Terms, signal: Signal, to: mpsc::Sender<Vec<u8>>) -> Self {
+    pub(super) fn new(terms: Terms, signal: Signal, to: mpsc::Sender<Chunk>) -> Self {
         Answer {
             payload: Vec::with_capacity(terms.packet_size + 1024),
             chunk: Vec::new(),
@@ -134,11 +154,12 @@ impl Answer {
 
     /// Ends the answer.
     pub(super) fn finish(mut self, ending: Ending) -> Finished {
-        let attention = self.signal.is_set();
-        if attention {
+        let attention = self.signal.is_set() && self.terms.attention == AttentionAnswer::LastToken;
+        if self.signal.is_set() {
             // A row is whole or not begun, so the answer may end here.
-            self.payload_done(Done { attention: true, ..Done::new(DoneOf::Batch) });
-        } else if ending == Ending::Whole {
+            let _ = self.hold(Done { error: !attention, attention, ..Done::new(DoneOf::Batch) });
+        }
+        if ending == Ending::Whole {
             let failed = self.failed;
             let last = self.held.take().unwrap_or(Done { error: failed, ..Done::new(DoneOf::Batch) });
             last.put(false, &mut self.payload);
@@ -148,15 +169,8 @@ impl Answer {
             Ending::WithoutDone => self.packets.unfinished(&mut self.payload, &mut self.chunk),
         }
         // If nobody takes it, the connection is gone and knows it.
-        let _ = self.to.blocking_send(std::mem::take(&mut self.chunk));
+        let _ = self.to.blocking_send(Chunk { packets: std::mem::take(&mut self.chunk), last: true });
         Finished { attention, fatal: self.fatal }
-    }
-
-    fn payload_done(&mut self, done: Done) {
-        if let Some(held) = self.held.take() {
-            held.put(true, &mut self.payload);
-        }
-        done.put(false, &mut self.payload);
     }
 
     fn hold(&mut self, done: Done) -> Result<(), Stopped> {
@@ -177,9 +191,10 @@ impl Answer {
     fn send_full(&mut self) -> Result<(), Stopped> {
         if self.payload.len() >= self.terms.packet_size {
             self.packets.full_packets(&mut self.payload, &mut self.chunk);
-            if self.chunk.len() >= CHUNK {
-                let next = Vec::with_capacity(CHUNK + self.terms.packet_size);
-                self.to.blocking_send(std::mem::replace(&mut self.chunk, next)).map_err(|_| Stopped)?;
+            if self.chunk.len() >= CHUNK_BYTES {
+                let next = Vec::with_capacity(CHUNK_BYTES + self.terms.packet_size);
+                let packets = std::mem::replace(&mut self.chunk, next);
+                self.to.blocking_send(Chunk { packets, last: false }).map_err(|_| Stopped)?;
             }
         }
         self.wanted()

@@ -6,14 +6,14 @@
 //! ```
 //!
 //! While a request runs, this task waits for two things: the next chunk, and the client's next bytes, which can only be an attention
-//! or the end. An attention sets the request's signal; the session stops at its next call of `Results`. Whether
-//! the answer was over before the attention came, the client gets exactly one acknowledgement of it.
+//! or the end. An attention sets the request's signal; the session stops at its next call of `Results`, and its answer
+//! ends there. The attention is acknowledged exactly once, whether or not the answer was over before it came.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::answer::{Answer, CHUNKS_WAITING, Ending, Finished, Signal, Terms};
+use super::answer::{Answer, CHUNKS_WAITING, Chunk, Ending, Finished, Signal, Terms};
 use super::error::Error;
 use super::faults::Fault;
 use super::login::{Login, UTF8_SUPPORT};
@@ -101,6 +101,7 @@ async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Opti
         packet_size,
         spid,
         server: shared.config.name.as_str().into(),
+        attention: shared.config.attention,
         utf8: login.utf8,
         null_bitmap: login.tds_version >= NULL_BITMAP,
     };
@@ -225,7 +226,7 @@ impl Connection {
             tokio::select! {
                 chunk = chunks.recv() => match chunk {
                     None => break,
-                    Some(mut chunk) => {
+                    Some(Chunk { packets: mut chunk, last }) => {
                         if let Some(left) = &mut bytes_left {
                             chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                             *left -= chunk.len() as u64;
@@ -234,6 +235,9 @@ impl Connection {
                         if bytes_left == Some(0) {
                             self.stream.flush().await?;
                             next = Next::End;
+                            break;
+                        }
+                        if last {
                             break;
                         }
                     }
@@ -258,11 +262,11 @@ impl Connection {
         drop(chunks);
         let (finished, session, prepared) = running.await.map_err(|_| Error::Panicked)?;
         self.session = Some((session, prepared));
-        let Finished { attention: answered, fatal } = finished;
+        let Finished { attention: acknowledged, fatal } = finished;
         if next == Next::End || fatal {
             return Ok(Next::End);
         }
-        if attention && !answered {
+        if attention && !acknowledged {
             return self.end(Done { attention: true, ..Done::new(DoneOf::Batch) }).await;
         }
         Ok(Next::Serve)

@@ -100,7 +100,7 @@ impl Prepared {
                 Request::Sql { text, declarations, parameters: parameters.collect() }
             }
             Procedure::Prepare => {
-                next();
+                let name = next().map(|handle| handle.name).unwrap_or_default();
                 let declarations = next().as_ref().and_then(text_of).unwrap_or_default();
                 let Some(text) = next().as_ref().and_then(text_of) else { return Ok(Err(expects("@stmt"))) };
                 let columns = match session.describe(&text, &declarations) {
@@ -115,14 +115,14 @@ impl Prepared {
                     answer.done(None)?;
                 }
                 let handle = self.keep(Statement { text, declarations });
-                return handle_out(handle, answer).map(Ok);
+                return handle_out(&name, handle, answer).map(Ok);
             }
             Procedure::PrepareExecute => {
-                next();
+                let name = next().map(|handle| handle.name).unwrap_or_default();
                 let declarations = next().as_ref().and_then(text_of).unwrap_or_default();
                 let Some(text) = next().as_ref().and_then(text_of) else { return Ok(Err(expects("@stmt"))) };
                 let handle = self.keep(Statement { text: text.clone(), declarations: declarations.clone() });
-                handle_out(handle, answer)?;
+                handle_out(&name, handle, answer)?;
                 Request::Sql { text, declarations, parameters: parameters.collect() }
             }
             Procedure::Execute => {
@@ -152,8 +152,9 @@ impl Prepared {
     }
 }
 
-fn handle_out(handle: i32, answer: &mut Answer) -> Result<(), Stopped> {
-    answer.output(0, "", &SqlType::Int, Cell::Bytes(&handle.to_le_bytes()))
+/// The parameter is named as the client named it: `tedious` looks for that.
+fn handle_out(name: &str, handle: i32, answer: &mut Answer) -> Result<(), Stopped> {
+    answer.output(0, name, &SqlType::Int, Cell::Bytes(&handle.to_le_bytes()))
 }
 
 fn text_of(parameter: &Parameter) -> Option<String> {

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use super::answer::AttentionAnswer;
 use super::connection;
 use super::error::Error;
 use super::faults::Faults;
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     pub version: [u8; 4],
     /// Greatest length of a request; larger ones end the connection.
     pub message_bytes_max: usize,
+    /// How an attention is acknowledged that stops a request.
+    pub attention: AttentionAnswer,
     /// How long a client may take to log in.
     pub login_timeout: Duration,
 }
@@ -43,6 +46,7 @@ impl Default for ServerConfig {
             version: [16, 0, 0x03, 0xE8],
             // Room for the statements of any test and for LOBs of some size; bounds what one client can make us hold.
             message_bytes_max: 256 * 1024 * 1024,
+            attention: AttentionAnswer::OwnMessage,
             login_timeout: Duration::from_secs(15),
         }
     }
