@@ -149,7 +149,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
     /// Rows per table at the begin, and changes per log backup.
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub rows: u32,
     /// What the data is made of; the same number gives the same data.
     #[arg(long, value_name = "N", default_value_t = 1)]

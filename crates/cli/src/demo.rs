@@ -85,7 +85,6 @@ fn generate(args: &Demo, folder: &Path) -> Result<Chain, Failed> {
     }
     let mut options = WorkloadOptions { logs: 6, steps: args.rows, late_table: true, ..WorkloadOptions::default() };
     options.initial_rows = args.rows;
-    options.open_across_backups = false;
     options.database.name = "demo".to_owned();
     generate_chain(args.seed, &options, folder).map_err(|e| failed(e.to_string()))
 }
