@@ -202,7 +202,8 @@ impl Changes {
         let mut store = PageStore::new(origin.pages.clone(), origin.options.pages_max);
         let mut rewound = rewinder.finish(&mut store)?;
         let ahead = std::mem::take(&mut rewound.failed);
-        let replay = Replay::new(store, ahead, origin.options.changes_max)?;
+        let revealed = std::mem::take(&mut rewound.revealed);
+        let replay = Replay::new(store, ahead, revealed, origin.options.changes_max)?;
         let log = Some(origin.base_log()?);
         let told = replay.shapes.published().iter().map(|t| (t.id, t.version)).collect();
         Ok(Changes {

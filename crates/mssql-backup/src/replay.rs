@@ -19,6 +19,7 @@ use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
+use logferry_mssql_format::redo::rewind::Revealed;
 use logferry_mssql_format::redo::{self, Outcome, row_at};
 use logferry_mssql_format::row::RecordKind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -38,6 +39,8 @@ pub(crate) struct Replay {
     assembler: Assembler,
     /// Pages that are ahead of the log, and why.
     ahead: FxHashMap<PageId, String>,
+    /// Rows of pages that are known from some record on, in the order of the log.
+    revealed: FxHashMap<PageId, Vec<Revealed>>,
     /// The last record.
     pub(crate) position: Lsn,
     /// The last commit, and when it was.
@@ -74,13 +77,19 @@ struct RowTarget {
 
 impl Replay {
     /// Replays over a store, from a point where its pages are not ahead of the log but those of `ahead`.
-    pub(crate) fn new(store: PageStore, ahead: FxHashMap<PageId, String>, memory_max: usize) -> Result<Self, Error> {
+    pub(crate) fn new(
+        store: PageStore,
+        ahead: FxHashMap<PageId, String>,
+        revealed: FxHashMap<PageId, Vec<Revealed>>,
+        memory_max: usize,
+    ) -> Result<Self, Error> {
         let shapes = Shapes::read(&store)?;
         Ok(Replay {
             store,
             shapes,
             assembler: Assembler::new(memory_max),
             ahead,
+            revealed,
             position: Lsn::ZERO,
             last_commit: (CommitLsn::default(), None),
             before: Vec::new(),
@@ -158,6 +167,13 @@ impl Replay {
                     self.before.extend_from_slice(row);
                 }
                 let outcome = redo::apply(bytes, record);
+                if outcome == Ok(Outcome::Applied)
+                    && let Some(revealed) = self.revealed.get_mut(&page)
+                {
+                    for row in revealed.extract_if(.., |row| row.lsn == record.lsn) {
+                        redo::reveal(bytes, row.slot, &row.row)?;
+                    }
+                }
                 if watched
                     && is_change
                     && record.op != Op::DELETE_ROWS

@@ -12,7 +12,7 @@ use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::page::{PAGE_SIZE, PageHeader, PageId};
-use logferry_mssql_format::redo::rewind::{Step, rewind};
+use logferry_mssql_format::redo::rewind::{Revealed, Step, rewind};
 use logferry_mssql_format::redo::target;
 use rustc_hash::FxHashMap;
 
@@ -55,6 +55,8 @@ pub(crate) struct RewindReport {
     pub(crate) pages: usize,
     /// Rows on them whose bytes are not known.
     pub(crate) unknown_rows: usize,
+    /// Rows that are known from some record on, in the order of the log.
+    pub(crate) revealed: FxHashMap<PageId, Vec<Revealed>>,
     /// Pages that stayed as they are, and why.
     pub(crate) failed: FxHashMap<PageId, String>,
 }
@@ -232,6 +234,9 @@ impl Rewinder {
                     report.pages += 1;
                     report.unknown_rows += rewound.unknown_rows;
                     store.put(id, rewound.page)?;
+                    if !rewound.revealed.is_empty() {
+                        report.revealed.insert(id, rewound.revealed);
+                    }
                 }
                 Err(e) => {
                     tracing::warn!(page = %id, "page stays ahead of the log: {e}");

@@ -154,6 +154,12 @@ pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoE
     Ok(Outcome::Applied)
 }
 
+/// Puts the bytes of a row in that was unknown ([`UNKNOWN_ROW`]). A row that is known stays as it is.
+pub fn reveal(page: &mut PageBytes, slot: u16, row: &[u8]) -> Result<(), Malformed> {
+    let mut rows = PageRows::new(page)?;
+    if rows.is_unknown(slot) { rows.replace(slot, row) } else { Ok(()) }
+}
+
 /// Puts a slot of a heap or LOB page back to what it held: a row, or nothing. The page's LSN stays.
 pub fn restore_slot(page: &mut PageBytes, slot: u16, row: Option<&[u8]>) -> Result<(), Malformed> {
     let mut rows = PageRows::new(page)?;
@@ -278,6 +284,8 @@ fn delete_rows(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(
         return Err(fail(format!("the row in slot {slot} is not the one to delete")));
     }
     match record.context {
+        // Rewind makes ghosts of rows that were to be undone, and whose bytes it does not know.
+        Context::MARK_AS_GHOST if record.is_compensation() && rows.is_ghost(slot)? => Ok(()),
         Context::MARK_AS_GHOST => rows.mark_ghost(slot),
         Context::HEAP | Context::TEXT_MIX | Context::TEXT_TREE => rows.free(slot),
         _ => rows.remove(slot),

@@ -19,18 +19,22 @@
 //! From where an identity's bytes are known its changes are undone backwards to the begin: changes have the bytes
 //! before and after; of a compensation, the record that it undid has both.
 //!
+//! The record that a compensation undid may be older than the log that is there: of transactions that were rolled back while a
+//! backup was made. Then the row is unknown before the compensation, and *revealed* by it.
+//!
 //! How many rows there were follows from how many there are. FORMAT_PAGE leaves nothing of what was before it: the
 //! page as it is then says nothing about the rows before, which are known from their own records or not at all
 //! ([`UNKNOWN_ROW`](super::UNKNOWN_ROW)). A ghost that goes without its bytes becomes a ghost without columns.
 //!
-//! **What is given back was checked:** redo of all records leads from it to the page as it is, row by row.
+//! **What is given back was checked:** redo of all records leads from it to the page as it is, row by row. A row that is not known at
+//! the end is an error.
 
 mod walk;
 
 use logferry_model::Lsn;
 
 use super::rows::{PageRows, row_at};
-use super::{apply, chunks, compares, has_bytes, has_counts, mend_blob_length, same_row, set_lsn};
+use super::{apply, chunks, compares, has_bytes, has_counts, mend_blob_length, reveal, same_row, set_lsn};
 use crate::bytes::{Malformed, Result, slice};
 use crate::log::op::{Context, Op};
 use crate::log::record::{PageOp, Record};
@@ -55,6 +59,19 @@ pub struct Rewound {
     pub page: Box<PageBytes>,
     /// Rows whose bytes are not known.
     pub unknown_rows: usize,
+    /// Rows that are known from some record on, in the order of the log: to be put in after redo of the record ([`super::reveal`]).
+    pub revealed: Vec<Revealed>,
+}
+
+/// A row that is known from a record on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revealed {
+    /// The record.
+    pub lsn: Lsn,
+    /// The slot that it is in then.
+    pub slot: u16,
+    /// The row behind the record.
+    pub row: Vec<u8>,
 }
 
 /// Computes the page before the first of `steps`: all records that change it in a piece of the log, in the order of
@@ -64,7 +81,7 @@ pub struct Rewound {
 /// Where the records contradict each other or the page: what does not fit, at which record.
 pub fn rewind(base: &PageBytes, steps: &[Step<'_>]) -> Result<Rewound> {
     let Some(first) = steps.first() else {
-        return Ok(Rewound { page: Box::new(*base), unknown_rows: 0 });
+        return Ok(Rewound { page: Box::new(*base), unknown_rows: 0, revealed: Vec::new() });
     };
     let first_op = page_op(&first.record)?;
     let base_header = PageHeader::read(base)?;
@@ -78,15 +95,15 @@ pub fn rewind(base: &PageBytes, steps: &[Step<'_>]) -> Result<Rewound> {
     };
 
     let mut rewound = match known {
-        None if walked.is_empty() => Rewound { page: Box::new([0; PAGE_SIZE]), unknown_rows: 0 },
+        None if walked.is_empty() => Rewound { page: Box::new([0; PAGE_SIZE]), unknown_rows: 0, revealed: Vec::new() },
         Some(base) if is_map(base_header.page_type) => {
-            Rewound { page: Box::new(map_before(base, walked)?), unknown_rows: 0 }
+            Rewound { page: Box::new(map_before(base, walked)?), unknown_rows: 0, revealed: Vec::new() }
         }
         _ => rows_before(known, walked, &first_op)?,
     };
     set_lsn(&mut rewound.page, first_op.prev_page_lsn);
     if known.is_none_or(|_| !is_map(base_header.page_type)) {
-        check(&rewound.page, seen, base)?;
+        check(&rewound, seen, base)?;
     }
     Ok(rewound)
 }
@@ -180,6 +197,7 @@ fn rows_before(base: Option<&PageBytes>, steps: &[Step<'_>], first: &PageOp) -> 
     }
 
     let mut unknown_rows = 0;
+    let mut revealed = Vec::new();
     let mut out = PageRows::new(&mut page)?;
     for (slot, row) in rows.into_iter().enumerate() {
         // A page has fewer than 2^16 slots: `insert` and `push` see to it.
@@ -187,9 +205,10 @@ fn rows_before(base: Option<&PageBytes>, steps: &[Step<'_>], first: &PageOp) -> 
             walk::Before::Free => out.push_free()?,
             walk::Before::Ghost => out.insert(slot as u16, ghost_stub(steps))?,
             walk::Before::Row { known: Some(row), changes } => match undo_changes(row, &changes, steps)? {
-                Some(row) => out.insert(slot as u16, &row)?,
-                None => {
+                Ok(row) => out.insert(slot as u16, &row)?,
+                Err(later) => {
                     unknown_rows += 1;
+                    revealed.push(later);
                     out.push_unknown()?;
                 }
             },
@@ -199,7 +218,8 @@ fn rows_before(base: Option<&PageBytes>, steps: &[Step<'_>], first: &PageOp) -> 
             }
         }
     }
-    Ok(Rewound { page, unknown_rows })
+    revealed.sort_by_key(|r| r.lsn);
+    Ok(Rewound { page, unknown_rows, revealed })
 }
 
 /// What kind of page it was, by what was done to it.
@@ -220,19 +240,20 @@ fn page_type(steps: &[Step<'_>]) -> PageType {
 /// A ghost without columns: stands for one that was taken away before its bytes were to be had.
 fn ghost_stub(steps: &[Step<'_>]) -> &'static [u8] {
     // Index entries: the fixed part of a length of 0 ends behind the status byte.
-    if page_type(steps) == PageType::INDEX { &[0x0A, 0, 0, 0, 0, 0, 0, 0] } else { &[0x0C, 0, 4, 0, 0, 0] }
+    if page_type(steps) == PageType::INDEX { &[0x0A, 0, 0, 0, 0, 0, 0, 0] } else { &[0x0C, 0, 4, 0] }
 }
 
-/// Undoes the changes of a row, last first; `None` where one of them cannot be undone.
-fn undo_changes(known: &[u8], changes: &[usize], steps: &[Step<'_>]) -> Result<Option<Vec<u8>>> {
+/// Undoes the changes of a row, last first. Where one of them cannot be undone, what the row is behind that one.
+fn undo_changes(known: &[u8], changes: &[usize], steps: &[Step<'_>]) -> Result<Result<Vec<u8>, Revealed>> {
     let mut row = known.to_vec();
     for step in changes.iter().rev().filter_map(|&i| steps.get(i)) {
-        match undo(row, step).map_err(|e| step.record.located(e))? {
+        let (lsn, slot) = (step.record.lsn, page_op(&step.record)?.row.slot);
+        match undo(row.clone(), step).map_err(|e| step.record.located(e))? {
             Some(before) => row = before,
-            None => return Ok(None),
+            None => return Ok(Err(Revealed { lsn, slot, row })),
         }
     }
-    Ok(Some(row))
+    Ok(Ok(row))
 }
 
 fn undo(mut row: Vec<u8>, step: &Step<'_>) -> Result<Option<Vec<u8>>> {
@@ -295,12 +316,15 @@ fn splice(row: &mut Vec<u8>, offset: usize, now: &[u8], before: &[u8], compare: 
 }
 
 /// Redo from `page` on must lead to `base`.
-fn check(page: &PageBytes, steps: &[Step<'_>], base: &PageBytes) -> Result<()> {
-    let mut now = *page;
+fn check(rewound: &Rewound, steps: &[Step<'_>], base: &PageBytes) -> Result<()> {
+    let mut now = *rewound.page;
     let mut at = Lsn::ZERO;
     for step in steps {
         at = step.record.lsn;
         apply(&mut now, &step.record).map_err(|e| Malformed::new(format!("redo does not work: {e}"), 0))?;
+        for revealed in rewound.revealed.iter().filter(|r| r.lsn == at) {
+            reveal(&mut now, revealed.slot, &revealed.row)?;
+        }
     }
     let (header, base_header) = (PageHeader::read(&now)?, PageHeader::read(base)?);
     let differs =

@@ -332,6 +332,11 @@ impl<'a> PageRows<'a> {
         Ok(())
     }
 
+    pub(super) fn is_ghost(&self, slot: u16) -> Result<bool, Malformed> {
+        let first = self.row(slot)?.and_then(<[u8]>::first);
+        Ok(first.is_some_and(|&status| RecordKind::of(status).is_ghost()))
+    }
+
     /// Makes a row a ghost.
     pub(super) fn mark_ghost(&mut self, slot: u16) -> Result<(), Malformed> {
         self.check(slot)?;

@@ -39,6 +39,8 @@ struct Initial<'a> {
     changes: Vec<usize>,
     free: bool,
     ghost: bool,
+    /// The first that is known of it is that a compensation made it a ghost: it was never committed.
+    undone: bool,
 }
 
 /// The page during the walk. The slots at its end that no record spoke of yet are not materialised: how many there
@@ -127,6 +129,11 @@ impl<'a> Walk<'a> {
                     self.know(identity, image);
                 }
                 if record.context == Context::MARK_AS_GHOST {
+                    if record.is_compensation()
+                        && let Some(initial) = self.initial(identity)
+                    {
+                        initial.undone |= initial.known.is_none() && initial.changes.is_empty();
+                    }
                     self.changed(identity, index);
                 } else if self.fix_slots(record.context)? {
                     self.set(slot, Identity::Free);
@@ -243,7 +250,7 @@ impl<'a> Initial<'a> {
     fn before(self) -> Before<'a> {
         if self.free {
             Before::Free
-        } else if self.ghost {
+        } else if self.ghost || self.undone && self.known.is_none() {
             Before::Ghost
         } else {
             Before::Row { known: self.known, changes: self.changes }
