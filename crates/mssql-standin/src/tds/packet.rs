@@ -29,6 +29,11 @@ impl Kind {
     pub(super) const TRANSACTION: Kind = Kind(14);
     pub(super) const LOGIN: Kind = Kind(16);
     pub(super) const PRELOGIN: Kind = Kind(18);
+
+    /// With TDS 4's login (2), tokens of a federation (8) and SSPI (17), which are known and not served.
+    fn is_of_a_client(self) -> bool {
+        matches!(self.0, 1..=3 | 6..=8 | 14 | 16..=18)
+    }
 }
 
 const END: u8 = 0x01;
@@ -88,12 +93,15 @@ impl Assembler {
                 return Ok(None);
             }
             let [kind, status, high, low, ..] = array::<HEADER>(rest, 0, "a packet's header")?;
+            let kind = Kind(kind);
+            if !kind.is_of_a_client() {
+                return Err(Malformed::new(format!("a packet of kind {}", kind.0), 0));
+            }
             let length = usize::from(u16::from_be_bytes([high, low]));
             if length < HEADER || length > *SIZES.end() {
                 return Err(Malformed::new(format!("a packet of {length} bytes"), 2));
             }
             let Some(data) = rest.get(HEADER..length) else { return Ok(None) };
-            let kind = Kind(kind);
             // An attention is a message of its own, even amid another one that is then given up.
             if self.open.as_ref().is_some_and(|open| open.kind != kind) {
                 self.open = None;

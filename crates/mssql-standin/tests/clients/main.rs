@@ -5,6 +5,7 @@
 //! missing its test says so on stderr and is not run. With `LOGFERRY_CLIENTS=required`, as in CI, missing is failing.
 
 mod all_types;
+mod bare;
 mod double;
 mod programs;
 mod tiberius_client;

@@ -29,8 +29,8 @@ with connect() as connection:
     fails("Incorrect syntax", lambda: cursor.execute("SELEKT"))
     connection.commit()
     connection.setautocommit(False)
-    cursor.execute("SELECT 7")
-    assert cursor.fetchone()[0] == 7
+    cursor.execute("SELECT @@TRANCOUNT")
+    assert cursor.fetchone()[0] == 1
     connection.rollback()
     cursor.execute("SELECT * FROM numbers(2000000)")
     cursor.fetchmany(10)

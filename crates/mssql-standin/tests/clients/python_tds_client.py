@@ -4,7 +4,7 @@ import sys
 import uuid
 
 import pytds
-from expected import EXPECTED, compare, fails
+from expected import compare, fails
 
 port, password, tls = sys.argv[1:]
 
@@ -24,7 +24,7 @@ def connect(password=password, **more):
 
 with connect(database="standin") as connection:
     cursor = connection.cursor()
-    compare(cursor, normalise=lambda column, value: value)
+    compare(cursor)
     parameters = [1, -(2**62), 1.5, "", "aß€😀", "€" * 50_000, pytds.Binary(b"\0\xff"), pytds.Binary(b"x" * 50_000), decimal.Decimal("-12.345"),
                   dt.date(9999, 12, 31), dt.datetime(2020, 2, 29, 12, 0, 1, 123456), uuid.UUID(int=5), True, None]
     cursor.execute("SELECT @a, " + ", ".join("%s" for _ in parameters), parameters)
@@ -43,6 +43,7 @@ with connect(database="standin") as connection:
     cursor.execute("SELECT @@TRANCOUNT")
     assert cursor.fetchall() == [(1,)]
     connection.rollback()
+    assert cursor.callproc("plus_one", (41, pytds.output(param_type="int"))) == [41, 42]
 
 fails("Login failed for user 'sa'.", lambda: connect(password="wrong"))
 fails("nowhere", lambda: connect(database="nowhere"))

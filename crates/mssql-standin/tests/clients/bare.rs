@@ -1,0 +1,189 @@
+//! Bytes by hand: what well-behaved clients never send, and how fast the server is when its client does nothing.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use logferry_mssql_standin::tds::{Encryption, Server};
+
+use crate::all_types::utf16;
+use crate::double::PASSWORD;
+use crate::server;
+
+const BATCH: u8 = 1;
+const ATTENTION: u8 = 6;
+const BULK_LOAD: u8 = 7;
+const LOGIN: u8 = 16;
+const PRELOGIN: u8 = 18;
+const END: u8 = 1;
+const IGNORE: u8 = 2;
+const RESET: u8 = 8;
+
+struct Bare(TcpStream);
+
+impl Bare {
+    /// Logged in, in the clear.
+    fn new(server: &Server, packet_size: u32) -> Self {
+        let tcp = TcpStream::connect(server.address()).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut bare = Bare(tcp);
+        bare.send(PRELOGIN, END, &[1, 0, 6, 0, 1, 0xFF, 2]);
+        bare.message();
+        let mut login = vec![0; 94];
+        login[4..8].copy_from_slice(&0x7400_0004_u32.to_le_bytes());
+        login[8..12].copy_from_slice(&packet_size.to_le_bytes());
+        let disguised: Vec<u8> = utf16(PASSWORD).iter().map(|byte| byte.rotate_left(4) ^ 0xA5).collect();
+        for (at, bytes) in [(40, utf16("sa")), (44, disguised)] {
+            let offset = login.len() as u16;
+            login[at..at + 2].copy_from_slice(&offset.to_le_bytes());
+            login[at + 2..at + 4].copy_from_slice(&(bytes.len() as u16 / 2).to_le_bytes());
+            login.extend(bytes);
+        }
+        bare.send(LOGIN, END, &login);
+        let answer = bare.message();
+        assert_eq!(answer[answer.len() - 13], 0xFD, "the login was refused");
+        bare
+    }
+
+    fn send(&mut self, kind: u8, status: u8, data: &[u8]) {
+        let length = (data.len() + 8) as u16;
+        let [high, low] = length.to_be_bytes();
+        self.0.write_all(&[&[kind, status, high, low, 0, 0, 1, 0], data].concat()).unwrap();
+    }
+
+    fn batch(&mut self, status: u8, sql: &str) {
+        self.send(BATCH, status, &[&[4, 0, 0, 0][..], &utf16(sql)].concat());
+    }
+
+    /// Data of the next message; nothing where the connection has ended.
+    fn message(&mut self) -> Vec<u8> {
+        let mut message = Vec::new();
+        loop {
+            let mut header = [0; 8];
+            if self.0.read_exact(&mut header).is_err() {
+                return Vec::new();
+            }
+            let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+            let mut data = vec![0; length - 8];
+            self.0.read_exact(&mut data).unwrap();
+            message.extend(data);
+            if header[1] & END != 0 {
+                return message;
+            }
+        }
+    }
+
+    /// Whether the server still answers.
+    fn works(&mut self) {
+        self.batch(END, "SELECT 77");
+        let answer = self.message();
+        assert!(answer.windows(5).any(|window| window == [0xD1, 77, 0, 0, 0]), "{answer:02x?}");
+    }
+}
+
+fn done(status: u8) -> Vec<u8> {
+    let mut token = vec![0; 13];
+    token[..2].copy_from_slice(&[0xFD, status]);
+    token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_its_client_ignores_is_not_done() {
+    let server = server(Encryption::Supported).await;
+    let mut bare = Bare::new(&server, 4096);
+    bare.batch(0, "BEGIN TRAN");
+    bare.send(BATCH, END | IGNORE, &[]);
+    assert_eq!(bare.message(), done(2));
+    bare.batch(END, "SELECT @@TRANCOUNT");
+    assert!(bare.message().windows(5).any(|window| window == [0xD1, 0, 0, 0, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attention_without_a_request_is_acknowledged() {
+    let server = server(Encryption::Supported).await;
+    let mut bare = Bare::new(&server, 4096);
+    bare.send(ATTENTION, END, &[]);
+    assert_eq!(bare.message(), done(0x20));
+    bare.works();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_rolls_back_before_the_request() {
+    let server = server(Encryption::Supported).await;
+    let mut bare = Bare::new(&server, 4096);
+    bare.batch(END, "BEGIN TRAN");
+    bare.message();
+    bare.batch(END | RESET, "SELECT @@TRANCOUNT");
+    let answer = bare.message();
+    assert!(answer.starts_with(&[0xE3, 3, 0, 18, 0, 0]), "no word of the reset: {answer:02x?}");
+    assert!(answer.windows(5).any(|window| window == [0xD1, 0, 0, 0, 0]), "{answer:02x?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_done_is_an_error_and_what_is_not_tds_ends_the_connection() {
+    let server = server(Encryption::Supported).await;
+    let mut bare = Bare::new(&server, 4096);
+    bare.send(BULK_LOAD, END, &[1, 2, 3]);
+    let answer = bare.message();
+    assert_eq!((answer[0], &answer[answer.len() - 13..]), (0xAA, &done(2)[..]));
+    bare.works();
+    for (kind, data) in [(99, vec![]), (BATCH, vec![1]), (3, vec![4, 0, 0, 0, 0xFF]), (14, vec![])] {
+        let mut bare = Bare::new(&server, 4096);
+        bare.send(kind, END, &data);
+        assert!(bare.message().is_empty(), "a message of kind {kind} was answered");
+    }
+    let mut tls = TcpStream::connect(server.address()).unwrap();
+    tls.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).unwrap();
+    assert_eq!(tls.read(&mut [0; 8]).unwrap_or(0), 0, "TLS without TDS was answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_amid_its_answer_leaves_nothing_behind() {
+    let server = server(Encryption::Supported).await;
+    for sql in ["SELECT * FROM numbers(2000000000)", "WAITFOR"] {
+        let mut bare = Bare::new(&server, 4096);
+        bare.batch(END, sql);
+        if sql != "WAITFOR" {
+            bare.0.read_exact(&mut [0; 1000]).unwrap();
+        }
+        drop(bare);
+    }
+    let started = Instant::now();
+    while server.connections() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(10), "{} connections are still open", server.connections());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Prints what the server can do; by hand, in release.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn a_million_rows_thrown_away() {
+    let server = server(Encryption::Supported).await;
+    for packet_size in [4096, 32767] {
+        let mut bare = Bare::new(&server, packet_size);
+        let started = Instant::now();
+        bare.batch(END, "SELECT * FROM numbers(1000000)");
+        let mut bytes = 0_u64;
+        let mut buffer = vec![0; 256 * 1024];
+        let mut tail = Vec::new();
+        // The count in the last token tells the end.
+        while !tail.ends_with(&1_000_000_u64.to_le_bytes()) {
+            let read = bare.0.read(&mut buffer).unwrap();
+            bytes += read as u64;
+            tail.extend_from_slice(&buffer[read.saturating_sub(16)..read]);
+            tail.drain(..tail.len().saturating_sub(16));
+        }
+        eprintln!("{bytes} bytes in packets of {packet_size}: {:?}", started.elapsed());
+    }
+    let started = Instant::now();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let mut bare = Bare::new(&server, 4096);
+            std::thread::spawn(move || (0..5000).for_each(|_| bare.works()))
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    eprintln!("40,000 requests by 8 clients: {:?}", started.elapsed());
+}
