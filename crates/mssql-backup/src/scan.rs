@@ -14,7 +14,7 @@ mod lobs;
 
 use std::sync::Arc;
 
-use logferry_model::{Cell, TableName};
+use logferry_model::Cell;
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
 use logferry_mssql_format::row::{FixedVar, RawCell, RecordKind, RowLayout};
 
@@ -36,26 +36,22 @@ pub struct RowReader<S> {
     raw: Vec<RawCell<'static>>,
     cells: Vec<Cell<'static>>,
     what: String,
-    refused: Option<(TableName, String)>,
 }
 
 impl<S: PageSource> RowReader<S> {
-    /// A reader of a rowset. It may read any page of it, in any order. Of a rowset with compressed rows, it refuses the first page
-    /// that is read: without pages there are no rows, and nothing to refuse.
+    /// A reader of a rowset. It may read any page of it, in any order.
     ///
     /// # Errors
-    /// Where the rows of the table cannot be read: says why.
+    /// Where the rows of the table cannot be read, and there are any: says why.
     pub fn new(pages: S, catalog: &Catalog, rowset: &Rowset) -> Result<Self> {
         let table = catalog.tables.get(rowset.table);
-        let refused = table.and_then(|t| Some((t.version.name.clone(), t.unreadable.clone()?)));
-        let what = table.map_or_else(|| format!("rowset {}", rowset.id), |t| format!("table \"{}\"", t.version.name));
-        match (refused, rowset.compression) {
-            // Rows of columnstores and of tables in memory are elsewhere: that there are no pages says nothing.
-            (Some((table, why)), Compression::None | Compression::Columnstore | Compression::Unknown(_)) => {
-                Err(Error::UnreadableTable { table, why })
-            }
-            (refused, _) => Ok(RowReader { refused, ..Self::of_layout(pages, rowset.layout.clone(), what) }),
+        if let Some((table, why)) = table.and_then(|t| Some((t, t.unreadable.as_ref()?)))
+            && !is_empty(&pages, rowset)?
+        {
+            return Err(Error::UnreadableTable { table: table.version.name.clone(), why: why.clone() });
         }
+        let what = table.map_or_else(|| format!("rowset {}", rowset.id), |t| format!("table \"{}\"", t.version.name));
+        Ok(Self::of_layout(pages, rowset.layout.clone(), what))
     }
 
     /// A reader of rows of a layout; `what` names them in errors.
@@ -70,7 +66,6 @@ impl<S: PageSource> RowReader<S> {
             raw: Vec::new(),
             cells: Vec::new(),
             what,
-            refused: None,
         }
     }
 
@@ -85,9 +80,6 @@ impl<S: PageSource> RowReader<S> {
         let page = Page::read(&self.page).map_err(Error::from)?;
         if page.header.page_type != PageType::DATA || page.header.level != 0 {
             return Ok(0);
-        }
-        if let Some((table, why)) = &self.refused {
-            return Err(Error::UnreadableTable { table: table.clone(), why: why.clone() }.into());
         }
         let mut rows = 0;
         let mut raw = reuse_raw(std::mem::take(&mut self.raw));
@@ -167,6 +159,15 @@ pub fn read_table<S: PageSource, E: From<Error>>(
         count.recorded += rowset.rows;
     }
     Ok(count)
+}
+
+/// Whether a rowset cannot have rows. Rows of columnstores and of tables in memory are elsewhere: that there are no pages
+/// says nothing of them.
+fn is_empty<S: PageSource>(pages: &S, rowset: &Rowset) -> Result<bool> {
+    match rowset.compression {
+        Compression::Row | Compression::Page => Ok(rowset_extents(pages, rowset)?.is_empty()),
+        Compression::None | Compression::Columnstore | Compression::Unknown(_) => Ok(false),
+    }
 }
 
 /// The pages that hold the rows of a rowset, in a fixed order. A rowset has one allocation unit of rows.

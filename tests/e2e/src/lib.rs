@@ -100,7 +100,7 @@ impl Rows {
         let mut rows = Rows::default();
         for (index, table) in catalog.tables.iter().enumerate() {
             let name = table.version.name.clone();
-            if table.unreadable.is_some() {
+            if table.unreadable.is_some() && catalog.recorded_rows(index) > 0 {
                 rows.unreadable.push((name, catalog.recorded_rows(index)));
                 continue;
             }
