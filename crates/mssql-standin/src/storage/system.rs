@@ -28,7 +28,7 @@ const SYS_SCHEMA: u32 = 4;
 /// Class of schemas in `sysclsobjs`.
 const CLASS_SCHEMA: u8 = 50;
 /// Object ids of user tables are so far apart.
-const OBJECT_STEP: u32 = 16_000_057;
+pub(super) const OBJECT_STEP: u32 = 16_000_057;
 
 impl Database {
     /// Makes the system tables and the boot page.

@@ -76,7 +76,7 @@ impl Xact {
         self.latest.get(&(table, key.clone())).map(|at| &self.changes[*at].2)
     }
 
-    fn forget_changes(&mut self, len: usize) {
+    pub(super) fn forget_changes(&mut self, len: usize) {
         self.changes.truncate(len);
         self.latest = self.changes.iter().enumerate().map(|(n, (t, k, _))| ((*t, k.clone()), n)).collect();
     }
@@ -307,7 +307,7 @@ impl Database {
         xact
     }
 
-    fn undo_down_to(&mut self, id: u64, len: usize) {
+    pub(super) fn undo_down_to(&mut self, id: u64, len: usize) {
         while self.xacts[&id].undo.len() > len {
             let step = self.xacts.get_mut(&id).expect("it is open").undo.pop().expect("it is longer");
             let by = By::Undo(id, step.next);

@@ -1,0 +1,42 @@
+//! T-SQL: batches in, results and errors out, over databases of [`crate::storage`].
+//!
+//! ```text
+//!  text ── token ── parse ── ast ── bind ── plan ── run, eval ── rows
+//!                                   │                  │
+//!                                catalog            change, define ── storage (pages, log)
+//! ```
+//!
+//! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
+//! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
+//!
+//! Left out: views, procedures, functions, triggers, cursors, table variables, window functions, MERGE, PIVOT, FOR XML and
+//! JSON, computed columns, ALTER TABLE of columns, identity other than (1,1), values of xml and CLR types, collations
+//! other than the default one. Unlike a server: definitions are not rolled back with a transaction; nonclustered indexes,
+//! constraints other than the clustered primary key, and defaults are kept beside the storage and are not in its system
+//! tables; text sorts by folded code points.
+
+mod ast;
+mod bind;
+mod catalog;
+mod change;
+mod convert;
+mod define;
+mod error;
+mod eval;
+mod function;
+mod parse;
+mod plan;
+mod run;
+mod session;
+mod sink;
+mod state;
+mod time;
+mod token;
+mod types;
+mod value;
+
+use bind::{bind_comparison, bind_wrong_count};
+pub use error::{Effect, SqlError};
+pub use session::{Login, Server, Session};
+pub use sink::{Param, ResultColumn, ResultSink, TransactionChange};
+pub use value::{Dec, Value, from_bytes, to_bytes};

@@ -1,0 +1,360 @@
+//! What a batch says, as a tree.
+
+use logferry_model::SqlType;
+
+/// A name of up to four parts, as written.
+pub(crate) type Name = Vec<String>;
+
+/// A statement and its line.
+#[derive(Clone, Debug)]
+pub(crate) struct Stmt {
+    pub line: u32,
+    pub kind: StmtKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum StmtKind {
+    Select(Box<Query>),
+    Insert(Box<Insert>),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    Truncate(Name),
+    CreateTable(Box<CreateTable>),
+    DropTable {
+        names: Vec<Name>,
+        if_exists: bool,
+    },
+    CreateIndex(Box<IndexDef>, Name),
+    DropIndex {
+        index: String,
+        table: Name,
+        if_exists: bool,
+    },
+    AlterTable(Name, AlterTable),
+    CreateSchema(String),
+    CreateDatabase(String),
+    DropDatabase {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    AlterDatabase {
+        name: Option<String>,
+        options: Vec<(String, String)>,
+    },
+    Backup {
+        log: bool,
+        database: String,
+        path: Expr,
+        differential: bool,
+    },
+    Declare(Vec<(String, SqlType, Option<Expr>)>),
+    SetVar {
+        name: String,
+        op: Option<BinOp>,
+        value: Expr,
+    },
+    /// `SET option value`, words in upper case.
+    SetOption(Vec<String>),
+    If {
+        test: Expr,
+        then: Box<Stmt>,
+        other: Option<Box<Stmt>>,
+    },
+    While {
+        test: Expr,
+        body: Box<Stmt>,
+    },
+    Block(Vec<Stmt>),
+    TryCatch {
+        body: Vec<Stmt>,
+        handler: Vec<Stmt>,
+    },
+    Break,
+    Continue,
+    Return(Option<Expr>),
+    Print(Expr),
+    RaisError {
+        args: Vec<Expr>,
+        options: Vec<String>,
+    },
+    Throw(Vec<Expr>),
+    Begin(Option<String>),
+    Commit,
+    Rollback(Option<String>),
+    Save(String),
+    Use(String),
+    WaitDelay(Expr),
+    Exec {
+        into: Option<String>,
+        name: Name,
+        args: Vec<(Option<String>, Expr, bool)>,
+    },
+    ExecText(Expr),
+    Checkpoint,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Insert {
+    pub table: Name,
+    pub columns: Vec<String>,
+    pub output: Vec<Item>,
+    pub source: InsertSource,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum InsertSource {
+    Values(Vec<Vec<Option<Expr>>>),
+    Query(Box<Query>),
+    Defaults,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub top: Option<Expr>,
+    pub target: Name,
+    /// Column or variable, operator of `+=`, value (`None` for DEFAULT).
+    pub sets: Vec<(Name, Option<BinOp>, Option<Expr>)>,
+    pub output: Vec<Item>,
+    pub from: Vec<TableRef>,
+    pub filter: Option<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Delete {
+    pub top: Option<Expr>,
+    pub target: Name,
+    pub output: Vec<Item>,
+    pub from: Vec<TableRef>,
+    pub filter: Option<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateTable {
+    pub name: Name,
+    pub columns: Vec<ColumnSpec>,
+    pub constraints: Vec<Constraint>,
+    pub indexes: Vec<IndexDef>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnSpec {
+    pub name: String,
+    pub sql_type: SqlType,
+    pub nullable: Option<bool>,
+    pub identity: Option<(i128, i128)>,
+    pub constraints: Vec<Constraint>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Constraint {
+    pub name: Option<String>,
+    pub kind: ConstraintKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ConstraintKind {
+    Key {
+        primary: bool,
+        clustered: Option<bool>,
+        columns: Vec<(String, bool)>,
+    },
+    /// The text is what stands between the words, as it was written.
+    Check {
+        test: Expr,
+        text: String,
+    },
+    Default {
+        column: String,
+        value: Expr,
+        text: String,
+    },
+    Foreign {
+        columns: Vec<String>,
+        table: Name,
+        referenced: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct IndexDef {
+    pub name: String,
+    pub unique: bool,
+    pub clustered: bool,
+    pub columns: Vec<(String, bool)>,
+    pub included: Vec<String>,
+    pub filtered: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum AlterTable {
+    Add(Vec<Constraint>),
+    DropConstraint(Vec<String>),
+    /// Accepted and without effect: CHECK CONSTRAINT of constraints that are always checked.
+    Check,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Query {
+    pub with: Vec<(String, Vec<String>, Query)>,
+    pub body: Body,
+    pub order: Vec<(Expr, bool)>,
+    pub offset: Option<Expr>,
+    pub fetch: Option<Expr>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Body {
+    Select(Box<Select>),
+    Nested(Box<Query>),
+    Set { op: SetOp, left: Box<Body>, right: Box<Body> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetOp {
+    UnionAll,
+    Union,
+    Except,
+    Intersect,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Select {
+    pub distinct: bool,
+    pub top: Option<Top>,
+    pub items: Vec<Item>,
+    pub into: Option<Name>,
+    pub from: Vec<TableRef>,
+    pub filter: Option<Expr>,
+    pub group: Vec<Expr>,
+    pub having: Option<Expr>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Top {
+    pub count: Expr,
+    pub percent: bool,
+    pub ties: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Item {
+    /// `*`, `t.*`
+    All(Name),
+    Expr(Expr, Option<String>),
+    /// `@x = expr`, `@x += expr`
+    Assign(String, Option<BinOp>, Expr),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum TableRef {
+    Named { name: Name, alias: Option<String> },
+    Derived { query: Box<Query>, alias: String, columns: Vec<String> },
+    Values { rows: Vec<Vec<Expr>>, alias: String, columns: Vec<String> },
+    Func { name: Name, args: Vec<Expr>, alias: Option<String> },
+    Join { left: Box<TableRef>, right: Box<TableRef>, kind: JoinKind, on: Option<Expr> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    CrossApply,
+    OuterApply,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BinOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    BitAnd,
+    BitOr,
+    BitXor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CmpOp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Expr {
+    Null,
+    Number(String),
+    Text(String, bool),
+    Hex(Vec<u8>),
+    Column(Name),
+    Var(String),
+    Neg(Box<Expr>),
+    BitNot(Box<Expr>),
+    Binary(BinOp, Box<Expr>, Box<Expr>),
+    Compare(CmpOp, Box<Expr>, Box<Expr>),
+    /// `x > ALL (query)`, `x = ANY (query)`
+    Quantified {
+        op: CmpOp,
+        all: bool,
+        left: Box<Expr>,
+        query: Box<Query>,
+    },
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    IsNull(Box<Expr>, bool),
+    Like {
+        value: Box<Expr>,
+        pattern: Box<Expr>,
+        escape: Option<Box<Expr>>,
+        not: bool,
+    },
+    Between {
+        value: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
+        not: bool,
+    },
+    In {
+        value: Box<Expr>,
+        list: Vec<Expr>,
+        not: bool,
+    },
+    InQuery {
+        value: Box<Expr>,
+        query: Box<Query>,
+        not: bool,
+    },
+    Exists(Box<Query>),
+    Subquery(Box<Query>),
+    Case {
+        operand: Option<Box<Expr>>,
+        whens: Vec<(Expr, Expr)>,
+        other: Option<Box<Expr>>,
+    },
+    Func {
+        name: Name,
+        args: Vec<Expr>,
+        distinct: bool,
+        star: bool,
+        over: Option<Box<Over>>,
+    },
+    Cast {
+        value: Box<Expr>,
+        to: SqlType,
+        style: Option<Box<Expr>>,
+        tries: bool,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Over {
+    pub partition: Vec<Expr>,
+    pub order: Vec<(Expr, bool)>,
+}

@@ -1,0 +1,181 @@
+//! From trees to plans: resolves names, finds types, puts in conversions.
+
+mod expr;
+mod query;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use logferry_model::SqlType;
+
+use super::ast::Query;
+use super::error::{Result, SqlError, invalid_object};
+use super::plan::{AggPlan, Column, From, Node, Typed};
+use super::state::{Scalars, State};
+use super::types;
+use super::value::{Value, same_name};
+
+/// A table, view or query that columns can be named of.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub alias: String,
+    /// Schema and table, where it can be named so too.
+    pub schema: Option<String>,
+    pub columns: Vec<Column>,
+}
+
+/// Names that a query sees; what is outside of it comes after.
+pub(crate) struct Scope<'a> {
+    pub sources: Vec<Source>,
+    pub outer: Option<&'a Scope<'a>>,
+}
+
+/// What binding needs of the session.
+pub(crate) struct Binder<'a> {
+    pub state: &'a State,
+    pub scalars: &'a Scalars,
+    pub variables: &'a BTreeMap<String, (SqlType, Value)>,
+    /// Common table expressions, the latest last.
+    pub with: Vec<(String, Vec<String>, Query)>,
+    /// Where aggregates go while the items of a grouped query are bound.
+    grouping: Option<Grouping>,
+}
+
+#[derive(Default)]
+struct Grouping {
+    keys: Vec<Typed>,
+    aggs: Vec<AggPlan>,
+    /// How deep in sub-queries.
+    depth: usize,
+    /// While an aggregate's own argument is bound.
+    inside: bool,
+}
+
+/// A user table, found by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableAt {
+    pub database: usize,
+    pub table: u32,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(state: &'a State, scalars: &'a Scalars, variables: &'a BTreeMap<String, (SqlType, Value)>) -> Self {
+        Binder { state, scalars, variables, with: Vec::new(), grouping: None }
+    }
+
+    /// A user table, or error 208.
+    pub fn table(&self, name: &[String]) -> Result<TableAt> {
+        self.state.find_table(self.scalars, name)?.ok_or_else(|| invalid_object(&name.join(".")))
+    }
+
+    /// The columns of a user table.
+    pub fn table_columns(&self, at: TableAt) -> Vec<Column> {
+        let def = self.state.db(at.database).storage.table_def(at.table);
+        def.into_iter()
+            .flat_map(|def| &def.columns)
+            .map(|c| Column {
+                name: c.name.clone(),
+                ty: c.sql_type.clone(),
+                nullable: c.nullable,
+                identity: c.identity,
+            })
+            .collect()
+    }
+
+    /// A user table as the first source of a query.
+    pub fn table_source(&self, at: TableAt, source: usize) -> (From, Source) {
+        let columns = self.table_columns(at);
+        let types = Rc::new(columns.iter().map(|c| c.ty.clone()).collect());
+        let def = self.state.db(at.database).storage.table_def(at.table);
+        let (schema, name) = def.map(|d| (d.schema.clone(), d.name.clone())).unwrap_or_default();
+        (
+            From::Table { source, database: at.database, table: at.table, types, seek: None },
+            Source { alias: name, schema: Some(schema), columns },
+        )
+    }
+}
+
+impl Scope<'_> {
+    /// The scope of expressions without tables.
+    pub const EMPTY: Scope<'static> = Scope { sources: Vec::new(), outer: None };
+
+    /// Finds a column by its name: how many scopes out, which source, which column.
+    fn find(&self, name: &[String]) -> Result<Option<(usize, usize, usize)>> {
+        let (column, qualifier) = match name.split_last() {
+            Some(split) => split,
+            None => return Ok(None),
+        };
+        let mut scope = Some(self);
+        let mut depth = 0;
+        while let Some(s) = scope {
+            let mut found = None;
+            for (at, source) in s.sources.iter().enumerate().filter(|(_, s)| s.answers_to(qualifier)) {
+                if let Some(c) = source.columns.iter().position(|c| same_name(&c.name, column)) {
+                    if found.is_some() {
+                        return Err(SqlError::batch(209, format!("Ambiguous column name '{column}'.")));
+                    }
+                    found = Some((depth, at, c));
+                }
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+            scope = s.outer;
+            depth += 1;
+        }
+        Ok(None)
+    }
+
+    fn knows(&self, qualifier: &[String]) -> bool {
+        qualifier.is_empty()
+            || self.sources.iter().any(|s| s.answers_to(qualifier))
+            || self.outer.is_some_and(|o| o.knows(qualifier))
+    }
+}
+
+impl Source {
+    /// Whether `alias.`, `table.` or `schema.table.` before a column means this source.
+    fn answers_to(&self, qualifier: &[String]) -> bool {
+        match qualifier {
+            [] => true,
+            [alias] => same_name(alias, &self.alias),
+            [.., schema, table] => {
+                same_name(table, &self.alias)
+                    && self.schema.as_ref().is_some_and(|s| schema.is_empty() || same_name(s, schema))
+            }
+        }
+    }
+}
+
+/// The expression as another type.
+pub(crate) fn cast(e: Typed, to: &SqlType) -> Typed {
+    if e.ty == *to {
+        return e;
+    }
+    if e.is_null_word() {
+        return Typed::constant(to.clone(), Value::Null);
+    }
+    if let Node::Const(value) = &e.node
+        && let Ok(value) = super::convert::convert(value.clone(), &e.ty, to, None)
+    {
+        return Typed::constant(to.clone(), value);
+    }
+    Typed::new(to.clone(), Node::Cast { value: Box::new(e), style: None, tries: false })
+}
+
+/// The type that expressions become where they meet.
+pub(crate) fn common_of<'e>(all: impl IntoIterator<Item = &'e Typed>) -> Result<SqlType> {
+    let mut out: Option<SqlType> = None;
+    for e in all {
+        if e.is_null_word() {
+            continue;
+        }
+        out = Some(match out {
+            Some(ty) => types::common(&ty, &e.ty)?,
+            None => e.ty.clone(),
+        });
+    }
+    Ok(out.unwrap_or(SqlType::Int))
+}
+
+pub(crate) use expr::{comparison as bind_comparison, wrong_count as bind_wrong_count};

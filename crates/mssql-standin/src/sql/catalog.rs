@@ -1,0 +1,11 @@
+//! Catalog views, `INFORMATION_SCHEMA`, and functions about objects.
+//!
+//! Views have the columns of SQL Server's documentation, in its order, for 2016; columns that a database without the
+//! feature always has the same in are filled so. Sessions are all sysadmin, and see everything.
+
+mod objects;
+mod property;
+mod views;
+
+pub(crate) use property::{VERSION_TEXT, property};
+pub(crate) use views::{table_function, view};

@@ -1,0 +1,62 @@
+//! What goes in and out of a session: parameters, and results as they come.
+
+use logferry_model::SqlType;
+
+use super::error::SqlError;
+
+/// A parameter of a batch.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// `@name`
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// The value in the form of a row's cell; `None` is NULL.
+    pub bytes: Option<Vec<u8>>,
+    /// Whether its last value goes back.
+    pub output: bool,
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultColumn {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// Whether NULL may come.
+    pub nullable: bool,
+    /// Whether it is an identity column.
+    pub identity: bool,
+}
+
+/// What became of the session's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionChange {
+    /// The outermost level began.
+    Begin,
+    /// It was committed.
+    Commit,
+    /// It was rolled back.
+    Rollback,
+}
+
+/// Takes results as they come. Called while the server is locked: it must not wait for other sessions.
+pub trait ResultSink {
+    /// A result begins.
+    fn columns(&mut self, columns: &[ResultColumn]);
+    /// A row, one value per column in the form of a row's cell; gives whether more are wanted.
+    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool;
+    /// A statement ended; the rows that it gave or changed, where it counts them.
+    fn done(&mut self, rows: Option<u64>);
+    /// A message: PRINT, RAISERROR up to severity 10.
+    fn info(&mut self, message: &SqlError);
+    /// An error.
+    fn error(&mut self, error: &SqlError);
+    /// The session is in another database.
+    fn changed_database(&mut self, name: &str);
+    /// The transaction began or ended.
+    fn transaction(&mut self, change: TransactionChange);
+    /// The last value of an output parameter.
+    fn output(&mut self, name: &str, sql_type: &SqlType, bytes: Option<&[u8]>);
+}

@@ -1,0 +1,371 @@
+//! What all sessions share: databases and what storage does not keep of them; and the plain values of one session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use logferry_model::SqlType;
+
+use super::ast::Expr;
+use super::bind::TableAt;
+use super::error::{Result, SqlError};
+use super::value::{Value, same_name};
+use crate::storage::{Before, Database, Options, Transaction};
+
+/// All databases.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub server: String,
+    pub databases: Vec<Option<Db>>,
+    /// Which session waits for which.
+    pub waits: HashMap<i16, i16>,
+    /// Whose the open transactions are.
+    pub owners: HashMap<(usize, Transaction), i16>,
+    /// The transaction that the statement which failed last would have to wait for.
+    pub blocked_by: Option<(usize, Transaction)>,
+    /// Sessions by their numbers.
+    pub sessions: BTreeMap<i16, SessionRow>,
+    pub next_snapshot: u64,
+}
+
+/// A session, as `sys.dm_exec_sessions` shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionRow {
+    pub login: String,
+    pub program: String,
+    pub host: String,
+    pub database: usize,
+}
+
+/// A database and what its storage does not keep.
+#[derive(Debug)]
+pub(crate) struct Db {
+    pub name: String,
+    pub storage: Database,
+    pub created: Value,
+    pub tables: BTreeMap<u32, TableMeta>,
+    pub read_committed_snapshot: bool,
+    pub allow_snapshot: bool,
+    pub simple_recovery: bool,
+    /// Snapshots that are open: what the rows were that others changed since.
+    pub snapshots: BTreeMap<u64, Before>,
+    /// Last value of `rowversion`.
+    pub row_version: u64,
+    pub next_constraint: u32,
+}
+
+/// What storage does not keep of a table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableMeta {
+    pub created: Option<Value>,
+    pub identity: Option<Identity>,
+    pub keys: Vec<KeyDef>,
+    pub checks: Vec<CheckDef>,
+    pub defaults: Vec<DefaultDef>,
+    pub foreign: Vec<ForeignDef>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub column: usize,
+    pub last: Option<i128>,
+}
+
+/// A primary key, a unique constraint or an index.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyDef {
+    pub name: String,
+    /// Of constraints: their object id.
+    pub object: Option<u32>,
+    pub primary: bool,
+    pub unique: bool,
+    pub clustered: bool,
+    pub index_id: u32,
+    /// Place in the table, descending.
+    pub columns: Vec<(usize, bool)>,
+    pub included: Vec<usize>,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CheckDef {
+    pub name: String,
+    pub object: u32,
+    pub test: Expr,
+    pub text: String,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DefaultDef {
+    pub name: String,
+    pub object: u32,
+    pub column: usize,
+    pub value: Expr,
+    pub text: String,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ForeignDef {
+    pub name: String,
+    pub object: u32,
+    pub columns: Vec<usize>,
+    pub table: u32,
+    pub referenced: Vec<usize>,
+    pub named_by_system: bool,
+}
+
+/// How a session isolates its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Snapshot,
+    Serializable,
+}
+
+/// Plain values of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Scalars {
+    pub spid: i16,
+    pub login: String,
+    pub program: String,
+    pub host: String,
+    pub database: usize,
+    /// `@@TRANCOUNT`
+    pub depth: u32,
+    /// Transactions by database: begun with the first change in it.
+    pub xacts: BTreeMap<usize, Transaction>,
+    /// Snapshots by database, of SNAPSHOT transactions.
+    pub snapshots: BTreeMap<usize, u64>,
+    pub isolation: Isolation,
+    pub rowcount: i64,
+    pub error: i32,
+    pub identity: Option<i128>,
+    /// What CATCH sees.
+    pub caught: Option<SqlError>,
+    pub options: BTreeMap<String, bool>,
+    pub identity_insert: Option<TableAt>,
+    /// `None`: for ever.
+    pub lock_timeout_ms: Option<u64>,
+    /// The time of the statement, UTC: days since 0001-01-01, ticks of 100 ns.
+    pub now: (i32, u64),
+    /// Counts up for NEWID and RAND.
+    pub seed: u64,
+    pub implicit: bool,
+}
+
+impl Scalars {
+    pub fn option(&self, name: &str) -> bool {
+        self.options.get(name).copied().unwrap_or(false)
+    }
+}
+
+/// The first four databases.
+pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
+
+impl State {
+    pub fn new(server: &str, now: (i32, u64)) -> Result<Self> {
+        let mut state = State {
+            server: server.to_owned(),
+            databases: Vec::new(),
+            waits: HashMap::new(),
+            owners: HashMap::new(),
+            blocked_by: None,
+            sessions: BTreeMap::new(),
+            next_snapshot: 1,
+        };
+        for name in SYSTEM_DATABASES {
+            state.create_database(name, now, Options::default())?;
+        }
+        Ok(state)
+    }
+
+    pub fn create_database(&mut self, name: &str, now: (i32, u64), options: Options) -> Result<usize> {
+        if self.find_database(name).is_some() {
+            return Err(SqlError::batch(
+                1801,
+                format!("Database '{name}' already exists. Choose a different database name."),
+            ));
+        }
+        let at = self.databases.len();
+        let first_day = (now.0 - super::value::DAYS_TO_1900).max(0) as u32;
+        let options = Options {
+            name: name.to_owned(),
+            server: self.server.clone(),
+            seed: options.seed.wrapping_add(at as u64),
+            first_day,
+            ..options
+        };
+        let storage = Database::create(options).map_err(from_storage)?;
+        self.adopt(name, now, storage);
+        Ok(at)
+    }
+
+    /// Takes a database that was made elsewhere.
+    pub fn adopt(&mut self, name: &str, now: (i32, u64), storage: Database) {
+        let mut tables: BTreeMap<u32, TableMeta> = BTreeMap::new();
+        for (id, def) in storage.tables() {
+            let mut meta = TableMeta::default();
+            if !def.primary_key.is_empty() {
+                meta.keys.push(KeyDef {
+                    name: format!("PK_{}", def.name),
+                    object: Some(crate::storage::key_object(id)),
+                    primary: true,
+                    unique: true,
+                    clustered: true,
+                    index_id: 1,
+                    columns: def.primary_key.iter().map(|c| (*c, false)).collect(),
+                    included: Vec::new(),
+                    named_by_system: false,
+                });
+            }
+            meta.identity = def.columns.iter().position(|c| c.identity).map(|column| {
+                let ty = &def.columns[column].sql_type;
+                let last = storage
+                    .rows(id)
+                    .filter_map(|(_, row)| row.get(column)?.as_deref().map(|b| super::value::from_bytes(ty, b)));
+                let number = |v: Value| match v {
+                    Value::Int(n) => i128::from(n),
+                    Value::Dec(d) => d.mantissa,
+                    _ => 0,
+                };
+                Identity { column, last: last.map(number).max() }
+            });
+            tables.insert(id, meta);
+        }
+        self.databases.push(Some(Db {
+            name: name.to_owned(),
+            storage,
+            created: Value::DateTime(now.0 - super::value::DAYS_TO_1900, super::time::to_300ths(now.1)),
+            tables,
+            read_committed_snapshot: true,
+            allow_snapshot: true,
+            simple_recovery: false,
+            snapshots: BTreeMap::new(),
+            row_version: 2000,
+            next_constraint: 1_000_000_000,
+        }));
+    }
+
+    pub fn db(&self, at: usize) -> &Db {
+        self.databases[at].as_ref().expect("sessions are never in a database that was dropped")
+    }
+
+    pub fn db_mut(&mut self, at: usize) -> &mut Db {
+        self.databases[at].as_mut().expect("sessions are never in a database that was dropped")
+    }
+
+    pub fn find_database(&self, name: &str) -> Option<usize> {
+        self.databases.iter().position(|d| d.as_ref().is_some_and(|d| same_name(&d.name, name)))
+    }
+
+    /// `database_id` of a database.
+    pub fn database_id(at: usize) -> i32 {
+        at as i32 + 1
+    }
+
+    /// Which database, schema and name a name of parts means.
+    pub fn resolve(&self, scalars: &Scalars, name: &[String]) -> Result<(usize, String, String)> {
+        let (database, schema, table) = match name {
+            [table] => ("", "", table),
+            [schema, table] => ("", schema.as_str(), table),
+            [database, schema, table] => (database.as_str(), schema.as_str(), table),
+            [server, ..] => {
+                return Err(SqlError::batch(7202, format!("Could not find server '{server}' in sys.servers.")).state(2));
+            }
+            [] => return Err(SqlError::batch(208, "Invalid object name ''.")),
+        };
+        let at = match database {
+            _ if table.starts_with('#') => 1,
+            "" => scalars.database,
+            database => self.find_database(database).ok_or_else(|| {
+                SqlError::batch(
+                    911,
+                    format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
+                )
+            })?,
+        };
+        let table = match table.starts_with('#') {
+            true => temp_name(table, scalars.spid),
+            false => table.clone(),
+        };
+        Ok((at, if schema.is_empty() { "dbo".into() } else { schema.to_owned() }, table))
+    }
+
+    pub fn find_table(&self, scalars: &Scalars, name: &[String]) -> Result<Option<TableAt>> {
+        let (database, schema, table) = match self.resolve(scalars, name) {
+            Ok(found) => found,
+            Err(e) => return Err(e),
+        };
+        let storage = &self.db(database).storage;
+        let exact = storage.table(&schema, &table);
+        let found = exact.or_else(|| {
+            storage
+                .tables()
+                .find(|(_, d)| same_name(&d.name, &table) && same_name(&d.schema, &schema))
+                .map(|(id, _)| id)
+        });
+        Ok(found.map(|table| TableAt { database, table }))
+    }
+
+    /// A schema as it is spelled.
+    pub fn find_schema(&self, database: usize, name: &str) -> Option<(String, u32)> {
+        self.db(database).storage.schemas().find(|(n, _)| same_name(n, name)).map(|(n, id)| (n.to_owned(), id))
+    }
+}
+
+/// Temporary tables are in tempdb, each under the name of its session.
+fn temp_name(name: &str, spid: i16) -> String {
+    if name.starts_with("##") { name.to_owned() } else { format!("{name}____{spid:012X}") }
+}
+
+impl Db {
+    pub fn constraint_id(&mut self) -> u32 {
+        self.next_constraint += 16;
+        self.next_constraint
+    }
+
+    pub fn meta(&self, table: u32) -> &TableMeta {
+        static NONE: TableMeta = TableMeta {
+            created: None,
+            identity: None,
+            keys: Vec::new(),
+            checks: Vec::new(),
+            defaults: Vec::new(),
+            foreign: Vec::new(),
+        };
+        self.tables.get(&table).unwrap_or(&NONE)
+    }
+
+    pub fn types(&self, table: u32) -> Vec<SqlType> {
+        self.storage.table_def(table).into_iter().flat_map(|d| &d.columns).map(|c| c.sql_type.clone()).collect()
+    }
+
+    /// A table's name with its schema.
+    pub fn table_name(&self, table: u32) -> (String, String) {
+        self.storage.table_def(table).map(|d| (d.schema.clone(), d.name.clone())).unwrap_or_default()
+    }
+}
+
+/// Errors of the storage engine that no statement can meet, or that have no number of their own.
+pub(crate) fn from_storage(error: crate::storage::Error) -> SqlError {
+    use crate::storage::Error as E;
+    match error {
+        E::RowTooLong(n) => SqlError::new(
+            511,
+            format!("Cannot create a row of size {n} which is greater than the allowable maximum row size of 8060."),
+        ),
+        E::NameTaken(name) => {
+            SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(6)
+        }
+        E::NoFullBackup => {
+            SqlError::batch(4214, "BACKUP LOG cannot be performed because there is no current database backup.")
+        }
+        E::Write { path, source } => {
+            SqlError::batch(3201, format!("Cannot open backup device '{path}'. Operating system error {source}."))
+        }
+        E::Unsupported(what) => super::error::unsupported(what),
+        other => SqlError::batch(8630, format!("Internal error: {other}.")),
+    }
+}

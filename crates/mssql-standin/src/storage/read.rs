@@ -1,0 +1,158 @@
+//! What statements of a query language need of the tables: rows as a transaction sees them, who is in the way, and
+//! undoing a statement that failed in its middle.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::xact::Transaction;
+use super::{Database, Error, Row, RowKey};
+
+/// Rows as they were before others changed them; `None` where there was none.
+pub type Before = HashMap<(u32, RowKey), Option<Arc<Row>>>;
+
+/// A place in what a transaction did, without a record in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    undo: usize,
+    changes: usize,
+}
+
+impl Database {
+    /// Schemas and their ids.
+    pub fn schemas(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.schemas.iter().map(|(name, id)| (name.as_str(), *id))
+    }
+
+    /// The rows that a transaction sees, in the order of their keys: its own changes, else what is committed, else (where
+    /// `before` has it) what was committed earlier. Ends when `each` says so by `false`.
+    pub fn scan(
+        &self,
+        xact: Option<Transaction>,
+        table: u32,
+        before: Option<&Before>,
+        each: &mut dyn FnMut(&RowKey, &Arc<Row>) -> bool,
+    ) {
+        let Some(held) = self.tables.get(&table) else { return };
+        let mut over: BTreeMap<&RowKey, Option<&Arc<Row>>> = BTreeMap::new();
+        for ((at, key), row) in before.into_iter().flatten() {
+            if *at == table {
+                over.insert(key, row.as_ref());
+            }
+        }
+        let own = xact.and_then(|x| self.xacts.get(&x.0));
+        for (at, key, row) in own.into_iter().flat_map(|x| &x.changes) {
+            if *at == table {
+                over.insert(key, row.as_ref());
+            }
+        }
+        let mut over = over.into_iter().peekable();
+        for (key, row) in &held.committed {
+            while let Some((k, r)) = over.next_if(|(k, _)| *k < key) {
+                if let Some(r) = r
+                    && !each(k, r)
+                {
+                    return;
+                }
+            }
+            let row = match over.next_if(|(k, _)| *k == key) {
+                Some((_, r)) => r,
+                None => Some(row),
+            };
+            if let Some(row) = row
+                && !each(key, row)
+            {
+                return;
+            }
+        }
+        for (k, r) in over {
+            if let Some(r) = r
+                && !each(k, r)
+            {
+                return;
+            }
+        }
+    }
+
+    /// One row as [`scan`](Self::scan) gives it.
+    pub fn seen_row(
+        &self,
+        xact: Option<Transaction>,
+        table: u32,
+        before: Option<&Before>,
+        key: &RowKey,
+    ) -> Option<Arc<Row>> {
+        let own = xact.and_then(|x| self.xacts.get(&x.0)).and_then(|x| x.latest(table, key));
+        if let Some(own) = own {
+            return own.clone();
+        }
+        if let Some(old) = before.and_then(|b| b.get(&(table, key.clone()))) {
+            return old.clone();
+        }
+        self.tables.get(&table)?.committed.get(key).cloned()
+    }
+
+    /// What a row would be found by; `None` in heaps.
+    pub fn key_of(&self, table: u32, row: &Row) -> Option<RowKey> {
+        let layout = &self.rowset(self.tables.get(&table)?.rowset).layout;
+        (!layout.key.is_empty()).then(|| RowKey::Key(layout.key_of(row)))
+    }
+
+    /// Another transaction that holds a row.
+    pub fn holder(&self, xact: Option<Transaction>, table: u32, key: &RowKey) -> Option<Transaction> {
+        let rowset = self.tables.get(&table)?.rowset;
+        let owner = *self.locks.get(&(rowset, key.clone()))?;
+        (Some(owner) != xact.map(|x| x.0)).then_some(Transaction(owner))
+    }
+
+    /// A transaction that holds any row of a table.
+    pub fn holder_of_any(&self, table: u32) -> Option<Transaction> {
+        let rowset = self.tables.get(&table)?.rowset;
+        self.locks.iter().find(|((space, _), _)| space & !3 == rowset).map(|(_, owner)| Transaction(*owner))
+    }
+
+    /// The rows that an open transaction changed.
+    pub fn changed_rows(&self, xact: Transaction) -> impl Iterator<Item = (u32, &RowKey)> {
+        self.xacts.get(&xact.0).into_iter().flat_map(|x| x.changes.iter().map(|(t, k, _)| (*t, k)))
+    }
+
+    /// A committed row.
+    pub fn committed_row(&self, table: u32, key: &RowKey) -> Option<Arc<Row>> {
+        self.tables.get(&table)?.committed.get(key).cloned()
+    }
+
+    /// Where a transaction is now.
+    pub fn mark(&self, xact: Transaction) -> Result<Mark, Error> {
+        let open = self.open(xact)?;
+        Ok(Mark { undo: open.undo.len(), changes: open.changes.len() })
+    }
+
+    /// Undoes what a transaction did after a mark, by compensation records; it goes on.
+    pub fn undo_to(&mut self, xact: Transaction, mark: Mark) -> Result<(), Error> {
+        self.open(xact)?;
+        self.undo_down_to(xact.0, mark.undo);
+        self.xacts.get_mut(&xact.0).expect("it is open").forget_changes(mark.changes);
+        Ok(())
+    }
+
+    /// Number of rows of a table, as counted; pages that it uses.
+    pub fn size_of(&self, table: u32) -> (i64, [i64; 3]) {
+        let Some(held) = self.tables.get(&table) else { return (0, [0; 3]) };
+        let rowset = self.rowset(held.rowset);
+        let sum = rowset
+            .units
+            .iter()
+            .flatten()
+            .fold([0; 3], |[d, u, r], unit| [d + unit.data, u + unit.used, r + unit.reserved]);
+        (rowset.rows, sum)
+    }
+
+    /// `hobt_id`, and the allocation units with their types (1 rows, 2 LOBs, 3 row overflow).
+    pub fn storage_ids(&self, table: u32) -> Option<(u64, Vec<(u64, u8, [i64; 3])>)> {
+        let rowset = self.rowset(self.tables.get(&table)?.rowset);
+        let units = rowset.units.iter().enumerate().filter_map(|(at, unit)| {
+            let unit = unit.as_ref()?;
+            Some((unit.id, at as u8 + 1, [unit.data, unit.used, unit.reserved]))
+        });
+        Some((rowset.id, units.collect()))
+    }
+}

@@ -1,0 +1,122 @@
+//! T-SQL in, rows and errors out: each case is a batch and what it gives, in one line.
+//!
+//! `1, "a" | 2, null` are rows; `#2` is a count of changed rows; `!208 ...` an error; `i: ...` a message. Results of one batch
+//! are separated by ` ; `.
+
+mod tsql {
+    pub mod catalog;
+    pub mod change;
+    pub mod query;
+    pub mod session;
+    pub mod value;
+}
+
+use logferry_model::{Cell, SqlType};
+use logferry_mssql_format::render;
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange};
+use logferry_mssql_standin::storage::Options;
+
+/// What a batch gave, as text.
+#[derive(Default)]
+struct Seen {
+    types: Vec<SqlType>,
+    rows: Vec<String>,
+    open: bool,
+    out: Vec<String>,
+}
+
+impl Seen {
+    fn close(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let rows = std::mem::take(&mut self.rows);
+            self.out.push(if rows.is_empty() { "(none)".into() } else { rows.join(" | ") });
+        }
+    }
+}
+
+impl ResultSink for Seen {
+    fn columns(&mut self, columns: &[ResultColumn]) {
+        self.close();
+        self.types = columns.iter().map(|c| c.sql_type.clone()).collect();
+        self.open = true;
+    }
+
+    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+        let cells: Vec<String> = cells
+            .iter()
+            .zip(&self.types)
+            .map(|(bytes, ty)| {
+                let mut text = String::new();
+                render::cell(bytes.as_deref().map_or(Cell::Null, Cell::Bytes), ty, &mut text);
+                text
+            })
+            .collect();
+        self.rows.push(cells.join(", "));
+        true
+    }
+
+    fn done(&mut self, rows: Option<u64>) {
+        if self.open {
+            return self.close();
+        }
+        if let Some(n) = rows {
+            self.out.push(format!("#{n}"));
+        }
+    }
+
+    fn info(&mut self, message: &SqlError) {
+        if message.number != 3621 {
+            self.out.push(format!("i: {}", message.message));
+        }
+    }
+
+    fn error(&mut self, error: &SqlError) {
+        self.close();
+        self.out.push(format!("!{} {}", error.number, error.message));
+    }
+
+    fn changed_database(&mut self, name: &str) {
+        self.out.push(format!("use {name}"));
+    }
+
+    fn transaction(&mut self, _: TransactionChange) {}
+
+    fn output(&mut self, name: &str, sql_type: &SqlType, bytes: Option<&[u8]>) {
+        let mut text = String::new();
+        render::cell(bytes.map_or(Cell::Null, Cell::Bytes), sql_type, &mut text);
+        self.out.push(format!("{name}={text}"));
+    }
+}
+
+pub(crate) fn server() -> Server {
+    let server = Server::new("STANDIN").expect("a server starts");
+    server.create_database("shop", Options::default()).expect("a database is made");
+    server
+}
+
+pub(crate) fn connect(server: &Server) -> Session {
+    server
+        .connect(&Login { name: "sa".into(), host: "here".into(), program: "test".into(), database: "shop".into() })
+        .expect("the session begins")
+}
+
+pub(crate) fn run(session: &mut Session, sql: &str) -> String {
+    let mut seen = Seen::default();
+    // Errors are in what was seen.
+    let _status = session.execute(sql, &[], &mut seen);
+    seen.close();
+    seen.out.join(" ; ")
+}
+
+/// Runs all cases in one session, in their order; says all that differ.
+#[track_caller]
+pub(crate) fn check(session: &mut Session, cases: &[(&str, &str)]) {
+    let mut wrong = String::new();
+    for (sql, expect) in cases {
+        let found = run(session, sql);
+        if found != *expect {
+            wrong.push_str(&format!("\n{sql}\n  expected {expect}\n  found    {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

@@ -1,0 +1,75 @@
+//! Catalog views.
+
+use crate::{check, connect, server};
+
+#[test]
+fn views_show_what_there_is() {
+    check(
+        &mut connect(&server()),
+        &[
+            ("CREATE SCHEMA sales", ""),
+            (
+                "CREATE TABLE sales.t (id int IDENTITY CONSTRAINT PK_t PRIMARY KEY, name nvarchar(20) NOT NULL, p decimal(9,2) CONSTRAINT DF_p DEFAULT ((0)), x varchar(max)); CREATE INDEX ix ON sales.t (name DESC)",
+                "",
+            ),
+            ("CREATE TABLE c (id int PRIMARY KEY, t int CONSTRAINT FK_t FOREIGN KEY REFERENCES sales.t (id))", ""),
+            (
+                "SELECT s.name, t.name FROM sys.tables t JOIN sys.schemas s ON s.schema_id = t.schema_id ORDER BY t.name",
+                "\"dbo\", \"c\" | \"sales\", \"t\"",
+            ),
+            (
+                "SELECT c.name, ty.name, c.max_length, c.precision, c.scale, c.is_nullable, c.is_identity FROM sys.columns c JOIN sys.types ty ON ty.user_type_id = c.user_type_id WHERE c.object_id = OBJECT_ID('sales.t') ORDER BY c.column_id",
+                "\"id\", \"int\", 4, 10, 0, false, true | \"name\", \"nvarchar\", 40, 0, 0, false, false | \"p\", \"decimal\", 5, 9, 2, true, false | \"x\", \"varchar\", -1, 0, 0, true, false",
+            ),
+            (
+                "SELECT name, index_id, type_desc, is_unique, is_primary_key FROM sys.indexes WHERE object_id = OBJECT_ID(N'[sales].[t]') ORDER BY index_id",
+                "\"PK_t\", 1, \"CLUSTERED\", true, true | \"ix\", 2, \"NONCLUSTERED\", false, false",
+            ),
+            (
+                "SELECT index_id, column_id, key_ordinal, is_descending_key FROM sys.index_columns WHERE object_id = OBJECT_ID('sales.t') ORDER BY 1",
+                "1, 1, 1, false | 2, 2, 1, true",
+            ),
+            (
+                "SELECT name, type_desc FROM sys.objects WHERE parent_object_id = OBJECT_ID('sales.t') ORDER BY name",
+                "\"DF_p\", \"DEFAULT_CONSTRAINT\" | \"PK_t\", \"PRIMARY_KEY_CONSTRAINT\"",
+            ),
+            ("SELECT name, definition FROM sys.default_constraints", "\"DF_p\", \"((0))\""),
+            (
+                "SELECT f.name, OBJECT_NAME(f.parent_object_id), OBJECT_SCHEMA_NAME(f.referenced_object_id), k.parent_column_id, k.referenced_column_id FROM sys.foreign_keys f JOIN sys.foreign_key_columns k ON k.constraint_object_id = f.object_id",
+                "\"FK_t\", \"c\", \"sales\", 2, 1",
+            ),
+            ("SELECT name, CAST(seed_value AS int) FROM sys.identity_columns", "\"id\", 1"),
+            (
+                "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM INFORMATION_SCHEMA.TABLES ORDER BY 2",
+                "\"dbo\", \"c\", \"BASE TABLE\" | \"sales\", \"t\", \"BASE TABLE\"",
+            ),
+            (
+                "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, IS_NULLABLE FROM information_schema.columns WHERE TABLE_NAME = 't' ORDER BY ORDINAL_POSITION",
+                "\"id\", \"int\", null, 10, \"NO\" | \"name\", \"nvarchar\", 20, null, \"NO\" | \"p\", \"decimal\", null, 9, \"YES\" | \"x\", \"varchar\", -1, null, \"YES\"",
+            ),
+            (
+                "SELECT tc.CONSTRAINT_TYPE, k.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS tc JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE k ON k.CONSTRAINT_NAME = tc.CONSTRAINT_NAME WHERE tc.TABLE_NAME = 't'",
+                "\"PRIMARY KEY\", \"id\"",
+            ),
+            (
+                "INSERT sales.t (name) VALUES (N'a'), (N'b'); SELECT SUM(p.rows) FROM sys.partitions p WHERE p.object_id = OBJECT_ID('sales.t')",
+                "#2 ; 2",
+            ),
+            ("SELECT name, database_id FROM sys.databases WHERE database_id > 4", "\"shop\", 5"),
+            (
+                "SELECT recovery_model_desc, is_cdc_enabled, snapshot_isolation_state FROM master.sys.databases WHERE name = DB_NAME()",
+                "\"FULL\", false, 1",
+            ),
+            (
+                "SELECT COLUMNPROPERTY(OBJECT_ID('sales.t'), 'id', 'IsIdentity'), OBJECTPROPERTY(OBJECT_ID('sales.t'), 'TableHasPrimaryKey'), COL_LENGTH('sales.t', 'name'), OBJECT_ID('nosuch')",
+                "1, 1, 40, null",
+            ),
+            ("SELECT COUNT(*) FROM sys.extended_properties", "0"),
+            ("SELECT * FROM sys.nosuch", "!208 Invalid object name 'sys.nosuch'."),
+            (
+                "SELECT type, COUNT(*) FROM sys.objects GROUP BY type ORDER BY type",
+                "\"D \", 1 | \"F \", 1 | \"PK\", 2 | \"U \", 2",
+            ),
+        ],
+    );
+}

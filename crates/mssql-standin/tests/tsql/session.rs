@@ -1,0 +1,209 @@
+//! Variables, control of flow, transactions, sessions side by side, and what reaches the storage.
+
+use std::time::Duration;
+
+use logferry_mssql_backup::Catalog;
+use logferry_mssql_backup::backups::Backups;
+use logferry_mssql_backup::chain::PlanOptions;
+use logferry_mssql_backup::scan::read_table;
+
+use crate::{check, connect, run, server};
+
+#[test]
+fn control_of_flow() {
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "DECLARE @a int = 2, @b varchar(10); SET @a += 3; SELECT @b = 'x' + CAST(@a AS varchar(5)); SELECT @a, @b",
+                "5, \"x5\"",
+            ),
+            (
+                "DECLARE @n int = 0 WHILE @n < 10 BEGIN SET @n = @n + 1 IF @n = 3 CONTINUE IF @n = 5 BREAK PRINT @n END SELECT @n",
+                "i: 1 ; i: 2 ; i: 4 ; 5",
+            ),
+            ("IF 1 = 2 SELECT 1 ELSE IF EXISTS (SELECT 1) SELECT 2 ELSE SELECT 3", "2"),
+            ("IF 1 = 1 BEGIN SELECT 1; SELECT 2 END", "1 ; 2"),
+            ("SELECT 1 RETURN SELECT 2", "1"),
+            ("RAISERROR('low %d %s', 10, 1, 5, 'x')", "i: low 5 x"),
+            ("RAISERROR('high', 16, 1); SELECT @@ERROR", "!50000 high ; 50000"),
+            ("THROW 50001, 'thrown', 1; SELECT 1", "!50001 thrown"),
+            (
+                "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH SELECT ERROR_NUMBER(), ERROR_MESSAGE() END CATCH",
+                "8134, \"Divide by zero error encountered.\"",
+            ),
+            ("BEGIN TRY RAISERROR('x', 16, 1) END TRY BEGIN CATCH THROW END CATCH", "!50000 x"),
+            ("EXEC sp_executesql N'SELECT @p + 1', N'@p int', @p = 4", "5"),
+            ("DECLARE @o int; EXEC sp_executesql N'SET @q = 7', N'@q int OUTPUT', @q = @o OUTPUT; SELECT @o", "7"),
+            ("EXEC('SELECT 1 AS a')", "1"),
+            (
+                "SET NOCOUNT ON; SET ANSI_NULLS, QUOTED_IDENTIFIER ON SET TRANSACTION ISOLATION LEVEL READ COMMITTED SET LOCK_TIMEOUT 100 SELECT @@LOCK_TIMEOUT",
+                "100",
+            ),
+            ("SET NOSUCH ON", "!195 'NOSUCH' is not a recognized SET option."),
+            ("USE master; SELECT DB_NAME(); USE shop", "use master ; \"master\" ; use shop"),
+        ],
+    );
+}
+
+#[test]
+fn transactions() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    check(
+        &mut a,
+        &[
+            ("CREATE TABLE t (id int PRIMARY KEY, n int)", ""),
+            ("COMMIT", "!3902 The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION."),
+            ("ROLLBACK", "!3903 The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."),
+            ("BEGIN TRAN; INSERT t VALUES (1, 1); SELECT @@TRANCOUNT", "#1 ; 1"),
+        ],
+    );
+    check(&mut b, &[("SELECT COUNT(*) FROM t", "0")]);
+    check(&mut a, &[("SELECT COUNT(*) FROM t", "1"), ("ROLLBACK; SELECT COUNT(*), @@TRANCOUNT FROM t", "0, 0")]);
+    check(
+        &mut a,
+        &[
+            (
+                "BEGIN TRAN INSERT t VALUES (1, 1) SAVE TRAN s INSERT t VALUES (2, 2) ROLLBACK TRAN s COMMIT SELECT id FROM t",
+                "#1 ; #1 ; 1",
+            ),
+            ("BEGIN TRAN BEGIN TRAN COMMIT SELECT @@TRANCOUNT COMMIT SELECT @@TRANCOUNT", "1 ; 0"),
+        ],
+    );
+    // A statement that fails in its middle leaves nothing, and the transaction stays.
+    let failed = run(&mut a, "BEGIN TRAN INSERT t VALUES (5, 5) INSERT t VALUES (6, 6), (1, 1)");
+    assert!(failed.starts_with("#1 ; !2627 Violation of PRIMARY KEY constraint 'PK__t__"), "{failed}");
+    check(&mut a, &[("SELECT @@TRANCOUNT COMMIT SELECT id FROM t", "1 ; 1 | 5")]);
+    check(
+        &mut a,
+        &[
+            (
+                "SET XACT_ABORT ON BEGIN TRAN INSERT t VALUES (8, 8) SELECT 1/0 SELECT 'not reached'",
+                "#1 ; !8134 Divide by zero error encountered.",
+            ),
+            ("SELECT @@TRANCOUNT", "0"),
+        ],
+    );
+}
+
+#[test]
+fn writers_wait_and_time_out() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    check(
+        &mut a,
+        &[(
+            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT t VALUES (1, 1), (2, 2); BEGIN TRAN; UPDATE t SET n = 10 WHERE id = 1",
+            "#2 ; #1",
+        )],
+    );
+    check(
+        &mut b,
+        &[
+            ("SELECT n FROM t WHERE id = 1", "1"),
+            ("SET LOCK_TIMEOUT 50; UPDATE t SET n = 20 WHERE id = 1", "!1222 Lock request time out period exceeded."),
+            ("UPDATE t SET n = 20 WHERE id = 2; SET LOCK_TIMEOUT -1", "#1"),
+        ],
+    );
+    let waiter =
+        std::thread::spawn(move || run(&mut b, "UPDATE t SET n = n + 1 WHERE id = 1; SELECT n FROM t WHERE id = 1"));
+    std::thread::sleep(Duration::from_millis(50));
+    check(&mut a, &[("COMMIT", "")]);
+    assert_eq!(waiter.join().expect("it ends"), "#1 ; 11");
+}
+
+#[test]
+fn a_circle_has_a_victim() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    check(
+        &mut a,
+        &[(
+            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT t VALUES (1, 1), (2, 2); BEGIN TRAN; UPDATE t SET n = 10 WHERE id = 1",
+            "#2 ; #1",
+        )],
+    );
+    check(&mut b, &[("BEGIN TRAN; UPDATE t SET n = 20 WHERE id = 2", "#1")]);
+    let waiter = std::thread::spawn(move || run(&mut a, "UPDATE t SET n = 11 WHERE id = 2; COMMIT; SELECT n FROM t"));
+    std::thread::sleep(Duration::from_millis(100));
+    let victim = run(&mut b, "UPDATE t SET n = 21 WHERE id = 1");
+    assert!(victim.starts_with("!1205 Transaction (Process ID 52) was deadlocked"), "{victim}");
+    assert_eq!(b.transaction_count(), 0);
+    assert_eq!(waiter.join().expect("it ends"), "#1 ; 10 | 11");
+}
+
+#[test]
+fn snapshots_see_one_moment() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    check(&mut a, &[("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT t VALUES (1, 1), (2, 2), (3, 3)", "#3")]);
+    check(&mut b, &[("SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRAN; SELECT COUNT(*) FROM t", "3")]);
+    check(
+        &mut a,
+        &[("UPDATE t SET n = 9 WHERE id = 1; DELETE t WHERE id = 2; INSERT t VALUES (4, 4)", "#1 ; #1 ; #1")],
+    );
+    check(
+        &mut b,
+        &[
+            ("SELECT * FROM t", "1, 1 | 2, 2 | 3, 3"),
+            ("SELECT n FROM t WHERE id = 1; SELECT n FROM t WHERE id = 4", "1 ; (none)"),
+            ("UPDATE t SET n = 30 WHERE id = 3; SELECT n FROM t WHERE id = 3", "#1 ; 30"),
+        ],
+    );
+    let conflict = run(&mut b, "UPDATE t SET n = 0 WHERE id = 1");
+    assert!(conflict.starts_with("!3960 Snapshot isolation transaction aborted"), "{conflict}");
+    check(&mut b, &[("SELECT @@TRANCOUNT; SELECT * FROM t", "0 ; 1, 9 | 3, 3 | 4, 4")]);
+}
+
+#[test]
+fn statements_reach_pages_log_and_backup() {
+    let server = server();
+    let mut s = connect(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.bak");
+    let before = server.with_storage("shop", |db| db.end_of_log()).expect("the database");
+    check(
+        &mut s,
+        &[
+            (
+                "CREATE TABLE gone (id int PRIMARY KEY, s varchar(max)); INSERT gone VALUES (1, REPLICATE(CAST('x' AS varchar(max)), 20000))",
+                "#1",
+            ),
+            (
+                "CREATE TABLE kept (id int PRIMARY KEY, s nvarchar(50)); INSERT kept VALUES (1, N'one'), (2, N'two'), (3, N'three')",
+                "#3",
+            ),
+            ("CREATE TABLE heap (a int, b varchar(10)); INSERT heap VALUES (1, 'a'), (2, 'b')", "#2"),
+            (
+                "UPDATE kept SET s = N'TWO' WHERE id = 2; DELETE kept WHERE id = 3; DELETE heap WHERE a = 1",
+                "#1 ; #1 ; #1",
+            ),
+            ("BEGIN TRAN INSERT kept VALUES (7, N'not') ROLLBACK", "#1"),
+            ("DROP TABLE gone", ""),
+            (&format!("BACKUP DATABASE shop TO DISK = N'{}' WITH INIT", path.display()), ""),
+        ],
+    );
+    let after = server.with_storage("shop", |db| db.end_of_log()).expect("the database");
+    assert!(after > before, "the log grew");
+    let backups = Backups::find(&[path]).expect("the backup can be opened");
+    let chain = backups.plan(None, PlanOptions::default()).expect("the backup is a chain");
+    chain.verify().expect("the backup is sound");
+    let pages = chain.base_pages().expect("pages");
+    let catalog = Catalog::read(&&pages).expect("the catalog can be read");
+    let mut found = Vec::new();
+    for (at, table) in catalog.tables.iter().enumerate() {
+        let counted = read_table(&&pages, &catalog, at, |cells| {
+            found.push(format!(
+                "{} {:?}",
+                table.version.name,
+                cells.first().and_then(|c| c.bytes()).map(<[u8]>::to_vec)
+            ));
+            Ok::<_, logferry_mssql_backup::Error>(())
+        })
+        .expect("the rows can be read");
+        assert_eq!(counted.read, counted.recorded);
+    }
+    found.sort();
+    assert_eq!(found, ["dbo.heap Some([2, 0, 0, 0])", "dbo.kept Some([1, 0, 0, 0])", "dbo.kept Some([2, 0, 0, 0])"]);
+}
