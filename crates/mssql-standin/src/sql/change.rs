@@ -559,6 +559,9 @@ struct Hit {
     values: Vec<Value>,
 }
 
+/// What UPDATE and DELETE change: the target, the sources and where the target is among them, the filter.
+type BoundTarget = (Target, From, Vec<Source>, usize, Option<Typed>);
+
 /// The target of UPDATE and DELETE: a table, or the alias of one in FROM.
 fn bind_target<'s>(
     binder: &mut Binder<'s>,
@@ -566,7 +569,7 @@ fn bind_target<'s>(
     name: &[String],
     from: &[TableRef],
     filter: Option<&Expr>,
-) -> Result<(Target, From, Vec<Source>, usize, Option<Typed>)> {
+) -> Result<BoundTarget> {
     // A query over the same tables tells how they join; its items are not needed.
     let (mut plan_from, sources, at) = if from.is_empty() {
         let at = binder.table(name)?;

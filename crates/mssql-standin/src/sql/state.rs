@@ -294,10 +294,7 @@ impl State {
     }
 
     pub fn find_table(&self, scalars: &Scalars, name: &[String]) -> Result<Option<TableAt>> {
-        let (database, schema, table) = match self.resolve(scalars, name) {
-            Ok(found) => found,
-            Err(e) => return Err(e),
-        };
+        let (database, schema, table) = self.resolve(scalars, name)?;
         let storage = &self.db(database).storage;
         let exact = storage.table(&schema, &table);
         let found = exact.or_else(|| {

@@ -338,7 +338,7 @@ pub(crate) fn format(m: &Moment, shown: Shown, style: Option<i64>) -> Option<Str
         21 | 25 | 121 => (format!("{year:04}-{month:02}-{day:02}"), format!("{hms}{}", fraction(digits(3)))),
         23 => (format!("{year:04}-{month:02}-{day:02}"), String::new()),
         126 | 127 => {
-            let part = if old && m.ticks % 10_000_000 == 0 { String::new() } else { fraction(digits(3)) };
+            let part = if old && m.ticks.is_multiple_of(10_000_000) { String::new() } else { fraction(digits(3)) };
             let date = format!("{year:04}-{month:02}-{day:02}");
             return Some(match shown {
                 Shown::Date => date,

@@ -17,6 +17,9 @@ pub struct Mark {
     changes: usize,
 }
 
+/// An allocation unit: its id, its type, its pages (data, used, reserved).
+pub type UnitPages = (u64, u8, [i64; 3]);
+
 impl Database {
     /// Schemas and their ids.
     pub fn schemas(&self) -> impl Iterator<Item = (&str, u32)> {
@@ -146,8 +149,8 @@ impl Database {
         (rowset.rows, sum)
     }
 
-    /// `hobt_id`, and the allocation units with their types (1 rows, 2 LOBs, 3 row overflow).
-    pub fn storage_ids(&self, table: u32) -> Option<(u64, Vec<(u64, u8, [i64; 3])>)> {
+    /// `hobt_id`, and the allocation units with their types (1 rows, 2 LOBs, 3 row overflow) and pages (data, used, reserved).
+    pub fn storage_ids(&self, table: u32) -> Option<(u64, Vec<UnitPages>)> {
         let rowset = self.rowset(self.tables.get(&table)?.rowset);
         let units = rowset.units.iter().enumerate().filter_map(|(at, unit)| {
             let unit = unit.as_ref()?;

@@ -40,7 +40,9 @@ impl Parser<'_> {
             return self.create_table();
         }
         if self.word("SCHEMA") {
-            let name = if self.word("AUTHORIZATION") { self.ident()? } else { self.ident()? };
+            // Without a name of its own, a schema is called as its owner.
+            self.word("AUTHORIZATION");
+            let name = self.ident()?;
             if self.word("AUTHORIZATION") {
                 self.ident()?;
             }

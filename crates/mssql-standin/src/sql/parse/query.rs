@@ -165,12 +165,15 @@ impl Parser<'_> {
             return Ok(Item::Assign(name, op, self.expr()?));
         }
         // alias = expression
-        if matches!(self.peek(), Tok::Quoted(_)) || matches!(self.peek(), Tok::Word(w) if !is_reserved(w)) {
-            if self.is_op_at(1, "=") {
-                let alias = self.ident()?;
-                self.next();
-                return Ok(Item::Expr(self.expr()?, Some(alias)));
-            }
+        let is_name = match self.peek() {
+            Tok::Quoted(_) => true,
+            Tok::Word(w) => !is_reserved(w),
+            _ => false,
+        };
+        if is_name && self.is_op_at(1, "=") {
+            let alias = self.ident()?;
+            self.next();
+            return Ok(Item::Expr(self.expr()?, Some(alias)));
         }
         let e = self.expr()?;
         Ok(Item::Expr(e, self.alias(true)?))
