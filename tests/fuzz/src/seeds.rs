@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{
-    BackupConfig, BackupKind, BeginXact, BlockBuilder, BootPage, ColumnChunk, ColumnImage, EndXact, FileHeader,
-    FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead,
-    RowShape, VlfDescription, bitmap_page, boot_page, compress_backup, encode_in_row_root, encode_index_record,
-    encode_lob_data, encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page, iam_page, pfs_page,
-    xpress_compress,
+    BackupConfig, BackupFile, BackupKind, BeginXact, BlockBuilder, BootPage, ColumnChunk, ColumnImage, EndXact,
+    FileHeader, FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder,
+    RecordHead, RowShape, VlfDescription, bitmap_page, boot_page, compress_backup, encode_in_row_root,
+    encode_index_record, encode_lob_data, encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page,
+    iam_page, pfs_page, xpress_compress,
 };
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::mtf::DESCRIPTOR_ENOUGH;
@@ -273,7 +273,15 @@ fn config(kind: BackupKind) -> BackupConfig {
         fork_guid: [5; 16],
         forked_from: (LSN, [6; 16]),
         create_lsn: LSN,
-        files: Vec::new(),
+        files: vec![BackupFile {
+            file_id: 1,
+            log: false,
+            size: 8 * PAGE_SIZE as u64,
+            name: "db".into(),
+            path: "D:\\db.mdf".into(),
+            guid: [6; 16],
+            backed_up: 8 * PAGE_SIZE as u64,
+        }],
         stripe: (1, 1),
     }
 }
@@ -282,8 +290,12 @@ pub(crate) fn media() -> Vec<Vec<u8>> {
     let log: Vec<u8> = blocks().swap_remove(0);
     let vlf = VlfDescription { file_id: 2, sequence: 40, size: 1 << 20, start: 0x2000, parity: 0x40, create_lsn: LSN };
     let mut full = MediaWriter::new(config(BackupKind::Full));
-    let mut extent = pages().concat();
-    extent.resize(8 * PAGE_SIZE, 0);
+    let mut extent = Vec::new();
+    for page in 0..8 {
+        let mut image = PageImage::format(&format(PageId::new(1, page), PageType::DATA));
+        image.insert(0, &rows()[0]);
+        extent.extend(image.sealed());
+    }
     full.begin_data(extent.len() as u64);
     full.raw(&extent);
     full.end_data();

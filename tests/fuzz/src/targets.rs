@@ -191,7 +191,7 @@ fn media(data: &[u8]) {
             let _ = logferry_mssql_backup::pages::PageSource::read_page(&pages, id, &mut page);
         }
     }
-    if let Ok(mut log) = set.log(Lsn::ZERO) {
+    if let Ok(mut log) = set.log(set.header.first_lsn) {
         while let Ok(Some(block)) = logferry_mssql_backup::LogBlocks::next_block(&mut log) {
             block.records().flatten().for_each(|r| read_record(&r));
         }

@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cap::Cap;
 use logferry_fuzz::TARGETS;
 use logferry_fuzz::mutate::{Random, mutate};
+use logferry_mssql_backup::LogBlocks;
+use logferry_mssql_backup::set::BackupSet;
 
 /// A decoder that asks for more than this ends the test run.
 #[global_allocator]
@@ -47,4 +49,16 @@ fn the_mutator_changes_what_it_is_given_and_repeats_itself() {
     };
     assert_eq!(mutated(5), mutated(5));
     assert!((0..50).filter(|&seed| mutated(seed) != vec![7u8; 300]).count() > 40);
+}
+
+#[test]
+fn media_seeds_have_pages_and_log() {
+    let media = TARGETS.iter().find(|t| t.name == "media").expect("a target");
+    let full = (media.seeds)().swap_remove(0);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), full).expect("a temporary file");
+    let set = BackupSet::open(&[file.path().to_owned()], None).expect("a backup set");
+    assert_eq!(set.pages().expect("pages").page_count(), 8);
+    let mut log = set.log(set.header.first_lsn).expect("log");
+    assert!(log.next_block().expect("a block").is_some());
 }
