@@ -131,6 +131,41 @@ fn run_inspect_and_dump_agree() {
 }
 
 #[test]
+fn a_task_from_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("backups")).expect("a folder");
+    chain(&folder.path().join("backups"));
+    let database = PrivatePostgres::shared().create_database().expect("a database");
+    let yaml = "
+task: shop
+source: {mode: backup, files: [backups]}
+target: {url: '${TARGET_URL}'}
+tables: {include: ['dbo.*'], exclude: [Documents]}
+names: {schemas: {dbo: Shop}, tables: {dbo.Accounts: {name: konten}}, case: preserve}
+types: {hundred_ns: text}
+";
+    let task = folder.path().join("task.yaml");
+    std::fs::write(&task, yaml).expect("it is written");
+    let output = Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["run", path(&task)])
+        .env("TARGET_URL", database.url())
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("copied ") && said.contains("position ") && said.contains("source ended"), "{said}");
+    assert!(!said.contains("seventh digit"), "{said}");
+    let names = tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let client = database.client().await.expect("a connection");
+        let sql = "SELECT string_agg(c.relname, ' ' ORDER BY c.relname COLLATE \"C\") FROM pg_class c \
+                   JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname = 'Shop'";
+        client.query_one(sql, &[]).await.expect("an answer").get::<_, String>(0)
+    });
+    assert_eq!(names, "AllTypes Devices Events OrderLines konten");
+    check(&["run", path(&task)], 2, &["environment variable TARGET_URL is not set"]);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = chain(folder.path());

@@ -108,6 +108,18 @@ async fn new_tables_are_made_and_survive_a_second_announcement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_dropped_and_made_anew_is_not_mixed_with_the_old_one() {
+    let test = Test::new();
+    let script = format!("{COPY}\ndrop heap\ntable heap(a int, b text)\nbegin\ninsert heap 1 'x'\ncommit");
+    // The second run meets the new table without having seen the drop of the old one.
+    for _ in 0..2 {
+        let failure = test.run(&script).await.expect_err("the old rows are there");
+        assert!(failure.fault.to_string().contains("dbo.heap"), "{}", failure.fault);
+        test.check("heap", "(1,x) (1,x)").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transient_faults_of_the_source_are_tried_again() {
     let test = Test::new();
     let fault = || Fault::transient("the share is gone");
