@@ -21,7 +21,7 @@ mod backup;
 mod bulk;
 mod change;
 mod clock;
-mod drop;
+mod ddl;
 mod heap;
 mod log;
 mod read;
@@ -42,7 +42,7 @@ use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::backup::FullBackup;
 use self::clock::Clock;
-pub use self::drop::key_object;
+pub use self::ddl::key_object;
 use self::log::LogFile;
 pub use self::read::{Before, Mark};
 use self::space::AllocUnit;
@@ -174,6 +174,8 @@ struct Node {
 struct Table {
     def: TableDef,
     rowset: u64,
+    /// Id of the next column that is added.
+    next_column: u32,
     committed: BTreeMap<RowKey, Arc<Row>>,
     /// Whether rows were loaded in bulk: those are in its pages only.
     loaded: bool,

@@ -27,6 +27,7 @@ use logferry_mssql_format::encode::BackupKind;
 
 pub use self::bulk::{bench_backup, bench_database, bench_table};
 pub use self::random::Random;
+use self::tables::added_column;
 pub use self::tables::{TableKind, random_row, random_value};
 use crate::storage::{Database, Error, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
@@ -66,6 +67,8 @@ pub struct WorkloadOptions {
     pub truncate_percent: u32,
     /// Whether a table is made between two log backups.
     pub late_table: bool,
+    /// Chance, per log backup, that a table gets a column, loses one, or is dropped (only the late one is).
+    pub alter_percent: u32,
 }
 
 impl Default for WorkloadOptions {
@@ -87,6 +90,7 @@ impl Default for WorkloadOptions {
             checkpoint_percent: 1,
             truncate_percent: 0,
             late_table: false,
+            alter_percent: 0,
         }
     }
 }
@@ -148,6 +152,10 @@ pub fn generate_chain(seed: u64, options: &WorkloadOptions, folder: &Path) -> Re
         history.run(options.steps);
         if history.random.percent(options.truncate_percent) {
             history.truncate_one();
+        }
+        if options.alter_percent > 0 && history.random.percent(options.alter_percent) {
+            history.alter_one();
+            history.run(options.steps / 4);
         }
         history.pause();
         let path = folder.join(format!("{name}_log_{n:03}.trn"));
@@ -279,6 +287,33 @@ impl History {
         // A table that somebody holds is left alone.
         if self.db.truncate(self.tables[table].id).is_ok() {
             self.tables[table].keys.clear();
+        }
+    }
+
+    /// Adds a column to a table, drops one, or drops the late table. Transactions end before.
+    fn alter_one(&mut self) {
+        self.end_all();
+        if self.tables.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.tables.len() as u64) as usize;
+        let table = &mut self.tables[at];
+        if table.kind == TableKind::Late && self.random.percent(50) {
+            self.db.drop_table(table.id).expect("nobody holds it");
+            self.tables.remove(at);
+            return;
+        }
+        let droppable: Vec<usize> =
+            (0..table.def.columns.len()).filter(|c| !table.def.primary_key.contains(c)).collect();
+        if self.random.percent(60) || droppable.len() < 2 {
+            table.serial += 1;
+            let column = added_column(table.serial, &mut self.random);
+            self.db.add_column(table.id, column.clone()).expect("nobody holds it");
+            table.def.columns.push(column);
+        } else {
+            let column = droppable[self.random.below(droppable.len() as u64) as usize];
+            self.db.drop_column(table.id, column).expect("nobody holds it");
+            table.def = self.db.table_def(table.id).expect("it is there").clone();
         }
     }
 

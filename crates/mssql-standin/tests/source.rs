@@ -19,6 +19,7 @@ use readers::{Tables, sorted};
 /// Rows of a table as a target would hold them.
 #[derive(Default)]
 struct Target {
+    columns: Vec<u32>,
     keyed: BTreeMap<Vec<Option<Vec<u8>>>, Row>,
     heap: BTreeMap<Row, u32>,
 }
@@ -92,8 +93,28 @@ impl Targets {
                 self.insert(&change.table, row);
             }
             ChangeOp::Delete { before } => drop(self.remove(&change.table, &cells(before))),
-            ChangeOp::Truncate => drop(self.0.insert(change.table.name.to_string(), Target::default())),
+            ChangeOp::Truncate => {
+                let target = self.0.entry(change.table.name.to_string()).or_default();
+                target.keyed.clear();
+                target.heap.clear();
+            }
         }
+    }
+
+    /// A table is new, or has another shape: columns keep their values by their ids.
+    fn reshape(&mut self, table: &TableVersion) {
+        let target = self.0.entry(table.name.to_string()).or_default();
+        let columns: Vec<u32> = table.columns.iter().map(|c| c.id).collect();
+        let places: Vec<Option<usize>> =
+            columns.iter().map(|id| target.columns.iter().position(|old| old == id)).collect();
+        let row = |row: &Row| places.iter().map(|p| p.and_then(|p| row[p].clone())).collect::<Row>();
+        target.keyed = target.keyed.iter().map(|(key, r)| (key.clone(), row(r))).collect();
+        let mut heap = BTreeMap::new();
+        for (r, count) in &target.heap {
+            *heap.entry(row(r)).or_default() += count;
+        }
+        target.heap = heap;
+        target.columns = columns;
     }
 
     fn rows(&self) -> Tables {
@@ -110,6 +131,8 @@ impl Targets {
 #[track_caller]
 fn same(seed: u64, targets: &Targets, file: &logferry_mssql_standin::workload::ChainFile) {
     let (found, expect) = (targets.rows(), sorted(&file.expected));
+    let names = |tables: &Tables| tables.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&expect), "seed {seed}: tables after {}", file.path.display());
     for (name, rows) in &expect {
         let found = found.get(name).map_or(&[][..], Vec::as_slice);
         let missing = rows.iter().filter(|r| found.binary_search(r).is_err()).count();
@@ -124,7 +147,8 @@ fn same(seed: u64, targets: &Targets, file: &logferry_mssql_standin::workload::C
     }
 }
 
-async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions) {
+/// Copies and follows a chain; the rows are compared behind every file, or at the end only.
+async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions, at_end: bool) {
     let backups = Backups::find(files).unwrap();
     let chain = backups.plan(None, plan).unwrap();
     let base_end = chain.base_end();
@@ -132,7 +156,7 @@ async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions) {
     source.snapshot().await.unwrap();
     let mut targets = Targets::default();
     for (at, table) in source.tables().iter().enumerate() {
-        targets.0.insert(table.name.to_string(), Target::default());
+        targets.reshape(table);
         for chunk in source.chunks(at).unwrap() {
             let mut reader = source.open_chunk(&chunk).unwrap();
             let mut visit = |cells: &[Cell<'_>]| {
@@ -154,16 +178,19 @@ async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions) {
             match event {
                 SourceEvent::Begin(head) => {
                     // All that was committed before the end of a file is there when the first transaction behind it comes.
-                    while let Some(file) = left.next_if(|f| f.last_lsn <= head.commit_lsn.0) {
+                    while let Some(file) = left.next_if(|f| !at_end && f.last_lsn <= head.commit_lsn.0) {
                         same(seed, &targets, file);
                     }
                 }
                 SourceEvent::Change(change) => targets.change(&batch, change),
+                SourceEvent::Table(table) => targets.reshape(table),
+                SourceEvent::Dropped(table) => drop(targets.0.remove(&table.name.to_string())),
                 _ => {}
             }
         }
     }
-    for file in left {
+    let left: Vec<_> = left.collect();
+    for file in &left[if at_end { left.len() - 1 } else { 0 }..] {
         same(seed, &targets, file);
     }
 }
@@ -176,11 +203,11 @@ fn check(seed: u64, options: &WorkloadOptions) {
     let all: Vec<PathBuf> = made.files.iter().map(|f| f.path.clone()).collect();
     let logs_only = PlanOptions { differentials: Differentials::Ignore, ..PlanOptions::default() };
     eprintln!("seed {seed}");
-    runtime.block_on(follow(seed, &made, &all, logs_only));
+    runtime.block_on(follow(seed, &made, &all, logs_only, false));
     for (at, _) in made.files.iter().enumerate().filter(|(_, f)| f.kind == BackupKind::Differential) {
         let files = [&all[..1], &all[at..]].concat();
         eprintln!("seed {seed}: from differential {at}");
-        runtime.block_on(follow(seed, &made, &files, PlanOptions::default()));
+        runtime.block_on(follow(seed, &made, &files, PlanOptions::default(), false));
     }
 }
 
@@ -231,6 +258,30 @@ fn everything_at_once() {
             ..options(TableKind::ALL)
         };
         check(seed, &options);
+    }
+}
+
+/// Shapes change between files, not at a position that the stream tells of: so every prefix of the chain is read to its end.
+#[test]
+fn tables_that_change_their_shape() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for seed in 160..168 {
+        let options = WorkloadOptions {
+            late_table: true,
+            alter_percent: 90,
+            logs: 6,
+            steps: 250,
+            differential_every: 3,
+            ..options(&[TableKind::Keyed, TableKind::Heap, TableKind::Composite, TableKind::Guid])
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let made = generate_chain(seed, &options, folder.path()).unwrap();
+        let files: Vec<PathBuf> = made.files.iter().map(|f| f.path.clone()).collect();
+        let logs_only = PlanOptions { differentials: Differentials::Ignore, ..PlanOptions::default() };
+        for (end, file) in made.files.iter().enumerate() {
+            let plan = if file.kind == BackupKind::Differential { PlanOptions::default() } else { logs_only };
+            runtime.block_on(follow(seed, &made, &files[..=end], plan, true));
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Database {
             let images: Vec<ColumnImage<'_>> = layout
                 .columns
                 .iter()
-                .map(|c| match view.cell(c.logical) {
+                .map(|c| match c.logical.map_or(Cell::Null, |at| view.cell(at)) {
                     Cell::Bytes(b) => ColumnImage::Bytes(b),
                     Cell::Null | Cell::Unchanged => ColumnImage::Null,
                 })

@@ -9,7 +9,7 @@ use logferry_mssql_format::row::{FixedVar, Place, RecordKind, stub_target};
 
 use super::space::{AllocUnit, UnitKind};
 use super::system::object_lock;
-use super::table::TableLayout;
+use super::table::{StoredColumn, TableLayout};
 use super::xact::{Transaction, XactOptions};
 use super::{By, Database, Error, ROW_MAX, Row, RowKey};
 
@@ -54,10 +54,10 @@ impl Database {
         self.open(xact)?;
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
-        assert_eq!(row.len(), layout.columns.len(), "a row has a value for each column");
+        assert_eq!(row.len(), layout.of_logical.len(), "a row has a value for each column");
         let by = By::Xact(xact.0);
         let values =
-            self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, &row[c.logical])).collect())?;
+            self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, value_of(c, &row))).collect())?;
         let key = if layout.key.is_empty() {
             let image = self.write_values(by, rowset, values);
             let key = RowKey::Rid(self.heap_insert(by, rowset, &image));
@@ -120,7 +120,7 @@ impl Database {
             if let Stored::Pointer(pointer) = &values[at] {
                 outside.push((layout.columns[at].sql_type.clone(), pointer.clone()));
             }
-            values[at] = fresh(&layout.columns[at].sql_type, &row[*column]);
+            values[at] = fresh(&layout.columns[at].sql_type, row[*column].as_deref());
         }
         let values = self.plan(&layout, values)?;
         let image = self.write_values(by, rowset, values);
@@ -240,12 +240,11 @@ impl Database {
             RowKey::Rid(at) => self.pages.get(at.page.page as usize)?.as_ref()?.row(at.slot)?,
         };
         let layout = &self.rowset(held.rowset).layout;
-        let mut row: Row = vec![None; layout.columns.len()];
+        let mut row: Row = vec![None; layout.of_logical.len()];
         for (column, value) in layout.columns.iter().zip(stored_values(layout, image)) {
-            row[column.logical] = match value {
-                Stored::Bytes(bytes) => Some(bytes),
-                _ => None,
-            };
+            if let (Some(at), Stored::Bytes(bytes)) = (column.logical, value) {
+                row[at] = Some(bytes);
+            }
         }
         Some(row)
     }
@@ -253,11 +252,8 @@ impl Database {
     /// A row without values outside of it, to bytes.
     pub(super) fn encode_plain(&self, rowset: u64, row: &Row) -> Vec<u8> {
         let layout = &self.rowset(rowset).layout;
-        let images: Vec<ColumnImage<'_>> = layout
-            .columns
-            .iter()
-            .map(|c| row[c.logical].as_deref().map_or(ColumnImage::Null, ColumnImage::Bytes))
-            .collect();
+        let images: Vec<ColumnImage<'_>> =
+            layout.columns.iter().map(|c| value_of(c, row).map_or(ColumnImage::Null, ColumnImage::Bytes)).collect();
         let mut image = Vec::new();
         encode_row(&layout.row, &images, None, &mut image);
         image
@@ -384,13 +380,18 @@ impl Database {
 }
 
 /// A value that is not stored yet.
-fn fresh(sql_type: &SqlType, value: &Option<Vec<u8>>) -> Stored {
+fn fresh(sql_type: &SqlType, value: Option<&[u8]>) -> Stored {
     match value {
         None => Stored::Null,
-        Some(bytes) if is_text(sql_type) => Stored::Text(bytes.clone()),
-        Some(bytes) if sql_type.is_lob() && bytes.len() > IN_ROW_MAX => Stored::OffRow(UnitKind::Lob, bytes.clone()),
-        Some(bytes) => Stored::Bytes(bytes.clone()),
+        Some(bytes) if is_text(sql_type) => Stored::Text(bytes.to_vec()),
+        Some(bytes) if sql_type.is_lob() && bytes.len() > IN_ROW_MAX => Stored::OffRow(UnitKind::Lob, bytes.to_vec()),
+        Some(bytes) => Stored::Bytes(bytes.to_vec()),
     }
+}
+
+/// The value of a column in a row that a caller gave; a dropped column has none.
+fn value_of<'a>(column: &StoredColumn, row: &'a Row) -> Option<&'a [u8]> {
+    row[column.logical?].as_deref()
 }
 
 /// Types whose values are never in the row.
@@ -406,7 +407,8 @@ fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
         .iter()
         .enumerate()
         .map(|(bit, column)| {
-            if record.is_null(bit as u16) {
+            // A row that was written before the column was added does not have it.
+            if column.logical.is_none() || bit >= usize::from(record.column_count()) || record.is_null(bit as u16) {
                 return Stored::Null;
             }
             match column.place {

@@ -3,9 +3,8 @@
 //! They are tables like any other, with ids that are the same in every database, and their rows are written like
 //! any other rows. Only their first pages are laid without a record: on a server they come from the model database.
 
-mod definitions;
+pub(super) mod definitions;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, SqlType};
@@ -19,14 +18,16 @@ use self::definitions::{
     SYSSCHOBJS, definitions,
 };
 use super::space::{AllocUnit, UnitKind};
-use super::table::{DEFAULT_COLLATION, TableLayout, TypeCodes, sort_key};
+use super::table::{ColumnDef, DEFAULT_COLLATION, StoredColumn, TableLayout, TypeCodes, sort_key};
 use super::xact::XactOptions;
-use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, Rowset, Table, TableDef, VERSION};
+use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, Rowset, TableDef, VERSION};
 
 /// `sys`
 const SYS_SCHEMA: u32 = 4;
 /// Class of schemas in `sysclsobjs`.
 const CLASS_SCHEMA: u8 = 50;
+/// Status of a dropped column in `sysrscols`.
+const DROPPED: u32 = 2;
 /// Object ids of user tables are so far apart.
 pub(super) const OBJECT_STEP: u32 = 16_000_057;
 
@@ -91,66 +92,6 @@ impl Database {
         Ok(())
     }
 
-    /// Makes a schema.
-    pub fn create_schema(&mut self, name: &str) -> Result<u32, Error> {
-        if self.schemas.contains_key(name) {
-            return Err(Error::NameTaken(name.into()));
-        }
-        let id = 5 + self.schemas.len() as u32 - 4;
-        let xact = self.begin(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() });
-        let created = Some(self.clock.datetime().to_vec());
-        self.insert_schema_row(By::Xact(xact.0), id, name, created);
-        self.commit(xact)?;
-        Ok(id)
-    }
-
-    /// Makes a table and gives its object id.
-    pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
-        let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
-        if self.table(&def.schema, &def.name).is_some() {
-            return Err(Error::NameTaken(format!("{}.{}", def.schema, def.name)));
-        }
-        for column in &def.columns {
-            TypeCodes::of(&column.sql_type)?;
-        }
-        let layout = TableLayout::of(&def);
-        if usize::from(layout.row.fixed_end) > super::ROW_MAX - 300 {
-            return Err(Error::RowTooLong(usize::from(layout.row.fixed_end)));
-        }
-        let object = self.next_object_id();
-        let xact = self.begin(XactOptions { name: "CREATE TABLE", ..XactOptions::default() });
-        let by = By::Xact(xact.0);
-        self.write(by, |r, h| {
-            r.lock_xact(h, &object_lock(5, object));
-        });
-        let rowset = self.next_rowset;
-        self.next_rowset += 1 << 16;
-        let lob = def.columns.iter().any(|c| c.sql_type.is_lob());
-        let overflow = layout.columns.iter().any(|c| matches!(c.place, Place::Variable { .. }) && !c.sql_type.is_lob());
-        self.rowsets.insert(
-            rowset,
-            Rowset {
-                id: rowset,
-                object_id: object,
-                layout: Arc::new(layout),
-                units: [None, None, None],
-                levels: Vec::new(),
-                rows: 0,
-                counted: true,
-            },
-        );
-        let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
-        for (kind, _) in kinds.into_iter().filter(|(_, needed)| *needed) {
-            let unit = self.next_unit_id();
-            self.rowset_mut(rowset).units[kind.index()] = Some(AllocUnit::new(unit));
-            self.insert_unit_row(by, rowset, kind);
-        }
-        self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
-        self.commit(xact)?;
-        self.tables.insert(object, Table { def, rowset, committed: BTreeMap::new(), loaded: false });
-        Ok(object)
-    }
-
     /// The page and slot of an allocation unit's row.
     pub(super) fn find_alloc_unit(&self, id: u64) -> (u32, u16) {
         self.find_system_row(SYSALLOCUNITS, &(id as i64).to_le_bytes())
@@ -201,7 +142,7 @@ impl Database {
     }
 
     /// Finds the row of a system table by the bytes of a key of one `bigint` column.
-    fn find_system_row(&self, object: u32, key: &[u8]) -> (u32, u16) {
+    pub(super) fn find_system_row(&self, object: u32, key: &[u8]) -> (u32, u16) {
         let mut sortable = Vec::new();
         sort_key(&SqlType::BigInt, key, &mut sortable);
         self.find_row(system_rowset(object), &sortable).expect("system tables know all rowsets")
@@ -258,7 +199,7 @@ impl Database {
     }
 
     /// The rows that describe a table, in the order in which CREATE TABLE writes them.
-    fn insert_object_rows(
+    pub(super) fn insert_object_rows(
         &mut self,
         by: By,
         object: u32,
@@ -290,45 +231,7 @@ impl Database {
             ],
         );
         for (at, column) in def.columns.iter().enumerate() {
-            let codes = TypeCodes::of(&column.sql_type)?;
-            let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
-            let status = u32::from(!column.nullable) | u32::from(padded) << 1 | u32::from(column.identity) << 2;
-            let in_row = if codes.length == 0xFFFF { 8000 } else { codes.length };
-            let identity = column.identity.then(|| {
-                let mut value = Vec::new();
-                for _ in 0..3 {
-                    let mut one = vec![0; usize::from(codes.length)];
-                    one[usize::from(codes.xtype == 106)] = 1;
-                    if codes.xtype == 106 {
-                        one[0] = 1;
-                    }
-                    value.extend(one);
-                }
-                value.push(1);
-                value
-            });
-            self.insert_system_row(
-                by,
-                SYSCOLPARS,
-                &vec![
-                    int(object),
-                    short(0),
-                    int(at as u32 + 1),
-                    text(&column.name),
-                    tiny(codes.xtype),
-                    int(codes.utype),
-                    short(codes.length),
-                    tiny(codes.precision),
-                    tiny(codes.scale),
-                    int(codes.collation),
-                    int(status),
-                    short(in_row),
-                    int(0),
-                    int(0),
-                    int(0),
-                    identity,
-                ],
-            );
+            self.insert_system_row(by, SYSCOLPARS, &column_row(object, at as u32 + 1, column)?);
         }
         self.insert_rowset_rows(by, object, rowset)?;
         if user {
@@ -372,30 +275,7 @@ impl Database {
         row.extend([None, None, int(1)]);
         self.insert_system_row(by, SYSROWSETS, &row);
         for (at, column) in layout.columns.iter().enumerate() {
-            let codes = TypeCodes::of(&column.sql_type)?;
-            let (leaf, bit) = place_codes(column.place);
-            let internal = column.internal.map_or(0, |place| place_codes(place).0);
-            let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
-            let status = if column.nullable { 0 } else { 0x80 };
-            self.insert_system_row(
-                by,
-                SYSRSCOLS,
-                &vec![
-                    Some((rowset as i64).to_le_bytes().to_vec()),
-                    int(column.logical as u32 + 1),
-                    int(at as u32 + 1),
-                    Some(0i64.to_le_bytes().to_vec()),
-                    int(codes.ti),
-                    int(codes.collation),
-                    short(column.key_ordinal),
-                    short(codes.max_in_row),
-                    int(status),
-                    int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
-                    int((at as u32 + 1) | internal_bit << 16),
-                    short(u16::from(bit)),
-                    None,
-                ],
-            );
+            self.insert_system_row(by, SYSRSCOLS, &stored_column_row(rowset, at, column)?);
         }
         Ok(())
     }
@@ -444,31 +324,32 @@ impl Database {
                 ],
             );
         }
-        if user && !heap {
-            let now = Some(self.clock.datetime().to_vec());
-            let key = self.next_object_id();
-            self.insert_system_row(
-                by,
-                SYSSCHOBJS,
-                &vec![
-                    int(key),
-                    text(&name),
-                    int(schema),
-                    tiny(0),
-                    int(0),
-                    Some(b"PK".to_vec()),
-                    int(object),
-                    tiny(1),
-                    int(1),
-                    now.clone(),
-                    now,
-                    int(0),
-                ],
-            );
+        if !user || heap {
+            return;
         }
+        let now = Some(self.clock.datetime().to_vec());
+        let key = self.next_object_id();
+        self.insert_system_row(
+            by,
+            SYSSCHOBJS,
+            &vec![
+                int(key),
+                text(&name),
+                int(schema),
+                tiny(0),
+                int(0),
+                Some(b"PK".to_vec()),
+                int(object),
+                tiny(1),
+                int(1),
+                now.clone(),
+                now,
+                int(0),
+            ],
+        );
     }
 
-    fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
+    pub(super) fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
         let unit = self.unit(rowset, kind);
         let page = |page: u32| {
             let id = if page == 0 { PageId::default() } else { PageId::new(FILE, page) };
@@ -491,7 +372,7 @@ impl Database {
         self.insert_system_row(by, SYSALLOCUNITS, &row);
     }
 
-    fn insert_schema_row(&mut self, by: By, id: u32, name: &str, created: Option<Vec<u8>>) {
+    pub(super) fn insert_schema_row(&mut self, by: By, id: u32, name: &str, created: Option<Vec<u8>>) {
         self.insert_system_row(
             by,
             SYSCLSOBJS,
@@ -500,7 +381,7 @@ impl Database {
         self.schemas.insert(name.to_owned(), id);
     }
 
-    fn insert_system_row(&mut self, by: By, object: u32, row: &Row) {
+    pub(super) fn insert_system_row(&mut self, by: By, object: u32, row: &Row) {
         let rowset = system_rowset(object);
         let layout = Arc::clone(&self.rowset(rowset).layout);
         let key = layout.key_of(row);
@@ -508,7 +389,7 @@ impl Database {
         self.tree_put(by, rowset, &key, &image);
     }
 
-    fn next_object_id(&mut self) -> u32 {
+    pub(super) fn next_object_id(&mut self) -> u32 {
         let id = self.next_object;
         self.next_object += OBJECT_STEP;
         if self.next_object > i32::MAX as u32 {
@@ -518,7 +399,7 @@ impl Database {
     }
 
     /// An id for an allocation unit; the boot page remembers the next one.
-    fn next_unit_id(&mut self) -> u64 {
+    pub(super) fn next_unit_id(&mut self) -> u64 {
         let id = self.next_unit;
         self.next_unit += 1 << 16;
         // The number is kept shifted: as the upper parts of the id.
@@ -548,6 +429,68 @@ pub(super) fn system_rowset(object: u32) -> u64 {
     index << 48 | u64::from(object) << 16
 }
 
+/// The row of `syscolpars` of a column.
+pub(super) fn column_row(object: u32, id: u32, column: &ColumnDef) -> Result<Row, Error> {
+    let codes = TypeCodes::of(&column.sql_type)?;
+    let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
+    let status = u32::from(!column.nullable) | u32::from(padded) << 1 | u32::from(column.identity) << 2;
+    let in_row = if codes.length == 0xFFFF { 8000 } else { codes.length };
+    let identity = column.identity.then(|| {
+        // Last value, seed and increment, in the form of the type; then that no value was handed out yet.
+        let mut one = vec![0; usize::from(codes.length)];
+        one[0] = 1;
+        if codes.xtype == 106 {
+            one[1] = 1;
+        }
+        let mut value = one.repeat(3);
+        value.push(1);
+        value
+    });
+    Ok(vec![
+        int(object),
+        short(0),
+        int(id),
+        text(&column.name),
+        tiny(codes.xtype),
+        int(codes.utype),
+        short(codes.length),
+        tiny(codes.precision),
+        tiny(codes.scale),
+        int(codes.collation),
+        int(status),
+        short(in_row),
+        int(0),
+        int(0),
+        int(0),
+        identity,
+    ])
+}
+
+/// The row of `sysrscols` of a column; `at` is its place in the layout.
+pub(super) fn stored_column_row(rowset: u64, at: usize, column: &StoredColumn) -> Result<Row, Error> {
+    let codes = TypeCodes::of(&column.sql_type)?;
+    let (leaf, bit) = place_codes(column.place);
+    let internal = column.internal.map_or(0, |place| place_codes(place).0);
+    let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
+    let dropped = if column.logical.is_none() { DROPPED } else { 0 };
+    let status = dropped | if column.nullable { 0 } else { 0x80 };
+    Ok(vec![
+        long(rowset),
+        int(column.id),
+        int(at as u32 + 1),
+        long(0),
+        int(codes.ti),
+        int(codes.collation),
+        short(column.key_ordinal),
+        short(codes.max_in_row),
+        int(status),
+        int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
+        int((at as u32 + 1) | internal_bit << 16),
+        short(u16::from(bit)),
+        None,
+    ])
+}
+
 /// The lock element of an object.
 pub(super) fn object_lock(mode: u8, object: u32) -> Vec<u8> {
     let mut lock = vec![mode, 1, 0, 0x0C, 0, 0];
@@ -566,16 +509,20 @@ fn place_codes(place: Place) -> (i16, u8) {
     }
 }
 
-fn int(n: u32) -> Option<Vec<u8>> {
+pub(super) fn int(n: u32) -> Option<Vec<u8>> {
     Some(n.to_le_bytes().to_vec())
 }
 
-fn short(n: u16) -> Option<Vec<u8>> {
+pub(super) fn short(n: u16) -> Option<Vec<u8>> {
     Some(n.to_le_bytes().to_vec())
 }
 
-fn tiny(n: u8) -> Option<Vec<u8>> {
+pub(super) fn tiny(n: u8) -> Option<Vec<u8>> {
     Some(vec![n])
+}
+
+pub(super) fn long(n: u64) -> Option<Vec<u8>> {
+    Some(n.to_le_bytes().to_vec())
 }
 
 fn text(t: &str) -> Option<Vec<u8>> {

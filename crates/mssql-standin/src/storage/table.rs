@@ -68,8 +68,10 @@ pub const DEFAULT_COLLATION: Collation = Collation(0x3400_D008);
 /// A column as rows hold it, with what system tables say of it.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredColumn {
-    /// Place in [`TableDef::columns`].
-    pub logical: usize,
+    /// Place in [`TableDef::columns`]; none where the column was dropped.
+    pub logical: Option<usize>,
+    /// `sys.columns.column_id`
+    pub id: u32,
     pub sql_type: SqlType,
     pub nullable: bool,
     /// Place in the key, from 1; 0 where it is not in the key.
@@ -115,7 +117,8 @@ impl TableLayout {
             let place = row.place(&column.sql_type);
             layout.row.places.push(place);
             layout.columns.push(StoredColumn {
-                logical,
+                logical: Some(logical),
+                id: logical as u32 + 1,
                 sql_type: column.sql_type.clone(),
                 nullable: column.nullable,
                 key_ordinal: ordinal.map_or(0, |o| o as u16 + 1),
@@ -135,12 +138,47 @@ impl TableLayout {
         layout
     }
 
+    /// The layout with one more column, behind all others: rows that are there already do not have it.
+    pub fn with_column(&self, column: &ColumnDef, id: u32) -> Self {
+        let mut layout = self.clone();
+        let variables = self.row.places.iter().filter(|p| matches!(p, Place::Variable { .. })).count() as u16;
+        let mut placer = Placer { end: self.row.fixed_end, variables, bits: None };
+        let place = placer.place(&column.sql_type);
+        layout.row.places.push(place);
+        layout.row.fixed_end = placer.end;
+        layout.of_logical.push(layout.columns.len());
+        layout.columns.push(StoredColumn {
+            logical: Some(self.of_logical.len()),
+            id,
+            sql_type: column.sql_type.clone(),
+            nullable: column.nullable,
+            key_ordinal: 0,
+            place,
+            internal: None,
+        });
+        layout
+    }
+
+    /// The layout without a column, given by its place in the table: it keeps its place in the rows. `id` is what it is known
+    /// by from now on.
+    pub fn without_column(&self, logical: usize, id: u32) -> Self {
+        let mut layout = self.clone();
+        let at = layout.of_logical.remove(logical);
+        layout.columns[at].logical = None;
+        layout.columns[at].id = id;
+        for column in &mut layout.columns {
+            column.logical = column.logical.map(|l| if l > logical { l - 1 } else { l });
+        }
+        layout
+    }
+
     /// The key of a row that is given by its values.
     pub fn key_of(&self, row: &Row) -> Vec<u8> {
         let mut key = Vec::new();
         for at in &self.key {
             let column = &self.columns[*at];
-            sort_key(&column.sql_type, row[column.logical].as_deref().unwrap_or_default(), &mut key);
+            let value = column.logical.and_then(|at| row[at].as_deref());
+            sort_key(&column.sql_type, value.unwrap_or_default(), &mut key);
         }
         key
     }

@@ -174,6 +174,22 @@ fn all_types() -> Vec<ColumnDef> {
     columns
 }
 
+/// A column to be added to a table.
+pub(super) fn added_column(serial: i32, random: &mut Random) -> ColumnDef {
+    let types = [
+        SqlType::Int,
+        SqlType::Bit,
+        nvarchar(40),
+        varchar(200),
+        SqlType::DateTime2 { scale: 7 },
+        SqlType::Decimal { precision: 12, scale: 3 },
+        SqlType::VarBinary { length: None },
+        SqlType::UniqueIdentifier,
+    ];
+    let which = random.below(types.len() as u64) as usize;
+    ColumnDef::new(format!("added_{serial}"), types[which].clone())
+}
+
 /// A row for a table; `serial` makes its key unlike those before it.
 pub fn random_row(kind: TableKind, def: &TableDef, serial: i32, random: &mut Random) -> Row {
     (0..def.columns.len()).map(|column| random_value(kind, def, column, serial, random)).collect()

@@ -1,0 +1,275 @@
+//! Tables that are made, changed and dropped: rows of system tables in transactions of their own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logferry_mssql_format::row::Place;
+
+use super::space::{AllocUnit, UnitKind};
+use super::system::definitions::{
+    SYSALLOCUNITS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
+};
+use super::system::{OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset};
+use super::table::{TableLayout, TypeCodes, sort_key};
+use super::xact::{Transaction, XactOptions};
+use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Rowset, Table, TableDef};
+
+/// Schemas that every database has.
+const OWN_SCHEMAS: usize = 4;
+/// Ids of dropped columns begin here.
+const DROPPED_COLUMNS: u32 = 0x0400_0001;
+
+impl Database {
+    /// Makes a schema.
+    pub fn create_schema(&mut self, name: &str) -> Result<u32, Error> {
+        if self.schemas.contains_key(name) {
+            return Err(Error::NameTaken(name.into()));
+        }
+        let id = 5 + (self.schemas.len() - OWN_SCHEMAS) as u32;
+        let xact = self.begin(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() });
+        let created = Some(self.clock.datetime().to_vec());
+        self.insert_schema_row(By::Xact(xact.0), id, name, created);
+        self.commit(xact)?;
+        Ok(id)
+    }
+
+    /// Makes a table and gives its object id.
+    pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
+        let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
+        if self.table(&def.schema, &def.name).is_some() {
+            return Err(Error::NameTaken(format!("{}.{}", def.schema, def.name)));
+        }
+        for column in &def.columns {
+            TypeCodes::of(&column.sql_type)?;
+        }
+        let layout = TableLayout::of(&def);
+        fits(&layout)?;
+        let object = self.next_object_id();
+        let xact = self.begin_ddl("CREATE TABLE", object);
+        let by = By::Xact(xact.0);
+        let rowset = self.next_rowset;
+        self.next_rowset += 1 << 16;
+        self.rowsets.insert(
+            rowset,
+            Rowset {
+                id: rowset,
+                object_id: object,
+                layout: Arc::new(layout),
+                units: [None, None, None],
+                levels: Vec::new(),
+                rows: 0,
+                counted: true,
+            },
+        );
+        self.add_units(by, rowset);
+        self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
+        self.commit(xact)?;
+        let next_column = def.columns.len() as u32 + 1;
+        self.tables.insert(object, Table { def, rowset, next_column, committed: BTreeMap::new(), loaded: false });
+        Ok(object)
+    }
+
+    /// ALTER TABLE ADD: the rows that are there already stay as they are and have NULL in the new column.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended, or the column does not allow NULL.
+    pub fn add_column(&mut self, table: u32, column: ColumnDef) -> Result<(), Error> {
+        if !column.nullable || column.identity {
+            return Err(Error::Unsupported("adding a column that does not allow NULL".into()));
+        }
+        let held = self.unlocked(table)?;
+        let (rowset, id) = (held.rowset, held.next_column);
+        if held.def.columns.iter().any(|c| c.name == column.name) {
+            return Err(Error::NameTaken(column.name));
+        }
+        let row = column_row(table, id, &column)?;
+        let layout = self.rowset(rowset).layout.with_column(&column, id);
+        fits(&layout)?;
+        let xact = self.begin_ddl("ALTER TABLE", table);
+        let by = By::Xact(xact.0);
+        self.insert_system_row(by, SYSCOLPARS, &row);
+        let at = layout.columns.len() - 1;
+        let stored = stored_column_row(rowset, at, &layout.columns[at])?;
+        self.rowset_mut(rowset).layout = Arc::new(layout);
+        self.insert_system_row(by, SYSRSCOLS, &stored);
+        self.add_units(by, rowset);
+        self.note_altered(by, table, rowset);
+        self.commit(xact)?;
+        let held = self.tables.get_mut(&table).expect("it was there");
+        held.next_column += 1;
+        held.def.columns.push(column);
+        held.each_row(|row| row.push(None));
+        Ok(())
+    }
+
+    /// ALTER TABLE DROP COLUMN: the column, given by its place, keeps its place in the rows.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended, or the column is in the key.
+    pub fn drop_column(&mut self, table: u32, column: usize) -> Result<(), Error> {
+        let held = self.unlocked(table)?;
+        let rowset = held.rowset;
+        if held.def.primary_key.contains(&column) {
+            return Err(Error::Unsupported("dropping a column of the key".into()));
+        }
+        let old = Arc::clone(&self.rowset(rowset).layout);
+        let (at, id) = (old.of_logical[column], old.columns[old.of_logical[column]].id);
+        let dropped = old.columns.iter().filter(|c| c.logical.is_none()).count() as u32;
+        let layout = old.without_column(column, DROPPED_COLUMNS + dropped);
+        let xact = self.begin_ddl("ALTER TABLE", table);
+        let by = By::Xact(xact.0);
+        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
+        let stored = stored_column_row(rowset, at, &layout.columns[at])?;
+        let key = [long(rowset), int(at as u32 + 1)];
+        self.delete_system_row(by, SYSRSCOLS, &key);
+        self.insert_system_row(by, SYSRSCOLS, &stored);
+        self.rowset_mut(rowset).layout = Arc::new(layout);
+        self.note_altered(by, table, rowset);
+        self.commit(xact)?;
+        let held = self.tables.get_mut(&table).expect("it was there");
+        held.def.columns.remove(column);
+        held.def.primary_key.iter_mut().filter(|c| **c > column).for_each(|c| *c -= 1);
+        held.each_row(|row| drop(row.remove(column)));
+        Ok(())
+    }
+
+    /// DROP TABLE: its pages are given back, with their rows on them.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended.
+    pub fn drop_table(&mut self, table: u32) -> Result<(), Error> {
+        let held = self.unlocked(table)?;
+        let rowset = held.rowset;
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        let xact = self.begin_ddl("DROPOBJ", table);
+        let by = By::Xact(xact.0);
+        self.write(by, |r, h| {
+            r.hobt_ddl(h, rowset, 3);
+        });
+        let units: Vec<u64> = self.rowset(rowset).units.iter().flatten().map(|u| u.id).collect();
+        for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
+            if self.rowset(rowset).units[kind.index()].is_some() {
+                self.release_unit(by, rowset, kind);
+            }
+        }
+        self.delete_system_row(by, SYSROWSETS, &[long(rowset)]);
+        for at in 0..layout.columns.len() {
+            self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(at as u32 + 1)]);
+        }
+        for unit in units {
+            self.delete_system_row(by, SYSALLOCUNITS, &[long(unit)]);
+        }
+        let index = u32::from(!layout.key.is_empty());
+        self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(index)]);
+        for ordinal in 1..=layout.key.len() {
+            self.delete_system_row(by, SYSISCOLS, &[int(table), int(1), int(ordinal as u32)]);
+        }
+        for column in layout.columns.iter().filter(|c| c.logical.is_some()) {
+            self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(column.id)]);
+        }
+        if !layout.key.is_empty() {
+            self.delete_system_row(by, SYSSCHOBJS, &[int(key_object(table))]);
+        }
+        self.delete_system_row(by, SYSSCHOBJS, &[int(table)]);
+        self.commit(xact)?;
+        self.tables.remove(&table);
+        self.rowsets.remove(&rowset);
+        Ok(())
+    }
+
+    /// A table that no open transaction has changed.
+    fn unlocked(&self, table: u32) -> Result<&Table, Error> {
+        let held = self.table_at(table)?;
+        // The two lowest bits tell rows from LOB records.
+        match self.locks.keys().any(|(space, _)| space & !3 == held.rowset) {
+            true => Err(Error::Locked),
+            false => Ok(held),
+        }
+    }
+
+    fn begin_ddl(&mut self, name: &str, object: u32) -> Transaction {
+        let xact = self.begin(XactOptions { name, ..XactOptions::default() });
+        self.write(By::Xact(xact.0), |r, h| {
+            r.lock_xact(h, &object_lock(5, object));
+        });
+        xact
+    }
+
+    /// The allocation units that the columns of a rowset may need and that it does not have yet.
+    fn add_units(&mut self, by: By, rowset: u64) {
+        let held = self.rowset(rowset);
+        let columns = || held.layout.columns.iter().filter(|c| c.logical.is_some());
+        let lob = columns().any(|c| c.sql_type.is_lob());
+        let overflow = columns().any(|c| matches!(c.place, Place::Variable { .. }) && !c.sql_type.is_lob());
+        let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
+        for (kind, needed) in kinds {
+            if needed && self.rowset(rowset).units[kind.index()].is_none() {
+                let unit = self.next_unit_id();
+                self.rowset_mut(rowset).units[kind.index()] = Some(AllocUnit::new(unit));
+                self.insert_unit_row(by, rowset, kind);
+            }
+        }
+    }
+
+    /// What every ALTER TABLE changes: the date in `sysschobjs`, the number of NULL bits in `sysrowsets`.
+    fn note_altered(&mut self, by: By, table: u32, rowset: u64) {
+        self.write(by, |r, h| {
+            r.hobt_ddl(h, rowset, 2);
+        });
+        let (page, slot) = self.find_by_key(SYSSCHOBJS, &[int(table)]);
+        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
+        row[36..44].copy_from_slice(&self.clock.datetime());
+        self.modify_system_row(by, page, slot, &row);
+        let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
+        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
+        let columns = self.rowset(rowset).layout.columns.len() as u16;
+        row[41..43].copy_from_slice(&columns.to_le_bytes());
+        self.modify_system_row(by, page, slot, &row);
+    }
+
+    fn find_by_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> (u32, u16) {
+        let key = self.system_key(object, values);
+        self.find_row(system_rowset(object), &key).expect("system tables know all objects")
+    }
+
+    fn delete_system_row(&mut self, by: By, object: u32, values: &[Option<Vec<u8>>]) {
+        let key = self.system_key(object, values);
+        self.tree_ghost(by, system_rowset(object), &key);
+    }
+
+    /// The key of a row of a system table, from the values of its key columns.
+    fn system_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> Vec<u8> {
+        let layout = &self.rowset(system_rowset(object)).layout;
+        let mut key = Vec::new();
+        for (at, value) in layout.key.iter().zip(values) {
+            sort_key(&layout.columns[*at].sql_type, value.as_deref().unwrap_or_default(), &mut key);
+        }
+        key
+    }
+}
+
+impl Table {
+    /// Changes the shape of all rows.
+    fn each_row(&mut self, change: impl Fn(&mut Row)) {
+        let rows: Vec<RowKey> = self.committed.keys().cloned().collect();
+        for key in rows {
+            if let Some(row) = self.committed.get_mut(&key) {
+                change(Arc::make_mut(row));
+            }
+        }
+    }
+}
+
+/// Object id of a table's primary key: the one that was given out after the table's own.
+pub fn key_object(table: u32) -> u32 {
+    let id = table + OBJECT_STEP;
+    if id > i32::MAX as u32 { id - i32::MAX as u32 } else { id }
+}
+
+/// Whether a row has room for what it must hold.
+fn fits(layout: &TableLayout) -> Result<(), Error> {
+    match usize::from(layout.row.fixed_end) {
+        len if len > ROW_MAX - 300 => Err(Error::RowTooLong(len)),
+        _ => Ok(()),
+    }
+}
