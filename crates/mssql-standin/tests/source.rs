@@ -131,8 +131,9 @@ impl Targets {
 #[track_caller]
 fn same(seed: u64, targets: &Targets, file: &logferry_mssql_standin::workload::ChainFile) {
     let (found, expect) = (targets.rows(), sorted(&file.expected));
-    let names = |tables: &Tables| tables.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&found), names(&expect), "seed {seed}: tables after {}", file.path.display());
+    // A table that is made later is told of before its first transaction.
+    let extra = found.iter().find(|(name, rows)| !expect.contains_key(*name) && !rows.is_empty());
+    assert!(extra.is_none(), "seed {seed}: {} after {}", extra.map_or("", |e| e.0), file.path.display());
     for (name, rows) in &expect {
         let found = found.get(name).map_or(&[][..], Vec::as_slice);
         let missing = rows.iter().filter(|r| found.binary_search(r).is_err()).count();
@@ -243,9 +244,10 @@ fn seeds() -> std::ops::Range<u64> {
     given.and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?)).unwrap_or(130..134)
 }
 
+/// In 1023 and 1038 a transaction goes back to a savepoint in the log of a differential, over changes that are older than that log.
 #[test]
 fn everything_at_once() {
-    for seed in seeds() {
+    for seed in seeds().chain([1023, 1038]) {
         let database = Options { vlf_bytes: 128 * 1024, vlfs: 2, ..Options::default() };
         let options = WorkloadOptions {
             database,
