@@ -6,6 +6,9 @@
 //!                                catalog            change, define ── storage (pages, log)
 //! ```
 //!
+//! `server` is what sessions share, `session` runs batches: statement by statement, transactions, waiting. `bind` finds names
+//! and types, `run` gives rows, `change` writes them, `define` makes and drops. `function` and `convert` are the values' part.
+//!
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
@@ -27,6 +30,7 @@ mod function;
 mod parse;
 mod plan;
 mod run;
+mod server;
 mod session;
 mod sink;
 mod state;
@@ -37,6 +41,7 @@ mod value;
 
 use bind::{bind_comparison, bind_wrong_count};
 pub use error::{Effect, SqlError};
-pub use session::{Login, Server, Session};
+pub use server::{Login, Server};
+pub use session::Session;
 pub use sink::{Param, ResultColumn, ResultSink, TransactionChange};
 pub use value::{Dec, Value, from_bytes, to_bytes};

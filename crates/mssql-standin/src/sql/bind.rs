@@ -1,7 +1,10 @@
 //! From trees to plans: resolves names, finds types, puts in conversions.
 
+mod aggregate;
 mod expr;
+mod operator;
 mod query;
+mod table;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

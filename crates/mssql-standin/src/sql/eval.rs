@@ -9,12 +9,10 @@ use logferry_model::SqlType;
 use super::ast::{BinOp, CmpOp};
 use super::convert::convert;
 use super::error::{Result, SqlError, overflow, overflow_of};
-use super::function;
 use super::plan::{Node, Part, Plan, Typed};
-use super::run;
 use super::state::{Scalars, State};
-use super::types;
 use super::value::{DAY_TICKS, Dec, Value, compare, div_round, fold, from_bytes, pow10};
+use super::{function, run, types};
 
 /// What a statement sees while it runs.
 pub(crate) struct Ctx<'a> {

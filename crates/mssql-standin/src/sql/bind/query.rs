@@ -1,16 +1,14 @@
 //! Queries: tables, joins, items, grouping, order.
 
-use std::rc::Rc;
-
 use logferry_model::SqlType;
 
-use super::super::ast::{Body, CmpOp, Expr, Item, JoinKind, Query, Select, SetOp, TableRef};
-use super::super::catalog;
-use super::super::error::{Result, SqlError, invalid_object, syntax, unsupported};
+use super::super::ast::{Body, Expr, Item, JoinKind, Query, Select, SetOp};
+use super::super::error::{Result, SqlError, syntax};
 use super::super::plan::{Column, From, Node, OrderKey, Plan, PlanBody, SelectPlan, TopPlan, Typed};
 use super::super::types;
 use super::super::value::same_name;
-use super::{Binder, Grouping, Scope, Source, cast};
+use super::table::{join, push_equalities};
+use super::{Binder, Grouping, Scope, cast};
 
 impl Binder<'_> {
     /// A query inside of a scope, or outermost.
@@ -265,28 +263,6 @@ impl Binder<'_> {
         Ok(out)
     }
 
-    /// The tables of a FROM.
-    pub fn tables(&mut self, list: &[TableRef]) -> Result<(From, Vec<Source>)> {
-        let mut scope = Scope { sources: Vec::new(), outer: None };
-        let mut from: Option<From> = None;
-        for table in list {
-            let first = scope.sources.len();
-            let next = self.table_ref(table, &mut scope)?;
-            from = Some(match from {
-                None => next,
-                Some(left) => join(
-                    left,
-                    next,
-                    JoinKind::Inner,
-                    None,
-                    (0..first).collect(),
-                    (first..scope.sources.len()).collect(),
-                ),
-            });
-        }
-        from.map(|f| (f, scope.sources)).ok_or_else(|| syntax("FROM", 0))
-    }
-
     /// A list of items over sources, without grouping.
     pub fn items(&mut self, items: &[Item], scope: Scope<'_>) -> Result<(Vec<Column>, Vec<Typed>)> {
         let (mut columns, mut out) = (Vec::new(), Vec::new());
@@ -328,229 +304,6 @@ impl Binder<'_> {
         };
         Column { name, ty: bound.ty.clone(), nullable, identity: own.is_some_and(|c| c.identity) }
     }
-
-    fn table_ref(&mut self, table: &TableRef, scope: &mut Scope<'_>) -> Result<From> {
-        let source = scope.sources.len();
-        match table {
-            TableRef::Named { name, alias } => {
-                let (from, mut found) = self.named_table(name, source, scope)?;
-                if let Some(alias) = alias {
-                    found.alias.clone_from(alias);
-                    found.schema = None;
-                }
-                scope.sources.push(found);
-                Ok(from)
-            }
-            TableRef::Derived { query, alias, columns } => {
-                let plan = self.query(query, scope.outer)?;
-                scope.sources.push(derived(alias, columns, &plan)?);
-                Ok(From::Query { source, plan: Box::new(plan) })
-            }
-            TableRef::Values { rows, alias, columns } => {
-                let mut bound: Vec<Vec<Typed>> = Vec::new();
-                for row in rows {
-                    if row.len() != columns.len() {
-                        return Err(SqlError::batch(
-                            8158,
-                            format!("'{alias}' has more columns than were specified in the column list."),
-                        ));
-                    }
-                    bound.push(row.iter().map(|e| self.value(e, scope)).collect::<Result<_>>()?);
-                }
-                let mut list = Vec::new();
-                for (at, name) in columns.iter().enumerate() {
-                    let ty = super::common_of(bound.iter().filter_map(|r| r.get(at)))?;
-                    list.push(Column { name: name.clone(), ty, nullable: true, identity: false });
-                }
-                for row in &mut bound {
-                    let cells = std::mem::take(row);
-                    *row = cells.into_iter().zip(&list).map(|(e, c)| cast(e, &c.ty)).collect();
-                }
-                scope.sources.push(Source { alias: alias.clone(), schema: None, columns: list });
-                Ok(From::Values { source, rows: bound })
-            }
-            TableRef::Func { name, args, alias } => {
-                let args: Vec<Typed> = args.iter().map(|e| self.value(e, scope)).collect::<Result<_>>()?;
-                let found = catalog::table_function(self, name, &args)?;
-                let Some((columns, rows)) = found else {
-                    return Err(invalid_object(&name.join(".")));
-                };
-                let alias = alias.clone().or_else(|| name.last().cloned()).unwrap_or_default();
-                scope.sources.push(Source { alias, schema: None, columns });
-                Ok(From::Rows { source, rows: Rc::new(rows.into_iter().map(Rc::new).collect()) })
-            }
-            TableRef::Join { left, right, kind, on } => {
-                let left = self.table_ref(left, scope)?;
-                let middle = scope.sources.len();
-                let right = match kind {
-                    JoinKind::CrossApply | JoinKind::OuterApply => self.applied(right, scope)?,
-                    _ => self.table_ref(right, scope)?,
-                };
-                let end = scope.sources.len();
-                // Rows that outer joins add make columns nullable.
-                let padded = match kind {
-                    JoinKind::Left | JoinKind::OuterApply => middle..end,
-                    JoinKind::Right => source..middle,
-                    JoinKind::Full => source..end,
-                    _ => 0..0,
-                };
-                for s in scope.sources.get_mut(padded).into_iter().flatten() {
-                    s.columns.iter_mut().for_each(|c| c.nullable = true);
-                }
-                let on = on.as_ref().map(|on| self.condition(on, scope)).transpose()?;
-                Ok(join(left, right, *kind, on, (source..middle).collect(), (middle..end).collect()))
-            }
-        }
-    }
-
-    /// The right side of APPLY sees what is left of it, as if that were outside.
-    fn applied(&mut self, right: &TableRef, scope: &mut Scope<'_>) -> Result<From> {
-        let source = scope.sources.len();
-        match right {
-            TableRef::Derived { query, alias, columns } => {
-                let plan = self.query(query, Some(scope))?;
-                let found = derived(alias, columns, &plan)?;
-                scope.sources.push(found);
-                Ok(From::Query { source, plan: Box::new(plan) })
-            }
-            TableRef::Values { .. } => self.table_ref(right, scope),
-            _ => Err(unsupported("APPLY of anything but a query or VALUES")),
-        }
-    }
-
-    fn named_table(&mut self, name: &[String], source: usize, scope: &Scope<'_>) -> Result<(From, Source)> {
-        if let [single] = name
-            && let Some(at) = self.with.iter().rposition(|(n, ..)| same_name(n, single))
-        {
-            // A table expression sees those before it, not itself.
-            let later = self.with.split_off(at);
-            let plan = match later.first() {
-                Some((_, _, query)) => self.query(query, scope.outer),
-                None => Err(invalid_object(single)),
-            };
-            self.with.extend(later);
-            let plan = plan?;
-            let columns = self.with.get(at).map(|(_, c, _)| c.clone()).unwrap_or_default();
-            let found = derived(single, &columns, &plan)?;
-            return Ok((From::Query { source, plan: Box::new(plan) }, found));
-        }
-        if let Some(at) = self.state.find_table(self.scalars, name)? {
-            return Ok(self.table_source(at, source));
-        }
-        if let Some((schema, columns, rows)) = catalog::view(self, name)? {
-            let alias = name.last().cloned().unwrap_or_default();
-            let rows = Rc::new(rows.into_iter().map(Rc::new).collect());
-            return Ok((From::Rows { source, rows }, Source { alias, schema: Some(schema), columns }));
-        }
-        Err(invalid_object(&name.join(".")))
-    }
-
-    /// Reads of one row by its key: all columns of the key are compared to values.
-    pub fn find_seek(&self, from: &mut From, filter: &Typed) {
-        let From::Table { source, database, table, types, seek } = from else { return };
-        let Some(def) = self.state.db(*database).storage.table_def(*table) else { return };
-        if def.primary_key.is_empty() {
-            return;
-        }
-        let mut found = Vec::new();
-        for key in &def.primary_key {
-            let value = equal_to(filter, *source, *key).and_then(|e| {
-                let ty = types.get(*key)?;
-                (e.ty == *ty).then(|| e.clone())
-            });
-            match value {
-                Some(value) => found.push(value),
-                None => return,
-            }
-        }
-        *seek = Some(found);
-    }
-}
-
-/// What a column is compared to with `=` in a condition that must hold.
-fn equal_to(filter: &Typed, source: usize, column: usize) -> Option<&Typed> {
-    match &filter.node {
-        Node::And(a, b) => equal_to(a, source, column).or_else(|| equal_to(b, source, column)),
-        Node::Compare(CmpOp::Eq, a, b) => {
-            let is_it = |e: &Typed| e.node == Node::Column { depth: 0, source, column };
-            if is_it(a) && b.is_fixed() {
-                Some(b)
-            } else if is_it(b) && a.is_fixed() {
-                Some(a)
-            } else {
-                None
-            }
-        }
-        _ => None,
-    }
-}
-
-fn join(
-    left: From,
-    right: From,
-    kind: JoinKind,
-    on: Option<Typed>,
-    left_sources: Vec<usize>,
-    right_sources: Vec<usize>,
-) -> From {
-    let mut equal = Vec::new();
-    if let Some(on) = &on {
-        equalities(on, &left_sources, &right_sources, &mut equal);
-    }
-    From::Join { left: Box::new(left), right: Box::new(right), kind, on, right_sources, left_sources, equal }
-}
-
-/// Joins written with commas: their conditions stand in WHERE.
-fn push_equalities(from: &mut From, filter: &Typed) {
-    if let From::Join { left, kind: JoinKind::Inner, left_sources, right_sources, equal, .. } = from {
-        equalities(filter, left_sources, right_sources, equal);
-        push_equalities(left, filter);
-    }
-}
-
-/// `left = right` pairs of a condition that must hold: what a join can look up by.
-fn equalities(on: &Typed, left: &[usize], right: &[usize], out: &mut Vec<(Typed, Typed)>) {
-    match &on.node {
-        Node::And(a, b) => {
-            equalities(a, left, right, out);
-            equalities(b, left, right, out);
-        }
-        Node::Compare(CmpOp::Eq, a, b) => match (side(a), side(b)) {
-            (Some(x), Some(y)) if left.contains(&x) && right.contains(&y) => out.push(((**a).clone(), (**b).clone())),
-            (Some(x), Some(y)) if right.contains(&x) && left.contains(&y) => out.push(((**b).clone(), (**a).clone())),
-            _ => {}
-        },
-        _ => {}
-    }
-}
-
-/// The one source that an expression is of, where that is plain to see.
-fn side(e: &Typed) -> Option<usize> {
-    match &e.node {
-        Node::Column { depth: 0, source, .. } => Some(*source),
-        Node::Cast { value, style: None, tries: false } => side(value),
-        _ => None,
-    }
-}
-
-fn derived(alias: &str, names: &[String], plan: &Plan) -> Result<Source> {
-    let mut columns = plan.columns.clone();
-    if !names.is_empty() && names.len() != columns.len() {
-        return Err(SqlError::batch(
-            if names.len() < columns.len() { 8158 } else { 8159 },
-            format!(
-                "'{alias}' has {} columns than were specified in the column list.",
-                if names.len() < columns.len() { "more" } else { "fewer" }
-            ),
-        ));
-    }
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
-    }
-    if let Some(at) = columns.iter().position(|c| c.name.is_empty()) {
-        return Err(SqlError::batch(8155, format!("No column name was specified for column {} of '{alias}'.", at + 1)));
-    }
-    Ok(Source { alias: alias.to_owned(), schema: None, columns })
 }
 
 /// Whether a column of a result is the word NULL.

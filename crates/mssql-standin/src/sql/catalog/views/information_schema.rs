@@ -1,0 +1,215 @@
+//! `INFORMATION_SCHEMA`.
+
+use logferry_model::SqlType;
+
+use super::super::super::plan::Column;
+use super::super::super::state::State;
+use super::super::super::types;
+use super::{COLLATION, NULL, Rows, columns, n, t};
+
+pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
+    let db = state.db(at);
+    let catalog = || t(&db.name);
+    let tables = || db.storage.tables().map(|(id, def)| (id, def, db.meta(id)));
+    Some(match view {
+        "schemata" => {
+            let rows = db.storage.schemas().map(|(name, _)| vec![catalog(), t(name), t("dbo"), NULL, NULL, t("iso_1")]);
+            (
+                columns(
+                    "CATALOG_NAME sysname?, SCHEMA_NAME sysname, SCHEMA_OWNER sysname?, DEFAULT_CHARACTER_SET_CATALOG v3?, DEFAULT_CHARACTER_SET_SCHEMA v3?, DEFAULT_CHARACTER_SET_NAME sysname?",
+                ),
+                rows.collect(),
+            )
+        }
+        "tables" => {
+            let rows = tables().map(|(_, def, _)| vec![catalog(), t(&def.schema), t(&def.name), t("BASE TABLE")]);
+            (
+                columns("TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, TABLE_TYPE v10?"),
+                rows.collect(),
+            )
+        }
+        "views" => (
+            columns(
+                "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, VIEW_DEFINITION n4000?, CHECK_OPTION v7?, IS_UPDATABLE v3",
+            ),
+            Vec::new(),
+        ),
+        "routines" => (
+            columns(
+                "SPECIFIC_CATALOG sysname?, SPECIFIC_SCHEMA sysname?, SPECIFIC_NAME sysname, ROUTINE_CATALOG sysname?, ROUTINE_SCHEMA sysname?, ROUTINE_NAME sysname, ROUTINE_TYPE v10?",
+            ),
+            Vec::new(),
+        ),
+        "columns" => {
+            let list = "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, ORDINAL_POSITION int?, COLUMN_DEFAULT n4000?, IS_NULLABLE v3?, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, DATETIME_PRECISION smallint?, CHARACTER_SET_CATALOG sysname?, CHARACTER_SET_SCHEMA sysname?, CHARACTER_SET_NAME sysname?, COLLATION_CATALOG sysname?, COLLATION_SCHEMA sysname?, COLLATION_NAME sysname?, DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname?";
+            let mut rows = Vec::new();
+            for (_, def, meta) in tables() {
+                for (place, c) in def.columns.iter().enumerate() {
+                    let ty = &c.sql_type;
+                    let (bytes, precision, scale) = types::sizes(ty);
+                    let text = types::is_text(ty);
+                    let sized = text || types::is_bytes(ty) && *ty != SqlType::RowVersion;
+                    let (chars, octets) = match ty {
+                        SqlType::NText { .. } => (n(1_073_741_823), n(2_147_483_646)),
+                        SqlType::Text { .. } | SqlType::Image => (n(2_147_483_647), n(2_147_483_647)),
+                        _ if !sized => (NULL, NULL),
+                        ty => (types::char_len(ty).map_or(n(-1), n), n(bytes)),
+                    };
+                    let number = types::decimal_of(ty).is_some() && *ty != SqlType::Bit;
+                    let float = matches!(ty, SqlType::Float | SqlType::Real);
+                    let seconds = match ty {
+                        SqlType::Date | SqlType::SmallDateTime => n(0),
+                        SqlType::DateTime => n(3),
+                        SqlType::Time { scale } | SqlType::DateTime2 { scale } | SqlType::DateTimeOffset { scale } => {
+                            n(*scale)
+                        }
+                        _ => NULL,
+                    };
+                    let default = meta.defaults.iter().find(|d| d.column == place).map_or(NULL, |d| t(&d.text));
+                    let charset = match () {
+                        () if types::is_national(ty) => t("UNICODE"),
+                        () if text => t("iso_1"),
+                        () => NULL,
+                    };
+                    rows.push(vec![
+                        catalog(),
+                        t(&def.schema),
+                        t(&def.name),
+                        t(&c.name),
+                        n(place as i64 + 1),
+                        default,
+                        t(if c.nullable { "YES" } else { "NO" }),
+                        t(types::name(ty)),
+                        chars,
+                        octets,
+                        if number || float { n(precision) } else { NULL },
+                        match () {
+                            () if number => n(10),
+                            () if float => n(2),
+                            () => NULL,
+                        },
+                        if number { n(scale) } else { NULL },
+                        seconds,
+                        NULL,
+                        NULL,
+                        charset,
+                        NULL,
+                        NULL,
+                        if text { t(COLLATION) } else { NULL },
+                        NULL,
+                        NULL,
+                        NULL,
+                    ]);
+                }
+            }
+            (columns(list), rows)
+        }
+        "table_constraints" | "key_column_usage" | "constraint_column_usage" | "constraint_table_usage" => {
+            let mut rows = Vec::new();
+            for (_, def, meta) in tables() {
+                let keys = meta.keys.iter().filter(|k| k.object.is_some()).map(|k| {
+                    (
+                        &k.name,
+                        if k.primary { "PRIMARY KEY" } else { "UNIQUE" },
+                        k.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>(),
+                    )
+                });
+                let foreign = meta.foreign.iter().map(|f| (&f.name, "FOREIGN KEY", f.columns.clone()));
+                let checks = meta.checks.iter().map(|c| (&c.name, "CHECK", Vec::new()));
+                for (name, kind, places) in keys.chain(foreign).chain(checks) {
+                    let head = || vec![catalog(), t(&def.schema), t(name), catalog(), t(&def.schema), t(&def.name)];
+                    match view {
+                        "table_constraints" => {
+                            let mut row = head();
+                            row.extend([t(kind), t("NO"), t("NO")]);
+                            rows.push(row);
+                        }
+                        "constraint_table_usage" => {
+                            rows.push(vec![catalog(), t(&def.schema), t(&def.name), catalog(), t(&def.schema), t(name)])
+                        }
+                        _ => {
+                            for (ordinal, place) in places.iter().enumerate() {
+                                let column = t(&def.columns[*place].name);
+                                if view == "key_column_usage" {
+                                    let mut row = head();
+                                    row.extend([column, n(ordinal as i64 + 1)]);
+                                    rows.push(row);
+                                } else {
+                                    rows.push(vec![
+                                        catalog(),
+                                        t(&def.schema),
+                                        t(&def.name),
+                                        column,
+                                        catalog(),
+                                        t(&def.schema),
+                                        t(name),
+                                    ]);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            let list = match view {
+                "table_constraints" => {
+                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname?, CONSTRAINT_TYPE v11?, IS_DEFERRABLE v3, INITIALLY_DEFERRED v3"
+                }
+                "key_column_usage" => {
+                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname?, COLUMN_NAME sysname?, ORDINAL_POSITION int"
+                }
+                "constraint_table_usage" => {
+                    "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname"
+                }
+                _ => {
+                    "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname"
+                }
+            };
+            (columns(list), rows)
+        }
+        "referential_constraints" => {
+            let mut rows = Vec::new();
+            for (_, def, meta) in tables() {
+                for f in &meta.foreign {
+                    let key = db.meta(f.table).keys.iter().find(|k| {
+                        k.object.is_some()
+                            && k.columns.len() == f.referenced.len()
+                            && k.columns.iter().all(|(c, _)| f.referenced.contains(c))
+                    });
+                    let (schema, _) = db.table_name(f.table);
+                    rows.push(vec![
+                        catalog(),
+                        t(&def.schema),
+                        t(&f.name),
+                        catalog(),
+                        t(&schema),
+                        key.map_or(NULL, |k| t(&k.name)),
+                        t("SIMPLE"),
+                        t("NO ACTION"),
+                        t("NO ACTION"),
+                    ]);
+                }
+            }
+            (
+                columns(
+                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, UNIQUE_CONSTRAINT_CATALOG sysname?, UNIQUE_CONSTRAINT_SCHEMA sysname?, UNIQUE_CONSTRAINT_NAME sysname?, MATCH_OPTION v7?, UPDATE_RULE v11?, DELETE_RULE v11?",
+                ),
+                rows,
+            )
+        }
+        "check_constraints" => {
+            let rows = tables().flat_map(|(_, def, meta)| {
+                meta.checks
+                    .iter()
+                    .map(|c| vec![t(&db.name), t(&def.schema), t(&c.name), t(&c.text)])
+                    .collect::<Vec<_>>()
+            });
+            (
+                columns(
+                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, CHECK_CLAUSE n4000?",
+                ),
+                rows.collect(),
+            )
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,72 @@
+//! `sys.schemas`, `sys.objects` and the views of one kind of object; extended properties.
+
+use super::super::super::bind::Binder;
+use super::super::super::plan::Column;
+use super::{NULL, OBJECT, Rows, b, columns, n, object_rows, t, with};
+
+/// A view of this file.
+pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
+    let state = binder.state;
+    let db = state.db(at);
+    Some(match view {
+        "schemas" => {
+            let rows = db.storage.schemas().map(|(name, id)| vec![t(name), n(id), n(if id <= 4 { id } else { 1 })]);
+            let mut rows: Rows = rows.collect();
+            rows.sort_by_key(|r| r[1].as_int());
+            (columns("name sysname, schema_id int, principal_id int?"), rows)
+        }
+        "objects" | "all_objects" => {
+            (columns(OBJECT), object_rows(state, at, &[]).into_iter().map(|(_, r)| r).collect())
+        }
+        "tables" => {
+            let list = with(
+                "lob_data_space_id int, filestream_data_space_id int?, max_column_id_used int, lock_on_bulk_load bit, uses_ansi_nulls bit?, is_replicated bit?, has_replication_filter bit?, is_merge_published bit?, is_sync_tran_subscribed bit?, has_unchecked_assembly_data bit, text_in_row_limit int?, large_value_types_out_of_row bit?, is_tracked_by_cdc bit?, lock_escalation tinyint?, lock_escalation_desc n60?, is_filetable bit?, is_memory_optimized bit?, durability tinyint?, durability_desc n60?, temporal_type tinyint?, temporal_type_desc n60?, history_table_id int?, is_remote_data_archive_enabled bit?, is_external bit",
+            );
+            let rows = object_rows(state, at, &["U "]).into_iter().map(|(id, mut row)| {
+                let def = db.storage.table_def(id);
+                let lob = def.is_some_and(|d| d.columns.iter().any(|c| c.sql_type.is_lob()));
+                row.extend([
+                    n(u8::from(lob)),
+                    NULL,
+                    n(def.map_or(0, |d| d.columns.len() as i64)),
+                    b(false),
+                    b(true),
+                    b(false),
+                    b(false),
+                    b(false),
+                    b(false),
+                    b(false),
+                    n(0),
+                    b(false),
+                    b(false),
+                    n(0),
+                    t("TABLE"),
+                    b(false),
+                    b(false),
+                    n(0),
+                    t("SCHEMA_AND_DATA"),
+                    n(0),
+                    t("NON_TEMPORAL_TABLE"),
+                    NULL,
+                    b(false),
+                    b(false),
+                ]);
+                row
+            });
+            (list, rows.collect())
+        }
+        "views" => (
+            with(
+                "is_replicated bit?, has_replication_filter bit?, has_opaque_metadata bit, has_unchecked_assembly_data bit, with_check_option bit, is_date_correlation_view bit",
+            ),
+            Vec::new(),
+        ),
+        "procedures" | "triggers" | "synonyms" | "sequences" => (columns(OBJECT), Vec::new()),
+        "extended_properties" => (
+            columns("class tinyint, class_desc n60?, major_id int, minor_id int, name sysname, value variant?"),
+            Vec::new(),
+        ),
+        "sql_modules" => (columns("object_id int, definition nmax?, uses_ansi_nulls bit?"), Vec::new()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,55 @@
+//! DELETE.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::super::ast::Delete;
+use super::super::bind::{Binder, Scope};
+use super::super::error::Result;
+use super::super::eval::Ctx;
+use super::super::session::begin_in;
+use super::super::state::{Scalars, State, from_storage};
+use super::check::check_referenced;
+use super::output::{OutputOf, bind_output, run_output};
+use super::target::{bind_target, find_hits, lock_hits};
+use super::{Outcome, Variables};
+use crate::storage::Row;
+
+pub(crate) fn delete(
+    state: &mut State,
+    scalars: &mut Scalars,
+    variables: &Variables,
+    stmt: &Delete,
+) -> Result<Outcome> {
+    let (target, hits, output) = {
+        let state: &State = state;
+        let held = variables.borrow().clone();
+        let mut binder = Binder::new(state, scalars, &held);
+        let (target, from, sources, at, filter) =
+            bind_target(&mut binder, state, &stmt.target, &stmt.from, stmt.filter.as_ref())?;
+        let top = stmt.top.as_ref().map(|t| binder.value(t, &Scope::EMPTY)).transpose()?;
+        let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
+        let hits = find_hits(&ctx, &from, sources.len(), at, filter.as_ref(), top.as_ref(), |_| Ok(Vec::new()))?;
+        let output = bind_output(&mut binder, &target, &stmt.output, &sources, OutputOf::Deleted)?;
+        (target, hits, output)
+    };
+    lock_hits(state, scalars, &target, &hits)?;
+    let gone: Vec<Arc<Row>> = hits.iter().map(|h| Arc::clone(&h.row)).collect();
+    check_referenced(state, scalars, &target, &gone, &[], "DELETE")?;
+    if !hits.is_empty() {
+        let xact = begin_in(state, scalars, target.at.database, "DELETE");
+        for hit in &hits {
+            let storage = &mut state.db_mut(target.at.database).storage;
+            storage.delete(xact, target.at.table, &hit.key).map_err(from_storage)?;
+        }
+    }
+    let output = run_output(
+        state,
+        scalars,
+        variables,
+        &target,
+        output,
+        hits.iter().map(|h| (None, Some(&h.row), Some(&h.parts))),
+    )?;
+    Ok(Outcome { count: hits.len() as u64, output })
+}

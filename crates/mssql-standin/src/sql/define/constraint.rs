@@ -1,0 +1,264 @@
+//! Keys, checks, defaults and references: CREATE TABLE and ALTER TABLE.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use logferry_model::SqlType;
+
+use super::super::ast::{AlterTable, Constraint, ConstraintKind};
+use super::super::bind::{Binder, Scope, TableAt};
+use super::super::error::{Result, SqlError, unsupported};
+use super::super::eval::{Ctx, Env, eval, truth};
+use super::super::plan::{Column, Part};
+use super::super::state::{CheckDef, DefaultDef, ForeignDef, KeyDef, Scalars, State};
+use super::super::value::{Value, from_bytes, group_key, same_name};
+use super::index::push_key;
+use super::{Variables, meta_mut, place_of};
+use crate::storage::key_object;
+
+fn cannot_find(name: &[String]) -> SqlError {
+    SqlError::batch(
+        4902,
+        format!(
+            "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+            name.join(".")
+        ),
+    )
+}
+
+/// Eight digits for the names that the server makes up.
+fn suffix(table: &str, id: u32) -> String {
+    let head: String = table.chars().take(9).collect();
+    format!("{head}__{:016X}", u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+pub(super) fn add_constraints(
+    state: &mut State,
+    scalars: &Scalars,
+    at: TableAt,
+    columns: &[Column],
+    constraints: &[&Constraint],
+) -> Result<()> {
+    let (_, table) = state.db(at.database).table_name(at.table);
+    for constraint in constraints {
+        if let Some(name) = &constraint.name
+            && constraint_named(state, at.database, name)
+        {
+            return Err(
+                SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(5)
+            );
+        }
+        let id = state.db_mut(at.database).constraint_id();
+        let named =
+            |prefix: &str| constraint.name.clone().unwrap_or_else(|| format!("{prefix}__{}", suffix(&table, id)));
+        let named_by_system = constraint.name.is_none();
+        match &constraint.kind {
+            ConstraintKind::Key { primary, clustered, columns: key } => {
+                let clustered = *primary && *clustered != Some(false);
+                let mut places = Vec::new();
+                for (column, descending) in key {
+                    places.push((place_of(columns, column, &table)?, *descending));
+                }
+                let meta = state.db(at.database).meta(at.table);
+                let next = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
+                let key = KeyDef {
+                    name: named(if *primary { "PK" } else { "UQ" }),
+                    object: Some(if clustered { key_object(at.table) } else { id }),
+                    primary: *primary,
+                    unique: true,
+                    clustered,
+                    index_id: if clustered { 1 } else { next },
+                    columns: places,
+                    included: Vec::new(),
+                    named_by_system,
+                };
+                push_key(state, at, key)?;
+            }
+            ConstraintKind::Check { test, text } => {
+                let held = BTreeMap::new();
+                let mut binder = Binder::new(state, scalars, &held);
+                let (_, source) = binder.table_source(at, 0);
+                binder.condition(test, &Scope { sources: vec![source], outer: None })?;
+                let check =
+                    CheckDef { name: named("CK"), object: id, test: test.clone(), text: text.clone(), named_by_system };
+                meta_mut(state, at).checks.push(check);
+            }
+            ConstraintKind::Default { column, value, text } => {
+                let column = place_of(columns, column, &table)?;
+                let held = BTreeMap::new();
+                Binder::new(state, scalars, &held).value(value, &Scope::EMPTY)?;
+                let meta = meta_mut(state, at);
+                if meta.defaults.iter().any(|d| d.column == column) {
+                    return Err(SqlError::batch(1781, "Column already has a DEFAULT bound to it."));
+                }
+                meta.defaults.push(DefaultDef {
+                    name: named("DF"),
+                    object: id,
+                    column,
+                    value: value.clone(),
+                    text: text.clone(),
+                    named_by_system,
+                });
+            }
+            ConstraintKind::Foreign { columns: own, table: other, referenced } => {
+                let found = state.find_table(scalars, other)?.ok_or_else(|| {
+                    SqlError::batch(1767, format!("Foreign key references invalid table '{}'.", other.join(".")))
+                        .state(0)
+                })?;
+                if found.database != at.database {
+                    return Err(
+                        SqlError::batch(1763, "Cross-database foreign key references are not supported.").state(0)
+                    );
+                }
+                let own: Vec<usize> = own.iter().map(|c| place_of(columns, c, &table)).collect::<Result<_>>()?;
+                let db = state.db(found.database);
+                let keys = &db.meta(found.table).keys;
+                let referenced: Vec<usize> = if referenced.is_empty() {
+                    keys.iter()
+                        .find(|k| k.primary)
+                        .map(|k| k.columns.iter().map(|(c, _)| *c).collect())
+                        .unwrap_or_default()
+                } else {
+                    let def = db.storage.table_def(found.table);
+                    let place =
+                        |name: &String| def.and_then(|d| d.columns.iter().position(|c| same_name(&c.name, name)));
+                    referenced.iter().filter_map(place).collect()
+                };
+                let matches = |k: &KeyDef| {
+                    let mut a: Vec<usize> = k.columns.iter().map(|(c, _)| *c).collect();
+                    let mut b = referenced.clone();
+                    a.sort_unstable();
+                    b.sort_unstable();
+                    k.unique && a == b
+                };
+                if own.len() != referenced.len() || !keys.iter().any(matches) {
+                    return Err(SqlError::batch(
+                        1776,
+                        format!("There are no primary or candidate keys in the referenced table '{}' that match the referencing column list in the foreign key.", other.join(".")),
+                    )
+                    .state(0));
+                }
+                let foreign = ForeignDef {
+                    name: named("FK"),
+                    object: id,
+                    columns: own,
+                    table: found.table,
+                    referenced,
+                    named_by_system,
+                };
+                meta_mut(state, at).foreign.push(foreign);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn constraint_named(state: &State, database: usize, name: &str) -> bool {
+    state.db(database).tables.values().any(|t| {
+        t.keys.iter().any(|k| k.object.is_some() && same_name(&k.name, name))
+            || t.checks.iter().any(|c| same_name(&c.name, name))
+            || t.defaults.iter().any(|d| same_name(&d.name, name))
+            || t.foreign.iter().any(|f| same_name(&f.name, name))
+    })
+}
+
+pub(crate) fn alter_table(
+    state: &mut State,
+    scalars: &Scalars,
+    variables: &Variables,
+    table: &[String],
+    change: &AlterTable,
+) -> Result<()> {
+    let at = state.find_table(scalars, table)?.ok_or_else(|| cannot_find(table))?;
+    match change {
+        AlterTable::Check => Ok(()),
+        AlterTable::Add(constraints) => {
+            let held = BTreeMap::new();
+            let columns = Binder::new(state, scalars, &held).table_columns(at);
+            for constraint in constraints {
+                if matches!(constraint.kind, ConstraintKind::Key { primary: true, clustered: None | Some(true), .. }) {
+                    return Err(unsupported("ALTER TABLE ... ADD PRIMARY KEY CLUSTERED (declare it in CREATE TABLE)"));
+                }
+                let known = state.db(at.database).meta(at.table).clone();
+                add_constraints(state, scalars, at, &columns, &[constraint])?;
+                if let Err(e) = check_existing(state, scalars, variables, at) {
+                    *meta_mut(state, at) = known;
+                    return Err(e);
+                }
+            }
+            Ok(())
+        }
+        AlterTable::DropConstraint(names) => {
+            for name in names {
+                let meta = meta_mut(state, at);
+                let is = |n: &String| same_name(n, name);
+                if meta.keys.iter().any(|k| k.clustered && is(&k.name)) {
+                    return Err(unsupported("ALTER TABLE ... DROP of a clustered primary key"));
+                }
+                let before = (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len());
+                meta.keys.retain(|k| k.object.is_none() || !is(&k.name));
+                meta.checks.retain(|c| !is(&c.name));
+                meta.defaults.retain(|d| !is(&d.name));
+                meta.foreign.retain(|f| !is(&f.name));
+                if before == (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len()) {
+                    return Err(SqlError::batch(3728, format!("'{name}' is not a constraint.")));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Rows that are there keep the checks and foreign keys.
+fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: TableAt) -> Result<()> {
+    let db = state.db(at.database);
+    let meta = db.meta(at.table);
+    let types = std::rc::Rc::new(db.types(at.table));
+    let held = BTreeMap::new();
+    let mut binder = Binder::new(state, scalars, &held);
+    let (_, source) = binder.table_source(at, 0);
+    let scope = Scope { sources: vec![source], outer: None };
+    let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
+    let (schema, name) = db.table_name(at.table);
+    for check in &meta.checks {
+        let test = binder.condition(&check.test, &scope)?;
+        for (_, row) in db.storage.rows(at.table) {
+            let parts = [Part::Stored(row.clone(), std::rc::Rc::clone(&types), None)];
+            let env = Env { ctx: &ctx, parts: &parts, aggs: &[], outer: None };
+            if truth(&eval(&test, &env)?) == Some(false) {
+                return Err(SqlError::batch(
+                    547,
+                    format!("The ALTER TABLE statement conflicted with the CHECK constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\".", check.name, db.name),
+                )
+                .state(0));
+            }
+        }
+    }
+    for foreign in &meta.foreign {
+        let other = db.types(foreign.table);
+        let key = |row: &crate::storage::Row, types: &[SqlType], columns: &[usize]| {
+            let (mut key, mut null) = (Vec::new(), false);
+            for c in columns {
+                let v = row[*c].as_deref().map_or(Value::Null, |b| from_bytes(&types[*c], b));
+                null |= v.is_null();
+                group_key(&v, &mut key);
+            }
+            (key, null)
+        };
+        let there: std::collections::HashSet<Vec<u8>> =
+            db.storage.rows(foreign.table).map(|(_, r)| key(r, &other, &foreign.referenced).0).collect();
+        let lost = db
+            .storage
+            .rows(at.table)
+            .map(|(_, r)| key(r, &types, &foreign.columns))
+            .any(|(k, null)| !null && !there.contains(&k));
+        if lost {
+            return Err(SqlError::batch(
+                547,
+                format!("The ALTER TABLE statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\".", foreign.name, db.name),
+            )
+            .state(0));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Databases, schemas, backups.
+
+use super::super::error::{Result, SqlError, unsupported};
+use super::super::state::{SYSTEM_DATABASES, Scalars, State, from_storage};
+use super::super::value::same_name;
+
+pub(crate) fn create_schema(state: &mut State, scalars: &Scalars, name: &str) -> Result<()> {
+    if state.find_schema(scalars.database, name).is_some() {
+        return Err(
+            SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(6)
+        );
+    }
+    state.db_mut(scalars.database).storage.create_schema(name).map(drop).map_err(from_storage)
+}
+
+pub(crate) fn drop_database(state: &mut State, scalars: &Scalars, name: &str, if_exists: bool) -> Result<()> {
+    let Some(at) = state.find_database(name) else {
+        return match if_exists {
+            true => Ok(()),
+            false => Err(SqlError::batch(
+                3701,
+                format!("Cannot drop the database '{name}', because it does not exist or you do not have permission."),
+            )
+            .class(11)),
+        };
+    };
+    if SYSTEM_DATABASES.iter().any(|s| same_name(s, name)) {
+        return Err(SqlError::batch(
+            3708,
+            format!("Cannot drop the database '{name}' because it is a system database."),
+        ));
+    }
+    if at == scalars.database || state.sessions.values().any(|s| s.database == at) {
+        return Err(
+            SqlError::batch(3702, format!("Cannot drop database \"{name}\" because it is currently in use.")).state(4)
+        );
+    }
+    state.databases[at] = None;
+    Ok(())
+}
+
+pub(crate) fn alter_database(
+    state: &mut State,
+    scalars: &Scalars,
+    name: Option<&str>,
+    options: &[(String, String)],
+) -> Result<()> {
+    let at = match name {
+        None => scalars.database,
+        Some(name) => state.find_database(name).ok_or_else(|| {
+            SqlError::batch(5011, format!("User does not have permission to alter database '{name}', the database does not exist, or the database is not in a state that allows access checks.")).state(5)
+        })?,
+    };
+    for (option, value) in options {
+        let on = value == "ON";
+        let db = state.db_mut(at);
+        match option.as_str() {
+            "READ_COMMITTED_SNAPSHOT" if on => db.read_committed_snapshot = true,
+            "READ_COMMITTED_SNAPSHOT" => {
+                return Err(unsupported("READ COMMITTED by locks: readers always see versions"));
+            }
+            "ALLOW_SNAPSHOT_ISOLATION" => db.allow_snapshot = on,
+            "RECOVERY" if value == "FULL" => db.simple_recovery = false,
+            "RECOVERY" => return Err(unsupported("recovery models other than FULL")),
+            "COMPATIBILITY_LEVEL"
+            | "MULTI_USER"
+            | "SINGLE_USER"
+            | "AUTO_CLOSE"
+            | "AUTO_SHRINK"
+            | "ANSI_NULLS"
+            | "QUOTED_IDENTIFIER"
+            | "PAGE_VERIFY"
+            | "READ_WRITE"
+            | "ONLINE" => {}
+            other => return Err(unsupported(format!("ALTER DATABASE ... SET {other}"))),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn backup(state: &mut State, log: bool, differential: bool, database: &str, path: &str) -> Result<()> {
+    let at = state.find_database(database).ok_or_else(|| {
+        SqlError::batch(
+            911,
+            format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
+        )
+    })?;
+    let storage = &mut state.db_mut(at).storage;
+    let path = std::path::Path::new(path);
+    match (log, differential) {
+        (true, _) => storage.backup_log(path),
+        (false, true) => storage.backup_diff(path),
+        (false, false) => storage.backup_full(path),
+    }
+    .map_err(from_storage)
+}

@@ -1,0 +1,128 @@
+//! Indexes.
+
+use std::collections::BTreeMap;
+
+use super::super::ast::IndexDef;
+use super::super::bind::{Binder, TableAt};
+use super::super::error::{Result, SqlError, unsupported};
+use super::super::plan::Column;
+use super::super::state::{KeyDef, Scalars, State};
+use super::super::value::{Value, from_bytes, group_key, same_name};
+use super::{meta_mut, place_of};
+
+/// Adds a key after looking whether the rows that are there keep it.
+pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()> {
+    let db = state.db(at.database);
+    if key.unique {
+        let types = db.types(at.table);
+        let mut seen = std::collections::HashSet::new();
+        let mut twice = false;
+        for (_, row) in db.storage.rows(at.table) {
+            let mut value = Vec::new();
+            for (column, _) in &key.columns {
+                let v = row[*column].as_deref().map_or(Value::Null, |b| from_bytes(&types[*column], b));
+                group_key(&v, &mut value);
+            }
+            twice |= !seen.insert(value);
+        }
+        if twice {
+            let (schema, name) = db.table_name(at.table);
+            return Err(SqlError::batch(
+                1505,
+                format!(
+                    "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name '{schema}.{name}' and the index name '{}'.",
+                    key.name
+                ),
+            ));
+        }
+    }
+    meta_mut(state, at).keys.push(key);
+    Ok(())
+}
+
+pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], index: &IndexDef) -> Result<()> {
+    if index.clustered {
+        return Err(unsupported("clustered indexes that are no primary key"));
+    }
+    if index.filtered {
+        return Err(unsupported("filtered indexes"));
+    }
+    let (_, table) = state.db(at.database).table_name(at.table);
+    let meta = state.db(at.database).meta(at.table);
+    if meta.keys.iter().any(|k| same_name(&k.name, &index.name)) {
+        return Err(SqlError::batch(
+            1913,
+            format!(
+                "The operation failed because an index or statistics with name '{}' already exists on table '{table}'.",
+                index.name
+            ),
+        ));
+    }
+    let index_id = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
+    let places = index.columns.iter().map(|(c, d)| Ok((place_of(columns, c, &table)?, *d))).collect::<Result<_>>()?;
+    let included = index.included.iter().map(|c| place_of(columns, c, &table)).collect::<Result<_>>()?;
+    let key = KeyDef {
+        name: index.name.clone(),
+        object: None,
+        primary: false,
+        unique: index.unique,
+        clustered: false,
+        index_id,
+        columns: places,
+        included,
+        named_by_system: false,
+    };
+    push_key(state, at, key)
+}
+
+pub(crate) fn create_index(state: &mut State, scalars: &Scalars, index: &IndexDef, table: &[String]) -> Result<()> {
+    let at = state.find_table(scalars, table)?.ok_or_else(|| {
+        SqlError::batch(
+            1088,
+            format!(
+                "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+                table.join(".")
+            ),
+        )
+        .state(12)
+    })?;
+    let held = BTreeMap::new();
+    let columns = Binder::new(state, scalars, &held).table_columns(at);
+    add_index(state, at, &columns, index)
+}
+
+pub(crate) fn drop_index(
+    state: &mut State,
+    scalars: &Scalars,
+    index: &str,
+    table: &[String],
+    if_exists: bool,
+) -> Result<()> {
+    let found = state.find_table(scalars, table)?;
+    let missing = || {
+        SqlError::batch(
+            3701,
+            format!(
+                "Cannot drop the index '{}.{index}', because it does not exist or you do not have permission.",
+                table.join(".")
+            ),
+        )
+        .class(11)
+        .state(7)
+    };
+    let Some(at) = found else { return if if_exists { Ok(()) } else { Err(missing()) } };
+    let meta = meta_mut(state, at);
+    match meta.keys.iter().position(|k| same_name(&k.name, index)) {
+        Some(n) if meta.keys[n].object.is_some() => Err(SqlError::batch(
+            3723,
+            format!("An explicit DROP INDEX is not allowed on index '{}.{index}'. It is being used for {} constraint enforcement.", table.join("."), if meta.keys[n].primary { "PRIMARY KEY" } else { "UNIQUE KEY" }),
+        )
+        .state(4)),
+        Some(n) => {
+            meta.keys.remove(n);
+            Ok(())
+        }
+        None if if_exists => Ok(()),
+        None => Err(missing()),
+    }
+}

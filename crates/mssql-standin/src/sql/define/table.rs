@@ -1,0 +1,274 @@
+//! CREATE, DROP and TRUNCATE TABLE.
+
+use logferry_model::SqlType;
+
+use super::super::ast::{Constraint, ConstraintKind, CreateTable};
+use super::super::bind::TableAt;
+use super::super::error::{Result, SqlError, invalid_object, unsupported};
+use super::super::plan::Column;
+use super::super::session::BLOCKED;
+use super::super::state::{Identity, Scalars, State, TableMeta, from_storage};
+use super::super::types;
+use super::super::value::same_name;
+use super::constraint::add_constraints;
+use super::index::add_index;
+use super::{meta_mut, now, place_of};
+use crate::storage::{ColumnDef, TableDef};
+
+pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &CreateTable) -> Result<()> {
+    let (database, schema, name) = state.resolve(scalars, &stmt.name)?;
+    if state.find_table(scalars, &stmt.name)?.is_some() {
+        return Err(
+            SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(6)
+        );
+    }
+    let Some((schema, _)) = state.find_schema(database, &schema) else {
+        return Err(SqlError::batch(
+            2760,
+            format!(
+                "The specified schema name \"{schema}\" either does not exist or you do not have permission to use it."
+            ),
+        ));
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    let mut constraints: Vec<&Constraint> = Vec::new();
+    for spec in &stmt.columns {
+        if columns.iter().any(|c| same_name(&c.name, &spec.name)) {
+            return Err(SqlError::batch(
+                2705,
+                format!("Column names in each table must be unique. Column name '{}' in table '{name}' is specified more than once.", spec.name),
+            )
+            .state(3));
+        }
+        if spec.identity.is_some_and(|i| i != (1, 1)) {
+            return Err(unsupported("IDENTITY with another seed or increment than 1"));
+        }
+        if spec.identity.is_some() {
+            let whole = types::is_integer(&spec.sql_type) && spec.sql_type != SqlType::Bit
+                || matches!(spec.sql_type, SqlType::Decimal { scale: 0, .. });
+            if !whole {
+                return Err(SqlError::batch(
+                    2749,
+                    format!(
+                        "Identity column '{}' must be of data type int, bigint, smallint, tinyint, or decimal or numeric with a scale of 0, unencrypted, and constrained to be nonnullable.",
+                        spec.name
+                    ),
+                ));
+            }
+            if columns.iter().any(|c| c.identity) {
+                return Err(SqlError::batch(
+                    2744,
+                    format!(
+                        "Multiple identity columns specified for table '{name}'. Only one identity column per table is allowed."
+                    ),
+                ));
+            }
+        }
+        let nullable = spec.nullable.unwrap_or(spec.identity.is_none() && spec.sql_type != SqlType::RowVersion);
+        columns.push(Column {
+            name: spec.name.clone(),
+            ty: spec.sql_type.clone(),
+            nullable,
+            identity: spec.identity.is_some(),
+        });
+        constraints.extend(&spec.constraints);
+    }
+    constraints.extend(&stmt.constraints);
+    let mut primary: Option<(Vec<usize>, bool)> = None;
+    for constraint in &constraints {
+        if let ConstraintKind::Key { primary: true, clustered, columns: key } = &constraint.kind {
+            if primary.is_some() {
+                return Err(SqlError::batch(
+                    8110,
+                    format!("Cannot add multiple PRIMARY KEY constraints to table '{name}'."),
+                )
+                .state(0));
+            }
+            let mut places = Vec::new();
+            for (column, descending) in key {
+                let at = place_of(&columns, column, &name)?;
+                let declared = stmt.columns.get(at).and_then(|c| c.nullable);
+                if declared == Some(true) {
+                    return Err(SqlError::batch(
+                        8111,
+                        format!("Cannot define PRIMARY KEY constraint on nullable column in table '{name}'."),
+                    ));
+                }
+                if *descending && *clustered != Some(false) {
+                    return Err(unsupported("clustered keys in descending order"));
+                }
+                columns[at].nullable = false;
+                places.push(at);
+            }
+            primary = Some((places, *clustered != Some(false)));
+        }
+        if let ConstraintKind::Key { primary: false, clustered: Some(true), .. } = &constraint.kind {
+            return Err(unsupported("clustered unique constraints"));
+        }
+    }
+    if stmt.indexes.iter().any(|i| i.clustered) {
+        return Err(unsupported("clustered indexes that are no primary key"));
+    }
+    let clustered = primary.as_ref().filter(|(_, c)| *c).map(|(p, _)| p.clone()).unwrap_or_default();
+    let def = TableDef {
+        schema,
+        name: name.clone(),
+        columns: columns
+            .iter()
+            .map(|c| ColumnDef {
+                name: c.name.clone(),
+                sql_type: c.ty.clone(),
+                nullable: c.nullable,
+                identity: c.identity,
+            })
+            .collect(),
+        primary_key: clustered,
+    };
+    let created = now(scalars);
+    let db = state.db_mut(database);
+    let table = db.storage.create_table(def).map_err(from_storage)?;
+    let meta = TableMeta {
+        created: Some(created),
+        identity: columns.iter().position(|c| c.identity).map(|column| Identity { column, last: None }),
+        ..TableMeta::default()
+    };
+    db.tables.insert(table, meta);
+    let at = TableAt { database, table };
+    let added = add_constraints(state, scalars, at, &columns, &constraints)
+        .and_then(|()| stmt.indexes.iter().try_for_each(|index| add_index(state, at, &columns, index)));
+    if added.is_err() {
+        let db = state.db_mut(database);
+        db.tables.remove(&table);
+        db.storage.drop_table(table).map_err(from_storage)?;
+    }
+    added
+}
+
+/// A table without keys: SELECT INTO.
+pub(crate) fn create_plain(
+    state: &mut State,
+    scalars: &Scalars,
+    name: &[String],
+    columns: &[Column],
+) -> Result<TableAt> {
+    let (database, schema, table) = state.resolve(scalars, name)?;
+    if state.find_table(scalars, name)?.is_some() {
+        return Err(
+            SqlError::batch(2714, format!("There is already an object named '{table}' in the database.")).state(6)
+        );
+    }
+    if let Some(at) = columns.iter().position(|c| c.name.is_empty()) {
+        return Err(SqlError::batch(
+            1038,
+            format!("An object or column name is missing or empty. Column {} has no name.", at + 1),
+        )
+        .class(15));
+    }
+    let Some((schema, _)) = state.find_schema(database, &schema) else { return Err(invalid_object(&name.join("."))) };
+    let def = TableDef {
+        schema,
+        name: table,
+        columns: columns
+            .iter()
+            .map(|c| ColumnDef {
+                name: c.name.clone(),
+                sql_type: c.ty.clone(),
+                nullable: c.nullable,
+                identity: c.identity,
+            })
+            .collect(),
+        primary_key: Vec::new(),
+    };
+    let created = now(scalars);
+    let db = state.db_mut(database);
+    let table = db.storage.create_table(def).map_err(from_storage)?;
+    let identity = columns.iter().position(|c| c.identity).map(|column| Identity { column, last: None });
+    db.tables.insert(table, TableMeta { created: Some(created), identity, ..TableMeta::default() });
+    Ok(TableAt { database, table })
+}
+
+fn wait_for_table(state: &mut State, scalars: &Scalars, at: TableAt, what: &str) -> Result<()> {
+    let Some(by) = state.db(at.database).storage.holder_of_any(at.table) else { return Ok(()) };
+    if scalars.xacts.get(&at.database) == Some(&by) {
+        return Err(unsupported(format!("{what} of a table that the same open transaction has changed")));
+    }
+    state.blocked_by = Some((at.database, by));
+    Err(SqlError::new(BLOCKED, ""))
+}
+
+pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], if_exists: bool) -> Result<()> {
+    let Some(at) = state.find_table(scalars, name)? else {
+        return match if_exists {
+            true => Ok(()),
+            false => Err(SqlError::batch(
+                3701,
+                format!(
+                    "Cannot drop the table '{}', because it does not exist or you do not have permission.",
+                    name.join(".")
+                ),
+            )
+            .class(11)
+            .state(5)),
+        };
+    };
+    let pointed = state
+        .db(at.database)
+        .tables
+        .iter()
+        .any(|(id, t)| *id != at.table && t.foreign.iter().any(|f| f.table == at.table));
+    if pointed {
+        return Err(SqlError::batch(
+            3726,
+            format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", name.join(".")),
+        ));
+    }
+    wait_for_table(state, scalars, at, "DROP TABLE")?;
+    let db = state.db_mut(at.database);
+    db.storage.drop_table(at.table).map_err(from_storage)?;
+    db.tables.remove(&at.table);
+    Ok(())
+}
+
+pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) -> Result<()> {
+    let at = state.find_table(scalars, name)?.ok_or_else(|| {
+        SqlError::batch(
+            4701,
+            format!(
+                "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+                name.join(".")
+            ),
+        )
+    })?;
+    if state
+        .db(at.database)
+        .tables
+        .iter()
+        .any(|(id, t)| *id != at.table && t.foreign.iter().any(|f| f.table == at.table))
+    {
+        return Err(SqlError::batch(
+            4712,
+            format!(
+                "Cannot truncate table '{}' because it is being referenced by a FOREIGN KEY constraint.",
+                name.join(".")
+            ),
+        ));
+    }
+    if scalars.depth > 0 {
+        return Err(unsupported("TRUNCATE TABLE inside of a transaction"));
+    }
+    wait_for_table(state, scalars, at, "TRUNCATE TABLE")?;
+    let db = state.db_mut(at.database);
+    if !db.snapshots.is_empty() {
+        let rows: Vec<_> = db.storage.rows(at.table).map(|(k, r)| (k.clone(), r.clone())).collect();
+        for before in db.snapshots.values_mut() {
+            for (key, row) in &rows {
+                before.entry((at.table, key.clone())).or_insert_with(|| Some(row.clone()));
+            }
+        }
+    }
+    db.storage.truncate(at.table).map_err(from_storage)?;
+    if let Some(identity) = meta_mut(state, at).identity.as_mut() {
+        identity.last = None;
+    }
+    Ok(())
+}

@@ -1,0 +1,442 @@
+//! What functions give.
+
+use super::{Func, split_name};
+use logferry_model::SqlType;
+
+use super::super::catalog;
+use super::super::convert::convert;
+use super::super::error::{Result, SqlError};
+use super::super::eval::Ctx;
+use super::super::plan::Typed;
+use super::super::time::{Moment, date_of, days_in, days_of};
+use super::super::types::{self};
+use super::super::value::{Dec, Value, fold, trimmed};
+use super::date::{DatePart, PARTS, date_add, date_diff, date_part};
+use super::round::rounding;
+
+pub(super) fn units(v: &Value) -> &[u16] {
+    match v {
+        Value::Text(t) => t,
+        _ => &[],
+    }
+}
+
+fn slice_of<T: Clone>(list: &[T], start: i64, count: i64) -> Vec<T> {
+    // Places before the first count too.
+    let end = (start + count).clamp(1, list.len() as i64 + 1);
+    let start = start.clamp(1, list.len() as i64 + 1);
+    list.get(start as usize - 1..(end.max(start)) as usize - 1).unwrap_or_default().to_vec()
+}
+
+fn map_case(text: &[u16], upper: bool) -> Vec<u16> {
+    text.iter()
+        .map(|u| {
+            let Some(c) = char::from_u32(u32::from(*u)) else { return *u };
+            let mut mapped: Vec<char> = if upper { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
+            match (mapped.pop(), mapped.is_empty()) {
+                (Some(c), true) => u16::try_from(u32::from(c)).unwrap_or(*u),
+                _ => *u,
+            }
+        })
+        .collect()
+}
+
+pub(super) fn position(needle: &[u16], hay: &[u16], from: usize) -> Option<usize> {
+    if needle.is_empty() {
+        return None;
+    }
+    let folded: Vec<u16> = needle.iter().map(|u| fold(*u)).collect();
+    hay.get(from..)?
+        .windows(folded.len())
+        .position(|w| w.iter().zip(&folded).all(|(a, b)| fold(*a) == *b))
+        .map(|at| at + from)
+}
+
+fn text_at(values: &[Value], at: usize) -> String {
+    values.get(at).and_then(Value::as_text).unwrap_or_default()
+}
+
+pub(super) fn int_at(values: &[Value], at: usize) -> i64 {
+    values.get(at).and_then(Value::as_int).unwrap_or(0)
+}
+
+fn splitmix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ z >> 31
+}
+
+/// A random number that is another one at every call.
+fn random(ctx: &Ctx<'_>) -> u64 {
+    let mut variables = ctx.variables.borrow_mut();
+    let counter =
+        variables.entry("\u{0}random".into()).or_insert((SqlType::BigInt, Value::Int(ctx.scalars.seed as i64)));
+    let n = counter.1.as_int().unwrap_or(0).wrapping_add(1);
+    counter.1 = Value::Int(n);
+    splitmix(n as u64)
+}
+
+/// What a function gives. NULL among the arguments gives NULL, but for those that say otherwise.
+pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx: &Ctx<'_>) -> Result<Value> {
+    use super::Func as F;
+    let s = ctx.scalars;
+    let takes_null = matches!(
+        func,
+        F::IsNull
+            | F::Concat
+            | F::ConcatWs
+            | F::Choose
+            | F::Checksum
+            | F::HasPerms
+            | F::DbName
+            | F::DbId
+            | F::SchemaName
+            | F::SchemaId
+            | F::Stuff
+            | F::IsSrvRoleMember
+            | F::IsNumeric
+            | F::IsDate
+    );
+    if !takes_null && v.iter().any(Value::is_null) {
+        return Ok(Value::Null);
+    }
+    let (days, ticks) = s.now;
+    let number = |n: Option<i128>| n.map_or(Value::Null, |n| Value::Dec(Dec { mantissa: n, scale: 0 }));
+    Ok(match func {
+        F::IsNull => match v.first() {
+            Some(Value::Null) | None => v.into_iter().nth(1).unwrap_or(Value::Null),
+            _ => v.into_iter().next().unwrap_or(Value::Null),
+        },
+        F::Coalesce | F::NullIf => v.into_iter().find(|v| !v.is_null()).unwrap_or(Value::Null),
+        F::Choose => {
+            let at = int_at(&v, 0);
+            if at < 1 { Value::Null } else { v.into_iter().nth(at as usize).unwrap_or(Value::Null) }
+        }
+        F::Len => Value::Int(trimmed(units(&v[0])).len() as i64),
+        F::DataLength => {
+            let bytes = super::super::value::to_bytes(&args[0].ty, &v[0])?.unwrap_or_default();
+            Value::Int(bytes.len() as i64)
+        }
+        F::Substring => {
+            let (start, count) = (int_at(&v, 1), int_at(&v, 2));
+            if count < 0 {
+                return Err(SqlError::new(537, "Invalid length parameter passed to the LEFT or SUBSTRING function."));
+            }
+            match &v[0] {
+                Value::Bytes(b) => Value::Bytes(slice_of(b, start, count)),
+                other => Value::Text(slice_of(units(other), start, count)),
+            }
+        }
+        F::Left | F::Right => {
+            let (text, n) = (units(&v[0]), int_at(&v, 1));
+            if n < 0 {
+                return Err(SqlError::new(536, "Invalid length parameter passed to the LEFT or RIGHT function."));
+            }
+            let n = (n as usize).min(text.len());
+            let part = if func == F::Left { text.get(..n) } else { text.get(text.len() - n..) };
+            Value::Text(part.unwrap_or_default().to_vec())
+        }
+        F::Upper | F::Lower => Value::Text(map_case(units(&v[0]), func == F::Upper)),
+        F::LTrim | F::RTrim | F::Trim => {
+            let text = units(&v[0]);
+            let start = if func == F::RTrim { 0 } else { text.iter().position(|u| *u != 0x20).unwrap_or(text.len()) };
+            let text = text.get(start..).unwrap_or_default();
+            Value::Text(if func == F::LTrim { text.to_vec() } else { trimmed(text).to_vec() })
+        }
+        F::Reverse => Value::Text(units(&v[0]).iter().rev().copied().collect()),
+        F::Replace => {
+            let (text, from, to) = (units(&v[0]), units(&v[1]), units(&v[2]));
+            let (mut out, mut at) = (Vec::new(), 0);
+            while let Some(found) = position(from, text, at) {
+                out.extend_from_slice(text.get(at..found).unwrap_or_default());
+                out.extend_from_slice(to);
+                at = found + from.len();
+            }
+            out.extend_from_slice(text.get(at..).unwrap_or_default());
+            Value::Text(out)
+        }
+        F::Stuff => {
+            if v[0].is_null() || v[1].is_null() || v[2].is_null() {
+                return Ok(Value::Null);
+            }
+            let (text, start, count) = (units(&v[0]), int_at(&v, 1), int_at(&v, 2));
+            if start < 1 || count < 0 || start as usize > text.len() {
+                return Ok(Value::Null);
+            }
+            let start = start as usize - 1;
+            let end = (start + count as usize).min(text.len());
+            let mut out = text.get(..start).unwrap_or_default().to_vec();
+            out.extend_from_slice(units(&v[3]));
+            out.extend_from_slice(text.get(end..).unwrap_or_default());
+            Value::Text(out)
+        }
+        F::CharIndex => {
+            let from = int_at(&v, 2).max(1) as usize - 1;
+            Value::Int(position(units(&v[0]), units(&v[1]), from).map_or(0, |at| at as i64 + 1))
+        }
+        F::PatIndex => {
+            let (pattern, text) = (units(&v[0]), units(&v[1]));
+            let percent = u16::from(b'%');
+            let body = pattern.strip_prefix(&[percent]);
+            match body {
+                None => Value::Int(i64::from(super::super::eval::like(text, pattern, None))),
+                Some(body) => Value::Int(
+                    (0..text.len())
+                        .find(|at| super::super::eval::like(text.get(*at..).unwrap_or_default(), body, None))
+                        .map_or(0, |at| at as i64 + 1),
+                ),
+            }
+        }
+        F::Concat => Value::Text(v.iter().flat_map(|v| units(v).iter().copied()).collect()),
+        F::ConcatWs => {
+            let mut out = Vec::new();
+            for (n, part) in v.iter().skip(1).filter(|v| !v.is_null()).enumerate() {
+                if n > 0 {
+                    out.extend_from_slice(units(&v[0]));
+                }
+                out.extend_from_slice(units(part));
+            }
+            Value::Text(out)
+        }
+        F::Replicate => match int_at(&v, 1) {
+            n if n < 0 => Value::Null,
+            n => {
+                let limit = types::char_len(ty).map_or(64 << 20, usize::from);
+                Value::Text(
+                    units(&v[0]).iter().copied().cycle().take((units(&v[0]).len() * n as usize).min(limit)).collect(),
+                )
+            }
+        },
+        F::Space => match int_at(&v, 0) {
+            n if n < 0 => Value::Null,
+            n => Value::Text(vec![0x20; (n as usize).min(8000)]),
+        },
+        F::Ascii => match super::super::value::to_1252(units(&v[0])).first() {
+            Some(b) => Value::Int(i64::from(*b)),
+            None => Value::Null,
+        },
+        F::Unicode => units(&v[0]).first().map_or(Value::Null, |u| Value::Int(i64::from(*u))),
+        F::Char => match u8::try_from(int_at(&v, 0)) {
+            Ok(b) => super::super::value::from_bytes(ty, &[b]),
+            Err(_) => Value::Null,
+        },
+        F::NChar => u16::try_from(int_at(&v, 0)).map_or(Value::Null, |u| Value::Text(vec![u])),
+        F::QuoteName => {
+            let text = text_at(&v, 0);
+            let quote = v.get(1).and_then(Value::as_text).unwrap_or_else(|| "[".into());
+            match quote.as_str() {
+                "[" | "]" | "[]" => Value::text(&format!("[{}]", text.replace(']', "]]"))),
+                "'" => Value::text(&format!("'{}'", text.replace('\'', "''"))),
+                "\"" => Value::text(&format!("\"{}\"", text.replace('"', "\"\""))),
+                _ => Value::Null,
+            }
+        }
+        F::Str => {
+            let Value::Float(f) = v[0] else { return Ok(Value::Null) };
+            let (length, digits) =
+                (v.get(1).and_then(Value::as_int).unwrap_or(10).max(0) as usize, int_at(&v, 2).clamp(0, 16) as usize);
+            let text = format!("{f:>length$.digits$}");
+            Value::text(&if text.len() > length { "*".repeat(length) } else { text })
+        }
+        F::BinaryCollation => Value::Bytes(trimmed(units(&v[0])).iter().flat_map(|u| u.to_be_bytes()).collect()),
+        F::Abs | F::Floor | F::Ceiling | F::Sign | F::Round => rounding(func, &v, args, ty)?,
+        F::Power => {
+            let (Value::Float(a), Value::Float(b)) = (&v[0], &v[1]) else { return Ok(Value::Null) };
+            let f = a.powf(*b);
+            match ty {
+                SqlType::Int if f.abs() > f64::from(i32::MAX) => {
+                    return Err(
+                        SqlError::new(232, format!("Arithmetic overflow error for type int, value = {f:.6}.")).state(3)
+                    );
+                }
+                SqlType::Int | SqlType::BigInt => Value::Int(f as i64),
+                _ => convert(Value::Float(f), &SqlType::Float, ty, None)?,
+            }
+        }
+        F::Sqrt | F::Exp | F::Log => {
+            let Value::Float(f) = v[0] else { return Ok(Value::Null) };
+            if func == F::Sqrt && f < 0.0 || func == F::Log && f <= 0.0 {
+                return Err(SqlError::new(3623, "An invalid floating point operation occurred."));
+            }
+            Value::Float(match func {
+                F::Sqrt => f.sqrt(),
+                F::Exp => f.exp(),
+                _ => f.ln(),
+            })
+        }
+        F::Pi => Value::Float(std::f64::consts::PI),
+        F::Rand => Value::Float((random(ctx) >> 11) as f64 / (1u64 << 53) as f64),
+        F::Checksum => {
+            let mut key = Vec::new();
+            v.iter().for_each(|v| super::super::value::group_key(v, &mut key));
+            let hash = key.iter().fold(0x811C_9DC5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+            Value::Int(i64::from(hash as i32))
+        }
+        F::IsNumeric => {
+            let ok = match &v[0] {
+                Value::Text(_) => {
+                    convert(v[0].clone(), &types::nvarchar(4000), &SqlType::Float, None).is_ok()
+                        && !trimmed(units(&v[0])).is_empty()
+                }
+                Value::Null => false,
+                other => matches!(other, Value::Int(_) | Value::Dec(_) | Value::Money(_) | Value::Float(_)),
+            };
+            Value::bit(ok)
+        }
+        F::IsDate => Value::bit(match &v[0] {
+            Value::Text(_) => convert(v[0].clone(), &types::nvarchar(4000), &SqlType::DateTime, None).is_ok(),
+            other => matches!(other, Value::DateTime(..)),
+        }),
+        F::GetDate | F::CurrentTimestamp | F::GetUtcDate => {
+            convert(Value::DateTime2(days, ticks), &SqlType::DateTime2 { scale: 7 }, &SqlType::DateTime, None)?
+        }
+        F::SysDateTime | F::SysUtcDateTime => Value::DateTime2(days, ticks),
+        F::SysDateTimeOffset => Value::Offset(days, ticks, 0),
+        F::DateAdd => date_add(int_at(&v, 0), int_at(&v, 1), &v[2], ty)?,
+        F::DateDiff | F::DateDiffBig => {
+            let n = date_diff(int_at(&v, 0), &v[1], &v[2]);
+            if func == F::DateDiff && i32::try_from(n).is_err() {
+                return Err(SqlError::new(
+                    535,
+                    "The datediff function resulted in an overflow. The number of dateparts separating two date/time instances is too large. Try to use datediff with a less precise datepart.",
+                ));
+            }
+            Value::Int(n)
+        }
+        F::DatePart => Value::Int(date_part(int_at(&v, 0), &v[1])),
+        F::DateName => {
+            let part = int_at(&v, 0);
+            let n = date_part(part, &v[1]);
+            let kind = PARTS.get(part as usize).map(|p| p.0);
+            Value::text(&match kind {
+                Some(DatePart::Month) => [
+                    "January",
+                    "February",
+                    "March",
+                    "April",
+                    "May",
+                    "June",
+                    "July",
+                    "August",
+                    "September",
+                    "October",
+                    "November",
+                    "December",
+                ]
+                .get(n as usize - 1)
+                .map_or(String::new(), ToString::to_string),
+                Some(DatePart::WeekDay) => {
+                    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+                        .get(n as usize - 1)
+                        .map_or(String::new(), ToString::to_string)
+                }
+                _ => n.to_string(),
+            })
+        }
+        F::Year | F::Month | F::Day | F::EoMonth => {
+            let Some(m) = Moment::of(&v[0]) else { return Ok(Value::Null) };
+            let (y, mo, d) = date_of(m.days);
+            match func {
+                F::Year => Value::Int(i64::from(y)),
+                F::Month => Value::Int(i64::from(mo)),
+                F::Day => Value::Int(i64::from(d)),
+                _ => days_of(y, mo, days_in(y, mo)).map_or(Value::Null, Value::Date),
+            }
+        }
+        F::DateFromParts => match days_of(int_at(&v, 0) as i32, int_at(&v, 1) as u32, int_at(&v, 2) as u32) {
+            Some(d) => Value::Date(d),
+            None => {
+                return Err(SqlError::new(
+                    289,
+                    "Cannot construct data type date, some of the arguments have values which are not valid.",
+                ));
+            }
+        },
+        F::NewId | F::NewSequentialId => {
+            let mut g = [0; 16];
+            g[..8].copy_from_slice(&random(ctx).to_le_bytes());
+            g[8..].copy_from_slice(&random(ctx).to_le_bytes());
+            g[7] = g[7] & 0x0F | 0x40;
+            g[8] = g[8] & 0x3F | 0x80;
+            Value::Guid(g)
+        }
+        F::ScopeIdentity | F::AtIdentity => number(s.identity),
+        F::IdentCurrent | F::IdentSeed | F::IdentIncr => {
+            let found = ctx.state.find_table(s, &split_name(&text_at(&v, 0))).ok().flatten();
+            let identity = found.and_then(|t| ctx.state.db(t.database).meta(t.table).identity.clone());
+            match (identity, func) {
+                (Some(i), F::IdentCurrent) => number(Some(i.last.unwrap_or(1))),
+                (Some(_), _) => number(Some(1)),
+                (None, _) => Value::Null,
+            }
+        }
+        F::XactState => Value::Int(i64::from(s.depth > 0)),
+        F::ErrorNumber => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.number))),
+        F::ErrorMessage => s.caught.as_ref().map_or(Value::Null, |e| Value::text(&e.message)),
+        F::ErrorSeverity => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.class))),
+        F::ErrorState => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.state))),
+        F::ErrorLine => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.line))),
+        F::ErrorProcedure => Value::Null,
+        F::AtVersion => Value::text(catalog::VERSION_TEXT),
+        F::AtSpid => Value::Int(i64::from(s.spid)),
+        F::AtTranCount => Value::Int(i64::from(s.depth)),
+        F::AtRowCount | F::RowCountBig => Value::Int(s.rowcount),
+        F::AtError => Value::Int(i64::from(s.error)),
+        F::AtServerName => Value::text(&ctx.state.server),
+        F::AtServiceName => Value::text("MSSQLSERVER"),
+        F::AtLanguage => Value::text("us_english"),
+        F::AtDateFirst => Value::Int(7),
+        F::AtMaxPrecision => Value::Int(38),
+        F::AtLockTimeout => Value::Int(s.lock_timeout_ms.map_or(-1, |n| n as i64)),
+        F::AtOptions => Value::Int(5496),
+        F::AtMicrosoftVersion => Value::Int(0x0D00_0000 | 4001),
+        F::AtTextSize => Value::Int(2_147_483_647),
+        F::AtNestLevel => Value::Int(0),
+        F::AtDbts => Value::Bytes(ctx.state.db(s.database).row_version.to_be_bytes().to_vec()),
+        F::SuserSname | F::SuserName | F::SystemUser | F::OriginalLogin => Value::text(&s.login),
+        F::UserName | F::CurrentUser | F::SessionUser | F::User => match v.first().and_then(Value::as_int) {
+            None | Some(1) => Value::text("dbo"),
+            Some(0) => Value::text("public"),
+            Some(2) => Value::text("guest"),
+            Some(_) => Value::Null,
+        },
+        F::UserId | F::SuserId => Value::Int(1),
+        F::HostName => Value::text(&s.host),
+        F::AppName => Value::text(&s.program),
+        F::HasPerms | F::HasDbAccess => Value::Int(1),
+        F::IsSrvRoleMember | F::IsMember | F::IsRoleMember => {
+            let role = text_at(&v, 0).to_lowercase();
+            let server = [
+                "sysadmin",
+                "serveradmin",
+                "securityadmin",
+                "processadmin",
+                "setupadmin",
+                "bulkadmin",
+                "diskadmin",
+                "dbcreator",
+                "public",
+            ];
+            let database = [
+                "db_owner",
+                "public",
+                "db_accessadmin",
+                "db_securityadmin",
+                "db_ddladmin",
+                "db_backupoperator",
+                "db_datareader",
+                "db_datawriter",
+            ];
+            let known: &[&str] = if func == F::IsSrvRoleMember { &server } else { &database };
+            if known.contains(&role.as_str()) {
+                Value::Int(1)
+            } else if ["db_denydatareader", "db_denydatawriter"].contains(&role.as_str()) {
+                Value::Int(0)
+            } else {
+                Value::Null
+            }
+        }
+        _ => catalog::property(func, &v, ctx)?,
+    })
+}

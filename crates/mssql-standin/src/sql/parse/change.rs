@@ -1,0 +1,226 @@
+//! INSERT, UPDATE, DELETE, and the hints of all statements.
+
+use super::super::ast::{BinOp, Delete, Expr, Insert, InsertSource, StmtKind, TableRef, Update};
+use super::super::error::{Result, syntax, unsupported};
+use super::super::token::Tok;
+use super::Parser;
+
+impl Parser<'_> {
+    pub(super) fn insert(&mut self) -> Result<StmtKind> {
+        self.next();
+        if self.is_word("TOP") {
+            return Err(unsupported("INSERT TOP"));
+        }
+        if self.word("BULK") {
+            return Err(unsupported("INSERT BULK"));
+        }
+        self.word("INTO");
+        let table = self.name()?;
+        self.hints()?;
+        let columns = if self.is_op("(") && !self.is_word_at(1, "SELECT") { self.ident_list()? } else { Vec::new() };
+        let output = self.output()?;
+        let source = if self.words(&["DEFAULT", "VALUES"]) {
+            InsertSource::Defaults
+        } else if self.word("VALUES") {
+            let mut rows = Vec::new();
+            loop {
+                self.expect_op("(")?;
+                let mut row = Vec::new();
+                loop {
+                    row.push(if self.word("DEFAULT") { None } else { Some(self.expr()?) });
+                    if !self.op(",") {
+                        break;
+                    }
+                }
+                self.expect_op(")")?;
+                rows.push(row);
+                if !self.op(",") {
+                    break;
+                }
+            }
+            InsertSource::Values(rows)
+        } else if self.is_word("EXEC") || self.is_word("EXECUTE") {
+            return Err(unsupported("INSERT ... EXEC"));
+        } else if self.is_word("WITH") {
+            let with = self.with_list()?;
+            let mut query = self.query()?;
+            query.with = with;
+            InsertSource::Query(Box::new(query))
+        } else {
+            InsertSource::Query(Box::new(self.query()?))
+        };
+        Ok(StmtKind::Insert(Box::new(Insert { table, columns, output, source })))
+    }
+
+    pub(super) fn output(&mut self) -> Result<Vec<super::super::ast::Item>> {
+        if !self.word("OUTPUT") {
+            return Ok(Vec::new());
+        }
+        let items = self.items()?;
+        if self.is_word("INTO") {
+            return Err(unsupported("OUTPUT INTO"));
+        }
+        Ok(items)
+    }
+
+    fn dml_top(&mut self) -> Result<Option<Expr>> {
+        if !self.word("TOP") {
+            return Ok(None);
+        }
+        let top = self.primary()?;
+        if self.is_word("PERCENT") {
+            return Err(unsupported("TOP ... PERCENT in UPDATE and DELETE"));
+        }
+        Ok(Some(top))
+    }
+
+    pub(super) fn update(&mut self) -> Result<StmtKind> {
+        self.next();
+        if self.is_word("STATISTICS") {
+            return Err(unsupported("UPDATE STATISTICS"));
+        }
+        let top = self.dml_top()?;
+        let target = self.name()?;
+        self.hints()?;
+        self.expect_word("SET")?;
+        let mut sets = Vec::new();
+        loop {
+            let column = match self.peek() {
+                Tok::Var(_) => vec![self.variable()?],
+                _ => self.name()?,
+            };
+            let op = self.assign_op()?;
+            sets.push((column, op, if self.word("DEFAULT") { None } else { Some(self.expr()?) }));
+            if !self.op(",") {
+                break;
+            }
+        }
+        let output = self.output()?;
+        let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
+        let filter = self.filter()?;
+        self.option_clause()?;
+        Ok(StmtKind::Update(Box::new(Update { top, target, sets, output, from, filter })))
+    }
+
+    pub(super) fn delete(&mut self) -> Result<StmtKind> {
+        self.next();
+        let top = self.dml_top()?;
+        self.word("FROM");
+        let target = self.name()?;
+        self.hints()?;
+        let output = self.output()?;
+        let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
+        let filter = self.filter()?;
+        self.option_clause()?;
+        Ok(StmtKind::Delete(Box::new(Delete { top, target, output, from, filter })))
+    }
+
+    pub(super) fn filter(&mut self) -> Result<Option<Expr>> {
+        if !self.word("WHERE") {
+            return Ok(None);
+        }
+        if self.words(&["CURRENT", "OF"]) {
+            return Err(unsupported("cursors"));
+        }
+        Ok(Some(self.condition()?))
+    }
+
+    /// `=`, or one of `+=` and the like.
+    pub(super) fn assign_op(&mut self) -> Result<Option<BinOp>> {
+        let op = match self.peek() {
+            Tok::Op("=") => None,
+            Tok::Op("+=") => Some(BinOp::Add),
+            Tok::Op("-=") => Some(BinOp::Sub),
+            Tok::Op("*=") => Some(BinOp::Mul),
+            Tok::Op("/=") => Some(BinOp::Div),
+            Tok::Op("%=") => Some(BinOp::Mod),
+            Tok::Op("&=") => Some(BinOp::BitAnd),
+            Tok::Op("|=") => Some(BinOp::BitOr),
+            Tok::Op("^=") => Some(BinOp::BitXor),
+            _ => return Err(self.unexpected()),
+        };
+        self.next();
+        Ok(op)
+    }
+
+    /// `WITH (NOLOCK)`, `(NOLOCK)`: read and left aside.
+    pub(super) fn hints(&mut self) -> Result<()> {
+        let with = self.is_word("WITH") && self.is_op_at(1, "(");
+        let bare = self.is_op("(") && matches!(self.peek_at(1), Tok::Word(w) if is_hint(w)) && self.is_op_at(2, ")");
+        if !with && !bare {
+            return Ok(());
+        }
+        if with {
+            self.next();
+        }
+        self.next();
+        let mut depth = 1;
+        while depth > 0 {
+            match self.next() {
+                Tok::Op("(") => depth += 1,
+                Tok::Op(")") => depth -= 1,
+                Tok::Word(w) if depth == 1 && !is_hint(&w) => return Err(syntax(&w, self.line())),
+                Tok::End => return Err(self.unexpected()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `OPTION (...)`: read and left aside.
+    pub(super) fn option_clause(&mut self) -> Result<()> {
+        if !self.word("OPTION") {
+            return Ok(());
+        }
+        self.expect_op("(")?;
+        let mut depth = 1;
+        while depth > 0 {
+            match self.next() {
+                Tok::Op("(") => depth += 1,
+                Tok::Op(")") => depth -= 1,
+                Tok::End => return Err(self.unexpected()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn table_refs(&mut self) -> Result<Vec<TableRef>> {
+        let mut out = vec![self.table_ref()?];
+        while self.op(",") {
+            out.push(self.table_ref()?);
+        }
+        Ok(out)
+    }
+}
+
+pub(super) fn is_hint(word: &str) -> bool {
+    [
+        "NOLOCK",
+        "READUNCOMMITTED",
+        "READCOMMITTED",
+        "READCOMMITTEDLOCK",
+        "REPEATABLEREAD",
+        "SERIALIZABLE",
+        "SNAPSHOT",
+        "HOLDLOCK",
+        "ROWLOCK",
+        "PAGLOCK",
+        "TABLOCK",
+        "TABLOCKX",
+        "UPDLOCK",
+        "XLOCK",
+        "NOWAIT",
+        "READPAST",
+        "INDEX",
+        "FORCESEEK",
+        "FORCESCAN",
+        "NOEXPAND",
+        "KEEPIDENTITY",
+        "KEEPDEFAULTS",
+        "IGNORE_CONSTRAINTS",
+        "IGNORE_TRIGGERS",
+    ]
+    .iter()
+    .any(|h| h.eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,121 @@
+//! EXEC and BACKUP.
+
+use super::super::ast::{Expr, StmtKind};
+use super::super::error::{Result, unsupported};
+use super::super::token::Tok;
+use super::Parser;
+use super::cursor::{begins_statement, is_reserved};
+
+impl Parser<'_> {
+    pub(super) fn exec_without_word(&mut self) -> Result<StmtKind> {
+        // A batch may begin with the name of a procedure; what follows must look like its parameters.
+        let procedure = matches!(
+            (self.peek_at(1), self.peek_at(2)),
+            (Tok::End | Tok::Op("." | ";") | Tok::Var(_) | Tok::Text(..) | Tok::Number(_), _)
+        );
+        if !procedure {
+            self.at += 1;
+            return Err(self.unexpected());
+        }
+        self.exec_call(None)
+    }
+
+    pub(super) fn exec(&mut self) -> Result<StmtKind> {
+        self.next();
+        if self.op("(") {
+            let text = self.expr()?;
+            self.expect_op(")")?;
+            return Ok(StmtKind::ExecText(text));
+        }
+        let into = match self.peek().clone() {
+            Tok::Var(v) if self.is_op_at(1, "=") => {
+                self.next();
+                self.next();
+                Some(v)
+            }
+            _ => None,
+        };
+        self.exec_call(into)
+    }
+
+    fn exec_call(&mut self, into: Option<String>) -> Result<StmtKind> {
+        let name = self.name()?;
+        let mut args = Vec::new();
+        loop {
+            let named = match self.peek().clone() {
+                Tok::Var(v) if self.is_op_at(1, "=") => {
+                    self.next();
+                    self.next();
+                    Some(v)
+                }
+                Tok::Var(_) | Tok::Text(..) | Tok::Number(_) | Tok::Hex(_) | Tok::Op("-") => None,
+                Tok::Word(w)
+                    if args.is_empty()
+                        && (is_reserved(&w) && !w.eq_ignore_ascii_case("NULL") || begins_statement(&w)) =>
+                {
+                    break;
+                }
+                Tok::Word(_) | Tok::Quoted(_) => None,
+                _ => break,
+            };
+            // A bare word is a text.
+            let value = match self.peek().clone() {
+                Tok::Word(w) if !w.eq_ignore_ascii_case("NULL") && !w.eq_ignore_ascii_case("DEFAULT") => {
+                    self.next();
+                    Expr::Text(w, true)
+                }
+                Tok::Quoted(w) => {
+                    self.next();
+                    Expr::Text(w, true)
+                }
+                Tok::Word(w) if w.eq_ignore_ascii_case("DEFAULT") => {
+                    return Err(unsupported("DEFAULT as a value of a parameter"));
+                }
+                _ => self.unary()?,
+            };
+            let output = self.word("OUTPUT") || self.word("OUT");
+            args.push((named, value, output));
+            if !self.op(",") {
+                break;
+            }
+        }
+        Ok(StmtKind::Exec { into, name, args })
+    }
+
+    pub(super) fn backup(&mut self) -> Result<StmtKind> {
+        self.next();
+        let log = match () {
+            () if self.word("DATABASE") => false,
+            () if self.word("LOG") => true,
+            () => return Err(self.unexpected()),
+        };
+        let database = self.ident()?;
+        self.expect_word("TO")?;
+        self.expect_word("DISK")?;
+        self.expect_op("=")?;
+        let path = self.primary()?;
+        if self.is_op(",") {
+            return Err(unsupported("BACKUP to more than one file"));
+        }
+        let mut differential = false;
+        if self.word("WITH") {
+            loop {
+                let option = match self.next() {
+                    Tok::Word(w) => w.to_ascii_uppercase(),
+                    _ => return Err(self.unexpected()),
+                };
+                differential |= option == "DIFFERENTIAL";
+                if matches!(option.as_str(), "COMPRESSION" | "COPY_ONLY" | "ENCRYPTION") {
+                    return Err(unsupported(format!("BACKUP WITH {option}")));
+                }
+                if self.op("=") {
+                    self.primary()?;
+                }
+                if !self.op(",") {
+                    break;
+                }
+            }
+        }
+        Ok(StmtKind::Backup { log, database, path, differential })
+    }
+}

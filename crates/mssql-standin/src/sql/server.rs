@@ -1,0 +1,131 @@
+//! A server: databases that many sessions share, and who connects.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::error::{Result, SqlError};
+use super::session::Session;
+use super::state::{Isolation, Scalars, SessionRow, State};
+use crate::storage::{Database, Options};
+
+/// A server: databases that many sessions share.
+#[derive(Clone, Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// A transaction ended.
+    pub(super) released: Condvar,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who connects.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Name of the login; passwords are not this module's business.
+    pub name: String,
+    /// `HOST_NAME()`
+    pub host: String,
+    /// `APP_NAME()`
+    pub program: String,
+    /// The database to begin in; `master` where it is empty.
+    pub database: String,
+}
+
+impl Server {
+    /// A server with its system databases.
+    ///
+    /// # Errors
+    /// Where storage cannot make them.
+    pub fn new(name: &str) -> Result<Self> {
+        let state = State::new(name, utc_now())?;
+        Ok(Server { shared: Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }) })
+    }
+
+    /// Makes a database; the name and server of the options are set.
+    ///
+    /// # Errors
+    /// 1801 where there is one of that name.
+    pub fn create_database(&self, name: &str, options: Options) -> Result<()> {
+        self.shared.lock().create_database(name, utc_now(), options).map(drop)
+    }
+
+    /// Takes a database that was made with [`Database::create`]; it must have no open transactions.
+    pub fn adopt_database(&self, name: &str, database: Database) {
+        self.shared.lock().adopt(name, utc_now(), database);
+    }
+
+    /// Works on the storage of a database, while no statement runs.
+    pub fn with_storage<T>(&self, database: &str, work: impl FnOnce(&mut Database) -> T) -> Option<T> {
+        let mut state = self.shared.lock();
+        let at = state.find_database(database)?;
+        Some(work(&mut state.db_mut(at).storage))
+    }
+
+    /// A session.
+    ///
+    /// # Errors
+    /// 4060 where there is no such database.
+    pub fn connect(&self, login: &Login) -> Result<Session> {
+        let mut state = self.shared.lock();
+        let database = match login.database.as_str() {
+            "" => 0,
+            name => state.find_database(name).ok_or_else(|| {
+                SqlError::batch(
+                    4060,
+                    format!("Cannot open database \"{name}\" requested by the login. The login failed."),
+                )
+                .class(11)
+            })?,
+        };
+        let spid = (51..i16::MAX).find(|n| !state.sessions.contains_key(n)).unwrap_or(i16::MAX);
+        state.sessions.insert(
+            spid,
+            SessionRow {
+                login: login.name.clone(),
+                program: login.program.clone(),
+                host: login.host.clone(),
+                database,
+            },
+        );
+        let scalars = Scalars {
+            spid,
+            login: login.name.clone(),
+            program: login.program.clone(),
+            host: login.host.clone(),
+            database,
+            depth: 0,
+            xacts: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            isolation: Isolation::ReadCommitted,
+            rowcount: 0,
+            error: 0,
+            identity: None,
+            caught: None,
+            options: BTreeMap::new(),
+            identity_insert: None,
+            lock_timeout_ms: None,
+            now: utc_now(),
+            seed: u64::from(spid.unsigned_abs()) << 32 ^ utc_now().1,
+            implicit: false,
+        };
+        drop(state);
+        Ok(Session::of(Arc::clone(&self.shared), scalars))
+    }
+}
+
+/// Now, in UTC: days since 0001-01-01, ticks of 100 ns.
+pub(super) fn utc_now() -> (i32, u64) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    (719_162 + (seconds / 86_400) as i32, seconds % 86_400 * 10_000_000 + u64::from(since.subsec_nanos()) / 100)
+}

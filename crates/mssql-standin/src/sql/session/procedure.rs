@@ -1,0 +1,118 @@
+//! System procedures, and statements with parameters.
+
+use std::collections::BTreeMap;
+
+use logferry_model::SqlType;
+
+use super::super::convert::convert;
+use super::super::error::{Result, SqlError};
+use super::super::parse::{parse, parse_parameters};
+use super::super::state::Isolation;
+use super::super::value::Value;
+use super::{Out, Session};
+
+impl Session {
+    /// System procedures. Gives the status and the output parameters, in their order.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn procedure(
+        &mut self,
+        name: &str,
+        args: Vec<(Option<String>, SqlType, Value, bool)>,
+        out: Out<'_>,
+    ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
+        let lower = name.to_lowercase();
+        let short = lower.rsplit('.').next().unwrap_or_default().to_owned();
+        let text = |at: usize| args.get(at).and_then(|(_, _, v, _)| v.as_text()).unwrap_or_default();
+        match short.as_str() {
+            "sp_executesql" => {
+                let (sql, declared) = (text(0), parse_parameters(&text(1))?);
+                self.run_prepared(&sql, &declared, args.get(2..).unwrap_or_default(), out)
+            }
+            "sp_prepare" | "sp_prepexec" => {
+                let handle = self.next_handle;
+                self.next_handle += 1;
+                let declared = parse_parameters(&text(1))?;
+                parse(&text(2))?;
+                self.prepared.insert(handle, (declared.clone(), text(2)));
+                let mut outputs = vec![("@handle".to_owned(), SqlType::Int, Value::Int(i64::from(handle)))];
+                let mut status = 0;
+                if short == "sp_prepexec" {
+                    let (s, more) = self.run_prepared(&text(2), &declared, args.get(3..).unwrap_or_default(), out)?;
+                    status = s;
+                    outputs.extend(more);
+                }
+                Ok((status, outputs))
+            }
+            "sp_execute" => {
+                let handle = args.first().and_then(|(_, _, v, _)| v.as_int()).unwrap_or(0) as i32;
+                let Some((declared, sql)) = self.prepared.get(&handle).cloned() else {
+                    return Err(SqlError::batch(
+                        8179,
+                        format!("Could not find prepared statement with handle {handle}."),
+                    ));
+                };
+                self.run_prepared(&sql, &declared, args.get(1..).unwrap_or_default(), out)
+            }
+            "sp_unprepare" => {
+                let handle = args.first().and_then(|(_, _, v, _)| v.as_int()).unwrap_or(0) as i32;
+                match self.prepared.remove(&handle) {
+                    Some(_) => Ok((0, Vec::new())),
+                    None => {
+                        Err(SqlError::batch(8179, format!("Could not find prepared statement with handle {handle}.")))
+                    }
+                }
+            }
+            "sp_reset_connection" => {
+                self.roll_back_all();
+                self.scalars.options.clear();
+                self.scalars.isolation = Isolation::ReadCommitted;
+                self.scalars.lock_timeout_ms = None;
+                self.scalars.identity_insert = None;
+                self.prepared.clear();
+                Ok((0, Vec::new()))
+            }
+            _ => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn run_prepared(
+        &mut self,
+        sql: &str,
+        declared: &[(String, SqlType)],
+        args: &[(Option<String>, SqlType, Value, bool)],
+        out: Out<'_>,
+    ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
+        let mut variables = BTreeMap::new();
+        let mut outputs = Vec::new();
+        for (at, (name, ty)) in declared.iter().enumerate() {
+            let named = args.iter().find(|(n, ..)| n.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+            let positional = args.get(at).filter(|(n, ..)| n.is_none());
+            let Some((_, from, value, output)) = named.or(positional) else {
+                return Err(SqlError::batch(
+                    8178,
+                    format!("The parameterized query expects the parameter '{name}', which was not supplied."),
+                ));
+            };
+            variables.insert(name.to_ascii_lowercase(), (ty.clone(), convert(value.clone(), from, ty, None)?));
+            if *output {
+                outputs.push(name.clone());
+            }
+        }
+        if args.len() > declared.len() {
+            return Err(SqlError::batch(8144, "Procedure or function has too many arguments specified.").state(2));
+        }
+        let outer = self.variables.replace(variables);
+        let result = self.nested(sql, out);
+        let inner = self.variables.replace(outer);
+        let status = result?;
+        let outputs = outputs
+            .into_iter()
+            .filter_map(|name| {
+                let (ty, value) = inner.get(&name.to_ascii_lowercase()).cloned()?;
+                Some((name, ty, value))
+            })
+            .collect();
+        Ok((status, outputs))
+    }
+}

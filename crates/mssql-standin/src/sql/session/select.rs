@@ -1,0 +1,145 @@
+//! Queries of a session, and values of expressions outside of any.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use logferry_model::SqlType;
+
+use super::super::ast::{Expr, Query};
+use super::super::bind::{Binder, Scope};
+use super::super::change::{self};
+use super::super::convert::convert;
+use super::super::error::{Result, SqlError};
+use super::super::eval::{Ctx, Env, eval, holds};
+use super::super::plan::{Column, Plan, PlanBody};
+use super::super::run;
+use super::super::sink::ResultColumn;
+use super::super::state::{Isolation, State};
+use super::super::value::{Value, to_bytes};
+use super::{Out, Session};
+
+impl Session {
+    pub(super) fn select(&mut self, query: &Query, out: Out<'_>) -> Result<()> {
+        if let super::super::ast::Body::Select(select) = &query.body
+            && let Some(into) = &select.into
+        {
+            let outcome = self.changes(|state, s, v| change::select_into(state, s, v, query, into))?;
+            self.changed(outcome, out);
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        self.take_snapshot(&mut state)?;
+        let plan = {
+            let variables = self.variables.borrow();
+            Binder::new(&state, &self.scalars, &variables).query(query, None)?
+        };
+        let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
+        let assigns = matches!(&plan.body, PlanBody::Select(s) if !s.assigns.is_empty());
+        let count = if assigns {
+            let mut count = 0;
+            run::run(&plan, &ctx, None, &mut |_| {
+                count += 1;
+                Ok(true)
+            })?;
+            count
+        } else {
+            send(&plan, &ctx, out)?
+        };
+        drop(state);
+        self.scalars.rowcount = count as i64;
+        if !assigns {
+            out.done(Some(count));
+        }
+        Ok(())
+    }
+
+    /// In SNAPSHOT, the transaction's first statement decides what it sees.
+    pub(super) fn take_snapshot(&mut self, state: &mut State) -> Result<()> {
+        let at = self.scalars.database;
+        if self.scalars.isolation != Isolation::Snapshot
+            || self.scalars.depth == 0
+            || self.scalars.snapshots.contains_key(&at)
+        {
+            return Ok(());
+        }
+        let id = state.next_snapshot;
+        state.next_snapshot += 1;
+        let db = state.db_mut(at);
+        if !db.allow_snapshot {
+            let name = db.name.clone();
+            return Err(SqlError::batch(
+                3952,
+                format!(
+                    "Snapshot isolation transaction failed accessing database '{name}' because snapshot isolation is not allowed in this database. Use ALTER DATABASE to allow snapshot isolation."
+                ),
+            ));
+        }
+        db.snapshots.insert(id, Default::default());
+        self.scalars.snapshots.insert(at, id);
+        Ok(())
+    }
+
+    /// The value of an expression, and its type.
+    pub(crate) fn evaluate(&mut self, e: &Expr) -> Result<(SqlType, Value)> {
+        let state = self.shared.lock();
+        let bound = {
+            let variables = self.variables.borrow();
+            Binder::new(&state, &self.scalars, &variables).value(e, &Scope::EMPTY)?
+        };
+        let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
+        let value = eval(&bound, &Env::empty(&ctx))?;
+        Ok((bound.ty, value))
+    }
+
+    pub(super) fn scalar(&mut self, e: &Expr) -> Result<Value> {
+        self.evaluate(e).map(|(_, v)| v)
+    }
+
+    pub(super) fn typed(&mut self, e: &Expr, ty: &SqlType) -> Result<Value> {
+        let (from, value) = self.evaluate(e)?;
+        convert(value, &from, ty, None)
+    }
+
+    pub(super) fn condition(&mut self, e: &Expr) -> Result<bool> {
+        let state = self.shared.lock();
+        let bound = {
+            let variables = self.variables.borrow();
+            Binder::new(&state, &self.scalars, &variables).condition(e, &Scope::EMPTY)?
+        };
+        let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
+        holds(&bound, &Env::empty(&ctx))
+    }
+}
+
+pub(super) fn result_columns(columns: &[Column]) -> Vec<ResultColumn> {
+    columns
+        .iter()
+        .map(|c| ResultColumn {
+            name: c.name.clone(),
+            sql_type: c.ty.clone(),
+            nullable: c.nullable,
+            identity: c.identity,
+        })
+        .collect()
+}
+
+/// Runs a query and sends its rows; gives how many.
+fn send(plan: &Plan, ctx: &Ctx<'_>, out: Out<'_>) -> Result<u64> {
+    let mut count = 0;
+    let mut sent = false;
+    let columns = result_columns(&plan.columns);
+    run::run(plan, ctx, None, &mut |row| {
+        if !sent {
+            out.columns(&columns);
+            sent = true;
+        }
+        let cells = row.iter().zip(&plan.columns).map(|(v, c)| to_bytes(&c.ty, v)).collect::<Result<Vec<_>>>()?;
+        count += 1;
+        Ok(out.row(&cells))
+    })?;
+    if !sent {
+        out.columns(&columns);
+    }
+    Ok(count)
+}

@@ -1,0 +1,166 @@
+//! BEGIN, COMMIT, ROLLBACK, SAVE: levels of a session over the transactions of its databases.
+
+use std::sync::Arc;
+
+use super::super::error::{Result, SqlError};
+use super::super::sink::TransactionChange;
+use super::super::state::{Isolation, Scalars, State, from_storage};
+use super::Session;
+use crate::storage::XactOptions;
+
+impl Session {
+    /// Begins a transaction, as a transaction manager request or BEGIN TRAN does.
+    pub fn begin(&mut self, name: Option<&str>) -> TransactionChange {
+        self.scalars.depth += 1;
+        if self.scalars.depth == 1 {
+            self.tran_name = name.map(str::to_owned);
+        }
+        TransactionChange::Begin
+    }
+
+    /// Sets the isolation level by its number in TDS: 1 to 5.
+    pub fn set_isolation(&mut self, level: u8) {
+        self.scalars.isolation = match level {
+            1 => Isolation::ReadUncommitted,
+            3 => Isolation::RepeatableRead,
+            4 => Isolation::Serializable,
+            5 => Isolation::Snapshot,
+            _ => Isolation::ReadCommitted,
+        };
+    }
+
+    /// Commits, where it is the outermost level.
+    ///
+    /// # Errors
+    /// 3902 without a transaction.
+    pub fn commit(&mut self) -> std::result::Result<Option<TransactionChange>, SqlError> {
+        match self.scalars.depth {
+            0 => {
+                return Err(SqlError::new(
+                    3902,
+                    "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.",
+                ));
+            }
+            1 => {}
+            _ => {
+                self.scalars.depth -= 1;
+                return Ok(None);
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        self.commit_all(&mut state)?;
+        self.scalars.depth = 0;
+        drop(state);
+        shared.released.notify_all();
+        Ok(Some(TransactionChange::Commit))
+    }
+
+    /// Rolls all levels back, or to a savepoint.
+    ///
+    /// # Errors
+    /// 3903 without a transaction, 6401 without the savepoint.
+    pub fn rollback(&mut self, name: Option<&str>) -> std::result::Result<Option<TransactionChange>, SqlError> {
+        if self.scalars.depth == 0 {
+            return Err(SqlError::new(
+                3903,
+                "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.",
+            ));
+        }
+        if let Some(name) = name.filter(|n| self.tran_name.as_deref() != Some(n)) {
+            let mut state = self.shared.lock();
+            let mut found = false;
+            for (database, xact) in &self.scalars.xacts {
+                found |= state.db_mut(*database).storage.rollback_to(*xact, name).is_ok();
+            }
+            return match found {
+                true => Ok(None),
+                false => Err(SqlError::new(
+                    6401,
+                    format!("Cannot roll back {name}. No transaction or savepoint of that name was found."),
+                )),
+            };
+        }
+        self.roll_back_all();
+        Ok(Some(TransactionChange::Rollback))
+    }
+
+    /// Marks a savepoint.
+    ///
+    /// # Errors
+    /// 628 without a transaction.
+    pub fn save(&mut self, name: &str) -> std::result::Result<(), SqlError> {
+        if self.scalars.depth == 0 {
+            return Err(SqlError::new(628, "Cannot issue SAVE TRANSACTION when there is no active transaction."));
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let at = self.scalars.database;
+        let xact = begin_in(&mut state, &mut self.scalars, at, "user_transaction");
+        state.db_mut(at).storage.savepoint(xact, name).map_err(from_storage)
+    }
+
+    pub(super) fn commit_all(&mut self, state: &mut State) -> Result<()> {
+        for (database, xact) in std::mem::take(&mut self.scalars.xacts) {
+            state.owners.remove(&(database, xact));
+            let own = self.scalars.snapshots.get(&database).copied();
+            let db = state.db_mut(database);
+            if db.snapshots.keys().any(|id| Some(*id) != own) {
+                let changed: Vec<_> = db.storage.changed_rows(xact).map(|(t, k)| (t, k.clone())).collect();
+                for (table, key) in changed {
+                    let old = db.storage.committed_row(table, &key);
+                    for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
+                        before.entry((table, key.clone())).or_insert_with(|| old.clone());
+                    }
+                }
+            }
+            db.storage.commit(xact).map_err(from_storage)?;
+        }
+        self.end_snapshots(state);
+        Ok(())
+    }
+
+    fn end_snapshots(&mut self, state: &mut State) {
+        for (database, id) in std::mem::take(&mut self.scalars.snapshots) {
+            if let Some(Some(db)) = state.databases.get_mut(database) {
+                db.snapshots.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn roll_back_all(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        for (database, xact) in std::mem::take(&mut self.scalars.xacts) {
+            state.owners.remove(&(database, xact));
+            if let Some(Some(db)) = state.databases.get_mut(database) {
+                // An open transaction of ours can always be rolled back.
+                let ended = db.storage.rollback(xact);
+                debug_assert!(ended.is_ok());
+            }
+        }
+        self.end_snapshots(&mut state);
+        self.scalars.depth = 0;
+        self.tran_name = None;
+        drop(state);
+        shared.released.notify_all();
+    }
+}
+
+/// The session's transaction in a database; begun where there is none.
+pub(crate) fn begin_in(
+    state: &mut State,
+    scalars: &mut Scalars,
+    database: usize,
+    name: &str,
+) -> crate::storage::Transaction {
+    if let Some(xact) = scalars.xacts.get(&database) {
+        return *xact;
+    }
+    let name = if scalars.depth > 0 { "user_transaction" } else { name };
+    let options = XactOptions { name, spid: scalars.spid.unsigned_abs().into() };
+    let xact = state.db_mut(database).storage.begin(options);
+    scalars.xacts.insert(database, xact);
+    state.owners.insert((database, xact), scalars.spid);
+    xact
+}

@@ -1,0 +1,109 @@
+//! Statements that change what is shared: they wait for locks and try again; a circle of waiting ends with error 1205.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use logferry_model::SqlType;
+
+use super::super::change::Outcome;
+use super::super::error::{Effect, Result, SqlError};
+use super::super::state::{Scalars, State, from_storage};
+use super::super::value::Value;
+use super::Session;
+
+/// Number of the error that means: wait and try again. Never shown.
+pub(crate) const BLOCKED: i32 = -1;
+
+impl Session {
+    /// Runs something that changes what is shared; waits for locks and tries again.
+    pub(super) fn waiting<T>(
+        &mut self,
+        mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<T>,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let deadline = self.scalars.lock_timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let mut state = shared.lock();
+        loop {
+            self.take_snapshot(&mut state)?;
+            match work(&mut state, &mut self.scalars, &self.variables) {
+                Err(e) if e.number == BLOCKED => {}
+                other => return other,
+            }
+            let spid = self.scalars.spid;
+            let owner = state.blocked_by.take().and_then(|by| state.owners.get(&by).copied());
+            if let Some(owner) = owner {
+                let mut at = Some(owner);
+                while let Some(other) = at {
+                    if other == spid {
+                        return Err(SqlError {
+                            class: 13,
+                            state: 51,
+                            effect: Effect::Transaction,
+                            ..SqlError::new(
+                                1205,
+                                format!(
+                                    "Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been chosen as the deadlock victim. Rerun the transaction."
+                                ),
+                            )
+                        });
+                    }
+                    at = state.waits.get(&other).copied();
+                }
+                state.waits.insert(spid, owner);
+            }
+            let wait = deadline.map_or(Duration::from_secs(1), |d| d.saturating_duration_since(Instant::now()));
+            if deadline.is_some() && wait.is_zero() {
+                state.waits.remove(&spid);
+                return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
+            }
+            state = shared.released.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.waits.remove(&spid);
+        }
+    }
+
+    /// Runs a statement that changes rows: in the open transaction, or in one of its own.
+    pub(super) fn changes(
+        &mut self,
+        mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<Outcome>,
+    ) -> Result<Outcome> {
+        if self.scalars.implicit && self.scalars.depth == 0 {
+            self.begin(None);
+        }
+        let explicit = self.scalars.depth > 0;
+        let shared = Arc::clone(&self.shared);
+        let result = self.waiting(|state, scalars, variables| {
+            let marks: Vec<_> = scalars
+                .xacts
+                .iter()
+                .filter_map(|(db, xact)| Some((*db, *xact, state.db(*db).storage.mark(*xact).ok()?)))
+                .collect();
+            let result = work(state, scalars, variables);
+            if result.is_err() {
+                // Transactions that the statement began end with it, in the others it is undone.
+                let known: Vec<usize> = marks.iter().map(|(db, ..)| *db).collect();
+                let begun: Vec<_> =
+                    scalars.xacts.iter().filter(|(db, _)| !known.contains(db)).map(|(d, x)| (*d, *x)).collect();
+                for (db, xact) in begun {
+                    scalars.xacts.remove(&db);
+                    state.owners.remove(&(db, xact));
+                    state.db_mut(db).storage.rollback(xact).map_err(from_storage)?;
+                }
+                for (db, xact, mark) in marks {
+                    state.db_mut(db).storage.undo_to(xact, mark).map_err(from_storage)?;
+                }
+            }
+            result
+        });
+        if !explicit && result.is_ok() && !self.scalars.xacts.is_empty() {
+            let mut state = shared.lock();
+            self.commit_all(&mut state)?;
+            drop(state);
+        }
+        if !explicit {
+            shared.released.notify_all();
+        }
+        result
+    }
+}
