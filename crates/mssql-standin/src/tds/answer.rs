@@ -10,11 +10,13 @@
 //! Of what ends something (DONE and its like) the last one must say that nothing follows. So one is always held back
 //! until the next token or the end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logferry_model::{Cell, SqlType};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::packet::{Kind, Packetizer};
 use super::session::{Column, Environment, Results, SqlError, Stopped};
@@ -86,6 +88,8 @@ pub(super) struct Answer {
     chunk: Vec<u8>,
     packets: Packetizer,
     to: mpsc::Sender<Chunk>,
+    /// While nothing may wait: what there was no room for.
+    kept: Option<VecDeque<Chunk>>,
     signal: Signal,
     terms: Terms,
     forms: Vec<Form>,
@@ -117,6 +121,7 @@ impl Answer {
             chunk: Vec::new(),
             packets: Packetizer::new(Kind::RESPONSE, terms.packet_size, terms.spid),
             to,
+            kept: None,
             signal,
             terms,
             forms: Vec::new(),
@@ -169,6 +174,7 @@ impl Answer {
             Ending::WithoutDone => self.packets.unfinished(&mut self.payload, &mut self.chunk),
         }
         // If nobody takes it, the connection is gone and knows it.
+        let _ = self.keep(false);
         let _ = self.to.blocking_send(Chunk { packets: std::mem::take(&mut self.chunk), last: true });
         Finished { attention, fatal: self.fatal }
     }
@@ -194,10 +200,26 @@ impl Answer {
             if self.chunk.len() >= CHUNK_BYTES {
                 let next = Vec::with_capacity(CHUNK_BYTES + self.terms.packet_size);
                 let packets = std::mem::replace(&mut self.chunk, next);
-                self.to.blocking_send(Chunk { packets, last: false }).map_err(|_| Stopped)?;
+                self.send(Chunk { packets, last: false })?;
             }
         }
         self.wanted()
+    }
+
+    fn send(&mut self, chunk: Chunk) -> Result<(), Stopped> {
+        let Some(kept) = &mut self.kept else { return self.to.blocking_send(chunk).map_err(|_| Stopped) };
+        kept.push_back(chunk);
+        while let Some(first) = kept.pop_front() {
+            match self.to.try_send(first) {
+                Ok(()) => {}
+                Err(TrySendError::Full(first)) => {
+                    kept.push_front(first);
+                    break;
+                }
+                Err(TrySendError::Closed(_)) => return Err(Stopped),
+            }
+        }
+        Ok(())
     }
 
     fn put_row(&mut self, cells: &[Cell<'_>]) -> Option<()> {
@@ -285,6 +307,18 @@ impl Results for Answer {
         };
         assert!(put.is_ok(), "the value of an output parameter that is not of its type");
         self.wanted()
+    }
+
+    fn keep(&mut self, on: bool) -> Result<(), Stopped> {
+        match (on, self.kept.take()) {
+            (true, kept) => self.kept = Some(kept.unwrap_or_default()),
+            (false, kept) => {
+                for chunk in kept.into_iter().flatten() {
+                    self.to.blocking_send(chunk).map_err(|_| Stopped)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn wanted(&self) -> Result<(), Stopped> {

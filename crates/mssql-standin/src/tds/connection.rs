@@ -78,7 +78,6 @@ async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Opti
     let Some(message) = message else { return Ok(None) };
     expect(&message, Kind::LOGIN)?;
     let login = Login::parse(&message.data)?;
-    let spid = (50 + number % 32_000) as u16;
     let (logged_in, login) = match admit(login, shared).await? {
         Ok(admitted) => admitted,
         Err(errors) => {
@@ -87,11 +86,12 @@ async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Opti
                 token::put_error(error, &shared.config.name, &mut payload);
             }
             Done { error: true, ..Done::new(DoneOf::Batch) }.put(false, &mut payload);
-            send(&mut stream, payload, DEFAULT_SIZE, spid).await?;
+            send(&mut stream, payload, DEFAULT_SIZE, 0).await?;
             stream.shutdown().await?;
             return Ok(None);
         }
     };
+    let spid = logged_in.spid;
     let packet_size = match login.packet_size as usize {
         0 => DEFAULT_SIZE,
         size => size.clamp(*SIZES.start(), *SIZES.end()),

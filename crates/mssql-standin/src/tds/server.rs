@@ -73,7 +73,17 @@ pub(super) struct Shared {
 impl Server {
     /// Listens and serves, on the runtime it is called on, until dropped. Port 0 takes a free one.
     pub async fn start(address: SocketAddr, engine: Arc<dyn Engine>, config: ServerConfig) -> Result<Server, Error> {
-        let listener = TcpListener::bind(address).await?;
+        Server::listen(TcpListener::bind(address).await?.into_std()?, engine, config)
+    }
+
+    /// Serves a socket that listens, on the runtime that it is called in, until dropped.
+    pub fn listen(
+        listener: std::net::TcpListener,
+        engine: Arc<dyn Engine>,
+        config: ServerConfig,
+    ) -> Result<Server, Error> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let certificate = match config.certificate {
             Some(certificate) => certificate,

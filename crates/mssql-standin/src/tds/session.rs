@@ -32,6 +32,8 @@ pub trait Engine: Send + Sync + 'static {
 pub struct LoggedIn {
     /// Answers from now on.
     pub session: Box<dyn Session>,
+    /// `@@SPID`
+    pub spid: u16,
     /// The database it is in.
     pub database: String,
     /// The server's collation.
@@ -168,6 +170,10 @@ pub trait Results {
 
     /// The last value of the output parameter at `ordinal`, an index of the request's parameters.
     fn output(&mut self, ordinal: usize, name: &str, sql_type: &SqlType, cell: Cell<'_>) -> Result<(), Stopped>;
+
+    /// While on, nothing here waits for the client: what it has not taken yet is kept in memory. For a session that gives rows
+    /// while others wait for it. Switched off, what was kept goes out first.
+    fn keep(&mut self, on: bool) -> Result<(), Stopped>;
 
     /// Whether the client is still there and has not asked to stop. To be asked in work that gives no rows.
     fn wanted(&self) -> Result<(), Stopped>;

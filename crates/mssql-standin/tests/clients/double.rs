@@ -45,7 +45,7 @@ impl Engine for Double {
             other => return Err(vec![SqlError::cannot_open_database(other), SqlError::login_failed(&login.user)]),
         };
         let session = DoubleSession { transactions: self.transactions.clone(), depth: 0, transaction: 0 };
-        Ok(LoggedIn { session: Box::new(session), database: database.to_owned(), collation: LATIN1_GENERAL })
+        Ok(LoggedIn { session: Box::new(session), database: database.to_owned(), spid: 51, collation: LATIN1_GENERAL })
     }
 }
 

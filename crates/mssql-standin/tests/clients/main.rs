@@ -8,6 +8,7 @@ mod all_types;
 mod bare;
 mod double;
 mod programs;
+mod served;
 mod tiberius_client;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! tiberius: every promise of the server, as it is the one client that is always there.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -12,17 +13,25 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use crate::double::PASSWORD;
 use crate::{server, server_with};
 
-type Connection = Client<Compat<TcpStream>>;
+pub type Connection = Client<Compat<TcpStream>>;
 
 fn config(server: &Server) -> Config {
+    config_to(server.address(), PASSWORD)
+}
+
+fn config_to(address: SocketAddr, password: &str) -> Config {
     let mut config = Config::new();
     config.host("localhost");
-    config.port(server.address().port());
+    config.port(address.port());
     config.application_name("tests");
-    config.authentication(AuthMethod::sql_server("sa", PASSWORD));
+    config.authentication(AuthMethod::sql_server("sa", password));
     config.encryption(EncryptionLevel::Off);
     config.trust_cert();
     config
+}
+
+pub async fn connect_to(address: SocketAddr, password: &str) -> tiberius::Result<Connection> {
+    connect(config_to(address, password)).await
 }
 
 async fn connect(config: Config) -> tiberius::Result<Connection> {
@@ -35,14 +44,14 @@ async fn connected(server: &Server) -> Connection {
     connect(config(server)).await.expect("a login")
 }
 
-async fn first<'a>(client: &'a mut Connection, sql: &'a str) -> tiberius::Result<ColumnData<'static>> {
+pub async fn first<'a>(client: &'a mut Connection, sql: &'a str) -> tiberius::Result<ColumnData<'static>> {
     let row = client.simple_query(sql).await?.into_row().await?.expect("a row");
     Ok(row.into_iter().next().expect("a cell"))
 }
 
 #[track_caller]
-fn code_of<T: std::fmt::Debug>(result: tiberius::Result<T>) -> u32 {
-    result.expect_err("an error of the server").code().expect("a number")
+pub fn code_of<T>(result: tiberius::Result<T>) -> u32 {
+    result.err().expect("an error of the server").code().expect("a number")
 }
 
 #[tokio::test]

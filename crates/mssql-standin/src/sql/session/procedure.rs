@@ -12,6 +12,19 @@ use super::super::value::Value;
 use super::{Out, Session};
 
 impl Session {
+    /// Settings as they were at first, for the next user of a pooled connection; rolls back unless `keep_transaction`.
+    pub fn reset(&mut self, keep_transaction: bool) {
+        if !keep_transaction {
+            self.roll_back_all();
+        }
+        self.scalars.options.clear();
+        self.scalars.isolation = Isolation::ReadCommitted;
+        self.scalars.lock_timeout_ms = None;
+        self.scalars.identity_insert = None;
+        self.scalars.implicit = false;
+        self.prepared.clear();
+    }
+
     /// System procedures. Gives the status and the output parameters, in their order.
     #[allow(clippy::type_complexity)]
     pub(super) fn procedure(
@@ -63,12 +76,7 @@ impl Session {
                 }
             }
             "sp_reset_connection" => {
-                self.roll_back_all();
-                self.scalars.options.clear();
-                self.scalars.isolation = Isolation::ReadCommitted;
-                self.scalars.lock_timeout_ms = None;
-                self.scalars.identity_insert = None;
-                self.prepared.clear();
+                self.reset(false);
                 Ok((0, Vec::new()))
             }
             _ => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),

@@ -1,0 +1,40 @@
+//! Who may log in.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::session::SqlSession;
+use crate::sql;
+use crate::tds::{Engine, LATIN1_GENERAL, LoggedIn, Login, SqlError};
+
+/// Databases behind one login.
+pub(super) struct SqlEngine {
+    pub(super) sql: sql::Server,
+    pub(super) user: String,
+    pub(super) password: String,
+    /// The next transaction's number.
+    pub(super) transactions: Arc<AtomicU64>,
+}
+
+impl Engine for SqlEngine {
+    fn login(&self, login: &Login) -> Result<LoggedIn, Vec<SqlError>> {
+        let failed = || SqlError::login_failed(&login.user);
+        if !login.user.eq_ignore_ascii_case(&self.user) || login.password.0 != self.password {
+            return Err(vec![failed()]);
+        }
+        let wanted = sql::Login {
+            name: self.user.clone(),
+            host: login.host.clone(),
+            program: login.application.clone(),
+            database: login.database.clone(),
+        };
+        let session = self.sql.connect(&wanted).map_err(|error| match error.number {
+            4060 => vec![SqlError::cannot_open_database(&login.database), failed()],
+            _ => vec![super::session::error_of(&error)],
+        })?;
+        let database = session.database();
+        let spid = session.spid().unsigned_abs();
+        let session = SqlSession::new(session, self.transactions.clone());
+        Ok(LoggedIn { session: Box::new(session), spid, database, collation: LATIN1_GENERAL })
+    }
+}

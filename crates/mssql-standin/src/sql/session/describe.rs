@@ -1,0 +1,30 @@
+//! What a text would give, without running it.
+
+use super::super::ast::StmtKind;
+use super::super::bind::Binder;
+use super::super::error::Result;
+use super::super::parse::{parse, parse_parameters};
+use super::super::sink::ResultColumn;
+use super::super::value::Value;
+use super::Session;
+use super::select::result_columns;
+
+impl Session {
+    /// The columns of the first query of a text with parameters; none where there is no query. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the text does not parse, or the query names what is not there.
+    pub fn describe(&mut self, sql: &str, declarations: &str) -> Result<Vec<ResultColumn>> {
+        let declared = parse_parameters(declarations)?;
+        let query = parse(sql)?.into_iter().find_map(|stmt| match stmt.kind {
+            StmtKind::Select(query) => Some(query),
+            _ => None,
+        });
+        let Some(query) = query else { return Ok(Vec::new()) };
+        let variables =
+            declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        let state = self.shared.lock();
+        let plan = Binder::new(&state, &self.scalars, &variables).query(&query, None)?;
+        Ok(result_columns(&plan.columns))
+    }
+}

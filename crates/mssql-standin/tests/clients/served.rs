@@ -1,0 +1,104 @@
+//! Clients against the stand-in as a whole: T-SQL over tables in pages.
+
+use logferry_mssql_standin::serve::Standin;
+use tiberius::numeric::Numeric;
+use tiberius::{ColumnData, Query};
+
+use crate::tiberius_client::{Connection, code_of, connect_to, first};
+
+fn standin() -> Standin {
+    let standin = Standin::start().expect("a stand-in starts");
+    standin.batch("CREATE DATABASE shop").expect("a database is made");
+    standin
+}
+
+async fn connected(standin: &Standin) -> Connection {
+    let mut client = connect_to(standin.address(), standin.password()).await.expect("a login");
+    run(&mut client, "USE shop").await;
+    client
+}
+
+async fn run(client: &mut Connection, sql: &str) {
+    client.simple_query(sql).await.expect(sql).into_results().await.expect(sql);
+}
+
+async fn number(client: &mut Connection, sql: &str) -> i64 {
+    match first(client, sql).await.expect(sql) {
+        ColumnData::I32(Some(n)) => n.into(),
+        ColumnData::I64(Some(n)) => n,
+        other => panic!("{sql} gave {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rows_go_in_as_parameters_and_come_out() {
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY, name nvarchar(20), price decimal(10,2), note varchar(max))")
+        .await;
+    let note = "n".repeat(100_000);
+    let mut insert = Query::new("INSERT INTO dbo.t VALUES (@P1, @P2, @P3, @P4)");
+    insert.bind(1);
+    insert.bind("aß€😀");
+    insert.bind(Numeric::new_with_scale(-1234567, 2));
+    insert.bind(note.as_str());
+    assert_eq!(insert.execute(&mut client).await.unwrap().rows_affected(), [1]);
+    let mut insert = Query::new("INSERT INTO dbo.t VALUES (@P1, @P2, @P3, @P4)");
+    insert.bind(2);
+    insert.bind(Option::<&str>::None);
+    insert.bind(Option::<Numeric>::None);
+    insert.bind(Option::<&str>::None);
+    insert.execute(&mut client).await.unwrap();
+
+    let mut select = Query::new("SELECT id, name, price, note FROM dbo.t WHERE id >= @P1 ORDER BY id");
+    select.bind(1);
+    let rows = select.query(&mut client).await.unwrap().into_first_result().await.unwrap();
+    let cells: Vec<Vec<_>> = rows.into_iter().map(|row| row.into_iter().collect()).collect();
+    let text = |text: &str| ColumnData::String(Some(text.to_owned().into()));
+    let expect = [
+        vec![
+            ColumnData::I32(Some(1)),
+            text("aß€😀"),
+            ColumnData::Numeric(Some(Numeric::new_with_scale(-1234567, 2))),
+            text(&note),
+        ],
+        vec![ColumnData::I32(Some(2)), ColumnData::String(None), ColumnData::Numeric(None), ColumnData::String(None)],
+    ];
+    assert_eq!(cells, expect);
+}
+
+#[tokio::test]
+async fn transactions_and_errors_are_those_of_the_session() {
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY)").await;
+    run(&mut client, "BEGIN TRAN").await;
+    run(&mut client, "INSERT dbo.t VALUES (1)").await;
+    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 1);
+    run(&mut client, "ROLLBACK").await;
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+    assert_eq!(code_of(first(&mut client, "SELECT 1/0").await), 8134);
+    assert_eq!(code_of(first(&mut client, "SELECT 1 +").await), 102);
+    assert_eq!(code_of(first(&mut client, "SELECT * FROM nothing").await), 208);
+    run(&mut client, "INSERT dbo.t VALUES (1)").await;
+    assert_eq!(code_of(client.execute("INSERT dbo.t VALUES (@P1)", &[&1]).await), 2627);
+    assert_eq!(number(&mut client, "SELECT 1").await, 1);
+
+    assert_eq!(code_of(connect_to(standin.address(), "wrong").await), 18456);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_nobody_waiting() {
+    let standin = standin();
+    let mut slow = connected(&standin).await;
+    run(&mut slow, "CREATE TABLE dbo.t (id int IDENTITY PRIMARY KEY, text char(1000) NOT NULL)").await;
+    run(&mut slow, "INSERT dbo.t VALUES ('a')").await;
+    for _ in 0..13 {
+        run(&mut slow, "INSERT dbo.t SELECT text FROM dbo.t").await;
+    }
+    let unread = slow.simple_query("SELECT * FROM dbo.t").await.unwrap();
+    let mut other = connected(&standin).await;
+    run(&mut other, "INSERT dbo.t VALUES ('b')").await;
+    assert_eq!(unread.into_first_result().await.unwrap().len(), 8192);
+    assert_eq!(number(&mut other, "SELECT COUNT(*) FROM dbo.t").await, 8193);
+}
