@@ -11,7 +11,8 @@ use logferry_model::{Cell, SqlType};
 
 use crate::sql::{self, Param, ResultColumn, ResultSink, TransactionChange};
 use crate::tds::{
-    Column, Environment, Isolation, LATIN1_GENERAL, Parameter, Request, Results, Session, SqlError, Stopped, Transaction,
+    Column, Environment, Isolation, LATIN1_GENERAL, Parameter, Request, Results, Session, SqlError, Stopped,
+    Transaction,
 };
 
 /// SQL Server's message beside the errors that end a statement of changes.
@@ -63,12 +64,7 @@ impl SqlSession {
         results.done(None)
     }
 
-    fn begin(
-        &mut self,
-        isolation: Option<Isolation>,
-        name: &str,
-        results: &mut dyn Results,
-    ) -> Result<(), Stopped> {
+    fn begin(&mut self, isolation: Option<Isolation>, name: &str, results: &mut dyn Results) -> Result<(), Stopped> {
         if let Some(isolation) = isolation {
             self.sql.set_isolation(match isolation {
                 Isolation::ReadUncommitted => 1,
@@ -268,12 +264,7 @@ fn column_of(column: &ResultColumn) -> Column {
 }
 
 fn parameter_of(sent: &Parameter) -> Param {
-    Param {
-        name: sent.name.clone(),
-        sql_type: sent.sql_type.clone(),
-        bytes: sent.value.clone(),
-        output: sent.output,
-    }
+    Param { name: sent.name.clone(), sql_type: sent.sql_type.clone(), bytes: sent.value.clone(), output: sent.output }
 }
 
 fn text_parameter(text: &str) -> Param {

@@ -34,8 +34,11 @@ async fn number(client: &mut Connection, sql: &str) -> i64 {
 async fn rows_go_in_as_parameters_and_come_out() {
     let standin = standin();
     let mut client = connected(&standin).await;
-    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY, name nvarchar(20), price decimal(10,2), note varchar(max))")
-        .await;
+    run(
+        &mut client,
+        "CREATE TABLE dbo.t (id int PRIMARY KEY, name nvarchar(20), price decimal(10,2), note varchar(max))",
+    )
+    .await;
     let note = "n".repeat(100_000);
     let mut insert = Query::new("INSERT INTO dbo.t VALUES (@P1, @P2, @P3, @P4)");
     insert.bind(1);

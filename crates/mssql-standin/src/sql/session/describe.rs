@@ -21,8 +21,7 @@ impl Session {
             _ => None,
         });
         let Some(query) = query else { return Ok(Vec::new()) };
-        let variables =
-            declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        let variables = declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
         let state = self.shared.lock();
         let plan = Binder::new(&state, &self.scalars, &variables).query(&query, None)?;
         Ok(result_columns(&plan.columns))
