@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use logferry_config::{BackupSource, Secret, Task};
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_standin::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
+use logferry_pipeline::StreamEnd;
 use logferry_testkit::compare::{Comparison, Expected};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
@@ -132,7 +133,11 @@ fn task(files: &[PathBuf], database: &Database<'_>) -> Result<Task, Failed> {
 fn run_here(files: &[PathBuf], database: &Database<'_>, out: &mut Out) -> Result<(), Failed> {
     let summary = run::in_foreground(&task(files, database)?)?;
     summary::write(&summary, out)?;
-    Ok(out.flush()?)
+    out.flush()?;
+    if summary.end == StreamEnd::Stopped {
+        return Err(Failed::other("the demo was stopped before its end: nothing was compared"));
+    }
+    Ok(())
 }
 
 /// Runs in another process, and kills it once some of its work is on the target.

@@ -78,7 +78,9 @@ fn task_of(args: Run) -> Result<Task, Failed> {
         Some(name) => name,
         None => open::database_name(&source).map_err(|e| Failed::check(e.into()))?,
     };
-    Ok(Task::of_parts(name, source, Secret::new(url)))
+    let mut task = Task::of_parts(name, source, Secret::new(url));
+    task.retry.from_the_start = false;
+    Ok(task)
 }
 
 /// Tells log files from the others.

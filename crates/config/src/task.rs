@@ -112,6 +112,9 @@ pub struct MemorySettings {
 pub struct RetrySettings {
     /// A connection that was lost; 0: not at all.
     pub connection_minutes: u32,
+    /// Whether a target that cannot be reached at the start is waited for, too. A task of a file may start before its
+    /// database does; who has just typed an address wants to be told.
+    pub from_the_start: bool,
 }
 
 impl Task {
@@ -188,7 +191,7 @@ impl Default for MemorySettings {
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        RetrySettings { connection_minutes: defaults::RETRY_CONNECTION_MINUTES }
+        RetrySettings { connection_minutes: defaults::RETRY_CONNECTION_MINUTES, from_the_start: true }
     }
 }
 
@@ -230,6 +233,7 @@ impl Checker<'_> {
                     defaults::RETRY_CONNECTION_MINUTES,
                     0..=1440,
                 )?,
+                from_the_start: true,
             },
         })
     }

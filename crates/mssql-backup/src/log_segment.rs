@@ -199,8 +199,8 @@ impl SegmentBlocks {
         let mut ends_vlf = self.segments.iter().any(|s| s.vlf == next.vlf && s.ends_vlf && s.end() <= next);
         if let Some((index, position, wrong)) = hole {
             ends_vlf = self.segments.get(index).is_some_and(|s| s.ends_vlf);
-            let found = following.is_none() && self.end == LogEnd::Found;
-            if !(ends_vlf && following.is_some() || found) || self.resumes(index, position)? {
+            let last = following.is_none() && (self.end == LogEnd::Found || self.ends_before_next_vlf());
+            if !(ends_vlf && following.is_some() || last) || self.resumes(index, position)? {
                 let error = wrong.within(format_args!("log block {next}"));
                 return Err(self.damaged_at(index, position, error));
             }
@@ -208,6 +208,10 @@ impl SegmentBlocks {
         let Some(following) = following.and_then(|i| self.segments.get(i)) else {
             return match self.end {
                 LogEnd::Found => Ok(false),
+                LogEnd::At(end) if ends_vlf && self.ends_before_next_vlf() => {
+                    self.next = end;
+                    Ok(false)
+                }
                 LogEnd::At(end) => Err(self.gap(end, "the end that the last backup names")),
             };
         };
@@ -217,6 +221,12 @@ impl SegmentBlocks {
         }
         self.next = begin;
         Ok(true)
+    }
+
+    /// Whether the log ends with this virtual log file, and the end is named as the begin of the next one, of which there is
+    /// nothing yet.
+    fn ends_before_next_vlf(&self) -> bool {
+        self.end == LogEnd::At(Lsn::new(self.next.vlf.saturating_add(1), FIRST_BLOCK, 1))
     }
 
     /// Whether there are blocks of the current use behind a hole.

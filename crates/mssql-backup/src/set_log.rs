@@ -30,7 +30,8 @@ pub(crate) fn segments(set: &BackupSet) -> Result<Vec<LogSegment>, Error> {
             }
         }
     }
-    let last = pieces.keys().next_back().map(|key| key.0);
+    // The end may be named as the begin of a virtual log file of which there is nothing yet.
+    let last = pieces.keys().next_back().map(|key| key.0.max(set.header.last_lsn.vlf));
     let mut segments = Vec::new();
     for (piece, held) in pieces.into_values() {
         let parts = match held.as_slice() {
@@ -147,6 +148,9 @@ fn misplaced(set: &BackupSet, piece: &LogPiece) -> Error {
 mod tests {
     use std::path::Path;
 
+    use logferry_model::Lsn;
+    use logferry_mssql_format::log::vlf::FIRST_BLOCK;
+
     use super::*;
     use crate::log_blocks::LogBlocks;
     use crate::log_segment::{LogEnd, SegmentBlocks};
@@ -205,6 +209,30 @@ mod tests {
             }
             assert_eq!(found, [4, 2]);
         }
+    }
+
+    #[test]
+    fn a_log_may_end_where_the_next_virtual_log_file_will_begin() {
+        let Some((media, _)) = log_parts() else { return };
+        let whole = BackupSet::join(std::slice::from_ref(&media), None).expect("joins");
+        let check = |end: fn(&LogSegment) -> Lsn| {
+            let mut first = whole.log_segments().expect("segments");
+            first.truncate(1);
+            let (start, end) = (Lsn::new(first[0].vlf, first[0].first_block, 1), end(&first[0]));
+            let mut blocks = SegmentBlocks::new("db1".to_owned(), first, start, LogEnd::At(end));
+            let read = loop {
+                match blocks.next_block() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(()),
+                    Err(e) => break Err(e.to_string()),
+                }
+            };
+            read.map(|()| assert_eq!(blocks.position(), end))
+        };
+        assert_eq!(check(|s| Lsn::new(s.vlf + 1, FIRST_BLOCK, 1)), Ok(()));
+        // Of these there must be blocks.
+        assert!(check(|s| Lsn::new(s.vlf + 1, FIRST_BLOCK + 1, 1)).expect_err("there is less").contains("hole"));
+        assert!(check(|s| Lsn::new(s.vlf + 2, FIRST_BLOCK, 1)).expect_err("there is less").contains("hole"));
     }
 
     #[test]

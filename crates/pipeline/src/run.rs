@@ -86,22 +86,26 @@ impl Runner<'_> {
     where
         S: ChangeSource + 'static,
     {
+        // What is wrong with the source, or with the target's URL, is told at once; a connection is worth trying again.
         let mut source = Some(open_source().await?);
-        let target = Target::parse(self.task.target.url.expose()).map_err(Fault::from)?;
-        let (target, mut state) = TaskTarget::open(&target, self.target_settings()?).await?;
-        self.check_settings(&state)?;
-        let target = Arc::new(target);
+        let address = Target::parse(self.task.target.url.expose()).map_err(Fault::from)?;
+        let mut opened: Option<Arc<TaskTarget>> = None;
         let total = Duration::from_secs(60 * u64::from(self.task.retry.connection_minutes));
         let mut backoff = Backoff::new(total, u64::from(std::process::id()) << 32 | 0x9e37_79b9);
         loop {
             let before = self.progress.view();
             let attempt = async {
+                let (target, state) = match &opened {
+                    Some(target) => (target.clone(), target.state().await?),
+                    None => {
+                        let (target, state) = TaskTarget::open(&address, self.target_settings()?).await?;
+                        self.check_settings(&state)?;
+                        (opened.insert(Arc::new(target)).clone(), state)
+                    }
+                };
                 let source = match source.take() {
                     Some(source) => source,
-                    None => {
-                        state = target.state().await?;
-                        open_source().await?
-                    }
+                    None => open_source().await?,
                 };
                 self.attempt(source, &target, &state).await
             };
@@ -109,7 +113,7 @@ impl Runner<'_> {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
-            if fault.class != Class::Transient {
+            if fault.class != Class::Transient || opened.is_none() && !self.task.retry.from_the_start {
                 return Err(fault);
             }
             let after = self.progress.view();

@@ -8,6 +8,7 @@ use logferry_config::{BackupSource, OnExisting, Pattern, Secret, Task};
 use logferry_model::Fault;
 use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, StreamEnd, Summary, run};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
+use logferry_testkit::proxy::{Cut, Proxy};
 use logferry_testkit::scripted::ScriptedSource;
 
 const COPY: &str = "
@@ -171,6 +172,31 @@ async fn a_server_that_restarts_changes_nothing() {
     let client = connect(&cluster.socket_url_of("postgres")).await;
     let row = client.query_one("SELECT count(*), count(DISTINCT id) FROM dbo.t", &[]).await.expect("a count");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1004, 1004));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_is_tried_again_wherever_it_is_cut() {
+    let mut bytes = 0;
+    let mut cuts = 0;
+    loop {
+        let mut test = Test::new();
+        let port = PrivatePostgres::shared().port();
+        let proxy = Proxy::before(port).await.expect("a proxy");
+        test.task.target.url = Secret::new(proxy.url(&test.database.url(), port));
+        test.task.retry.from_the_start = true;
+        proxy.cut(0, Cut::Bytes(bytes));
+        let summary = test.run(&format!("{COPY}{CHANGES}")).await;
+        let summary = summary.unwrap_or_else(|e| panic!("cut after {bytes} bytes: {e:?}"));
+        test.check("t", "(1,ONE) (20,twenty) (3,) (4,four) (6,six)").await;
+        test.check("heap", "(1,x)").await;
+        if !proxy.was_cut() {
+            break;
+        }
+        assert_eq!(summary.progress.retries, 1, "cut after {bytes} bytes");
+        cuts += 1;
+        bytes += 50 + bytes / 8;
+    }
+    assert!(cuts > 20, "only {cuts} cuts");
 }
 
 async fn connect(url: &str) -> tokio_postgres::Client {

@@ -6,8 +6,8 @@ use logferry_model::{ChangeSink, Class, TargetBatch};
 use logferry_pg_apply::{Phase, Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::PrivatePostgres;
 
-use crate::proxy::{Cut, Proxy};
 use crate::support::{checkpoint, database, rows, run, snapshot, streaming, tables};
+use logferry_testkit::proxy::{Cut, Proxy};
 
 #[test]
 fn a_second_daemon_fences_the_first() {
@@ -79,7 +79,7 @@ fn cut_at_commit(cut: Cut) -> (Class, Option<u32>, String) {
         let mut s = streaming("t(id:int key, v)").await;
         s.apply("ins 1 a", 1).await.unwrap();
         let port = PrivatePostgres::shared().port();
-        let proxy = Proxy::before(port).await;
+        let proxy = Proxy::before(port).await.unwrap();
         let target = Target::parse(&proxy.url(&s.database.url(), port)).unwrap();
         let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
         s.sink = task.sink().await.unwrap();
@@ -105,7 +105,7 @@ fn chunk_cut_at_commit(cut: Cut) -> (Result<u64, Class>, usize, String) {
         let database = database().await;
         let t = tables("t(v)");
         let port = PrivatePostgres::shared().port();
-        let proxy = Proxy::before(port).await;
+        let proxy = Proxy::before(port).await.unwrap();
         let target = Target::parse(&proxy.url(&database.url(), port)).unwrap();
         let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
         task.create_tables(&t, &snapshot(1)).await.unwrap();
@@ -133,7 +133,7 @@ fn a_cut_anywhere_between_nothing_and_streaming_is_survived() {
         let mut cuts = 0;
         for bytes in (0..).step_by(307) {
             let database = database().await;
-            let proxy = Proxy::before(port).await;
+            let proxy = Proxy::before(port).await.unwrap();
             let target = Target::parse(&proxy.url(&database.url(), port)).unwrap();
             let t = tables("t(id:int key, u unique), u(v)");
             proxy.cut(0, Cut::Bytes(bytes));

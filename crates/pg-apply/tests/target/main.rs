@@ -3,7 +3,6 @@
 mod apply;
 mod copy;
 mod faults;
-mod proxy;
 mod random;
 mod support;
 mod tls;

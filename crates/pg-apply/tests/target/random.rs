@@ -10,8 +10,8 @@ use logferry_model::{ChangeSink, Class};
 use logferry_pg_apply::{Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::PrivatePostgres;
 
-use crate::proxy::{Cut, Proxy};
 use crate::support::{batches, run, streaming};
+use logferry_testkit::proxy::{Cut, Proxy};
 
 const TABLES: &str = "k(id:int key, v, w), q(id:int key, u unique, w), m(v, n:int), p(a key, b:int key)";
 
@@ -39,7 +39,7 @@ fn one(seed: u64) {
     let (found, cuts) = run(async {
         let s = streaming(TABLES).await;
         let port = PrivatePostgres::shared().port();
-        let proxy = Proxy::before(port).await;
+        let proxy = Proxy::before(port).await.unwrap();
         let target = Target::parse(&proxy.url(&s.database.url(), port)).unwrap();
         let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
         let mut cuts = 0;

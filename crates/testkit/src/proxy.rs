@@ -1,6 +1,7 @@
-//! A connection that breaks when it is told to.
+//! A connection to PostgreSQL that breaks when it is told to: at a byte, before a COMMIT, or after it (the lost answer).
 
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ pub enum Cut {
 }
 
 /// Passes connections on to a server, and cuts them.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Proxy {
     port: u16,
     /// Skips so many COMMITs, then cuts once.
@@ -25,13 +26,16 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn before(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let proxy = Proxy { port: listener.local_addr().unwrap().port(), next: Arc::default() };
+    /// Listens on a free port of the loopback interface, and passes what comes on to another.
+    ///
+    /// # Errors
+    /// Where there is no free port.
+    pub async fn before(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let proxy = Proxy { port: listener.local_addr()?.port(), next: Arc::default() };
         let passing = proxy.clone();
         tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
+            while let Ok((client, _)) = listener.accept().await {
                 let passing = passing.clone();
                 tokio::spawn(async move {
                     // An error is a cut by one of the sides.
@@ -39,7 +43,7 @@ impl Proxy {
                 });
             }
         });
-        proxy
+        Ok(proxy)
     }
 
     /// The URL of a database by way of the proxy.
@@ -49,15 +53,19 @@ impl Proxy {
 
     /// Cuts at the next occasion, after `skip` COMMITs.
     pub fn cut(&self, skip: usize, cut: Cut) {
-        *self.next.lock().unwrap() = Some((skip, cut));
+        *self.lock() = Some((skip, cut));
     }
 
     /// Whether the cut has happened; forgets it if not.
     pub fn was_cut(&self) -> bool {
-        self.next.lock().unwrap().take().is_none()
+        self.lock().take().is_none()
     }
 
-    async fn pass(&self, mut client: TcpStream, port: u16) -> std::io::Result<()> {
+    fn lock(&self) -> MutexGuard<'_, Option<(usize, Cut)>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn pass(&self, mut client: TcpStream, port: u16) -> io::Result<()> {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
@@ -95,7 +103,7 @@ impl Proxy {
     }
 
     fn decide(&self, bytes: &[u8]) -> Option<Cut> {
-        let mut next = self.next.lock().unwrap();
+        let mut next = self.lock();
         let (skip, cut) = next.as_mut()?;
         if let Cut::Bytes(left) = cut {
             if bytes.len() > *left {
