@@ -23,6 +23,7 @@ mod bind;
 mod catalog;
 mod change;
 mod convert;
+mod dblog;
 mod define;
 mod error;
 mod eval;

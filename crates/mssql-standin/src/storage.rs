@@ -21,6 +21,7 @@ mod backup;
 mod bulk;
 mod change;
 mod clock;
+mod dblog;
 mod ddl;
 mod heap;
 mod log;
@@ -42,6 +43,7 @@ use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::backup::FullBackup;
 use self::clock::Clock;
+pub use self::dblog::LogBlock;
 pub use self::ddl::key_object;
 use self::log::LogFile;
 pub use self::read::{Before, Mark};

@@ -6,6 +6,7 @@
 mod tsql {
     pub mod catalog;
     pub mod change;
+    pub mod dblog;
     pub mod query;
     pub mod session;
     pub mod value;

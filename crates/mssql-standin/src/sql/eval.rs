@@ -50,6 +50,7 @@ impl<'a> Env<'a> {
                 _ => Value::Null,
             },
             Some(Part::Values(values)) => values.get(column).cloned().unwrap_or(Value::Null),
+            Some(Part::Log(row)) => row.column(column),
             _ => Value::Null,
         }
     }

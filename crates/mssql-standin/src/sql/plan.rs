@@ -6,6 +6,7 @@ use std::sync::Arc;
 use logferry_model::SqlType;
 
 use super::ast::{BinOp, CmpOp, JoinKind, SetOp};
+use super::dblog::LogRow;
 use super::function::Func;
 use super::value::Value;
 use crate::storage::{Row, RowKey};
@@ -179,6 +180,13 @@ pub(crate) enum From {
         source: usize,
         rows: Rc<Vec<Rc<Vec<Value>>>>,
     },
+    /// Records of a database's log, between two LSNs.
+    Log {
+        source: usize,
+        database: usize,
+        start: Typed,
+        end: Typed,
+    },
     Query {
         source: usize,
         plan: Box<Plan>,
@@ -206,6 +214,8 @@ pub(crate) enum Part {
     /// Bytes of a table's row, with what it is found by where that is asked for.
     Stored(Arc<Row>, Rc<Vec<SqlType>>, Option<Rc<RowKey>>),
     Values(Rc<Vec<Value>>),
+    /// A record of the log.
+    Log(Rc<LogRow>),
 }
 
 impl Plan {
@@ -262,6 +272,7 @@ fn from_escapes(from: &From, level: usize) -> bool {
     match from {
         From::Table { seek, .. } => seek.iter().flatten().any(|e| escapes(e, level)),
         From::Rows { .. } => false,
+        From::Log { start, end, .. } => escapes(start, level) || escapes(end, level),
         // A derived table sees what its query sees; of APPLY, the query itself: one more either way is on the safe side.
         From::Query { plan, .. } => plan_escapes(plan, level),
         From::Values { rows, .. } => rows.iter().flatten().any(|e| escapes(e, level)),

@@ -15,7 +15,7 @@ use std::mem;
 
 use logferry_model::Lsn;
 use logferry_mssql_format::encode::{BlockBuilder, RecordBuilder, VLF_HEADER_SIZE, VlfHeaderImage};
-use logferry_mssql_format::log::block::{BLOCK_MAX, SECTOR};
+use logferry_mssql_format::log::block::{BLOCK_MAX, Block, SECTOR};
 
 const FILE_HEADER: usize = 8192;
 const FIRST_BLOCK: u32 = (VLF_HEADER_SIZE / SECTOR) as u32;
@@ -143,6 +143,62 @@ impl LogFile {
             }
         }
         ranges
+    }
+
+    /// The block that an LSN names, as it was written; `None` where no block of the current use begins there.
+    pub fn block_at(&self, lsn: Lsn) -> Option<Vec<u8>> {
+        let vlf = self.vlfs.iter().find(|v| v.header.uses > 0 && v.header.sequence == lsn.vlf)?;
+        let mut at = FIRST_BLOCK;
+        while at < vlf.end && at < lsn.block {
+            at += self.block_len(vlf, at) / SECTOR as u32;
+        }
+        if at != lsn.block {
+            return None;
+        }
+        if at < vlf.end {
+            return Some(self.restored(vlf, at));
+        }
+        self.pending().filter(|_| lsn.vlf == self.vlfs[self.current].header.sequence)
+    }
+
+    /// The blocks from the one that `from` names on, as they were written, with the one that is being filled.
+    pub fn blocks(&self, from: Lsn) -> impl Iterator<Item = Vec<u8>> {
+        let mut used: Vec<Vlf> =
+            self.vlfs.iter().filter(|v| v.header.uses > 0 && v.header.sequence >= from.vlf).copied().collect();
+        used.sort_by_key(|v| v.header.sequence);
+        let written = used.into_iter().flat_map(move |vlf| {
+            let mut at = if vlf.header.sequence == from.vlf { from.block.max(FIRST_BLOCK) } else { FIRST_BLOCK };
+            std::iter::from_fn(move || {
+                if at >= vlf.end {
+                    return None;
+                }
+                let bytes = self.restored(&vlf, at);
+                at += self.block_len(&vlf, at) / SECTOR as u32;
+                Some(bytes)
+            })
+        });
+        written.chain(self.pending())
+    }
+
+    /// The block that is being filled, as it would be written now.
+    fn pending(&self) -> Option<Vec<u8>> {
+        let block = self.block.clone().filter(|b| !b.is_empty())?;
+        let parity = self.vlfs[self.current].header.parity();
+        let mut bytes = block.finish(parity, self.prev_len, self.checksum);
+        Block::read(&mut bytes).expect("our own blocks are whole");
+        Some(bytes)
+    }
+
+    fn block_len(&self, vlf: &Vlf, at: u32) -> u32 {
+        let at = vlf.header.start as usize + at as usize * SECTOR;
+        u32::from(u16::from_le_bytes([self.bytes[at + 6], self.bytes[at + 7]]))
+    }
+
+    fn restored(&self, vlf: &Vlf, at: u32) -> Vec<u8> {
+        let start = vlf.header.start as usize + at as usize * SECTOR;
+        let mut bytes = self.bytes[start..start + self.block_len(vlf, at) as usize].to_vec();
+        Block::read(&mut bytes).expect("our own blocks are whole");
+        bytes
     }
 
     /// The whole file, its virtual log files' headers in place; the first 8 KiB are left to the caller.

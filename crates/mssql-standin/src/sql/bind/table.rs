@@ -74,6 +74,10 @@ impl Binder<'_> {
             }
             TableRef::Func { name, args, alias } => {
                 let args: Vec<Typed> = args.iter().map(|e| self.value(e, scope)).collect::<Result<_>>()?;
+                if let Some((from, found)) = super::super::dblog::bind(self, name, &args, source, alias.as_deref())? {
+                    scope.sources.push(found);
+                    return Ok(from);
+                }
                 let found = catalog::table_function(self, name, &args)?;
                 let Some((columns, rows)) = found else {
                     return Err(invalid_object(&name.join(".")));

@@ -8,6 +8,17 @@ use super::super::token::Tok;
 use super::{DEPTH_MAX, Parser};
 
 impl Parser<'_> {
+    /// Arguments of a table function: the default of all that there are is NULL.
+    pub(super) fn argument_list(&mut self) -> Result<Vec<Expr>> {
+        let mut out = Vec::new();
+        loop {
+            out.push(if self.word("DEFAULT") { Expr::Null } else { self.expr()? });
+            if !self.op(",") {
+                return Ok(out);
+            }
+        }
+    }
+
     pub(super) fn expr_list(&mut self) -> Result<Vec<Expr>> {
         let mut out = vec![self.expr()?];
         while self.op(",") {

@@ -303,7 +303,7 @@ impl Parser<'_> {
         let name = self.name()?;
         if self.is_op("(") && !matches!(self.peek_at(1), Tok::Word(w) if super::change::is_hint(w)) {
             self.next();
-            let args = if self.is_op(")") { Vec::new() } else { self.expr_list()? };
+            let args = if self.is_op(")") { Vec::new() } else { self.argument_list()? };
             self.expect_op(")")?;
             let alias = self.alias(false)?;
             return Ok(TableRef::Func { name, args, alias });

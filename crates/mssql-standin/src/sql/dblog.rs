@@ -1,0 +1,210 @@
+//! `sys.fn_dblog(start, end)`: the log as rows, one per record.
+//!
+//! ```text
+//!  fn_dblog(@start, @end) ── binder ── From::Log ── blocks of storage ── Part::Log ── a column, when it is asked for
+//! ```
+//!
+//! The rows have 130 columns, of which a query reads a few: so a row is its record's bytes, and a column is decoded when
+//! it is looked at. Both arguments are inclusive. A text with `0x` has hexadecimal parts, one without decimal ones, even if
+//! it is spelled as `[Current LSN]` is; what is none of both is error 9005. A start that the log does not have (any
+//! more) is error 9003. NULL as start is the truncation point.
+//!
+//! Columns whose value is not in the record are NULL or zero: `[Log Reserve]`, `[Lock Information]`, and `[AllocUnitName]`
+//! of what is dropped since is `Unknown Alloc Unit`, as on a server.
+
+mod columns;
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use logferry_model::Lsn;
+use logferry_mssql_format::log::record::Record;
+
+use super::bind::{Binder, Source, cast};
+use super::error::{Result, SqlError};
+use super::eval::{Ctx, Env, eval};
+use super::plan::{From, Typed};
+use super::state::State;
+use super::types;
+use super::value::{Value, same_name};
+use crate::storage::LogBlock;
+
+/// A row of `fn_dblog`.
+#[derive(Debug)]
+pub(crate) struct LogRow {
+    block: Rc<LogBlock>,
+    lsn: Lsn,
+    names: Rc<UnitNames>,
+}
+
+/// Names of allocation units, found out when they are asked for.
+#[derive(Debug)]
+struct UnitNames {
+    names: OnceCell<BTreeMap<u64, String>>,
+    units: Vec<(u64, String)>,
+}
+
+impl LogRow {
+    /// The value of a column.
+    pub fn column(&self, column: usize) -> Value {
+        let record = self.block.block().record(self.lsn.slot).ok().flatten();
+        match (columns::COLUMNS.get(column), record) {
+            (Some((.., value)), Some(record)) => value(&record, self),
+            _ => Value::Null,
+        }
+    }
+
+    fn unit_name(&self, unit: u64) -> &str {
+        let names = self.names.names.get_or_init(|| self.names.units.iter().cloned().collect());
+        names.get(&unit).map_or("Unknown Alloc Unit", String::as_str)
+    }
+}
+
+/// `fn_dblog` in a FROM; `None` where the name is another one's.
+pub(crate) fn bind(
+    binder: &Binder<'_>,
+    name: &[String],
+    args: &[Typed],
+    source: usize,
+    alias: Option<&str>,
+) -> Result<Option<(From, Source)>> {
+    let (database, function) = match name {
+        [function] => (binder.scalars.database, function),
+        [schema, function] if same_name(schema, "sys") => (binder.scalars.database, function),
+        [_, schema, function] if same_name(schema, "sys") => (binder.state.resolve(binder.scalars, name)?.0, function),
+        _ => return Ok(None),
+    };
+    if !same_name(function, "fn_dblog") {
+        return Ok(None);
+    }
+    let [start, end] = args else {
+        let few = args.len() < 2;
+        return Err(SqlError::batch(
+            if few { 313 } else { 8144 },
+            match few {
+                true => "An insufficient number of arguments were supplied for the procedure or function sys.fn_dblog.",
+                false => "Procedure or function sys.fn_dblog has too many arguments specified.",
+            },
+        )
+        .state(3));
+    };
+    let text = |e: &Typed| cast(e.clone(), &types::nvarchar(25));
+    let from = From::Log { source, database, start: text(start), end: text(end) };
+    let found = Source { alias: alias.unwrap_or(function).to_owned(), schema: None, columns: columns::columns() };
+    Ok(Some((from, found)))
+}
+
+/// Calls with every record between two LSNs; ends when `each` says so by `false`.
+pub(crate) fn scan(
+    ctx: &Ctx<'_>,
+    env: &Env<'_>,
+    database: usize,
+    (start, end): (&Typed, &Typed),
+    each: &mut dyn FnMut(Rc<LogRow>) -> Result<bool>,
+) -> Result<bool> {
+    let argument = |e: &Typed| -> Result<Option<Lsn>> {
+        match eval(e, env)?.as_text() {
+            Some(text) => parse_lsn(&text).map(Some).ok_or_else(invalid_lsn),
+            None => Ok(None),
+        }
+    };
+    let (start, end) = (argument(start)?, argument(end)?.unwrap_or(Lsn::MAX));
+    let db = ctx.state.db(database);
+    let start = match start {
+        Some(start) if !db.storage.has_log_record(start) => {
+            return Err(SqlError {
+                class: 20,
+                ..SqlError::batch(
+                    9003,
+                    format!(
+                        "The log scan number ({}:{}:{}) passed to log scan in database '{}' is not valid. This error may indicate data corruption or that the log file (.ldf) does not match the data file (.mdf). If this error occurred during replication, re-create the publication. Otherwise, restore from backup if the problem results in a failure during startup.",
+                        start.vlf, start.block, start.slot, db.name
+                    ),
+                )
+            });
+        }
+        Some(start) => start,
+        None => db.storage.start_of_log(),
+    };
+    let names = Rc::new(UnitNames { names: OnceCell::new(), units: unit_names(ctx.state, database) });
+    for block in db.storage.log_blocks(start) {
+        let block = Rc::new(block);
+        let header = block.block().header;
+        for slot in header.first_lsn.slot..header.first_lsn.slot + header.slots {
+            let lsn = Lsn { slot, ..header.first_lsn };
+            if lsn < start {
+                continue;
+            }
+            if lsn > end {
+                return Ok(true);
+            }
+            if !each(Rc::new(LogRow { block: Rc::clone(&block), lsn, names: Rc::clone(&names) }))? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// `0x` and three hexadecimal parts, or three decimal ones.
+fn parse_lsn(text: &str) -> Option<Lsn> {
+    let text = text.trim();
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let radix = if hex.is_some() { 16 } else { 10 };
+    let mut parts = hex.unwrap_or(text).split(':').map(|part| match part.starts_with('+') {
+        false => u32::from_str_radix(part, radix).ok(),
+        true => None,
+    });
+    let lsn = Lsn::new(parts.next()??, parts.next()??, u16::try_from(parts.next()??).ok()?);
+    parts.next().is_none().then_some(lsn)
+}
+
+fn invalid_lsn() -> SqlError {
+    SqlError::batch(9005, "Either start LSN or end LSN specified in OpenRowset(DBLog, ...) is invalid.").state(3)
+}
+
+/// `schema.table.index` of the allocation units of user tables and system tables.
+fn unit_names(state: &State, database: usize) -> Vec<(u64, String)> {
+    let db = state.db(database);
+    let mut out: Vec<(u64, String)> =
+        db.storage.system_units().map(|(unit, table)| (unit, format!("sys.{table}.clst"))).collect();
+    for (id, def) in db.storage.tables() {
+        let key = db.meta(id).keys.iter().find(|k| k.clustered);
+        let name = match key {
+            Some(key) => format!("{}.{}.{}", def.schema, def.name, key.name),
+            None => format!("{}.{}", def.schema, def.name),
+        };
+        for (unit, ..) in db.storage.storage_ids(id).into_iter().flat_map(|(_, units)| units) {
+            out.push((unit, name.clone()));
+        }
+    }
+    out
+}
+
+/// The record of a row, as the columns see it.
+type Rec<'r> = Record<'r>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Option<(u32, u32, u16)>) {
+        assert_eq!(parse_lsn(text), expect.map(|(v, b, s)| Lsn::new(v, b, s)), "{text}");
+    }
+
+    #[test]
+    fn lsns_in_arguments() {
+        check("0x00000021:00000040:0001", Some((33, 64, 1)));
+        check("0x21:40:1", Some((33, 64, 1)));
+        check("33:64:1", Some((33, 64, 1)));
+        check("00000033:00000064:0001", Some((33, 64, 1)));
+        check("0000002a:00000040:0001", None);
+        check("33:64", None);
+        check("33:64:1:1", None);
+        check("33:64:65536", None);
+        check("", None);
+        check("0x33:+4:1", None);
+    }
+}

@@ -1,0 +1,208 @@
+//! `fn_dblog` beside the log file as the product's own reader sees it, and its arguments.
+
+use logferry_mssql_backup::LogBlocks;
+use logferry_mssql_backup::log_file::LogFiles;
+use logferry_mssql_standin::sql::{ResultColumn, ResultSink, Session, SqlError, TransactionChange};
+
+use crate::{check, connect, run, server};
+
+/// The bytes of the cells of a result.
+#[derive(Default)]
+struct Cells(Vec<Vec<Option<Vec<u8>>>>);
+
+impl ResultSink for Cells {
+    fn columns(&mut self, _: &[ResultColumn]) {}
+    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+        self.0.push(cells.to_vec());
+        true
+    }
+    fn done(&mut self, _: Option<u64>) {}
+    fn info(&mut self, _: &SqlError) {}
+    fn error(&mut self, error: &SqlError) {
+        panic!("{error}");
+    }
+    fn changed_database(&mut self, _: &str) {}
+    fn transaction(&mut self, _: TransactionChange) {}
+    fn output(&mut self, _: &str, _: &logferry_model::SqlType, _: Option<&[u8]>) {}
+}
+
+fn cells(session: &mut Session, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
+    let mut cells = Cells::default();
+    session.execute(sql, &[], &mut cells).expect("the query runs");
+    cells.0
+}
+
+/// A column of text of a query.
+fn texts(session: &mut Session, sql: &str) -> Vec<String> {
+    let text = |b: &Vec<u8>| {
+        let units: Vec<u16> = b.as_chunks::<2>().0.iter().map(|u| u16::from_le_bytes(*u)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    cells(session, sql).iter().map(|row| row[0].as_ref().map_or_else(|| "null".into(), text)).collect()
+}
+
+const WORK: &str = "
+    CHECKPOINT;
+    CREATE TABLE t (id int PRIMARY KEY, s varchar(max), n int);
+    CREATE TABLE heap (a int, b varchar(900));
+    DECLARE @n int = 0;
+    WHILE @n < 400 BEGIN
+        INSERT t VALUES (@n, REPLICATE(CAST('x' AS varchar(max)), @n * 50), @n);
+        INSERT heap VALUES (@n, REPLICATE('y', @n));
+        IF @n % 3 = 0 UPDATE t SET n = -1 WHERE id = @n / 2;
+        IF @n % 5 = 0 DELETE t WHERE id = @n / 3;
+        SET @n += 1
+    END
+    BEGIN TRAN; INSERT t VALUES (1000, 'rolled back', 0); SAVE TRAN s; DELETE heap WHERE a < 9; ROLLBACK TRAN s; ROLLBACK;
+    BEGIN TRAN; UPDATE t SET n = 5 WHERE id = 399";
+
+#[test]
+fn the_rows_are_the_records_of_the_log_file() {
+    let server = server();
+    let mut s = connect(&server);
+    run(&mut s, WORK);
+    let rows = cells(
+        &mut s,
+        "SELECT [Current LSN], [Previous LSN], [Log Record Length], [Log Record] FROM sys.fn_dblog(NULL, NULL)",
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop_log.ldf");
+    server.with_storage("shop", |db| db.write_log_file(&path)).expect("the database").expect("the file is written");
+
+    let start = server.with_storage("shop", |db| db.start_of_log()).expect("the database");
+    let utf16 = |text: String| Some(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    let mut expect = Vec::new();
+    let mut blocks = LogFiles::open(&[path]).expect("a log file").blocks(Some(start)).expect("its blocks");
+    while let Some(block) = blocks.next_block().expect("a block") {
+        for record in block.records().map(|r| r.expect("a record")).filter(|r| r.lsn >= start) {
+            let bytes = record.bytes();
+            expect.push(vec![
+                utf16(record.lsn.to_string()),
+                utf16(record.prev_lsn.to_string()),
+                Some((bytes.len() as i16).to_le_bytes().to_vec()),
+                Some(bytes.get(..8000).unwrap_or(bytes).to_vec()),
+            ]);
+        }
+    }
+    assert!(expect.len() > 2000, "{} records", expect.len());
+    assert!(expect.iter().any(|r| r[3].as_ref().is_some_and(|b| b.len() == 8000)), "one is longer than a cell");
+    assert_eq!(rows.len(), expect.len());
+    for (found, expect) in rows.iter().zip(&expect) {
+        assert_eq!(found, expect);
+    }
+}
+
+#[test]
+fn statements_as_records() {
+    let server = server();
+    let mut s = connect(&server);
+    run(&mut s, "CREATE TABLE t (id int CONSTRAINT pk PRIMARY KEY, a char(3), b varchar(10)); CREATE TABLE h (a int)");
+    let start = texts(&mut s, "SELECT MAX([Current LSN]) FROM sys.fn_dblog(NULL, NULL)").remove(0);
+    run(&mut s, "INSERT t VALUES (1, 'abc', 'x')");
+    let found = texts(
+        &mut s,
+        &format!(
+            "SELECT Operation + ' ' + Context FROM sys.fn_dblog('0x{start}', NULL) WHERE [Current LSN] > '{start}'"
+        ),
+    );
+    assert_eq!(found.first().map(String::as_str), Some("LOP_BEGIN_XACT LCX_NULL"), "{found:?}");
+    assert!(found.iter().any(|f| f == "LOP_FORMAT_PAGE LCX_IAM"), "a first row takes pages: {found:?}");
+    assert_eq!(found.last().map(String::as_str), Some("LOP_COMMIT_XACT LCX_NULL"), "{found:?}");
+
+    // From the second row on no page has to be taken.
+    let start = texts(&mut s, "SELECT MAX([Current LSN]) FROM fn_dblog(DEFAULT, DEFAULT)").remove(0);
+    run(&mut s, "INSERT t VALUES (2, 'abc', 'x'); UPDATE t SET a = 'abd' WHERE id = 2; DELETE t WHERE id = 2");
+    let log = format!("FROM sys.fn_dblog('0x{start}', NULL) WHERE [Current LSN] > '{start}'");
+    check(
+        &mut s,
+        &[
+            (
+                &format!("SELECT Operation, Context, AllocUnitName, [Slot ID] {log}"),
+                "\"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_INSERT_ROWS\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_MODIFY_ROW\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_DELETE_ROWS\", \"LCX_MARK_AS_GHOST\", \"dbo.t.pk\", 1 | \"LOP_SET_BITS\", \"LCX_PFS\", \"dbo.t.pk\", 0 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null",
+            ),
+            (
+                &format!("SELECT [Transaction Name], SPID, [Xact Type] {log} AND Operation = 'LOP_BEGIN_XACT'"),
+                "\"INSERT\", 51, 1 | \"UPDATE\", 51, 1 | \"DELETE\", 51, 1",
+            ),
+            (
+                &format!(
+                    "SELECT [RowLog Contents 0], [Offset in Row], [Num Elements] {log} AND Operation = 'LOP_INSERT_ROWS'"
+                ),
+                "\"0x30000B00020000006162630300000100130078\", 0, 3",
+            ),
+            (
+                &format!(
+                    "SELECT [RowLog Contents 0], [RowLog Contents 1], [RowLog Contents 2], [RowLog Contents 4], [Offset in Row], [Modify Size] {log} AND Operation = 'LOP_MODIFY_ROW'"
+                ),
+                "\"0x63\", \"0x64\", \"0x1602000000010000\", \"0x\", 10, 1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn arguments() {
+    let server = server();
+    let mut s = connect(&server);
+    run(&mut s, "CREATE TABLE t (id int PRIMARY KEY); INSERT t VALUES (1)");
+    let lsns = texts(&mut s, "SELECT [Current LSN] FROM sys.fn_dblog(NULL, NULL)");
+    let (first, third) = (&lsns[0], &lsns[2]);
+    let start = server.with_storage("shop", |db| db.start_of_log()).expect("the database");
+    assert_eq!(*first, start.to_string());
+    let decimal = format!("{}:{}:{}", start.vlf, start.block, start.slot);
+    assert_eq!(texts(&mut s, &format!("SELECT [Current LSN] FROM fn_dblog('{decimal}', '0x{third}')")), lsns[..3]);
+    assert_eq!(
+        texts(&mut s, &format!("SELECT [Current LSN] FROM shop.sys.fn_dblog('0x{third}', NULL) AS l")),
+        lsns[2..]
+    );
+    let older = format!("'{}:{}:1'", start.vlf, start.block - 1);
+    check(
+        &mut s,
+        &[
+            (
+                "SELECT * FROM fn_dblog('nonsense', NULL)",
+                "!9005 Either start LSN or end LSN specified in OpenRowset(DBLog, ...) is invalid.",
+            ),
+            (
+                "SELECT * FROM sys.fn_dblog(NULL)",
+                "!313 An insufficient number of arguments were supplied for the procedure or function sys.fn_dblog.",
+            ),
+            ("DECLARE @s nvarchar(25) = NULL; SELECT COUNT(*) FROM (SELECT TOP 3 * FROM fn_dblog(@s, @s)) AS l", "3"),
+            ("SELECT COUNT(*) FROM master.sys.fn_dblog(NULL, NULL) WHERE AllocUnitName LIKE 'dbo.%'", "0"),
+        ],
+    );
+    let old = run(&mut s, &format!("SELECT * FROM fn_dblog({older}, NULL)"));
+    assert!(old.starts_with("!9003 The log scan number ("), "{old}");
+}
+
+#[test]
+fn a_backup_of_the_log_truncates_it() {
+    let server = server();
+    let (mut s, mut other) = (connect(&server), connect(&server));
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = |name: &str| folder.path().join(name).display().to_string();
+    run(&mut s, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT t VALUES (1, 1)");
+    let count = "SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE [Transaction Name] = 'INSERT'";
+    check(
+        &mut s,
+        &[
+            (count, "1"),
+            (&format!("BACKUP DATABASE shop TO DISK = '{}'", to("full.bak")), ""),
+            ("INSERT t VALUES (2, 2); CHECKPOINT", "#1"),
+        ],
+    );
+    assert_eq!(run(&mut s, count), "1", "a checkpoint does not truncate what is not backed up");
+    run(&mut other, "BEGIN TRAN; INSERT t VALUES (3, 3)");
+    check(
+        &mut s,
+        &[
+            ("INSERT t VALUES (4, 4)", "#1"),
+            (&format!("BACKUP LOG shop TO DISK = '{}'", to("1.trn")), ""),
+            ("CHECKPOINT", ""),
+            (count, "1"),
+            ("SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE [Transaction Name] = 'user_transaction'", "1"),
+        ],
+    );
+    run(&mut other, "COMMIT");
+    check(&mut s, &[(&format!("CHECKPOINT; BACKUP LOG shop TO DISK = '{}'", to("2.trn")), ""), (count, "0")]);
+}
