@@ -1,6 +1,7 @@
 //! A server: databases that many sessions share, and who connects.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -62,6 +63,11 @@ impl Server {
     /// Takes a database that was made with [`Database::create`]; it must have no open transactions.
     pub fn adopt_database(&self, name: &str, database: Database) {
         self.shared.lock().adopt(name, utc_now(), database);
+    }
+
+    /// Where backups with a relative name go: at first, the process's folder.
+    pub fn set_backup_folder(&self, folder: PathBuf) {
+        self.shared.lock().backups = folder;
     }
 
     /// Works on the storage of a database, while no statement runs.

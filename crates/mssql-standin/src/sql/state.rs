@@ -1,6 +1,7 @@
 //! What all sessions share: databases and what storage does not keep of them; and the plain values of one session.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use logferry_model::SqlType;
 
@@ -14,6 +15,8 @@ use crate::storage::{Before, Database, Options, Transaction};
 #[derive(Debug)]
 pub(crate) struct State {
     pub server: String,
+    /// Where backups with a relative name go.
+    pub backups: PathBuf,
     pub databases: Vec<Option<Db>>,
     /// Which session waits for which.
     pub waits: HashMap<i16, i16>,
@@ -168,6 +171,7 @@ impl State {
     pub fn new(server: &str, now: (i32, u64)) -> Result<Self> {
         let mut state = State {
             server: server.to_owned(),
+            backups: PathBuf::new(),
             databases: Vec::new(),
             waits: HashMap::new(),
             owners: HashMap::new(),

@@ -85,12 +85,12 @@ pub(crate) fn backup(state: &mut State, log: bool, differential: bool, database:
             format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
         )
     })?;
+    let path = state.backups.join(path);
     let storage = &mut state.db_mut(at).storage;
-    let path = std::path::Path::new(path);
     match (log, differential) {
-        (true, _) => storage.backup_log(path),
-        (false, true) => storage.backup_diff(path),
-        (false, false) => storage.backup_full(path),
+        (true, _) => storage.backup_log(&path),
+        (false, true) => storage.backup_diff(&path),
+        (false, false) => storage.backup_full(&path),
     }
     .map_err(from_storage)
 }
