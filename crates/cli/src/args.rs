@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Show the whole on data made for it: backups to PostgreSQL in two steps, with every row compared.
     Demo(Demo),
+    /// Serve a stand-in for SQL Server, to try logferry with: T-SQL and TDS, databases in memory, backups on disk.
+    Standin(StandinArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,6 +161,19 @@ pub(crate) struct Demo {
     pub from: Vec<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct StandinArgs {
+    /// Where it listens, on this machine only; 0 takes a free port.
+    #[arg(long, value_name = "P", default_value_t = 1433)]
+    pub port: u16,
+    /// Where backups go: names without a folder, as in TO DISK = 'shop.bak', are files in it.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub data: PathBuf,
+    /// The password of its one login, sa.
+    #[arg(long, value_name = "P", env = "LOGFERRY_STANDIN_PASSWORD", hide_env_values = true)]
+    pub password: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,5 +207,6 @@ mod tests {
         check("logferry dump changes --data a", false);
         check("logferry dump changes", false);
         check("logferry demo", true);
+        check("logferry standin --port 1 --data a --password p", true);
     }
 }

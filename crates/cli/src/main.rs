@@ -15,6 +15,7 @@ mod logging;
 mod open;
 mod output;
 mod run;
+mod standin;
 mod summary;
 
 use std::io::Write;
@@ -50,5 +51,6 @@ fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
         Command::Demo(demo) => demo::perform(&demo, out),
+        Command::Standin(standin) => standin::perform(&standin, args.json, out),
     }
 }

@@ -1,5 +1,7 @@
 //! The binary as a script sees it: exit codes, output, errors.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -178,4 +180,31 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_standin_serves_until_it_is_asked_to_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut standin = Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["standin", "--json", "--port", "0", "--data", path(folder.path())])
+        .env("LOGFERRY_STANDIN_PASSWORD", "p")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut line = String::new();
+    let mut output = BufReader::new(standin.stdout.take().expect("it is piped"));
+    output.read_line(&mut line).expect("it says where it listens");
+    let said: Value = serde_json::from_str(&line).expect("JSON");
+    let address = said["address"].as_str().expect("an address");
+
+    // PRELOGIN with the version alone; its answer is a message of its server's.
+    let mut tcp = TcpStream::connect(address).expect("it listens");
+    tcp.write_all(&[0x12, 1, 0, 20, 0, 0, 1, 0, 0, 0, 6, 0, 6, 0xFF, 0, 0, 0, 0, 0, 0]).expect("it reads");
+    let mut answer = [0];
+    tcp.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer, [4]);
+
+    let ended = Command::new("kill").arg(standin.id().to_string()).status().expect("kill runs");
+    assert!(ended.success());
+    assert!(standin.wait().expect("it ends").success());
 }
