@@ -5,6 +5,7 @@
 
 mod objects;
 mod property;
+mod shape;
 mod views;
 
 pub(crate) use property::{VERSION_TEXT, property};

@@ -101,6 +101,7 @@ impl Server {
                 program: login.program.clone(),
                 host: login.host.clone(),
                 database,
+                since: super::time::datetime(utc_now()),
             },
         );
         let scalars = Scalars {

@@ -36,6 +36,8 @@ pub(crate) struct SessionRow {
     pub program: String,
     pub host: String,
     pub database: usize,
+    /// When it logged in.
+    pub since: Value,
 }
 
 /// A database and what its storage does not keep.
@@ -241,7 +243,7 @@ impl State {
         self.databases.push(Some(Db {
             name: name.to_owned(),
             storage,
-            created: Value::DateTime(now.0 - super::value::DAYS_TO_1900, super::time::to_300ths(now.1)),
+            created: super::time::datetime(now),
             tables,
             read_committed_snapshot: true,
             allow_snapshot: true,

@@ -49,6 +49,11 @@ pub(crate) fn days_in(year: i32, month: u32) -> u32 {
     }
 }
 
+/// A moment (days since 0001-01-01, ticks of 100 ns) as `datetime`.
+pub(crate) fn datetime((days, ticks): (i32, u64)) -> Value {
+    Value::DateTime(days - super::value::DAYS_TO_1900, to_300ths(ticks))
+}
+
 /// Ticks of 1/300 s, rounded; may be a day's worth.
 pub(crate) fn to_300ths(ticks: u64) -> u32 {
     // Milliseconds first, as the server does: 0, 3 and 7 are the last digits.

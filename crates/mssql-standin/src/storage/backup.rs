@@ -40,6 +40,11 @@ impl History {
     pub fn new(ids: Ids) -> Self {
         History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO }
     }
+
+    /// Where the last log backup ended.
+    pub fn log_archived(&self) -> Option<Lsn> {
+        (self.log_archive != Lsn::ZERO).then_some(self.log_archive)
+    }
 }
 
 /// A full backup whose pages are being copied. The database goes on changing: the log of the time is part of the

@@ -73,3 +73,81 @@ fn views_show_what_there_is() {
         ],
     );
 }
+
+#[test]
+fn every_view_has_its_columns() {
+    // A row that has more or fewer values than its view has columns is caught here.
+    let mut session = connect(&server());
+    crate::run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, a varchar(max)); INSERT t VALUES (1, 'x')");
+    let views = [
+        "databases",
+        "database_recovery_status",
+        "configurations",
+        "database_principals",
+        "server_principals",
+        "servers",
+        "dm_os_sys_info",
+        "dm_server_services",
+        "dm_exec_sessions",
+        "dm_exec_connections",
+        "dm_exec_requests",
+        "dm_tran_database_transactions",
+        "dm_tran_active_transactions",
+        "dm_tran_session_transactions",
+        "dm_tran_current_transaction",
+        "dm_tran_locks",
+        "partitions",
+        "dm_db_partition_stats",
+        "allocation_units",
+        "system_internals_allocation_units",
+        "system_internals_partitions",
+        "system_internals_partition_columns",
+        "filegroups",
+        "database_files",
+        "master_files",
+        "dm_db_log_space_usage",
+        "schemas",
+        "objects",
+        "tables",
+        "columns",
+        "types",
+        "indexes",
+        "index_columns",
+        "key_constraints",
+        "sysprocesses",
+    ];
+    for view in views {
+        let found =
+            crate::run(&mut session, &format!("BEGIN TRAN; UPDATE t SET a = 'y'; SELECT * FROM sys.{view}; ROLLBACK"));
+        assert!(found.starts_with("#1 ; ") && !found.contains('!') && !found.contains("(none)"), "{view}: {found}");
+    }
+}
+
+#[test]
+fn internals_tell_where_columns_are() {
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "CREATE TABLE t (a varchar(10) NULL, id int NOT NULL PRIMARY KEY, b bit, c bit, d bigint, e nvarchar(max))",
+                "",
+            ),
+            (
+                "SELECT pc.partition_column_id, pc.system_type_id, pc.key_ordinal, pc.leaf_offset, pc.leaf_bit_position, pc.leaf_null_bit, pc.internal_offset, pc.is_dropped FROM sys.system_internals_partition_columns pc JOIN sys.partitions p ON p.partition_id = pc.partition_id WHERE p.object_id = OBJECT_ID('t') ORDER BY pc.leaf_null_bit",
+                "2, 56, 1, 4, 0, 1, 1, false | 1, 167, 0, -1, 0, 2, 0, false | 3, 104, 0, 8, 0, 3, 0, false | 4, 104, 0, 8, 1, 4, 0, false | 5, 127, 0, 9, 0, 5, 0, false | 6, 231, 0, -2, 0, 6, 0, false",
+            ),
+            (
+                "SELECT au.type_desc, au.total_pages FROM sys.system_internals_allocation_units au JOIN sys.partitions p ON p.hobt_id = au.container_id WHERE p.object_id = OBJECT_ID('t') ORDER BY au.type",
+                "\"IN_ROW_DATA\", 0 | \"LOB_DATA\", 0 | \"ROW_OVERFLOW_DATA\", 0",
+            ),
+            (
+                "SELECT CASE WHEN family_guid = recovery_fork_guid THEN 1 ELSE 0 END, last_log_backup_lsn FROM sys.database_recovery_status WHERE database_id = DB_ID()",
+                "1, null",
+            ),
+            (
+                "BEGIN TRAN; INSERT t (id) VALUES (1); SELECT COUNT(*) FROM sys.dm_tran_database_transactions d JOIN sys.dm_tran_session_transactions s ON s.transaction_id = d.transaction_id WHERE s.session_id = @@SPID AND d.database_transaction_begin_lsn IS NOT NULL; COMMIT",
+                "#1 ; 1",
+            ),
+        ],
+    );
+}

@@ -100,7 +100,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             let def = u32::try_from(table).ok().and_then(|t| ctx.state.db(database).storage.table_def(t));
             let found = def.and_then(|d| {
                 d.columns.iter().enumerate().find(|(n, c)| match func {
-                    F::ColName => *n as i64 + 1 == int(1),
+                    F::ColName => i64::from(ctx.state.db(database).storage.column_id(int(0) as u32, *n)) == int(1),
                     _ => same_name(&c.name, &column),
                 })
             });
@@ -112,7 +112,9 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
                 _ => match text(2).to_lowercase().as_str() {
                     "allowsnull" => Value::bit(c.nullable),
                     "isidentity" => Value::bit(c.identity),
-                    "columnid" | "ordinal" => Value::Int(n as i64 + 1),
+                    "columnid" | "ordinal" => {
+                        Value::Int(ctx.state.db(database).storage.column_id(table as u32, n).into())
+                    }
                     "precision" => match types::char_len(&c.sql_type) {
                         _ if precision > 0 => Value::Int(precision.into()),
                         Some(n) => Value::Int(n.into()),
@@ -270,7 +272,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             let Some(at) = ctx.state.find_database(&text(0)) else { return Ok(Value::Null) };
             match text(1).to_lowercase().as_str() {
                 "collation" => variant_text("SQL_Latin1_General_CP1_CI_AS"),
-                "recovery" => variant_text("FULL"),
+                "recovery" => variant_text(if ctx.state.db(at).simple_recovery { "SIMPLE" } else { "FULL" }),
                 "status" => variant_text("ONLINE"),
                 "updateability" => variant_text("READ_WRITE"),
                 "useraccess" => variant_text("MULTI_USER"),

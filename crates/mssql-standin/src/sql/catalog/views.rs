@@ -5,70 +5,18 @@ mod constraint;
 mod information_schema;
 mod object;
 mod server;
+mod session;
 mod space;
-
-use logferry_model::SqlType;
 
 use super::super::bind::Binder;
 use super::super::error::Result;
 use super::super::plan::{Column, Typed};
 use super::super::state::State;
-use super::super::types;
 use super::super::value::{Value, same_name};
 use super::objects::objects;
-use crate::storage::DEFAULT_COLLATION;
+use super::shape::{NULL, Rows, b, columns, n, t};
 
 const COLLATION: &str = "SQL_Latin1_General_CP1_CI_AS";
-
-type Rows = Vec<Vec<Value>>;
-
-/// `name type, ...`: a `?` behind the type allows NULL; a trailing `=` gives what is in all rows, as the last columns.
-fn columns(spec: &str) -> Vec<Column> {
-    spec.split(',')
-        .filter_map(|part| part.trim().split_once(' '))
-        .map(|(name, ty)| {
-            let (ty, nullable) = ty.strip_suffix('?').map_or((ty, false), |t| (t, true));
-            let collation = DEFAULT_COLLATION;
-            let ty = match ty {
-                "int" => SqlType::Int,
-                "bigint" => SqlType::BigInt,
-                "smallint" => SqlType::SmallInt,
-                "tinyint" => SqlType::TinyInt,
-                "bit" => SqlType::Bit,
-                "datetime" => SqlType::DateTime,
-                "guid" => SqlType::UniqueIdentifier,
-                "variant" => SqlType::Variant,
-                "char2" => SqlType::Char { length: 2, collation },
-                "nmax" => types::nvarchar_max(),
-                "n60" => types::nvarchar(60),
-                "n260" => types::nvarchar(260),
-                "n4000" => types::nvarchar(4000),
-                "v3" => types::varchar(3),
-                "v10" => types::varchar(10),
-                "v11" => types::varchar(11),
-                "v7" => types::varchar(7),
-                "bin85" => SqlType::VarBinary { length: Some(85) },
-                "num25" => SqlType::Decimal { precision: 25, scale: 0 },
-                _ => types::sysname(),
-            };
-            Column { name: name.to_owned(), ty, nullable, identity: false }
-        })
-        .collect()
-}
-
-fn n(n: impl Into<i64>) -> Value {
-    Value::Int(n.into())
-}
-
-fn b(on: bool) -> Value {
-    Value::bit(on)
-}
-
-fn t(text: &str) -> Value {
-    Value::text(text)
-}
-
-const NULL: Value = Value::Null;
 
 fn kind_name(kind: &str) -> &'static str {
     match kind {
@@ -146,4 +94,5 @@ fn sys_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, 
         .or_else(|| constraint::view(binder, at, view))
         .or_else(|| space::view(binder, at, view))
         .or_else(|| server::view(binder, at, view))
+        .or_else(|| session::view(binder, at, view))
 }

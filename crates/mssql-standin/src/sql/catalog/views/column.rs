@@ -7,7 +7,8 @@ use super::super::super::plan::Column;
 use super::super::super::types;
 use super::super::super::value::Value;
 use super::super::objects::type_rows;
-use super::{COLLATION, NULL, Rows, b, columns, n, t};
+use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::COLLATION;
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -45,7 +46,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     let mut row = vec![
                         n(id),
                         t(&c.name),
-                        n(place as i64 + 1),
+                        n(db.storage.column_id(id, place)),
                         n(code),
                         n(code),
                         n(length),

@@ -3,7 +3,8 @@
 use super::super::super::bind::Binder;
 use super::super::super::plan::Column;
 use super::super::super::value::Value;
-use super::{NULL, Rows, b, columns, n, object_rows, t, with};
+use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::{object_rows, with};
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -72,7 +73,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                             n(id),
                             n(k.index_id),
                             n(ordinal),
-                            n(column as i64 + 1),
+                            n(db.storage.column_id(id, column)),
                             n(if included { 0 } else { ordinal }),
                             n(0),
                             b(descending),
@@ -114,9 +115,11 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         "default_constraints" => {
             let list = with("parent_column_id int, definition nmax?, is_system_named bit");
             let rows = object_rows(state, at, &["D "]).into_iter().map(|(id, mut row)| {
-                let found = tables().flat_map(|(_, _, m)| &m.defaults).find(|d| d.object == id);
+                let all = tables().flat_map(|(table, _, m)| m.defaults.iter().map(move |d| (table, d)));
+                let owner = all.into_iter().find(|(_, d)| d.object == id);
+                let found = owner.map(|(_, d)| d);
                 row.extend([
-                    found.map_or(n(0), |d| n(d.column as i64 + 1)),
+                    n(owner.map_or(0, |(table, d)| db.storage.column_id(table, d.column))),
                     found.map_or(NULL, |d| t(&d.text)),
                     b(found.is_some_and(|d| d.named_by_system)),
                 ]);
@@ -156,9 +159,9 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                             n(f.object),
                             n(place as i64 + 1),
                             n(id),
-                            n(*own as i64 + 1),
+                            n(db.storage.column_id(id, *own)),
                             n(f.table),
-                            n(*other as i64 + 1),
+                            n(db.storage.column_id(f.table, *other)),
                         ]);
                     }
                 }

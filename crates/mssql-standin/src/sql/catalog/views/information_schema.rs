@@ -5,7 +5,8 @@ use logferry_model::SqlType;
 use super::super::super::plan::Column;
 use super::super::super::state::State;
 use super::super::super::types;
-use super::{COLLATION, NULL, Rows, columns, n, t};
+use super::super::shape::{NULL, Rows, columns, n, t};
+use super::COLLATION;
 
 pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let db = state.db(at);
@@ -43,7 +44,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
         "columns" => {
             let list = "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, ORDINAL_POSITION int?, COLUMN_DEFAULT n4000?, IS_NULLABLE v3?, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, DATETIME_PRECISION smallint?, CHARACTER_SET_CATALOG sysname?, CHARACTER_SET_SCHEMA sysname?, CHARACTER_SET_NAME sysname?, COLLATION_CATALOG sysname?, COLLATION_SCHEMA sysname?, COLLATION_NAME sysname?, DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname?";
             let mut rows = Vec::new();
-            for (_, def, meta) in tables() {
+            for (id, def, meta) in tables() {
                 for (place, c) in def.columns.iter().enumerate() {
                     let ty = &c.sql_type;
                     let (bytes, precision, scale) = types::sizes(ty);
@@ -76,7 +77,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
                         t(&def.schema),
                         t(&def.name),
                         t(&c.name),
-                        n(place as i64 + 1),
+                        n(db.storage.column_id(id, place)),
                         default,
                         t(if c.nullable { "YES" } else { "NO" }),
                         t(types::name(ty)),

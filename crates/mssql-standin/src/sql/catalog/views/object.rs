@@ -2,7 +2,8 @@
 
 use super::super::super::bind::Binder;
 use super::super::super::plan::Column;
-use super::{NULL, OBJECT, Rows, b, columns, n, object_rows, t, with};
+use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::{OBJECT, object_rows, with};
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -28,7 +29,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 row.extend([
                     n(u8::from(lob)),
                     NULL,
-                    n(def.map_or(0, |d| d.columns.len() as i64)),
+                    n(db.storage.last_column_id(id)),
                     b(false),
                     b(true),
                     b(false),

@@ -1,0 +1,114 @@
+//! The columns of a view in one text, and rows that give only those that differ.
+//!
+//! `name type`, with `?` where NULL may be and `=value` where the stand-in always has the same: most columns of most views are
+//! settings that it does not have.
+
+use logferry_model::SqlType;
+
+use super::super::plan::Column;
+use super::super::types;
+use super::super::value::{Dec, Value};
+use crate::storage::DEFAULT_COLLATION;
+
+/// Rows of a view.
+pub(in crate::sql) type Rows = Vec<Vec<Value>>;
+
+pub(super) const NULL: Value = Value::Null;
+
+pub(super) fn n(n: impl Into<i64>) -> Value {
+    Value::Int(n.into())
+}
+
+pub(super) fn b(on: bool) -> Value {
+    Value::bit(on)
+}
+
+pub(super) fn t(text: &str) -> Value {
+    Value::text(text)
+}
+
+/// `numeric(25,0)`, as LSNs are there.
+pub(super) fn lsn(lsn: logferry_model::Lsn) -> Value {
+    Value::Dec(Dec { mantissa: lsn.to_decimal() as i128, scale: 0 })
+}
+
+fn sql_type(ty: &str) -> SqlType {
+    let collation = DEFAULT_COLLATION;
+    match ty {
+        "int" => SqlType::Int,
+        "bigint" => SqlType::BigInt,
+        "smallint" => SqlType::SmallInt,
+        "tinyint" => SqlType::TinyInt,
+        "bit" => SqlType::Bit,
+        "real" => SqlType::Real,
+        "datetime" => SqlType::DateTime,
+        "guid" => SqlType::UniqueIdentifier,
+        "variant" => SqlType::Variant,
+        "char1" => SqlType::Char { length: 1, collation },
+        "char2" => SqlType::Char { length: 2, collation },
+        "nmax" => types::nvarchar_max(),
+        "lsn" => SqlType::Decimal { precision: 25, scale: 0 },
+        "sysname" => types::sysname(),
+        other => {
+            let (kind, length) = other.split_at(other.find(|c: char| c.is_ascii_digit()).unwrap_or(other.len()));
+            let length: u16 = length.parse().unwrap_or(0);
+            match kind {
+                "n" => types::nvarchar(length),
+                "v" => types::varchar(length),
+                "varbin" => SqlType::VarBinary { length: Some(length) },
+                "bin" => SqlType::Binary { length },
+                _ => unreachable!("a view of ours names the type {other}"),
+            }
+        }
+    }
+}
+
+/// The columns that a text names.
+pub(super) fn columns(spec: &str) -> Vec<Column> {
+    parse(spec).into_iter().map(|(column, _)| column).collect()
+}
+
+fn parse(spec: &str) -> Vec<(Column, Value)> {
+    spec.split(',')
+        .filter_map(|part| part.trim().split_once(' '))
+        .map(|(name, rest)| {
+            let (ty, fixed) = rest.split_once('=').map_or((rest, None), |(ty, v)| (ty, Some(v)));
+            let (ty, nullable) = ty.strip_suffix('?').map_or((ty, false), |t| (t, true));
+            let ty = sql_type(ty);
+            let value = match fixed {
+                None => NULL,
+                Some(v) if types::is_text(&ty) => t(v),
+                Some(v) if ty == SqlType::Real => Value::Float(v.parse().unwrap_or(0.0)),
+                Some(v) => n(v.parse::<i64>().unwrap_or(0)),
+            };
+            (Column { name: name.to_owned(), ty, nullable, identity: false }, value)
+        })
+        .collect()
+}
+
+/// A view whose rows give the columns named in `given`, in that order; the others are as the text has them.
+pub(super) fn view<const N: usize>(
+    spec: &str,
+    given: [&str; N],
+    rows: impl IntoIterator<Item = [Value; N]>,
+) -> (Vec<Column>, Rows) {
+    let parsed = parse(spec);
+    let places = given.map(|name| {
+        let at = parsed.iter().position(|(c, _)| c.name == name);
+        at.unwrap_or_else(|| unreachable!("a view of ours has no column {name}"))
+    });
+    let (columns, base): (Vec<Column>, Vec<Value>) = parsed.into_iter().unzip();
+    let fill = |values: [Value; N]| {
+        let mut row = base.clone();
+        for (at, value) in places.iter().zip(values) {
+            row[*at] = value;
+        }
+        row
+    };
+    (columns, rows.into_iter().map(fill).collect())
+}
+
+/// A view that has no rows here.
+pub(super) fn none(spec: &str) -> (Vec<Column>, Rows) {
+    (columns(spec), Vec::new())
+}

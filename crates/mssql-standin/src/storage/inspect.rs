@@ -1,0 +1,141 @@
+//! What the engine tells of itself: places of columns in rows, first pages, open transactions. The catalog views and DMVs of
+//! a query language are made of it.
+
+use logferry_model::Lsn;
+use logferry_mssql_format::page::PageId;
+use logferry_mssql_format::row::Place;
+
+use super::{Database, FILE};
+
+/// A column as rows hold it.
+#[derive(Clone, Debug)]
+pub struct PhysicalColumn {
+    /// `partition_column_id`: the column's id; of dropped columns a number of its own.
+    pub id: u32,
+    /// Whether the column was dropped.
+    pub dropped: bool,
+    /// Its type.
+    pub sql_type: logferry_model::SqlType,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// Place in the key, from 1; 0 where it is not in the key.
+    pub key_ordinal: u16,
+    /// Offset in leaf rows; of variable columns, their place counted down from -1.
+    pub leaf_offset: i16,
+    /// Bit of the byte at the offset.
+    pub leaf_bit: u8,
+    /// The same in index entries; 0 where it is not in them.
+    pub internal_offset: i16,
+    /// Number of the NULL bit, from 1.
+    pub null_bit: u16,
+}
+
+/// Pages that an allocation unit begins with, as six bytes each.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitRoots {
+    /// `allocation_unit_id`
+    pub id: u64,
+    /// First page, root page, first IAM page.
+    pub pages: [[u8; 6]; 3],
+}
+
+/// A transaction that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenTransaction {
+    /// `transaction_id` of the DMVs
+    pub dm_id: u64,
+    /// The session.
+    pub spid: u32,
+    /// Whether a caller began it.
+    pub user: bool,
+    /// Its first record.
+    pub begin_lsn: Lsn,
+    /// Its last record.
+    pub last_lsn: Lsn,
+    /// Changes of rows so far.
+    pub changes: usize,
+}
+
+impl Database {
+    /// `column_id` of a column, by its place in the table.
+    pub fn column_id(&self, table: u32, place: usize) -> u32 {
+        let layout = self.tables.get(&table).map(|t| &self.rowset(t.rowset).layout);
+        layout.and_then(|l| Some(l.columns.get(*l.of_logical.get(place)?)?.id)).unwrap_or(0)
+    }
+
+    /// Place of a column in its table, by `column_id`.
+    pub fn column_place(&self, table: u32, id: u32) -> Option<usize> {
+        let layout = &self.rowset(self.tables.get(&table)?.rowset).layout;
+        layout.columns.iter().find(|c| c.id == id)?.logical
+    }
+
+    /// The largest `column_id` that was ever given out.
+    pub fn last_column_id(&self, table: u32) -> u32 {
+        self.tables.get(&table).map_or(0, |t| t.next_column.saturating_sub(1))
+    }
+
+    /// The columns of a table's rows, dropped ones too, in the order of their NULL bits.
+    pub fn physical_columns(&self, table: u32) -> Vec<PhysicalColumn> {
+        let offset = |place: Place| match place {
+            Place::Fixed { offset, .. } => (offset as i16, 0),
+            Place::Bit { offset, bit } => (offset as i16, bit),
+            Place::Variable { index } => (-1 - index as i16, 0),
+            Place::Sparse { .. } => (0, 0),
+        };
+        let Some(held) = self.tables.get(&table) else { return Vec::new() };
+        let columns = self.rowset(held.rowset).layout.columns.iter().enumerate();
+        columns
+            .map(|(at, c)| {
+                let (leaf_offset, leaf_bit) = offset(c.place);
+                PhysicalColumn {
+                    id: c.id,
+                    dropped: c.logical.is_none(),
+                    sql_type: c.sql_type.clone(),
+                    nullable: c.nullable,
+                    key_ordinal: c.key_ordinal,
+                    leaf_offset,
+                    leaf_bit,
+                    internal_offset: c.internal.map_or(0, |p| offset(p).0),
+                    null_bit: at as u16 + 1,
+                }
+            })
+            .collect()
+    }
+
+    /// Where the allocation units of a table begin.
+    pub fn unit_roots(&self, table: u32) -> Vec<UnitRoots> {
+        let page = |page: u32| match page {
+            0 => [0; 6],
+            page => {
+                let mut out = [0; 6];
+                out.copy_from_slice(&PageId::new(FILE, page).to_bytes());
+                out
+            }
+        };
+        let Some(held) = self.tables.get(&table) else { return Vec::new() };
+        let units = self.rowset(held.rowset).units.iter().flatten();
+        units.map(|u| UnitRoots { id: u.id, pages: [page(u.first), page(u.root), page(u.iam)] }).collect()
+    }
+
+    /// Transactions that have not ended, the oldest first.
+    pub fn transactions(&self) -> impl Iterator<Item = OpenTransaction> {
+        self.xacts.values().map(|x| OpenTransaction {
+            dm_id: x.dm_id,
+            spid: x.spid,
+            user: x.user,
+            begin_lsn: x.begin_lsn,
+            last_lsn: x.last_lsn,
+            changes: x.changes.len(),
+        })
+    }
+
+    /// The database's GUID, its family's and its recovery fork's.
+    pub fn lineage(&self) -> [[u8; 16]; 3] {
+        [self.guids.binding, self.guids.family, self.guids.fork]
+    }
+
+    /// Where the last log backup ended; `None` before the first full backup.
+    pub fn log_archived(&self) -> Option<Lsn> {
+        self.backups.log_archived()
+    }
+}
