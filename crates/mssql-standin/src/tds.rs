@@ -30,7 +30,7 @@ mod value;
 mod variant;
 mod wire;
 
-pub use answer::AttentionAnswer;
+pub use answer::{AttentionAnswer, Watch};
 pub use collation::LATIN1_GENERAL;
 pub use error::Error;
 pub use faults::{Fault, Faults, Seen};

@@ -88,6 +88,8 @@ fn filled(name: &str) -> Option<&str> {
 
 impl Session for SqlSession {
     fn execute(&mut self, request: &Request, results: &mut dyn Results) -> Result<(), Stopped> {
+        let watch = results.watch();
+        self.sql.stop_when(move || !watch.is_wanted());
         let (procedure, parameters) = match request {
             Request::Transaction(transaction) => return self.transaction(transaction, results),
             Request::Batch(text) => {
@@ -122,6 +124,8 @@ impl Session for SqlSession {
     }
 
     fn reset(&mut self, keep_transaction: bool, results: &mut dyn Results) -> Result<(), Stopped> {
+        let watch = results.watch();
+        self.sql.stop_when(move || !watch.is_wanted());
         self.sql.reset(keep_transaction);
         if self.sql.transaction_count() == 0 {
             self.state.changed(TransactionChange::Rollback, results)?;

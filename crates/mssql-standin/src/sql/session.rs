@@ -11,6 +11,7 @@ mod procedure;
 mod raise;
 mod select;
 mod statement;
+mod stop;
 mod transaction;
 mod wait;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use logferry_model::SqlType;
 
+use super::define;
 use super::ast::{Stmt, StmtKind};
 use super::error::{Effect, Result, SqlError};
 use super::parse::parse;
@@ -27,6 +29,7 @@ use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, TransactionChange};
 use super::state::Scalars;
 use super::value::{Value, to_bytes};
+use stop::{STOPPED, Stop};
 pub(crate) use transaction::begin_in;
 pub(crate) use wait::BLOCKED;
 
@@ -43,6 +46,7 @@ pub struct Session {
     prepared: BTreeMap<i32, (Vec<(String, SqlType)>, String)>,
     next_handle: i32,
     nest: u32,
+    stop: Stop,
 }
 
 /// How a statement left.
@@ -58,7 +62,11 @@ type Out<'a> = &'a mut dyn ResultSink;
 impl Drop for Session {
     fn drop(&mut self) {
         self.roll_back_all();
-        self.shared.lock().sessions.remove(&self.scalars.spid);
+        let mut state = self.shared.lock();
+        // Nobody else can hold a lock on them.
+        let dropped = define::drop_temporary(&mut state, self.scalars.spid);
+        debug_assert!(dropped.is_ok());
+        state.sessions.remove(&self.scalars.spid);
     }
 }
 
@@ -72,6 +80,7 @@ impl Session {
             prepared: BTreeMap::new(),
             next_handle: 1,
             nest: 0,
+            stop: Stop::default(),
         }
     }
 
@@ -130,7 +139,9 @@ impl Session {
             }
             status
         });
-        if let Err(e) = &result {
+        if let Err(e) = &result
+            && e.number != STOPPED
+        {
             out.error(e);
         }
         result
@@ -155,7 +166,9 @@ impl Session {
             Ok(Flow::Return(status)) => Ok(status),
             Ok(_) => Ok(0),
             Err(e) => {
-                out.error(&e);
+                if e.number != STOPPED {
+                    out.error(&e);
+                }
                 Err(e)
             }
         }
@@ -174,6 +187,8 @@ impl Session {
     /// Runs a statement; an error that ends no more than it goes to `out` here, but for TRY blocks, which get all.
     fn statement(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {
         self.scalars.now = utc_now();
+        self.stop.check()?;
+        self.begin_implicitly(stmt, out);
         match self.kind(stmt, out, in_try) {
             Ok(flow) => {
                 if !matches!(

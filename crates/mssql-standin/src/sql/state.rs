@@ -169,6 +169,8 @@ impl Scalars {
 /// The first four databases.
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
+pub(crate) const TEMPDB: usize = 1;
+
 impl State {
     pub fn new(server: &str, now: (i32, u64)) -> Result<Self> {
         let mut state = State {
@@ -283,7 +285,7 @@ impl State {
             [] => return Err(SqlError::batch(208, "Invalid object name ''.")),
         };
         let at = match database {
-            _ if table.starts_with('#') => 1,
+            _ if table.starts_with('#') => TEMPDB,
             "" => scalars.database,
             database => self.find_database(database).ok_or_else(|| {
                 SqlError::batch(
@@ -320,7 +322,11 @@ impl State {
 
 /// Temporary tables are in tempdb, each under the name of its session.
 fn temp_name(name: &str, spid: i16) -> String {
-    if name.starts_with("##") { name.to_owned() } else { format!("{name}____{spid:012X}") }
+    if name.starts_with("##") { name.to_owned() } else { name.to_owned() + &temp_suffix(spid) }
+}
+
+pub(crate) fn temp_suffix(spid: i16) -> String {
+    format!("____{spid:012X}")
 }
 
 impl Db {

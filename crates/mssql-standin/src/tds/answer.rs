@@ -42,6 +42,19 @@ impl Signal {
     }
 }
 
+/// Tells whether a request is still wanted. Held beyond its request it says what it said last.
+pub struct Watch {
+    signal: Signal,
+    to: mpsc::Sender<Chunk>,
+}
+
+impl Watch {
+    /// The client is there and has not asked to stop.
+    pub fn is_wanted(&self) -> bool {
+        !self.signal.is_set() && !self.to.is_closed()
+    }
+}
+
 /// Where the acknowledgement of an attention stands that stops a request.
 ///
 /// The specification allows both, and there are clients that understand only one.
@@ -323,5 +336,9 @@ impl Results for Answer {
 
     fn wanted(&self) -> Result<(), Stopped> {
         if self.signal.is_set() || self.to.is_closed() { Err(Stopped) } else { Ok(()) }
+    }
+
+    fn watch(&self) -> Watch {
+        Watch { signal: self.signal.clone(), to: self.to.clone() }
     }
 }

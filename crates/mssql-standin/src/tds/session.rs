@@ -19,6 +19,7 @@ use std::fmt;
 
 use logferry_model::{Cell, Collation, SqlType};
 
+use super::answer::Watch;
 use super::login::Login;
 
 /// Who can log in, and what they get.
@@ -177,6 +178,9 @@ pub trait Results {
 
     /// Whether the client is still there and has not asked to stop. To be asked in work that gives no rows.
     fn wanted(&self) -> Result<(), Stopped>;
+
+    /// Asks the same where these results are out of reach.
+    fn watch(&self) -> Watch;
 }
 
 /// The client has asked to stop, or is gone.

@@ -1,13 +1,20 @@
 //! Clients against the stand-in as a whole: T-SQL over tables in pages.
 
-use logferry_mssql_standin::serve::Standin;
+use std::time::Duration;
+
+use logferry_mssql_standin::serve::{Standin, StandinConfig};
+use logferry_mssql_standin::tds::{AttentionAnswer, ServerConfig};
 use tiberius::numeric::Numeric;
 use tiberius::{ColumnData, Query};
 
 use crate::tiberius_client::{Connection, code_of, connect_to, first};
 
 fn standin() -> Standin {
-    let standin = Standin::start().expect("a stand-in starts");
+    standin_with(StandinConfig::default())
+}
+
+fn standin_with(config: StandinConfig) -> Standin {
+    let standin = Standin::with(config).expect("a stand-in starts");
     standin.batch("CREATE DATABASE shop").expect("a database is made");
     standin
 }
@@ -104,4 +111,49 @@ async fn a_client_that_does_not_read_keeps_nobody_waiting() {
     run(&mut other, "INSERT dbo.t VALUES ('b')").await;
     assert_eq!(unread.into_first_result().await.unwrap().len(), 8192);
     assert_eq!(number(&mut other, "SELECT COUNT(*) FROM dbo.t").await, 8193);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_is_stopped_by_an_attention() {
+    let tds = ServerConfig { attention: AttentionAnswer::LastToken, ..ServerConfig::default() };
+    let standin = standin_with(StandinConfig { tds, ..StandinConfig::default() });
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 1)").await;
+    let mut other = connected(&standin).await;
+    run(&mut other, "BEGIN TRAN; UPDATE dbo.t SET n = 2").await;
+    for sql in ["UPDATE dbo.t SET n = 3", "WAITFOR DELAY '10:00'", "WHILE 1 = 1 SET NOCOUNT ON"] {
+        // Dropped before its answer, as a future that is timed out is.
+        let waiting = tokio::time::timeout(Duration::from_millis(50), first(&mut client, sql)).await;
+        assert!(waiting.is_err(), "{sql} ended by itself");
+        client.cancel_query().await.expect(sql);
+        assert_eq!(number(&mut client, "SELECT 1").await, 1);
+    }
+    run(&mut other, "COMMIT").await;
+    assert_eq!(number(&mut client, "SELECT n FROM dbo.t").await, 2);
+}
+
+#[tokio::test]
+async fn temporary_tables_end_with_their_session() {
+    let standin = standin();
+    for _ in 0..2 {
+        let mut client = connected(&standin).await;
+        run(&mut client, "CREATE TABLE #t (id int)").await;
+        client.close().await.expect("it closes");
+        while standin.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn implicit_transactions_are_told_to_drivers() {
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int)").await;
+    run(&mut client, "SET IMPLICIT_TRANSACTIONS ON").await;
+    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 0);
+    run(&mut client, "INSERT dbo.t VALUES (1)").await;
+    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 1);
+    run(&mut client, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF").await;
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
 }

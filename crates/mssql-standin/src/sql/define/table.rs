@@ -7,7 +7,7 @@ use super::super::bind::TableAt;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::session::BLOCKED;
-use super::super::state::{Identity, Scalars, State, TableMeta, from_storage};
+use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
 use super::super::types;
 use super::super::value::same_name;
 use super::constraint::add_constraints;
@@ -194,6 +194,18 @@ fn wait_for_table(state: &mut State, scalars: &Scalars, at: TableAt, what: &str)
     }
     state.blocked_by = Some((at.database, by));
     Err(SqlError::new(BLOCKED, ""))
+}
+
+/// Drops the temporary tables of a session that ends or begins anew.
+pub(crate) fn drop_temporary(state: &mut State, spid: i16) -> Result<()> {
+    let suffix = temp_suffix(spid);
+    let db = state.db_mut(TEMPDB);
+    let tables: Vec<u32> = db.storage.tables().filter(|(_, t)| t.name.ends_with(&suffix)).map(|(id, _)| id).collect();
+    for table in tables {
+        db.storage.drop_table(table).map_err(from_storage)?;
+        db.tables.remove(&table);
+    }
+    Ok(())
 }
 
 pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], if_exists: bool) -> Result<()> {

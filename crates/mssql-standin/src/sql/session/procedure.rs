@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use logferry_model::SqlType;
 
 use super::super::convert::convert;
+use super::super::define;
 use super::super::error::{Result, SqlError};
 use super::super::parse::{parse, parse_parameters};
 use super::super::state::Isolation;
@@ -17,6 +18,9 @@ impl Session {
         if !keep_transaction {
             self.roll_back_all();
         }
+        // Nobody else can hold a lock on them.
+        let dropped = define::drop_temporary(&mut self.shared.lock(), self.scalars.spid);
+        debug_assert!(dropped.is_ok());
         self.scalars.options.clear();
         self.scalars.isolation = Isolation::ReadCommitted;
         self.scalars.lock_timeout_ms = None;

@@ -49,9 +49,14 @@ impl Session {
         drop(state);
         self.scalars.rowcount = count as i64;
         if !assigns {
-            out.done(Some(count));
+            out.done(self.counted(count));
         }
         Ok(())
+    }
+
+    /// What a client is told of a number of rows.
+    pub(super) fn counted(&self, rows: u64) -> Option<u64> {
+        (!self.scalars.option("NOCOUNT")).then_some(rows)
     }
 
     /// In SNAPSHOT, the transaction's first statement decides what it sees.

@@ -10,6 +10,7 @@ use super::super::error::{Effect, Result, SqlError};
 use super::super::value::{Value, to_bytes};
 use super::super::{define, types};
 use super::select::result_columns;
+use super::stop::STOPPED;
 use super::{Flow, Out, Session};
 use crate::storage::Options;
 
@@ -132,6 +133,7 @@ impl Session {
             StmtKind::Block(list) => return self.statements(list, out, in_try),
             StmtKind::TryCatch { body, handler } => match self.statements(body, out, true) {
                 Ok(flow) => return Ok(flow),
+                Err(e) if e.number == STOPPED => return Err(e),
                 // Syntax and names that are not there are errors of the whole batch.
                 Err(e) if e.effect == Effect::Batch && matches!(e.number, 102 | 156 | 207 | 208 | 40517) => {
                     return Err(e);
@@ -221,7 +223,7 @@ impl Session {
                 let value = self.typed(e, &SqlType::DateTime)?;
                 if let Value::DateTime(days, ticks) = value {
                     let seconds = f64::from(days) * 86_400.0 + f64::from(ticks) / 300.0;
-                    std::thread::sleep(Duration::from_secs_f64(seconds.max(0.0)));
+                    self.stop.sleep(Duration::from_secs_f64(seconds.max(0.0)))?;
                 }
                 out.done(None);
             }
@@ -271,6 +273,6 @@ impl Session {
                 }
             }
         }
-        out.done(Some(outcome.count));
+        out.done(self.counted(outcome.count));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::ast::{Body, Stmt, StmtKind};
 use super::super::error::{Result, SqlError};
 use super::super::sink::TransactionChange;
 use super::super::state::{Isolation, Scalars, State, from_storage};
-use super::Session;
+use super::{Out, Session};
 use crate::storage::XactOptions;
 
 impl Session {
@@ -16,6 +17,28 @@ impl Session {
             self.tran_name = name.map(str::to_owned);
         }
         TransactionChange::Begin
+    }
+
+    /// With IMPLICIT_TRANSACTIONS, what reads or changes tables begins a transaction where none is open.
+    pub(super) fn begin_implicitly(&mut self, stmt: &Stmt, out: Out<'_>) {
+        if !self.scalars.implicit || self.scalars.depth > 0 {
+            return;
+        }
+        let begins = match &stmt.kind {
+            StmtKind::Insert(_)
+            | StmtKind::Update(_)
+            | StmtKind::Delete(_)
+            | StmtKind::Truncate(_)
+            | StmtKind::CreateTable(_)
+            | StmtKind::DropTable { .. }
+            | StmtKind::AlterTable(..) => true,
+            StmtKind::Select(query) => reads_tables(&query.body),
+            _ => false,
+        };
+        if begins {
+            let change = self.begin(None);
+            out.transaction(change);
+        }
     }
 
     /// Sets the isolation level by its number in TDS: 1 to 5.
@@ -163,4 +186,12 @@ pub(crate) fn begin_in(
     scalars.xacts.insert(database, xact);
     state.owners.insert((database, xact), scalars.spid);
     xact
+}
+
+fn reads_tables(body: &Body) -> bool {
+    match body {
+        Body::Select(select) => !select.from.is_empty(),
+        Body::Nested(query) => reads_tables(&query.body),
+        Body::Set { left, right, .. } => reads_tables(left) || reads_tables(right),
+    }
 }

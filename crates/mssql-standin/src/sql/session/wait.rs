@@ -12,6 +12,7 @@ use super::super::error::{Effect, Result, SqlError};
 use super::super::state::{Scalars, State, from_storage};
 use super::super::value::Value;
 use super::Session;
+use super::stop::SLICE;
 
 /// Number of the error that means: wait and try again. Never shown.
 pub(crate) const BLOCKED: i32 = -1;
@@ -53,12 +54,25 @@ impl Session {
                 }
                 state.waits.insert(spid, owner);
             }
-            let wait = deadline.map_or(Duration::from_secs(1), |d| d.saturating_duration_since(Instant::now()));
-            if deadline.is_some() && wait.is_zero() {
-                state.waits.remove(&spid);
-                return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
+            loop {
+                let left = deadline.map_or(SLICE, |d| d.saturating_duration_since(Instant::now()));
+                if deadline.is_some() && left.is_zero() {
+                    state.waits.remove(&spid);
+                    return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
+                }
+                if let Err(e) = self.stop.check() {
+                    state.waits.remove(&spid);
+                    return Err(e);
+                }
+                let (held, waited) = shared
+                    .released
+                    .wait_timeout(state, left.min(SLICE))
+                    .unwrap_or_else(PoisonError::into_inner);
+                state = held;
+                if !waited.timed_out() {
+                    break;
+                }
             }
-            state = shared.released.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             state.waits.remove(&spid);
         }
     }
@@ -68,9 +82,6 @@ impl Session {
         &mut self,
         mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<Outcome>,
     ) -> Result<Outcome> {
-        if self.scalars.implicit && self.scalars.depth == 0 {
-            self.begin(None);
-        }
         let explicit = self.scalars.depth > 0;
         let shared = Arc::clone(&self.shared);
         let result = self.waiting(|state, scalars, variables| {
