@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use logferry_model::SqlType;
 
-use super::define;
 use super::ast::{Stmt, StmtKind};
+use super::define;
 use super::error::{Effect, Result, SqlError};
 use super::parse::parse;
 use super::server::{Shared, utc_now};

@@ -64,10 +64,8 @@ impl Session {
                     state.waits.remove(&spid);
                     return Err(e);
                 }
-                let (held, waited) = shared
-                    .released
-                    .wait_timeout(state, left.min(SLICE))
-                    .unwrap_or_else(PoisonError::into_inner);
+                let (held, waited) =
+                    shared.released.wait_timeout(state, left.min(SLICE)).unwrap_or_else(PoisonError::into_inner);
                 state = held;
                 if !waited.timed_out() {
                     break;
