@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
+
 use logferry_mssql_standin::tds::{Encryption, Server};
 
 use crate::all_types::utf16;
@@ -15,21 +17,81 @@ const ATTENTION: u8 = 6;
 const BULK_LOAD: u8 = 7;
 const LOGIN: u8 = 16;
 const PRELOGIN: u8 = 18;
-const END: u8 = 1;
+pub const END: u8 = 1;
 const IGNORE: u8 = 2;
 const RESET: u8 = 8;
 
-struct Bare(TcpStream);
+pub struct Bare {
+    tcp: TcpStream,
+    tls: Option<ClientConnection>,
+}
 
 impl Bare {
     /// Logged in, in the clear.
     fn new(server: &Server, packet_size: u32) -> Self {
+        let (mut bare, _) = Bare::connect(server, 2);
+        bare.log_in(packet_size);
+        bare
+    }
+
+    /// Connected, with what the server says of encryption to a client that says `encryption`.
+    pub fn connect(server: &Server, encryption: u8) -> (Self, u8) {
         let tcp = TcpStream::connect(server.address()).unwrap();
         tcp.set_nodelay(true).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut bare = Bare(tcp);
-        bare.send(PRELOGIN, END, &[1, 0, 6, 0, 1, 0xFF, 2]);
-        bare.message();
+        let mut bare = Bare { tcp, tls: None };
+        bare.send(PRELOGIN, END, &[1, 0, 6, 0, 1, 0xFF, encryption]);
+        let answer = bare.message();
+        // The second option, after the five bytes of the version's.
+        let offset = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
+        assert_eq!(answer[5], 1, "{answer:02x?}");
+        (bare, answer[offset])
+    }
+
+    /// Does TLS's handshake, in packets.
+    pub fn encrypt(&mut self, mut tls: ClientConnection) -> Result<(), rustls::Error> {
+        while tls.is_handshaking() {
+            let mut records = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut records).unwrap();
+            }
+            if !records.is_empty() {
+                self.send(PRELOGIN, END, &records);
+            }
+            if tls.is_handshaking() {
+                let records = self.message();
+                let mut records = &records[..];
+                while !records.is_empty() {
+                    tls.read_tls(&mut records).unwrap();
+                    tls.process_new_packets()?;
+                }
+            }
+        }
+        self.tls = Some(tls);
+        Ok(())
+    }
+
+    /// Goes on in the clear.
+    pub fn decrypt(&mut self) {
+        self.tls = None;
+    }
+
+    pub fn write(&mut self, data: &[u8]) {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.tcp).write_all(data).unwrap(),
+            None => self.tcp.write_all(data).unwrap(),
+        }
+    }
+
+    fn read(&mut self, data: &mut [u8]) -> std::io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.tcp).read_exact(data),
+            None => self.tcp.read_exact(data),
+        }
+    }
+
+    /// Sends the login.
+    pub fn send_login(&mut self, packet_size: u32) {
         let mut login = vec![0; 94];
         login[4..8].copy_from_slice(&0x7400_0004_u32.to_le_bytes());
         login[8..12].copy_from_slice(&packet_size.to_le_bytes());
@@ -40,33 +102,42 @@ impl Bare {
             login[at + 2..at + 4].copy_from_slice(&(bytes.len() as u16 / 2).to_le_bytes());
             login.extend(bytes);
         }
-        bare.send(LOGIN, END, &login);
-        let answer = bare.message();
+        self.send(LOGIN, END, &login);
+    }
+
+    /// Logs in.
+    pub fn log_in(&mut self, packet_size: u32) {
+        self.send_login(packet_size);
+        self.is_logged_in();
+    }
+
+    /// Reads what the server says to the login.
+    pub fn is_logged_in(&mut self) {
+        let answer = self.message();
         assert_eq!(answer[answer.len() - 13], 0xFD, "the login was refused");
-        bare
     }
 
     fn send(&mut self, kind: u8, status: u8, data: &[u8]) {
         let length = (data.len() + 8) as u16;
         let [high, low] = length.to_be_bytes();
-        self.0.write_all(&[&[kind, status, high, low, 0, 0, 1, 0], data].concat()).unwrap();
+        self.write(&[&[kind, status, high, low, 0, 0, 1, 0], data].concat());
     }
 
-    fn batch(&mut self, status: u8, sql: &str) {
+    pub fn batch(&mut self, status: u8, sql: &str) {
         self.send(BATCH, status, &[&[4, 0, 0, 0][..], &utf16(sql)].concat());
     }
 
     /// Data of the next message; nothing where the connection has ended.
-    fn message(&mut self) -> Vec<u8> {
+    pub fn message(&mut self) -> Vec<u8> {
         let mut message = Vec::new();
         loop {
             let mut header = [0; 8];
-            if self.0.read_exact(&mut header).is_err() {
+            if self.read(&mut header).is_err() {
                 return Vec::new();
             }
             let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
             let mut data = vec![0; length - 8];
-            self.0.read_exact(&mut data).unwrap();
+            self.read(&mut data).unwrap();
             message.extend(data);
             if header[1] & END != 0 {
                 return message;
@@ -75,7 +146,7 @@ impl Bare {
     }
 
     /// Whether the server still answers.
-    fn works(&mut self) {
+    pub fn works(&mut self) {
         self.batch(END, "SELECT 77");
         let answer = self.message();
         assert!(answer.windows(5).any(|window| window == [0xD1, 77, 0, 0, 0]), "{answer:02x?}");
@@ -145,7 +216,7 @@ async fn a_client_that_leaves_amid_its_answer_leaves_nothing_behind() {
         let mut bare = Bare::new(&server, 4096);
         bare.batch(END, sql);
         if sql != "WAITFOR" {
-            bare.0.read_exact(&mut [0; 1000]).unwrap();
+            bare.read(&mut [0; 1000]).unwrap();
         }
         drop(bare);
     }
@@ -170,7 +241,7 @@ async fn a_million_rows_thrown_away() {
         let mut tail = Vec::new();
         // The count in the last token tells the end.
         while !tail.ends_with(&1_000_000_u64.to_le_bytes()) {
-            let read = bare.0.read(&mut buffer).unwrap();
+            let read = bare.tcp.read(&mut buffer).unwrap();
             bytes += read as u64;
             tail.extend_from_slice(&buffer[read.saturating_sub(16)..read]);
             tail.drain(..tail.len().saturating_sub(16));

@@ -7,6 +7,7 @@
 mod all_types;
 mod bare;
 mod double;
+mod encryption;
 mod programs;
 mod served;
 mod tiberius_client;
