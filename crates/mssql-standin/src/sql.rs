@@ -35,6 +35,7 @@ mod server;
 mod session;
 mod sink;
 mod state;
+mod table_function;
 mod time;
 mod token;
 mod types;

@@ -26,6 +26,7 @@ mod ddl;
 mod heap;
 mod inspect;
 mod log;
+mod media;
 mod read;
 mod space;
 mod system;
@@ -44,10 +45,11 @@ use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::backup::FullBackup;
 use self::clock::Clock;
-pub use self::dblog::LogBlock;
+pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::key_object;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, UnitRoots};
 use self::log::LogFile;
+pub use self::media::backed_up_log;
 pub use self::read::{Before, Mark};
 use self::space::AllocUnit;
 use self::table::TableLayout;
@@ -224,6 +226,8 @@ pub struct Database {
     mixed_free: Vec<u32>,
     next_extent: u32,
     checkpoint_lsn: Lsn,
+    /// What CDC has not read yet begins here.
+    replication: Option<Lsn>,
     guids: Guids,
     backups: backup::History,
 }
@@ -278,6 +282,7 @@ impl Database {
             mixed_free: Vec::new(),
             next_extent: 0,
             checkpoint_lsn: Lsn::ZERO,
+            replication: None,
             guids,
             backups: backup::History::new(ids),
             options,

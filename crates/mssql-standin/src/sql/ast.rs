@@ -46,6 +46,8 @@ pub(crate) enum StmtKind {
         database: String,
         path: Expr,
         differential: bool,
+        /// `WITH INIT` or `FORMAT`.
+        overwrite: bool,
     },
     Declare(Vec<(String, SqlType, Option<Expr>)>),
     SetVar {

@@ -9,4 +9,4 @@ mod shape;
 mod views;
 
 pub(crate) use property::{VERSION_TEXT, property};
-pub(crate) use views::{table_function, view};
+pub(crate) use views::{log, table_function, view};

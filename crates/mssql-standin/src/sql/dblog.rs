@@ -1,7 +1,8 @@
-//! `sys.fn_dblog(start, end)`: the log as rows, one per record.
+//! `sys.fn_dblog(start, end)`, `sys.fn_dump_dblog(start, end, .., file, ..)`: the log as rows, one per record.
 //!
 //! ```text
-//!  fn_dblog(@start, @end) ── binder ── From::Log ── blocks of storage ── Part::Log ── a column, when it is asked for
+//!  fn_dblog(@start, @end) ── blocks of the log ─────┐
+//!  fn_dump_dblog(.., file) ── blocks of a backup ───┴── Part::Log ── a column, when it is asked for
 //! ```
 //!
 //! The rows have 130 columns, of which a query reads a few: so a row is its record's bytes, and a column is decoded when
@@ -21,14 +22,12 @@ use std::rc::Rc;
 use logferry_model::Lsn;
 use logferry_mssql_format::log::record::Record;
 
-use super::bind::{Binder, Source, cast};
-use super::error::{Result, SqlError};
-use super::eval::{Ctx, Env, eval};
-use super::plan::{From, Typed};
-use super::state::State;
-use super::types;
-use super::value::{Value, same_name};
-use crate::storage::LogBlock;
+use super::error::{Result, SqlError, unsupported};
+use super::eval::Ctx;
+use super::plan::{Column, Part};
+use super::state::{State, from_storage};
+use super::value::Value;
+use crate::storage::{LogBlock, backed_up_log};
 
 /// A row of `fn_dblog`.
 #[derive(Debug)]
@@ -61,55 +60,19 @@ impl LogRow {
     }
 }
 
-/// `fn_dblog` in a FROM; `None` where the name is another one's.
-pub(crate) fn bind(
-    binder: &Binder<'_>,
-    name: &[String],
-    args: &[Typed],
-    source: usize,
-    alias: Option<&str>,
-) -> Result<Option<(From, Source)>> {
-    let (database, function) = match name {
-        [function] => (binder.scalars.database, function),
-        [schema, function] if same_name(schema, "sys") => (binder.scalars.database, function),
-        [_, schema, function] if same_name(schema, "sys") => (binder.state.resolve(binder.scalars, name)?.0, function),
-        _ => return Ok(None),
-    };
-    if !same_name(function, "fn_dblog") {
-        return Ok(None);
-    }
-    let [start, end] = args else {
-        let few = args.len() < 2;
-        return Err(SqlError::batch(
-            if few { 313 } else { 8144 },
-            match few {
-                true => "An insufficient number of arguments were supplied for the procedure or function sys.fn_dblog.",
-                false => "Procedure or function sys.fn_dblog has too many arguments specified.",
-            },
-        )
-        .state(3));
-    };
-    let text = |e: &Typed| cast(e.clone(), &types::nvarchar(25));
-    let from = From::Log { source, database, start: text(start), end: text(end) };
-    let found = Source { alias: alias.unwrap_or(function).to_owned(), schema: None, columns: columns::columns() };
-    Ok(Some((from, found)))
+/// All columns.
+pub(crate) fn columns() -> Vec<Column> {
+    columns::columns()
 }
 
-/// Calls with every record between two LSNs; ends when `each` says so by `false`.
+/// Calls with every record of a database's log between two LSNs; ends when `each` says so by `false`.
 pub(crate) fn scan(
     ctx: &Ctx<'_>,
-    env: &Env<'_>,
     database: usize,
-    (start, end): (&Typed, &Typed),
-    each: &mut dyn FnMut(Rc<LogRow>) -> Result<bool>,
+    args: &[Value],
+    each: &mut dyn FnMut(Part) -> Result<bool>,
 ) -> Result<bool> {
-    let argument = |e: &Typed| -> Result<Option<Lsn>> {
-        match eval(e, env)?.as_text() {
-            Some(text) => parse_lsn(&text).map(Some).ok_or_else(invalid_lsn),
-            None => Ok(None),
-        }
-    };
-    let (start, end) = (argument(start)?, argument(end)?.unwrap_or(Lsn::MAX));
+    let (start, end) = range(args)?;
     let db = ctx.state.db(database);
     let start = match start {
         Some(start) if !db.storage.has_log_record(start) => {
@@ -127,11 +90,56 @@ pub(crate) fn scan(
         Some(start) => start,
         None => db.storage.start_of_log(),
     };
+    each_record(ctx, database, db.storage.log_blocks(start), (start, end), each)
+}
+
+/// The same for the log in a backup: device type, number of the backup set, files.
+pub(crate) fn dump(
+    ctx: &Ctx<'_>,
+    database: usize,
+    args: &[Value],
+    each: &mut dyn FnMut(Part) -> Result<bool>,
+) -> Result<bool> {
+    let (range_args, rest) = args.split_at(args.len().min(2));
+    let (devices, files) = rest.split_at(rest.len().min(2));
+    let mut files = files.iter().filter_map(Value::as_text);
+    let Some(file) = files.next() else { return scan(ctx, database, range_args, each) };
+    if files.next().is_some() {
+        return Err(unsupported("fn_dump_dblog of more than one file"));
+    }
+    if let Some(device) = devices.first().and_then(Value::as_text).filter(|d| !d.eq_ignore_ascii_case("DISK")) {
+        return Err(unsupported(format!("fn_dump_dblog from device type '{device}'")));
+    }
+    let number = devices.get(1).and_then(Value::as_int).unwrap_or(1);
+    let set = u16::try_from(number).ok().map(|n| backed_up_log(&ctx.state.backups.join(&file), n)).transpose();
+    let Some(blocks) = set.map_err(from_storage)?.flatten() else {
+        return Err(SqlError::batch(4038, format!("Cannot find file ID {number} on device '{file}'.")));
+    };
+    let (start, end) = range(range_args)?;
+    each_record(ctx, database, blocks.into_iter(), (start.unwrap_or(Lsn::ZERO), end), each)
+}
+
+/// The LSNs that two arguments say: NULL is all.
+fn range(args: &[Value]) -> Result<(Option<Lsn>, Lsn)> {
+    let lsn = |at: usize| match args.get(at).and_then(Value::as_text) {
+        Some(text) => parse_lsn(&text).map(Some).ok_or_else(invalid_lsn),
+        None => Ok(None),
+    };
+    Ok((lsn(0)?, lsn(1)?.unwrap_or(Lsn::MAX)))
+}
+
+fn each_record(
+    ctx: &Ctx<'_>,
+    database: usize,
+    blocks: impl Iterator<Item = LogBlock>,
+    (start, end): (Lsn, Lsn),
+    each: &mut dyn FnMut(Part) -> Result<bool>,
+) -> Result<bool> {
     let names = Rc::new(UnitNames { names: OnceCell::new(), units: unit_names(ctx.state, database) });
-    for block in db.storage.log_blocks(start) {
+    for block in blocks {
         let block = Rc::new(block);
         let header = block.block().header;
-        for slot in header.first_lsn.slot..header.first_lsn.slot + header.slots {
+        for slot in header.first_lsn.slot..header.end_lsn().slot {
             let lsn = Lsn { slot, ..header.first_lsn };
             if lsn < start {
                 continue;
@@ -139,7 +147,7 @@ pub(crate) fn scan(
             if lsn > end {
                 return Ok(true);
             }
-            if !each(Rc::new(LogRow { block: Rc::clone(&block), lsn, names: Rc::clone(&names) }))? {
+            if !each(Part::Log(Rc::new(LogRow { block: Rc::clone(&block), lsn, names: Rc::clone(&names) })))? {
                 return Ok(false);
             }
         }

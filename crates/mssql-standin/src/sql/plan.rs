@@ -8,6 +8,7 @@ use logferry_model::SqlType;
 use super::ast::{BinOp, CmpOp, JoinKind, SetOp};
 use super::dblog::LogRow;
 use super::function::Func;
+use super::table_function::TableFunction;
 use super::value::Value;
 use crate::storage::{Row, RowKey};
 
@@ -180,12 +181,12 @@ pub(crate) enum From {
         source: usize,
         rows: Rc<Vec<Rc<Vec<Value>>>>,
     },
-    /// Records of a database's log, between two LSNs.
-    Log {
+    /// Rows that a function makes while the query runs.
+    Function {
         source: usize,
         database: usize,
-        start: Typed,
-        end: Typed,
+        function: TableFunction,
+        args: Vec<Typed>,
     },
     Query {
         source: usize,
@@ -272,7 +273,7 @@ fn from_escapes(from: &From, level: usize) -> bool {
     match from {
         From::Table { seek, .. } => seek.iter().flatten().any(|e| escapes(e, level)),
         From::Rows { .. } => false,
-        From::Log { start, end, .. } => escapes(start, level) || escapes(end, level),
+        From::Function { args, .. } => args.iter().any(|e| escapes(e, level)),
         // A derived table sees what its query sees; of APPLY, the query itself: one more either way is on the safe side.
         From::Query { plan, .. } => plan_escapes(plan, level),
         From::Values { rows, .. } => rows.iter().flatten().any(|e| escapes(e, level)),

@@ -34,11 +34,13 @@ pub(super) struct History {
     log_archive: Lsn,
     /// Where the log of the last backup of any kind ends.
     last_lsn: Lsn,
+    /// Where the log begins that a full backup will need whose pages are being copied.
+    running: Option<Lsn>,
 }
 
 impl History {
     pub fn new(ids: Ids) -> Self {
-        History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO }
+        History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO, running: None }
     }
 
     /// Where the last log backup ended.
@@ -111,7 +113,7 @@ impl Database {
         self.clear_differential_map();
         let checkpoint = self.checkpoint();
         let first_lsn = self.oldest_active().map_or(checkpoint, |lsn| lsn.min(checkpoint));
-        self.log.hold = self.log.hold.min(first_lsn);
+        self.backups.running = Some(first_lsn);
         FullBackup { first_lsn, checkpoint, started, extents: self.allocated_extents(), copied: Vec::new(), next: 0 }
     }
 
@@ -149,6 +151,7 @@ impl Database {
         self.write_set(path, config, &[backup.copied, second], (backup.first_lsn, last_lsn))?;
         self.backups.full = Some((backup.checkpoint, guid));
         self.backups.log_archive = archive;
+        self.backups.running = None;
         let (lsn, before) = (backup.checkpoint.to_le_bytes(), Context::BOOT_PAGE_CKPT);
         self.change_boot(By::None, before, 336, &lsn, 2);
         self.change_boot(By::None, before, 500, &guid, 2);
@@ -242,7 +245,7 @@ impl Database {
         file.write_all(&bytes).and_then(|()| file.flush()).map_err(|e| write_error(path, e))
     }
 
-    /// Lets the log forget what nothing needs: open transactions, the last checkpoint, and what is not backed up yet.
+    /// Lets the log forget what nothing needs: open transactions, the last checkpoint, what is not backed up yet, CDC.
     pub(super) fn release_log(&mut self) {
         let mut hold = self.checkpoint_lsn;
         if let Some(oldest) = self.oldest_active() {
@@ -251,7 +254,11 @@ impl Database {
         if !self.backups.log_archive.is_zero() {
             hold = hold.min(self.backups.log_archive);
         }
-        self.log.hold = hold;
+        for needed in [self.backups.running, self.replication_lsn()].into_iter().flatten() {
+            hold = hold.min(needed);
+        }
+        // What was given up is never taken back.
+        self.log.hold = self.log.hold.max(hold);
     }
 
     /// A full backup begins a new differential map: only the first two extents are in it.

@@ -42,6 +42,8 @@ pub(crate) struct LogFile {
     checksum: bool,
     /// Nothing before this is needed any more.
     pub hold: Lsn,
+    /// The last record.
+    last: Lsn,
 }
 
 impl LogFile {
@@ -61,6 +63,7 @@ impl LogFile {
             vlf_bytes: vlf_bytes.next_multiple_of(8192),
             checksum,
             hold: Lsn::ZERO,
+            last: Lsn::ZERO,
         };
         for _ in 0..count.max(2) {
             log.add_vlf(Lsn::ZERO);
@@ -75,12 +78,18 @@ impl LogFile {
         loop {
             if let Some(block) = &mut self.block {
                 if let Some(lsn) = block.push(record) {
+                    self.last = lsn;
                     return lsn;
                 }
                 self.flush();
             }
             self.begin_block();
         }
+    }
+
+    /// The last record.
+    pub fn last(&self) -> Lsn {
+        self.last
     }
 
     /// Writes the block that is being filled to the file.
@@ -215,6 +224,13 @@ impl LogFile {
     /// Bytes of the file.
     pub fn file_len(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// Where the next block will begin once the current one is written.
+    pub fn written_end(&self) -> Lsn {
+        let pending = self.block.as_ref().filter(|b| !b.is_empty()).map_or(0, |b| b.file_len() / SECTOR);
+        let next = self.next_block_lsn();
+        Lsn { block: next.block + pending as u32, ..next }
     }
 
     fn next_block_lsn(&self) -> Lsn {

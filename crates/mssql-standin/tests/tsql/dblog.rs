@@ -206,3 +206,149 @@ fn a_backup_of_the_log_truncates_it() {
     run(&mut other, "COMMIT");
     check(&mut s, &[(&format!("CHECKPOINT; BACKUP LOG shop TO DISK = '{}'", to("2.trn")), ""), (count, "0")]);
 }
+
+#[test]
+fn a_log_backup_as_rows() {
+    let server = server();
+    let mut s = connect(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = |name: &str| folder.path().join(name).display().to_string();
+    let (full, first, second) = (to("full.bak"), to("1.trn"), to("2.trn"));
+    run(&mut s, &format!("CREATE TABLE t (id int PRIMARY KEY, n int); BACKUP DATABASE shop TO DISK = '{full}'"));
+    let mut insert =
+        String::from("DECLARE @n int = 0; WHILE @n < 3000 BEGIN INSERT t VALUES (@n, @n); SET @n += 1 END;");
+    insert.push_str("UPDATE t SET n = -1 WHERE id = 7; CHECKPOINT");
+    run(&mut s, &insert);
+    let start = server.with_storage("shop", |db| db.start_of_log()).expect("the database");
+    let columns = "[Current LSN], Operation, [Transaction ID], [Log Record]";
+    let log = cells(&mut s, &format!("SELECT {columns} FROM fn_dblog(NULL, NULL)"));
+    check(&mut s, &[(&format!("BACKUP LOG shop TO DISK = '{first}' WITH CHECKSUM, STATS = 10"), "")]);
+    check(&mut s, &[(&format!("INSERT t VALUES (9000, 1); BACKUP LOG shop TO DISK = '{second}'"), "#1")]);
+    let dump = |of: &str, what: &str, range: &str| {
+        format!("SELECT {what} FROM sys.fn_dump_dblog({range}, 'DISK', 1, N'{of}'{})", ", DEFAULT".repeat(63))
+    };
+    let found = cells(&mut s, &dump(&first, columns, "NULL, NULL"));
+    let end = &log.last().expect("a record")[0];
+    let whole: Vec<_> = found.iter().take_while(|r| r[0] <= *end).cloned().collect();
+    assert!(log.len() > 9000, "{} records", log.len());
+    // The backup begins where the full one began, the block that it begins in is whole.
+    let skipped = whole.iter().position(|r| r[0] == log[0][0]).expect("the first record is there");
+    assert_eq!(whole[skipped..], log[..], "from {start} on");
+    check(
+        &mut s,
+        &[
+            (
+                &dump(&second, "COUNT(*)", "NULL, NULL")
+                    .replace("COUNT(*)", "COUNT(CASE WHEN [Transaction Name] = 'INSERT' THEN 1 END)"),
+                "1",
+            ),
+            (
+                &dump(&first, "TOP 1 Operation", &format!("'{}:{}:{}', NULL", start.vlf, start.block, start.slot)),
+                "\"LOP_BEGIN_CKPT\"",
+            ),
+            (
+                &dump(&first, "*", "NULL, NULL").replace("'DISK', 1,", "'DISK', 2,"),
+                &format!("!4038 Cannot find file ID 2 on device '{first}'."),
+            ),
+            (
+                "SELECT * FROM fn_dump_dblog(NULL, NULL)",
+                "!313 An insufficient number of arguments were supplied for the procedure or function fn_dump_dblog.",
+            ),
+            (
+                &format!("BACKUP LOG shop TO DISK = '{second}'"),
+                "!40517 The SQL Server stand-in does not support BACKUP to a file that is there, without INIT: sets are not appended.",
+            ),
+            (
+                "BACKUP LOG shop TO DISK = 'x' WITH COMPRESSION",
+                "!40517 The SQL Server stand-in does not support BACKUP WITH COMPRESSION.",
+            ),
+            ("BACKUP LOG shop TO DISK = 'x' WITH NONSENSE", "!102 Incorrect syntax near 'NONSENSE'."),
+        ],
+    );
+}
+
+#[test]
+fn what_holds_the_log_is_said() {
+    let server = server();
+    let (mut s, mut other) = (connect(&server), connect(&server));
+    let why = "SELECT log_reuse_wait_desc FROM sys.databases WHERE name = 'shop'";
+    let fill = "DECLARE @n int = 0; WHILE @n < 300 BEGIN INSERT t VALUES (@n, REPLICATE('x', 3000)); SET @n += 1 END; DELETE t WHERE id >= 0";
+    run(
+        &mut s,
+        "CREATE TABLE t (id int PRIMARY KEY, s varchar(4000)); CHECKPOINT; BACKUP DATABASE shop TO DISK = 'nul'",
+    );
+    let backup = "CHECKPOINT; BACKUP LOG shop TO DISK = 'NUL'";
+    check(&mut s, &[(why, "\"NOTHING\""), (fill, &format!("{}#300", "#1 ; ".repeat(300))), (why, "\"LOG_BACKUP\"")]);
+    check(
+        &mut s,
+        &[
+            ("SELECT COUNT(*) FROM sys.dm_db_log_info(DB_ID('shop')) WHERE vlf_active = 0", "0"),
+            (backup, ""),
+            (why, "\"NOTHING\""),
+            ("SELECT MAX(CAST(vlf_active AS int)), SUM(CAST(vlf_active AS int)) FROM sys.dm_db_log_info(NULL)", "1, 1"),
+        ],
+    );
+    run(&mut other, "BEGIN TRAN; INSERT t VALUES (-1, 'open')");
+    run(&mut s, fill);
+    run(&mut s, backup);
+    check(
+        &mut s,
+        &[
+            (why, "\"ACTIVE_TRANSACTION\""),
+            (
+                "SELECT d.name, l.log_truncation_holdup_reason, l.recovery_model FROM sys.databases d CROSS APPLY sys.dm_db_log_stats(d.database_id) l WHERE d.name = 'shop'",
+                "\"shop\", \"ACTIVE_TRANSACTION\", \"FULL\"",
+            ),
+            (
+                "SELECT COUNT(*) FROM sys.dm_tran_database_transactions t CROSS APPLY sys.dm_db_log_stats(DB_ID()) l WHERE t.database_id = DB_ID() AND t.database_transaction_begin_lsn > 0",
+                "1",
+            ),
+        ],
+    );
+    run(&mut other, "ROLLBACK");
+    run(&mut s, backup);
+    check(&mut s, &[(why, "\"NOTHING\"")]);
+    server.with_storage("shop", |db| {
+        let end = db.end_of_log();
+        db.hold_for_replication(Some(end));
+    });
+    run(&mut s, fill);
+    run(&mut s, backup);
+    check(&mut s, &[(why, "\"REPLICATION\"")]);
+    server.with_storage("shop", |db| db.hold_for_replication(None));
+    check(&mut s, &[(why, "\"NOTHING\"")]);
+    let (before, after) = (
+        "SELECT COUNT(*), MAX(vlf_sequence_number) FROM sys.dm_db_log_info(NULL)",
+        "SELECT COUNT(*) FROM sys.dm_db_log_info(NULL)",
+    );
+    let count = run(&mut s, before);
+    let files = count.split(',').next().unwrap_or_default().to_owned();
+    for _ in 0..5 {
+        run(&mut s, fill);
+        run(&mut s, backup);
+    }
+    assert_eq!(run(&mut s, after), files, "virtual log files are used again");
+    assert_ne!(run(&mut s, before), count, "under new numbers");
+}
+
+#[test]
+fn the_lineage_of_a_database() {
+    let server = server();
+    let mut s = connect(&server);
+    let [own, family, fork] = server.with_storage("shop", |db| db.lineage()).expect("the database");
+    assert_eq!(family, fork);
+    let found = cells(
+        &mut s,
+        "SELECT database_guid, recovery_fork_guid, last_log_backup_lsn FROM sys.database_recovery_status WHERE database_id = DB_ID()",
+    );
+    assert_eq!(found, [vec![Some(own.to_vec()), Some(fork.to_vec()), None]]);
+    run(&mut s, "BACKUP DATABASE shop TO DISK = 'NUL'; BACKUP LOG shop TO DISK = 'NUL'");
+    let end = server.with_storage("shop", |db| db.log_state().backed_up).expect("the database");
+    check(
+        &mut s,
+        &[(
+            "SELECT last_log_backup_lsn FROM sys.database_recovery_status WHERE database_id = DB_ID()",
+            &end.to_decimal().to_string(),
+        )],
+    );
+}

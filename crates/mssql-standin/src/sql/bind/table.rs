@@ -6,6 +6,7 @@ use super::super::ast::{CmpOp, JoinKind, TableRef};
 use super::super::catalog;
 use super::super::error::{Result, SqlError, invalid_object, syntax, unsupported};
 use super::super::plan::{Column, From, Node, Plan, Typed};
+use super::super::table_function;
 use super::super::value::same_name;
 use super::{Binder, Scope, Source, cast};
 
@@ -73,11 +74,12 @@ impl Binder<'_> {
                 Ok(From::Values { source, rows: bound })
             }
             TableRef::Func { name, args, alias } => {
-                let args: Vec<Typed> = args.iter().map(|e| self.value(e, scope)).collect::<Result<_>>()?;
-                if let Some((from, found)) = super::super::dblog::bind(self, name, &args, source, alias.as_deref())? {
+                let at = (source, alias.as_deref());
+                if let Some((from, found)) = table_function::bind(self, name, args, at, scope.outer)? {
                     scope.sources.push(found);
                     return Ok(from);
                 }
+                let args: Vec<Typed> = args.iter().map(|e| self.value(e, scope)).collect::<Result<_>>()?;
                 let found = catalog::table_function(self, name, &args)?;
                 let Some((columns, rows)) = found else {
                     return Err(invalid_object(&name.join(".")));
@@ -119,6 +121,12 @@ impl Binder<'_> {
                 let found = derived(alias, columns, &plan)?;
                 scope.sources.push(found);
                 Ok(From::Query { source, plan: Box::new(plan) })
+            }
+            TableRef::Func { name, args, alias } => {
+                let found = table_function::bind(self, name, args, (source, alias.as_deref()), Some(scope))?;
+                let (from, found) = found.ok_or_else(|| invalid_object(&name.join(".")))?;
+                scope.sources.push(found);
+                Ok(from)
             }
             TableRef::Values { .. } => self.table_ref(right, scope),
             _ => Err(unsupported("APPLY of anything but a query or VALUES")),

@@ -41,6 +41,7 @@ fn sql_type(ty: &str) -> SqlType {
         "tinyint" => SqlType::TinyInt,
         "bit" => SqlType::Bit,
         "real" => SqlType::Real,
+        "float" => SqlType::Float,
         "datetime" => SqlType::DateTime,
         "guid" => SqlType::UniqueIdentifier,
         "variant" => SqlType::Variant,

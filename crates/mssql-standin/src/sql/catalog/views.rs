@@ -3,6 +3,7 @@
 mod column;
 mod constraint;
 mod information_schema;
+pub(crate) mod log;
 mod object;
 mod server;
 mod session;

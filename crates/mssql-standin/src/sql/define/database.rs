@@ -78,16 +78,21 @@ pub(crate) fn alter_database(
     Ok(())
 }
 
-pub(crate) fn backup(state: &mut State, log: bool, differential: bool, database: &str, path: &str) -> Result<()> {
+/// `BACKUP DATABASE | LOG`: `kind` is whether it is of the log, and whether it is a differential.
+pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path: &str, overwrite: bool) -> Result<()> {
     let at = state.find_database(database).ok_or_else(|| {
         SqlError::batch(
             911,
             format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
         )
     })?;
-    let path = state.backups.join(path);
+    let nowhere = path.eq_ignore_ascii_case("NUL");
+    let path = state.backups.join(if nowhere { "/dev/null" } else { path });
+    if !nowhere && !overwrite && path.metadata().is_ok_and(|m| m.len() > 0) {
+        return Err(unsupported("BACKUP to a file that is there, without INIT: sets are not appended"));
+    }
     let storage = &mut state.db_mut(at).storage;
-    match (log, differential) {
+    match kind {
         (true, _) => storage.backup_log(&path),
         (false, true) => storage.backup_diff(&path),
         (false, false) => storage.backup_full(&path),

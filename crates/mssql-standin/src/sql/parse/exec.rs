@@ -1,7 +1,7 @@
 //! EXEC and BACKUP.
 
 use super::super::ast::{Expr, StmtKind};
-use super::super::error::{Result, unsupported};
+use super::super::error::{Result, syntax, unsupported};
 use super::super::token::Tok;
 use super::Parser;
 use super::cursor::{begins_statement, is_reserved};
@@ -97,7 +97,7 @@ impl Parser<'_> {
         if self.is_op(",") {
             return Err(unsupported("BACKUP to more than one file"));
         }
-        let mut differential = false;
+        let (mut differential, mut overwrite) = (false, false);
         if self.word("WITH") {
             loop {
                 let option = match self.next() {
@@ -105,8 +105,12 @@ impl Parser<'_> {
                     _ => return Err(self.unexpected()),
                 };
                 differential |= option == "DIFFERENTIAL";
+                overwrite |= matches!(option.as_str(), "INIT" | "FORMAT");
                 if matches!(option.as_str(), "COMPRESSION" | "COPY_ONLY" | "ENCRYPTION") {
                     return Err(unsupported(format!("BACKUP WITH {option}")));
+                }
+                if !is_backup_option(&option) {
+                    return Err(syntax(&option, self.line()));
                 }
                 if self.op("=") {
                     self.primary()?;
@@ -116,6 +120,39 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(StmtKind::Backup { log, database, path, differential })
+        Ok(StmtKind::Backup { log, database, path, differential, overwrite })
     }
+}
+
+/// Options of BACKUP that are accepted; all but DIFFERENTIAL, INIT and FORMAT change nothing here.
+fn is_backup_option(word: &str) -> bool {
+    matches!(
+        word,
+        "DIFFERENTIAL"
+            | "INIT"
+            | "NOINIT"
+            | "FORMAT"
+            | "NOFORMAT"
+            | "SKIP"
+            | "NOSKIP"
+            | "CHECKSUM"
+            | "NO_CHECKSUM"
+            | "STOP_ON_ERROR"
+            | "CONTINUE_AFTER_ERROR"
+            | "NO_COMPRESSION"
+            | "NAME"
+            | "DESCRIPTION"
+            | "MEDIANAME"
+            | "MEDIADESCRIPTION"
+            | "STATS"
+            | "BUFFERCOUNT"
+            | "MAXTRANSFERSIZE"
+            | "BLOCKSIZE"
+            | "RETAINDAYS"
+            | "EXPIREDATE"
+            | "REWIND"
+            | "NOREWIND"
+            | "UNLOAD"
+            | "NOUNLOAD"
+    )
 }

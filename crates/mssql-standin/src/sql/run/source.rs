@@ -99,14 +99,10 @@ fn each_part(
             }
             Ok(true)
         }
-        From::Log { source, database, start, end } => {
-            let before = parts.clone();
-            let env = Env { ctx, parts: &before, aggs: &[], outer };
-            super::super::dblog::scan(ctx, &env, *database, (start, end), &mut |row| {
-                parts[*source] = Part::Log(row);
-                emit(parts)
-            })
-        }
+        From::Function { source, .. } => super::super::table_function::scan(from, ctx, outer, &mut |part| {
+            parts[*source] = part;
+            emit(parts)
+        }),
         From::Query { source, plan } => {
             let mut more = true;
             run(plan, ctx, outer, &mut |row| {

@@ -74,9 +74,10 @@ impl Session {
                 self.waiting(|state, s, _| define::alter_database(state, s, name.as_deref(), options))?;
                 out.done(None);
             }
-            StmtKind::Backup { log, database, path, differential } => {
+            StmtKind::Backup { log, database, path, differential, overwrite } => {
                 let path = self.scalar(path)?.as_text().unwrap_or_default();
-                self.waiting(|state, _, _| define::backup(state, *log, *differential, database, &path))?;
+                let kind = (*log, *differential);
+                self.waiting(|state, _, _| define::backup(state, kind, database, &path, *overwrite))?;
                 out.done(None);
             }
             StmtKind::Checkpoint => {

@@ -9,7 +9,7 @@ use super::super::super::value::Value;
 use super::super::shape::{NULL, Rows, b, lsn, n, none, t, view as table};
 use super::COLLATION;
 
-const DATABASES: &str = "name sysname, database_id int, source_database_id int?, owner_sid varbin85?, create_date datetime, compatibility_level tinyint=130, collation_name sysname?, user_access tinyint?=0, user_access_desc n60?=MULTI_USER, is_read_only bit?=0, is_auto_close_on bit=0, is_auto_shrink_on bit?=0, state tinyint?=0, state_desc n60?=ONLINE, is_in_standby bit?=0, is_cleanly_shutdown bit?=0, is_supplemental_logging_enabled bit?=0, snapshot_isolation_state tinyint?, snapshot_isolation_state_desc n60?, is_read_committed_snapshot_on bit?, recovery_model tinyint?, recovery_model_desc n60?, page_verify_option tinyint?=2, page_verify_option_desc n60?=CHECKSUM, is_auto_create_stats_on bit?=1, is_auto_create_stats_incremental_on bit?=0, is_auto_update_stats_on bit?=1, is_auto_update_stats_async_on bit?=0, is_ansi_null_default_on bit?=0, is_ansi_nulls_on bit?=0, is_ansi_padding_on bit?=0, is_ansi_warnings_on bit?=0, is_arithabort_on bit?=0, is_concat_null_yields_null_on bit?=0, is_numeric_roundabort_on bit?=0, is_quoted_identifier_on bit?=0, is_recursive_triggers_on bit?=0, is_cursor_close_on_commit_on bit?=0, is_local_cursor_default bit?=0, is_fulltext_enabled bit?=0, is_trustworthy_on bit?=0, is_db_chaining_on bit?=0, is_parameterization_forced bit?=0, is_master_key_encrypted_by_server bit=0, is_query_store_on bit?=0, is_published bit=0, is_subscribed bit=0, is_merge_published bit=0, is_distributor bit=0, is_sync_with_backup bit=0, service_broker_guid guid, is_broker_enabled bit=0, log_reuse_wait tinyint?=0, log_reuse_wait_desc n60?=NOTHING, is_date_correlation_on bit=0, is_cdc_enabled bit=0, is_encrypted bit?=0, is_honor_broker_priority_on bit?=0, replica_id guid?, group_database_id guid?, resource_pool_id int?, default_language_lcid smallint?, default_language_name n128?, default_fulltext_language_lcid int?, default_fulltext_language_name n128?, is_nested_triggers_on bit?, is_transform_noise_words_on bit?, two_digit_year_cutoff smallint?, containment tinyint?=0, containment_desc n60?=NONE, target_recovery_time_in_seconds int?=60, delayed_durability int?=0, delayed_durability_desc n60?=DISABLED, is_memory_optimized_elevate_to_snapshot_on bit?=0, is_federation_member bit?=0, is_remote_data_archive_enabled bit?=0, is_mixed_page_allocation_on bit?=0";
+const DATABASES: &str = "name sysname, database_id int, source_database_id int?, owner_sid varbin85?, create_date datetime, compatibility_level tinyint=130, collation_name sysname?, user_access tinyint?=0, user_access_desc n60?=MULTI_USER, is_read_only bit?=0, is_auto_close_on bit=0, is_auto_shrink_on bit?=0, state tinyint?=0, state_desc n60?=ONLINE, is_in_standby bit?=0, is_cleanly_shutdown bit?=0, is_supplemental_logging_enabled bit?=0, snapshot_isolation_state tinyint?, snapshot_isolation_state_desc n60?, is_read_committed_snapshot_on bit?, recovery_model tinyint?, recovery_model_desc n60?, page_verify_option tinyint?=2, page_verify_option_desc n60?=CHECKSUM, is_auto_create_stats_on bit?=1, is_auto_create_stats_incremental_on bit?=0, is_auto_update_stats_on bit?=1, is_auto_update_stats_async_on bit?=0, is_ansi_null_default_on bit?=0, is_ansi_nulls_on bit?=0, is_ansi_padding_on bit?=0, is_ansi_warnings_on bit?=0, is_arithabort_on bit?=0, is_concat_null_yields_null_on bit?=0, is_numeric_roundabort_on bit?=0, is_quoted_identifier_on bit?=0, is_recursive_triggers_on bit?=0, is_cursor_close_on_commit_on bit?=0, is_local_cursor_default bit?=0, is_fulltext_enabled bit?=0, is_trustworthy_on bit?=0, is_db_chaining_on bit?=0, is_parameterization_forced bit?=0, is_master_key_encrypted_by_server bit=0, is_query_store_on bit?=0, is_published bit=0, is_subscribed bit=0, is_merge_published bit=0, is_distributor bit=0, is_sync_with_backup bit=0, service_broker_guid guid, is_broker_enabled bit=0, log_reuse_wait tinyint?, log_reuse_wait_desc n60?, is_date_correlation_on bit=0, is_cdc_enabled bit=0, is_encrypted bit?=0, is_honor_broker_priority_on bit?=0, replica_id guid?, group_database_id guid?, resource_pool_id int?, default_language_lcid smallint?, default_language_name n128?, default_fulltext_language_lcid int?, default_fulltext_language_name n128?, is_nested_triggers_on bit?, is_transform_noise_words_on bit?, two_digit_year_cutoff smallint?, containment tinyint?=0, containment_desc n60?=NONE, target_recovery_time_in_seconds int?=60, delayed_durability int?=0, delayed_durability_desc n60?=DISABLED, is_memory_optimized_elevate_to_snapshot_on bit?=0, is_federation_member bit?=0, is_remote_data_archive_enabled bit?=0, is_mixed_page_allocation_on bit?=0";
 
 const PRINCIPALS: &str = "name sysname, principal_id int, type char1, type_desc n60?, default_schema_name sysname?, create_date datetime, modify_date datetime, owning_principal_id int?, sid varbin85?, is_fixed_role bit=0, authentication_type int=0, authentication_type_desc n60?=NONE, default_language_name sysname?, default_language_lcid int?, allow_encrypted_value_modifications bit=0";
 
@@ -40,9 +40,12 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 "recovery_model",
                 "recovery_model_desc",
                 "service_broker_guid",
+                "log_reuse_wait",
+                "log_reuse_wait_desc",
             ],
             every().map(|(at, d)| {
                 let (model, model_name) = if d.simple_recovery { (3, "SIMPLE") } else { (1, "FULL") };
+                let (wait, wait_name) = d.storage.log_state().reuse_wait.code();
                 [
                     t(&d.name),
                     n(State::database_id(at)),
@@ -55,6 +58,8 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     n(model),
                     t(model_name),
                     Value::Guid(d.storage.lineage()[0]),
+                    n(wait),
+                    t(wait_name),
                 ]
             }),
         ),
