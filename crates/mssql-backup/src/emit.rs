@@ -14,7 +14,7 @@ use logferry_model::{
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::redo::restore_slot;
-use logferry_mssql_format::row::{OffRow, OffRowKind, RawCell, RowLayout};
+use logferry_mssql_format::row::{Expanded, OffRow, OffRowKind, RawCell, RowLayout};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::assemble::{Open, Touched};
@@ -236,7 +236,11 @@ pub(crate) fn fixups<'o, S: PageSource>(
             let why = "a transaction that was open when the backup ended was changing the shape of the table";
             return Err(lost(shape, &raw, why.to_owned()));
         }
-        if shape.unreadable.is_some() {
+        if let Some(why) = &shape.unreadable {
+            if emitter.told_unreadable.insert(shape.table.id) {
+                let (table, why) = (shape.table.clone(), why.to_string());
+                batch.events.push(SourceEvent::Unreadable { table, lsn: raw.lsn, why });
+            }
             continue;
         }
         let op = match raw.op {
@@ -284,18 +288,19 @@ impl<S: PageSource> Emitter<'_, S> {
         rows: &mut RowStore,
     ) -> Result<ChangeOp, Error> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
         Ok(match raw.op {
             RawOp::Insert => {
-                self.decode(shape, raw, raw.after, &mut after)?;
+                self.decode(shape, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
             }
             RawOp::Delete => {
-                self.decode(shape, raw, raw.before, &mut before)?;
+                self.decode(shape, raw, raw.before, &mut unpacked_before, &mut before)?;
                 ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
             }
             _ => {
-                self.decode(shape, raw, raw.before, &mut before)?;
-                self.decode(shape, raw, raw.after, &mut after)?;
+                self.decode(shape, raw, raw.before, &mut unpacked_before, &mut before)?;
+                self.decode(shape, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Update {
                     before: self.row(shape, raw, &before, Image::Before, values, rows)?,
                     after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
@@ -309,10 +314,16 @@ impl<S: PageSource> Emitter<'_, S> {
         shape: &'r Shape,
         raw: &RawChange<'_>,
         row: &'r [u8],
+        unpacked: &'r mut Expanded,
         cells: &mut Vec<RawCell<'r>>,
     ) -> Result<(), Error> {
         let layout: &'r RowLayout = &shape.layout;
-        layout.decode(row, cells).map_err(|e| {
+        let decoded = if layout.is_packed() {
+            layout.expand(row, None, unpacked).and_then(|()| unpacked.cells(layout, cells))
+        } else {
+            layout.decode(row, cells)
+        };
+        decoded.map_err(|e| {
             e.within(format_args!("table \"{}\", row {} in log record {}", shape.table.name, raw.row, raw.lsn)).into()
         })
     }

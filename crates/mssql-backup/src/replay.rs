@@ -20,7 +20,7 @@ use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
 use logferry_mssql_format::redo::rewind::Revealed;
-use logferry_mssql_format::redo::{self, Outcome, row_at};
+use logferry_mssql_format::redo::{self, Outcome, RedoError, row_at};
 use logferry_mssql_format::row::RecordKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -186,6 +186,11 @@ impl Replay {
                     Ok(Outcome::AlreadyThere) => {
                         let why = self.ahead.get(&page).map_or("the page has the change already", String::as_str);
                         Some(why.to_owned())
+                    }
+                    // The table is refused by name where somebody wants it.
+                    Err(e @ RedoError::Compressed { .. }) => {
+                        self.store.lose(page, e.to_string());
+                        Some(e.to_string())
                     }
                     Err(e) if target.is_some() && !self.ahead.contains_key(&page) => return Err(e.into()),
                     Err(e) => {

@@ -7,7 +7,8 @@
 //! skipped. So each page is read once, in order, without looking at any other page, and a chunk of pages gives the same rows
 //! whoever reads the rest.
 //!
-//! Nothing is allocated per row or cell: cells point into the page; values outside the row are gathered in one scratch buffer.
+//! Nothing is allocated per row or cell: cells point into the page; values outside the row are gathered in one scratch buffer, those of
+//! compressed rows in another.
 
 mod extents;
 mod lobs;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 
 use logferry_model::Cell;
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
-use logferry_mssql_format::row::{FixedVar, RawCell, RecordKind, RowLayout};
+use logferry_mssql_format::row::compressed::PageCompression;
+use logferry_mssql_format::row::{Expanded, FixedVar, RawCell, RecordKind, RowLayout};
 
 pub use extents::{Extent, extents};
 pub use lobs::LobReader;
@@ -32,6 +34,7 @@ pub struct RowReader<S> {
     page: Box<PageBytes>,
     lobs: LobReader,
     scratch: Vec<u8>,
+    expanded: Expanded,
     moved: Vec<(usize, std::ops::Range<usize>)>,
     raw: Vec<RawCell<'static>>,
     cells: Vec<Cell<'static>>,
@@ -62,6 +65,7 @@ impl<S: PageSource> RowReader<S> {
             page: Box::new([0; PAGE_SIZE]),
             lobs: LobReader::default(),
             scratch: Vec::new(),
+            expanded: Expanded::default(),
             moved: Vec::new(),
             raw: Vec::new(),
             cells: Vec::new(),
@@ -81,8 +85,15 @@ impl<S: PageSource> RowReader<S> {
         if page.header.page_type != PageType::DATA || page.header.level != 0 {
             return Ok(0);
         }
+        let what = &self.what;
+        let compression = match self.layout.is_compressed() {
+            true => {
+                PageCompression::of_page(&page).map_err(|e| Error::from(e.within(format_args!("{what}, page {id}"))))?
+            }
+            false => None,
+        };
         let mut rows = 0;
-        let mut raw = reuse_raw(std::mem::take(&mut self.raw));
+        let mut raw_kept = std::mem::take(&mut self.raw);
         let mut cells_kept = std::mem::take(&mut self.cells);
         for row in page.rows() {
             let (slot, row) = row.map_err(Error::from)?;
@@ -97,7 +108,13 @@ impl<S: PageSource> RowReader<S> {
                     return Err(named(logferry_mssql_format::bytes::Malformed::new(why, 0)).into());
                 }
             }
-            self.layout.decode(row, &mut raw).map_err(named)?;
+            let mut raw = reuse_raw(raw_kept);
+            if self.layout.is_packed() {
+                let done = self.layout.expand(row, compression.as_ref(), &mut self.expanded);
+                done.and_then(|()| self.expanded.cells(&self.layout, &mut raw)).map_err(named)?;
+            } else {
+                self.layout.decode(row, &mut raw).map_err(named)?;
+            }
             self.scratch.clear();
             self.moved.clear();
             for (column, cell) in raw.iter().enumerate() {
@@ -123,10 +140,11 @@ impl<S: PageSource> RowReader<S> {
             }));
             let outcome = visit(&cells);
             cells_kept = reuse_cells(cells);
+            raw_kept = reuse_raw(raw);
             outcome?;
             rows += 1;
         }
-        self.raw = reuse_raw(raw);
+        self.raw = raw_kept;
         self.cells = cells_kept;
         Ok(rows)
     }

@@ -24,7 +24,7 @@ pub(crate) struct Shape {
     pub(crate) table: Arc<TableVersion>,
     /// Where its columns are.
     pub(crate) layout: Arc<RowLayout>,
-    /// Why its rows cannot be read, where they cannot.
+    /// Why its changes cannot be read, where they cannot.
     pub(crate) unreadable: Option<Arc<str>>,
 }
 
@@ -111,13 +111,14 @@ impl Shapes {
         let before = std::mem::take(&mut self.by_rowset);
         self.by_unit.clear();
         for (index, table) in catalog.tables.iter().enumerate() {
+            let unreadable = table.unreadable.as_deref().or(table.unreadable_changes.as_deref());
             for rowset in catalog.rowsets_of(index) {
                 let units = rowset.alloc_units.iter().filter(|unit| unit.kind == AllocUnitKind::InRow);
                 self.by_unit.extend(units.map(|unit| (unit.id, rowset.id)));
                 let same = |shape: &Arc<Shape>| {
                     Arc::ptr_eq(&shape.table, &table.version)
                         && shape.layout == rowset.layout
-                        && shape.unreadable.as_deref() == table.unreadable.as_deref()
+                        && shape.unreadable.as_deref() == unreadable
                 };
                 let number = before.get(&rowset.id).filter(|&&n| self.shape(n).is_some_and(same)).copied();
                 let number = number.unwrap_or_else(|| {
@@ -125,7 +126,7 @@ impl Shapes {
                         rowset: rowset.id,
                         table: table.version.clone(),
                         layout: rowset.layout.clone(),
-                        unreadable: table.unreadable.as_deref().map(Arc::from),
+                        unreadable: unreadable.map(Arc::from),
                     }));
                     (self.shapes.len() - 1) as u32
                 });

@@ -142,6 +142,12 @@ impl BackupSource {
         let mut chunks = Vec::new();
         for rowset in snapshot.catalog.rowsets_of(index) {
             let extents = rowset_extents(&snapshot.pages, rowset)?;
+            // Said before anything is written, not when the page is read.
+            let lost = extents.iter().flat_map(Extent::pages).find_map(|page| snapshot.pages.lost(page));
+            if let Some(why) = lost.filter(|_| rowset.layout.is_compressed()) {
+                return Err(Fault::operator(format!("table \"{}\" cannot be copied: {why}", version.name))
+                    .with_hint("begin with a backup during which the table does not change, or leave the table out"));
+            }
             chunks.extend(cut(rowset, extents, self.options.chunk_pages));
         }
         let chunks = Arc::new(chunks);

@@ -10,6 +10,7 @@
 //! caller, and is said so by a panic.
 
 mod block;
+mod compressed;
 mod container;
 mod lob;
 mod maps;
@@ -17,10 +18,12 @@ mod mtf;
 mod page;
 mod record;
 mod row;
+mod scsu;
 mod vlf;
 mod xpress;
 
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
+pub use compressed::{compress_page, encode_cd_record, encode_compression_information, pack};
 pub use container::compress_backup;
 pub use lob::{
     LOB_CHUNK_MAX, LobLink, ROOT_LINKS_MAX, SMALL_ROOT_MAX, encode_in_row_root, encode_large_root, encode_lob_data,
@@ -36,5 +39,6 @@ pub use record::{
     BeginXact, ColumnChunk, CountDelta, EndXact, FormatRecord, PageTarget, RecordBuilder, RecordHead, RootChange,
 };
 pub use row::{ColumnImage, RowShape, encode_forwarded, encode_index_record, encode_row, encode_stub};
+pub use scsu::compress_unicode;
 pub use vlf::{VLF_HEADER_SIZE, VlfHeaderImage};
 pub use xpress::xpress_compress;

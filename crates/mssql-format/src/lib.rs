@@ -19,4 +19,6 @@ pub mod page;
 pub mod redo;
 pub mod render;
 pub mod row;
+pub mod scsu;
+pub mod vardecimal;
 pub mod xpress;

@@ -22,6 +22,8 @@
 //!   compared with images in the log.
 //! * REMOVE_VERSION_INFO zeroes the version tags of a page's rows (observed on 2016 and 2019). Tags are never compared:
 //!   a page may have lost them before it was written. INSYSXACT changes nothing but the page's LSN.
+//! * Rows of compressed tables are not changed: whether their records hold bytes of the page, and relative to what of the page, is
+//!   not published, and no sample is at hand.
 //! * Free space is not accounted for: rows are moved together when the page is full, whatever its header says.
 //!
 //! Observed on 29,000 records of 2008 to 2019: on all pages that a log touches, the rows after redo are those of the
@@ -88,6 +90,15 @@ pub enum RedoError {
         /// what it does
         op: Op,
     },
+    /// A change of compressed rows.
+    Compressed {
+        /// the page
+        page: PageId,
+        /// the record
+        record: Lsn,
+        /// what it does
+        op: Op,
+    },
     /// The record itself, or the page, is malformed.
     Malformed(Malformed),
 }
@@ -105,6 +116,10 @@ impl std::fmt::Display for RedoError {
             RedoError::Unsupported { page, record, op } => {
                 write!(f, "log record {record} changes page {page} by {op}, which cannot be redone yet")
             }
+            RedoError::Compressed { page, record, op } => write!(
+                f,
+                "log record {record} changes page {page} by {op}, whose rows are compressed: how the log changes such rows is not known"
+            ),
             RedoError::Malformed(e) => e.fmt(f),
         }
     }
@@ -143,6 +158,9 @@ pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoE
             expected: op.prev_page_lsn,
             found,
         });
+    }
+    if rows::changes_compressed(page, record) {
+        return Err(RedoError::Compressed { page: op.row.page, record: record.lsn, op: record.op });
     }
     change(page, record, &op).map_err(|e| match e {
         Fail::Why(why) => {

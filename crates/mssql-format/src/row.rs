@@ -1,4 +1,4 @@
-//! Rows: the records on data, index and LOB pages, uncompressed.
+//! Rows: the records on data, index and LOB pages; those of compressed tables have another form, which is in [`compressed`].
 //!
 //! ```text
 //! 0      1      2            4                fixed      +2        +2+(n+7)/8
@@ -20,9 +20,12 @@
 //!
 //! Observed the same on 2005 to 2025.
 
+pub mod compressed;
+mod expand;
 mod layout;
 mod off_row;
 
+pub use expand::{Expanded, Packing};
 pub use layout::{PhysicalColumn, Place, RowLayout};
 pub use off_row::{Link, OffRow, OffRowKind};
 
@@ -46,7 +49,7 @@ pub const VERSION_TAG_SIZE: usize = 14;
 /// Bytes of a forwarding stub: status, page, file, slot.
 pub const STUB_SIZE: usize = 9;
 
-/// What kind of record it is: bits 1 to 3 of the first byte.
+/// What kind of record it is: bits 1 to 3 of the first byte, in compressed rows bits 2 to 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
     /// A row.
@@ -70,6 +73,9 @@ pub enum RecordKind {
 impl RecordKind {
     /// The kind that a record's first byte tells.
     pub fn of(status: u8) -> Self {
+        if status & status::COMPRESSED != 0 {
+            return Self::of_compressed(status);
+        }
         match status >> 1 & 7 {
             0 => RecordKind::Primary,
             1 => RecordKind::Forwarded,
@@ -79,6 +85,19 @@ impl RecordKind {
             5 => RecordKind::GhostIndex,
             6 => RecordKind::GhostData,
             _ => RecordKind::GhostVersion,
+        }
+    }
+
+    fn of_compressed(header: u8) -> Self {
+        match header >> 2 & 7 {
+            0 => RecordKind::Primary,
+            1 => RecordKind::GhostVersion,
+            2 => RecordKind::Stub,
+            4 => RecordKind::Forwarded,
+            6 => RecordKind::Index,
+            7 => RecordKind::GhostIndex,
+            // Ghost rows, and ghosts of rows that moved.
+            _ => RecordKind::GhostData,
         }
     }
 
@@ -291,7 +310,11 @@ impl<'a> FixedVar<'a> {
 
 /// Where a forwarding stub points.
 pub fn stub_target(row: &[u8]) -> Result<RowId> {
-    match RecordKind::of(u8_at(row, 0, "row status")?) {
+    let status = u8_at(row, 0, "row status")?;
+    if status & status::COMPRESSED != 0 {
+        return Err(Malformed::new("the forwarding stub is compressed", 0));
+    }
+    match RecordKind::of(status) {
         RecordKind::Stub => RowId::read(row, 1, "forwarding stub"),
         kind => Err(Malformed::new(format!("a forwarding stub was expected, not a {kind:?} record"), 0)),
     }

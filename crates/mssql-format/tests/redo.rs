@@ -422,3 +422,31 @@ fn an_image_that_is_not_on_the_page_is_refused() {
     logferry_mssql_format::redo::set_lsn(&mut ahead, lsn(2));
     assert!(rewind(&ahead, &window).is_err());
 }
+
+#[test]
+fn changes_of_compressed_rows_are_refused() {
+    let compressed = vec![0x01, 0x02, 0x22, 0x81, 0x85];
+    let mut model = Model::default();
+    model.format();
+    model.insert(0, false, Slot { key: 1, row: compressed.clone(), ghost: false }, None);
+    let mut page = [0; PAGE_SIZE];
+    apply(&mut page, &read(&model.log, 0)).expect("format");
+    let error = apply(&mut page, &read(&model.log, 1)).expect_err("a compressed row");
+    assert!(matches!(error, RedoError::Compressed { .. }), "{error}");
+
+    // The same on a page that has such rows already.
+    let mut model = Model::default();
+    model.format();
+    model.insert(0, false, Slot { key: 1, row: row(1, b"x"), ghost: false }, None);
+    model.insert(0, false, Slot { key: 2, row: row(2, b"x"), ghost: false }, None);
+    let mut page = [0; PAGE_SIZE];
+    apply(&mut page, &read(&model.log, 0)).expect("format");
+    apply(&mut page, &read(&model.log, 1)).expect("insert");
+    let at = PAGE_SIZE - 2;
+    let at = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
+    page[at..at + compressed.len()].copy_from_slice(&compressed);
+    let error = apply(&mut page, &read(&model.log, 2)).expect_err("a compressed page");
+    assert!(error.to_string().contains("whose rows are compressed"), "{error}");
+    let steps = [Step { record: read(&model.log, 2), undone: None, moved: Vec::new() }];
+    assert!(rewind(&page, &steps).is_err());
+}

@@ -6,7 +6,7 @@ use logferry_model::{Identity, SourceColumn, SqlType, TableId, TableName, TableV
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ColumnRow, IndexRow, ObjectRow, RowsetColumnRow, RowsetRow, column, index, rowset_column, xtype,
 };
-use logferry_mssql_format::row::{PhysicalColumn, Place, RowLayout};
+use logferry_mssql_format::row::{Packing, PhysicalColumn, Place, RowLayout};
 use rustc_hash::FxHashMap;
 
 use super::base::BaseTables;
@@ -60,6 +60,7 @@ impl<'b> Table<'b> {
     fn build(self, base: &BaseTables, at: usize) -> (CatalogTable, Vec<Rowset>) {
         let mut notes = Vec::new();
         let mut unreadable = self.unreadable();
+        let unreadable_changes = self.unreadable_changes();
         let stored = self.stored_columns(base, &mut notes);
         let columns: Vec<SourceColumn> =
             stored.iter().map(|row| source_column(row, self.physical(base, row.id), &mut notes)).collect();
@@ -87,6 +88,7 @@ impl<'b> Table<'b> {
                 alloc_units: units.iter().map(alloc_unit).collect(),
             });
         }
+        notes.extend(unreadable_changes.as_ref().map(|why| format!("changes of it are refused: {why}")));
         let version = TableVersion {
             id: TableId(self.object.id),
             version: 1,
@@ -97,7 +99,7 @@ impl<'b> Table<'b> {
             notes,
         };
         let ids = rowsets.iter().map(|rowset| rowset.id).collect();
-        (CatalogTable { version: Arc::new(version), rowsets: ids, unreadable }, rowsets)
+        (CatalogTable { version: Arc::new(version), rowsets: ids, unreadable, unreadable_changes }, rowsets)
     }
 
     fn unreadable(&self) -> Option<String> {
@@ -111,11 +113,22 @@ impl<'b> Table<'b> {
             return Some(format!("column \"{}\" is kept in FILESTREAM files", column.name));
         }
         self.rowsets.iter().find_map(|row| match compression(row.compression) {
-            Compression::None => None,
-            Compression::Row => Some("its rows are compressed (ROW)".to_owned()),
-            Compression::Page => Some("its rows are compressed (PAGE)".to_owned()),
+            Compression::None | Compression::Row | Compression::Page => None,
             Compression::Columnstore => Some("it is stored as a clustered columnstore index".to_owned()),
             Compression::Unknown(code) => Some(format!("its rows are compressed in an unknown way ({code})")),
+        })
+    }
+
+    /// Why changes of its rows cannot be read.
+    fn unreadable_changes(&self) -> Option<String> {
+        self.rowsets.iter().find_map(|row| match compression(row.compression) {
+            Compression::Row => {
+                Some("its rows are compressed (ROW), and how the log changes such rows is not known".to_owned())
+            }
+            Compression::Page => {
+                Some("its rows are compressed (PAGE), and how the log changes such rows is not known".to_owned())
+            }
+            Compression::None | Compression::Columnstore | Compression::Unknown(_) => None,
         })
     }
 
@@ -267,7 +280,11 @@ fn layout(
         let Some(found) = physical.iter().find(|c| c.column == row.id && c.is_live()) else {
             return Err(format!("column \"{name}\" is not in its rowset {}", rowset.id));
         };
-        let place = place(found).ok_or_else(|| format!("column \"{name}\" is stored in a way that is not known"))?;
+        let place = match compression(rowset.compression) {
+            Compression::Row | Compression::Page => compressed_place(found, row),
+            _ => place(found),
+        };
+        let place = place.ok_or_else(|| format!("column \"{name}\" is stored in a way that is not known"))?;
         let default = base.defaults.get(&(rowset.id, u64::from(found.hobt_column)));
         let missing = default.and_then(Option::as_deref).map(|value| stored_form(value, found));
         if default.is_some_and(Option::is_none) {
@@ -284,15 +301,52 @@ fn place(column: &RowsetColumnRow) -> Option<Place> {
         return Some(Place::Sparse { column_id: u16::try_from(column.column).ok()? });
     }
     if column.leaf_offset < 0 {
-        let is_fixed = column.fixed_len().is_some() && !matches!(column.xtype, 173 | 175 | 239);
-        // vardecimal: a decimal among the variable columns has another form
-        return if is_fixed { None } else { Some(Place::Variable { index: column.leaf_offset.unsigned_abs() - 1 }) };
+        let index = column.leaf_offset.unsigned_abs() - 1;
+        return match (column.xtype, column.fixed_len()) {
+            (xtype::DECIMAL | xtype::NUMERIC, Some(len)) => {
+                Some(Place::VarDecimal { index, len, precision: column.precision, scale: column.scale })
+            }
+            (173 | 175 | 239, _) | (_, None) => Some(Place::Variable { index }),
+            (_, Some(_)) => None,
+        };
     }
     let offset = column.leaf_offset.unsigned_abs();
     if column.xtype == BIT {
         return Some(Place::Bit { offset, bit: column.leaf_bit });
     }
     Some(Place::Fixed { offset, len: column.fixed_len()? })
+}
+
+/// The place of a column in compressed rows. Their columns are all counted from -1 on, in the order of their NULL bits.
+///
+/// Not known is what becomes of `rowversion`: Microsoft's documentation says that it is stored as an integer is, others that it
+/// is stored as it is.
+fn compressed_place(column: &RowsetColumnRow, row: &ColumnRow) -> Option<Place> {
+    if column.leaf_offset >= 0 || column.status & rowset_column::SPARSE != 0 {
+        return None;
+    }
+    let index = column.leaf_offset.unsigned_abs() - 1;
+    let len = column.fixed_len();
+    let packing = match (column.xtype, len) {
+        (BIT, _) => Packing::Bit,
+        // tinyint, date, time, datetime2, datetimeoffset, uniqueidentifier, binary
+        (48 | 40 | 41 | 42 | 43 | 36 | 173, Some(len)) => Packing::Padded { len, fill: 0 },
+        // smallint, int, bigint, smallmoney, money, datetime
+        (52 | 56 | 127 | 122 | 60 | 61, Some(len)) => Packing::Integer { len },
+        // smalldatetime, real, float
+        (58 | 59 | 62, Some(len)) => Packing::LowTrimmed { len },
+        (xtype::DECIMAL | xtype::NUMERIC, Some(len)) => {
+            Packing::Decimal { len, precision: column.precision, scale: column.scale }
+        }
+        // char, nchar
+        (175, Some(len)) => Packing::Padded { len, fill: b' ' },
+        (239, Some(len)) => Packing::PaddedUnicode { len },
+        // nvarchar, but (max), which is not compressed
+        (231, _) if row.length >= 0 => Packing::Unicode,
+        (_, None) => Packing::Plain,
+        (_, Some(_)) => return None,
+    };
+    Some(Place::Compressed { index, packing })
 }
 
 /// A default as cells of the column have it: decimals of its length.

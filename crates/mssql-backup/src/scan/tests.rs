@@ -1,9 +1,11 @@
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::encode::{
-    FormatPage, LobLink, PageImage, encode_in_row_root, encode_lob_data, encode_lob_internal, iam_page, pfs_page,
+    FormatPage, LobLink, PageImage, compress_page, encode_cd_record, encode_in_row_root, encode_lob_data,
+    encode_lob_internal, iam_page, pack, pfs_page,
 };
 use logferry_mssql_format::page::RowId;
-use logferry_mssql_format::row::{OffRow, PhysicalColumn, Place};
+use logferry_mssql_format::row::compressed::PackedCell;
+use logferry_mssql_format::row::{OffRow, Packing, PhysicalColumn, Place};
 use rustc_hash::FxHashMap;
 
 use super::*;
@@ -191,4 +193,81 @@ fn pages_that_are_no_leaves_have_no_rows() {
         let rows = reader.read_page(PageId::new(1, number), |_| Err::<(), _>(Malformed::new("a row", 0).into()));
         assert_eq!(rows.map_err(|e: Error| e.to_string()), Ok(0));
     }
+}
+
+/// A page of compressed rows: an int and an nvarchar. With `information` they are compressed with each other.
+fn compressed_page(information: bool) -> PageImage {
+    let rows: Vec<(i32, String)> = (0..40).map(|i| (i * 7 - 100, format!("name of row {}", i % 5))).collect();
+    let stored: Vec<[Vec<u8>; 2]> = rows
+        .iter()
+        .map(|(number, name)| {
+            let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            [pack(INT, &number.to_le_bytes()), pack(Packing::Unicode, &name)]
+        })
+        .collect();
+    let cells: Vec<Vec<PackedCell<'_>>> =
+        stored.iter().map(|row| row.iter().map(|value| PackedCell::Bytes(value)).collect()).collect();
+    let (shared, mut records) = compress_page(&cells);
+    if !information {
+        records = cells
+            .iter()
+            .map(|cells| {
+                let mut record = Vec::new();
+                encode_cd_record(cells, None, &mut record);
+                record
+            })
+            .collect();
+    }
+    let mut page = page(8, PageType::DATA, &[]);
+    if information {
+        // In front of the rows, where no slot points to.
+        page.insert(0, &shared);
+    }
+    // A deleted row and one that moved away.
+    records.push(vec![0x0D, 2, 0x11]);
+    records.push(vec![0x09, 0, 0, 0, 0, 0, 0, 0, 0]);
+    records.iter().for_each(|record| page.insert(page.slot_count(), record));
+    if information {
+        page.remove(0);
+    }
+    page.bytes_mut()[2] = if information { 0x80 } else { 0 };
+    page
+}
+
+const INT: Packing = Packing::Integer { len: 4 };
+
+#[test]
+fn compressed_rows_are_read_as_what_they_were() {
+    let columns = [INT, Packing::Unicode].into_iter().enumerate().map(|(index, packing)| PhysicalColumn {
+        place: Place::Compressed { index: index as u16, packing },
+        null_bit: index as u16,
+        missing: None,
+    });
+    let layout = Arc::new(RowLayout::new(columns.collect()));
+    let read = |page: PageImage| {
+        let mut memory = Memory::default();
+        memory.0.insert(8, page.sealed());
+        let mut reader = RowReader::of_layout(&memory, layout.clone(), "table \"dbo.t\"".to_owned());
+        let mut seen = Vec::new();
+        let outcome = reader.read_page(PageId::new(1, 8), |cells| {
+            let number = i32::from_le_bytes(cells[0].bytes().unwrap().try_into().unwrap());
+            let units: Vec<u16> =
+                cells[1].bytes().unwrap().chunks_exact(2).map(|u| u16::from_le_bytes([u[0], u[1]])).collect();
+            seen.push((number, String::from_utf16(&units).unwrap()));
+            Ok::<_, Error>(())
+        });
+        outcome.map(|_| seen).map_err(|e| e.to_string())
+    };
+    let expect: Vec<(i32, String)> = (0..40).map(|i| (i * 7 - 100, format!("name of row {}", i % 5))).collect();
+    assert_eq!(read(compressed_page(false)), Ok(expect.clone()));
+    assert_eq!(read(compressed_page(true)), Ok(expect));
+
+    let mut unsaid = compressed_page(true);
+    unsaid.bytes_mut()[2] = 0;
+    let error = read(unsaid).unwrap_err();
+    assert!(error.contains("page 1:8") && error.contains("its header does not say so"), "{error}");
+    let mut without = compressed_page(false);
+    without.bytes_mut()[2] = 0x80;
+    let error = read(without).unwrap_err();
+    assert!(error.contains("flags 0x"), "{error}");
 }

@@ -148,7 +148,7 @@ fn write_fixed(shape: &RowShape, values: &[ColumnImage<'_>], row: &mut [u8]) {
                 let set = bytes.first().is_some_and(|b| *b != 0);
                 row[usize::from(offset)] |= u8::from(set) << bit;
             }
-            Place::Variable { .. } | Place::Sparse { .. } => {}
+            Place::Variable { .. } | Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => {}
         }
     }
 }

@@ -33,7 +33,7 @@ mod walk;
 
 use logferry_model::Lsn;
 
-use super::rows::{PageRows, row_at};
+use super::rows::{PageRows, has_compressed_rows, row_at};
 use super::{apply, chunks, compares, has_bytes, has_counts, mend_blob_length, reveal, same_row, set_lsn};
 use crate::bytes::{Malformed, Result, slice};
 use crate::log::op::{Context, Op};
@@ -80,6 +80,9 @@ pub struct Revealed {
 /// # Errors
 /// Where the records contradict each other or the page: what does not fit, at which record.
 pub fn rewind(base: &PageBytes, steps: &[Step<'_>]) -> Result<Rewound> {
+    if has_compressed_rows(base) {
+        return Err(Malformed::new("its rows are compressed: how the log changes such rows is not known", 0));
+    }
     let Some(first) = steps.first() else {
         return Ok(Rewound { page: Box::new(*base), unknown_rows: 0, revealed: Vec::new() });
     };

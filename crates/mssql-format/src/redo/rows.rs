@@ -1,7 +1,9 @@
 //! The rows of a page that is being changed.
 
 use crate::bytes::{Malformed, u16_at};
-use crate::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageHeader};
+use crate::log::op::Op;
+use crate::log::record::Record;
+use crate::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageHeader, PageType};
 use crate::row::{RecordKind, VERSION_TAG_SIZE, row_len, status};
 
 /// In place of a row's offset: the row is there, its bytes are not known. No row begins inside the header.
@@ -19,6 +21,32 @@ pub fn row_at(page: &PageBytes, slot: u16) -> Result<Option<&[u8]>, Malformed> {
         FREE | UNKNOWN_ROW => Ok(None),
         offset => row_from(page, &header, offset).map(Some),
     }
+}
+
+/// Whether a record changes rows of a compressed table or index.
+pub(super) fn changes_compressed(page: &PageBytes, record: &Record<'_>) -> bool {
+    if matches!(record.op, Op::FORMAT_PAGE | Op::MODIFY_HEADER | Op::INSYSXACT | Op::REMOVE_VERSION_INFO) {
+        return false;
+    }
+    has_compressed_rows(page)
+        || record.op == Op::INSERT_ROWS
+            && holds_rows(page)
+            && record.element(0).first().is_some_and(|status| status & status::COMPRESSED != 0)
+}
+
+/// Whether the rows of a page are compressed, as its first one is.
+pub(super) fn has_compressed_rows(page: &PageBytes) -> bool {
+    let Ok(header) = PageHeader::read(page) else { return false };
+    let first = (0..header.slot_count).find_map(|slot| {
+        let offset = usize::from(slot_offset(page, slot).ok()?);
+        if offset < HEADER_SIZE { None } else { page.get(offset) }
+    });
+    holds_rows(page) && first.is_some_and(|status| status & status::COMPRESSED != 0)
+}
+
+/// Only rows and entries of indexes can be compressed; records of other pages have other first bytes.
+fn holds_rows(page: &PageBytes) -> bool {
+    PageHeader::read(page).is_ok_and(|header| matches!(header.page_type, PageType::DATA | PageType::INDEX))
 }
 
 fn slot_offset(page: &PageBytes, slot: u16) -> Result<u16, Malformed> {

@@ -1,7 +1,7 @@
 //! Where the columns of a table are in its rows.
 
 use crate::bytes::{Malformed, Result, slice, u16_at};
-use crate::row::{FixedVar, OffRow, RawCell};
+use crate::row::{FixedVar, OffRow, Packing, RawCell};
 
 /// The columns of a rowset in the order of `TableVersion::columns`: a decode plan, compiled once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,18 @@ pub struct RowLayout {
     columns: Vec<PhysicalColumn>,
     index_fixed_end: Option<usize>,
     sparse: bool,
+    packing: RowPacking,
+}
+
+/// Whether rows must be expanded before they are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum RowPacking {
+    #[default]
+    None,
+    /// Decimals of variable length in uncompressed rows.
+    VarDecimal,
+    /// Compressed rows: which column each of a record's columns is.
+    Compressed(Vec<Option<(usize, Packing)>>),
 }
 
 /// A column in the row.
@@ -49,6 +61,24 @@ pub enum Place {
         /// `sys.columns.column_id`
         column_id: u16,
     },
+    /// In a compressed row.
+    Compressed {
+        /// from 0
+        index: u16,
+        /// how it is stored there
+        packing: Packing,
+    },
+    /// A decimal of variable length, in the variable part.
+    VarDecimal {
+        /// from 0
+        index: u16,
+        /// bytes of a cell
+        len: u16,
+        /// digits
+        precision: u8,
+        /// digits after the point
+        scale: u8,
+    },
 }
 
 const BITS: [&[u8]; 2] = [&[0], &[1]];
@@ -58,7 +88,8 @@ impl RowLayout {
     /// A layout of rows on data pages.
     pub fn new(columns: Vec<PhysicalColumn>) -> Self {
         let sparse = columns.iter().any(|c| matches!(c.place, Place::Sparse { .. }));
-        RowLayout { columns, index_fixed_end: None, sparse }
+        let packing = RowPacking::of(&columns);
+        RowLayout { columns, index_fixed_end: None, sparse, packing }
     }
 
     /// A layout of index entries, or of keys in the log: their fixed part begins at byte 1 and ends at `fixed_end`.
@@ -71,14 +102,40 @@ impl RowLayout {
         &self.columns
     }
 
+    /// Whether rows must go through [`RowLayout::expand`] before they have cells.
+    pub fn is_packed(&self) -> bool {
+        self.packing != RowPacking::None
+    }
+
+    /// Whether rows are compressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.packing, RowPacking::Compressed(_))
+    }
+
+    /// The column that a compressed row has at a place, from 0.
+    pub(super) fn packed_at(&self, index: usize) -> Option<(usize, Packing)> {
+        match &self.packing {
+            RowPacking::Compressed(columns) => columns.get(index).copied().flatten(),
+            RowPacking::None | RowPacking::VarDecimal => None,
+        }
+    }
+
     /// Replaces `cells` by the cells of a row, one per column. `row` begins with the row and may go on after it.
     ///
     /// Live rows, forwarded records and ghosts are read alike: the caller looks at
     /// [`RecordKind`](crate::row::RecordKind) first.
     ///
     /// # Errors
-    /// Where a column lies outside of the row, and for records that are no rows.
+    /// Where a column lies outside of the row, and for records that are no rows; and where rows are packed.
     pub fn decode<'a>(&'a self, row: &'a [u8], cells: &mut Vec<RawCell<'a>>) -> Result<()> {
+        if self.is_packed() {
+            return Err(Malformed::new("a packed row must be expanded", 0));
+        }
+        self.stored(row, cells)
+    }
+
+    /// The same, with values as they are stored.
+    pub(super) fn stored<'a>(&'a self, row: &'a [u8], cells: &mut Vec<RawCell<'a>>) -> Result<()> {
         let record = match self.index_fixed_end {
             None => FixedVar::read(row)?,
             Some(end) => FixedVar::read_index(row, end)?,
@@ -90,6 +147,29 @@ impl RowLayout {
             cells.push(column.cell(&record, sparse.as_ref())?);
         }
         Ok(())
+    }
+}
+
+impl RowPacking {
+    fn of(columns: &[PhysicalColumn]) -> Self {
+        let mut packed = Vec::new();
+        let mut vardecimal = false;
+        for (column, physical) in columns.iter().enumerate() {
+            match physical.place {
+                Place::Compressed { index, packing } => {
+                    let index = usize::from(index);
+                    packed.resize(packed.len().max(index + 1), None);
+                    packed[index] = Some((column, packing));
+                }
+                Place::VarDecimal { .. } => vardecimal = true,
+                _ => {}
+            }
+        }
+        match packed.is_empty() {
+            false => RowPacking::Compressed(packed),
+            true if vardecimal => RowPacking::VarDecimal,
+            true => RowPacking::None,
+        }
     }
 }
 
@@ -111,12 +191,13 @@ impl PhysicalColumn {
                 let [byte] = row.fixed_array(usize::from(offset))?;
                 Ok(RawCell::Bytes(if byte >> (bit & 7) & 1 == 0 { BITS[0] } else { BITS[1] }))
             }
-            Place::Variable { index } => match row.variable(usize::from(index))? {
+            Place::Variable { index } | Place::VarDecimal { index, .. } => match row.variable(usize::from(index))? {
                 None => Ok(RawCell::Bytes(&[])),
                 Some(value) if value.complex => OffRow::read(value.bytes).map(RawCell::OffRow),
                 Some(value) => Ok(RawCell::Bytes(value.bytes)),
             },
             Place::Sparse { .. } => Ok(RawCell::Null),
+            Place::Compressed { .. } => Err(Malformed::new("the row is not compressed, its table is", 0)),
         }
     }
 }

@@ -427,7 +427,9 @@ fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
                         None => Stored::Bytes(Vec::new()),
                     }
                 }
-                Place::Sparse { .. } => unreachable!("no table of ours has sparse columns"),
+                Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => {
+                    unreachable!("no table of ours has such columns")
+                }
             }
         })
         .collect()

@@ -504,7 +504,9 @@ fn place_codes(place: Place) -> (i16, u8) {
     match place {
         Place::Fixed { offset, .. } => (offset as i16, 0),
         Place::Bit { offset, bit } => (offset as i16, bit),
-        Place::Variable { index } => (-(index as i16) - 1, 0),
+        Place::Variable { index } | Place::Compressed { index, .. } | Place::VarDecimal { index, .. } => {
+            (-(index as i16) - 1, 0)
+        }
         Place::Sparse { .. } => (0, 0),
     }
 }

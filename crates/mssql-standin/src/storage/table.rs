@@ -214,7 +214,9 @@ fn plain_value(record: &FixedVar<'_>, place: Place) -> Vec<u8> {
             let value = record.variable(usize::from(index)).expect("our own rows are whole");
             value.map(|v| v.bytes.to_vec()).unwrap_or_default()
         }
-        Place::Sparse { .. } => unreachable!("no table of ours has sparse columns"),
+        Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => {
+            unreachable!("no table of ours has such columns")
+        }
     }
 }
 
