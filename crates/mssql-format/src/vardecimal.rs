@@ -40,7 +40,7 @@ pub fn expand(stored: &[u8], precision: u8, scale: u8, len: usize, out: &mut Vec
             let digit = value / divisor % 10;
             number = match number.checked_mul(10).and_then(|n| n.checked_add(u128::from(digit))) {
                 Some(n) => n,
-                None if value % (divisor * 10) == 0 => return Ok(()),
+                None if value.is_multiple_of(divisor * 10) => return Ok(()),
                 None => return Err(bad("has too many digits")),
             };
             count += 1;

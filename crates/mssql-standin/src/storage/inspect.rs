@@ -79,7 +79,9 @@ impl Database {
         let offset = |place: Place| match place {
             Place::Fixed { offset, .. } => (offset as i16, 0),
             Place::Bit { offset, bit } => (offset as i16, bit),
-            Place::Variable { index } => (-1 - index as i16, 0),
+            Place::Variable { index } | Place::Compressed { index, .. } | Place::VarDecimal { index, .. } => {
+                (-1 - index as i16, 0)
+            }
             Place::Sparse { .. } => (0, 0),
         };
         let Some(held) = self.tables.get(&table) else { return Vec::new() };
