@@ -43,6 +43,7 @@ impl Lsn {
     }
 
     /// Reads the form of pages, log records and backups: `u32`, `u32`, `u16`, each little-endian.
+    #[inline]
     pub fn from_le_bytes(b: [u8; 10]) -> Self {
         let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1] = b;
         Lsn {

@@ -18,7 +18,7 @@ use logferry_mssql_format::lob::LobRecord;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
-use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
+use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, PageType, RowId};
 use logferry_mssql_format::redo::rewind::Revealed;
 use logferry_mssql_format::redo::{self, Outcome, RedoError, row_at};
 use logferry_mssql_format::row::RecordKind;
@@ -157,16 +157,15 @@ impl Replay {
 
         self.before.clear();
         self.after.clear();
-        let lost = match self.page(record, page) {
-            Ok(()) => {
-                let bytes = self.store.page_mut(page)?;
+        let lost = match reach(&mut self.store, record, page) {
+            Ok(bytes) => {
                 if watched
                     && is_change
                     && let Some(row) = row_at(bytes, op.row.slot)?
                 {
                     self.before.extend_from_slice(row);
                 }
-                let outcome = redo::apply(bytes, record);
+                let outcome = redo::apply_op(bytes, record, op);
                 if outcome == Ok(Outcome::Applied)
                     && let Some(revealed) = self.revealed.get_mut(&page)
                 {
@@ -221,14 +220,6 @@ impl Replay {
             }
         }
         Ok(())
-    }
-
-    /// Brings the page of a record into reach. One that is lost is found again when it is formatted anew.
-    fn page(&mut self, record: &Record<'_>, page: PageId) -> Result<(), Error> {
-        if record.op == Op::FORMAT_PAGE && self.store.lost(page).is_some() {
-            self.store.put(page, Box::new([0; PAGE_SIZE]))?;
-        }
-        self.store.page_mut(page).map(|_| ())
     }
 
     /// Whether a record changes a row of a user table, and what the row looks like.
@@ -442,4 +433,12 @@ impl Replay {
         }
         Ok(Committed::new(open, CommitLsn(lsn), time_us, self.restart(), changed, dropped, moved))
     }
+}
+
+/// The page of a record. One that is lost is found again when it is formatted anew.
+fn reach<'s>(store: &'s mut PageStore, record: &Record<'_>, page: PageId) -> Result<&'s mut PageBytes, Error> {
+    if record.op == Op::FORMAT_PAGE && store.lost(page).is_some() {
+        store.put(page, Box::new([0; PAGE_SIZE]))?;
+    }
+    store.page_mut(page)
 }

@@ -51,6 +51,7 @@ impl PageId {
     }
 
     /// Reads the usual 6 bytes: `u32` page, `u16` file.
+    #[inline]
     pub fn read(data: &[u8], offset: usize, what: &'static str) -> Result<Self> {
         let [p0, p1, p2, p3, f0, f1] = array(data, offset, what)?;
         Ok(PageId { file: u16::from_le_bytes([f0, f1]), page: u32::from_le_bytes([p0, p1, p2, p3]) })
@@ -87,6 +88,7 @@ pub struct RowId {
 
 impl RowId {
     /// Reads the usual 8 bytes: page id, `u16` slot.
+    #[inline]
     pub fn read(data: &[u8], offset: usize, what: &'static str) -> Result<Self> {
         let page = PageId::read(data, offset, what)?;
         Ok(RowId { page, slot: u16_at(data, offset.saturating_add(6), what)? })

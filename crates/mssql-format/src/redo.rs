@@ -38,10 +38,10 @@ pub use rows::{UNKNOWN_ROW, row_at};
 
 use logferry_model::Lsn;
 
-use crate::bytes::{Malformed, u16_at};
+use crate::bytes::{Malformed, lsn_at, u16_at};
 use crate::log::op::{Context, Op};
 use crate::log::record::{PageOp, Record, RowOp};
-use crate::page::{PageBytes, PageHeader, PageId};
+use crate::page::{PageBytes, PageId};
 use crate::row::RecordKind;
 use rows::PageRows;
 
@@ -145,8 +145,18 @@ pub fn target(record: &Record<'_>) -> Result<Option<PageOp>, Malformed> {
 /// # Errors
 /// Where the page is at another record, and where the record does not fit its rows. The page may then be half changed.
 pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoError> {
-    let Some(op) = target(record)? else { return Ok(Outcome::AlreadyThere) };
-    let found = PageHeader::read(page)?.lsn;
+    match target(record)? {
+        Some(op) => apply_op(page, record, &op),
+        None => Ok(Outcome::AlreadyThere),
+    }
+}
+
+/// As [`apply`], of a record whose [`target`] is known.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_op(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<Outcome, RedoError> {
+    let found = lsn_at(page, 40, "page LSN")?;
     if found >= record.lsn {
         return Ok(Outcome::AlreadyThere);
     }
@@ -162,7 +172,7 @@ pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoE
     if rows::changes_compressed(page, record) {
         return Err(RedoError::Compressed { page: op.row.page, record: record.lsn, op: record.op });
     }
-    change(page, record, &op).map_err(|e| match e {
+    change(page, record, op).map_err(|e| match e {
         Fail::Why(why) => {
             RedoError::Contradiction { page: op.row.page, record: record.lsn, op: record.op, why: why.to_string() }
         }
@@ -217,9 +227,9 @@ fn change(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), 
     match record.op {
         Op::FORMAT_PAGE => maps::format(page, record, op)?,
         Op::INSERT_ROWS => insert_rows(page, record, slot)?,
-        Op::DELETE_ROWS => delete_rows(page, record, slot)?,
-        Op::MODIFY_ROW => modify_row(page, record, slot)?,
-        Op::MODIFY_COLUMNS | Op::CLEAR_GAM_BITS => modify_columns(page, record, slot)?,
+        Op::DELETE_ROWS => delete_rows(page, record, op)?,
+        Op::MODIFY_ROW => modify_row(page, record, op)?,
+        Op::MODIFY_COLUMNS | Op::CLEAR_GAM_BITS => modify_columns(page, record, op)?,
         Op::MODIFY_HEADER => maps::modify_header(page, record)?,
         Op::DELETE_SPLIT => {
             let gone = record.u16_at(54, "rows deleted")?;
@@ -291,12 +301,13 @@ fn insert_rows(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(
     Ok(())
 }
 
-fn delete_rows(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(), Malformed> {
+fn delete_rows(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), Malformed> {
+    let slot = op.row.slot;
     let mut rows = PageRows::new(page)?;
     let image = record.element(0);
     if let Some(row) = rows.row(slot)?
         && !image.is_empty()
-        && compares(record)?
+        && compares(record, op)
         && !same_row(row, image)
     {
         return Err(fail(format!("the row in slot {slot} is not the one to delete")));
@@ -335,7 +346,7 @@ fn has_bytes(row: &[u8], offset: usize, image: &[u8]) -> bool {
 
 /// Whether images in a record must be those of the page: maps change by records that are not logged in order, and counts
 /// in base tables by COUNT_DELTA.
-fn compares(record: &Record<'_>) -> Result<bool, Malformed> {
+fn compares(record: &Record<'_>, op: &PageOp) -> bool {
     let is_row = matches!(
         record.context,
         Context::HEAP
@@ -346,7 +357,7 @@ fn compares(record: &Record<'_>) -> Result<bool, Malformed> {
             | Context::TEXT_MIX
             | Context::TEXT_TREE
     );
-    Ok(is_row && !target(record)?.is_some_and(|op| has_counts(op.obj_id)))
+    is_row && !has_counts(op.obj_id)
 }
 
 /// Base tables with row and page counts: sysrscols, sysrowsets, sysallocunits; in 2005 sysrowsetcolumns, syshobtcolumns,
@@ -382,8 +393,8 @@ fn mend_blob_length(row: &mut [u8]) {
     }
 }
 
-fn modify_row(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(), Malformed> {
-    let op = row_op(record)?;
+fn modify_row(page: &mut PageBytes, record: &Record<'_>, page_op: &PageOp) -> Result<(), Malformed> {
+    let (op, slot) = (row_op(record)?, page_op.row.slot);
     let (before, after) = (record.element(0), record.element(1));
     let (offset, size) = (usize::from(op.offset), usize::from(op.size));
     let mut rows = PageRows::new(page)?;
@@ -391,7 +402,7 @@ fn modify_row(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<()
         return Ok(());
     }
     let same_len = after.len() == size;
-    let compares = compares(record)?;
+    let compares = compares(record, page_op);
     // The records of maps and of the boot page are not rows: they cannot say how long they are.
     let Some(row) = (if same_len && !compares { rows.to_end(slot)? } else { rows.row(slot)? }) else {
         return Err(fail(format!("slot {slot} is free")));
@@ -438,7 +449,8 @@ fn chunks<'a>(record: &Record<'a>) -> Result<Vec<Chunk<'a>>, Malformed> {
     Ok(chunks)
 }
 
-fn modify_columns(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(), Malformed> {
+fn modify_columns(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), Malformed> {
+    let slot = op.row.slot;
     let chunks = chunks(record)?;
     let mut rows = PageRows::new(page)?;
     if rows.is_unknown(slot) {
@@ -454,7 +466,7 @@ fn modify_columns(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Resul
         }
         return Ok(());
     }
-    let new = columns_modified(row, &chunks, compares(record)?)?;
+    let new = columns_modified(row, &chunks, compares(record, op))?;
     rows.replace(slot, &new)
 }
 

@@ -72,6 +72,7 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// The kind that a record's first byte tells.
+    #[inline]
     pub fn of(status: u8) -> Self {
         if status & status::COMPRESSED != 0 {
             return Self::of_compressed(status);
@@ -169,6 +170,7 @@ impl<'a> FixedVar<'a> {
         Self::after_fixed(row, status, fixed_end)
     }
 
+    #[inline]
     fn after_fixed(row: &'a [u8], status: u8, fixed_end: usize) -> Result<Self> {
         if fixed_end > row.len() {
             return Err(Malformed::new(

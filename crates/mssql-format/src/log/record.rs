@@ -75,7 +75,10 @@ impl<'a> Record<'a> {
             bytes,
             fixed,
             // Records without elements may end with the fixed part.
-            elements: u16_at(bytes, fixed, "element count").unwrap_or(0),
+            elements: match bytes.get(fixed..) {
+                Some(&[low, high, ..]) => u16::from_le_bytes([low, high]),
+                _ => 0,
+            },
         };
         let mut elements = record.elements();
         while let Some(element) = elements.try_next() {

@@ -272,7 +272,7 @@ fn undo(mut row: Vec<u8>, step: &Step<'_>) -> Result<Option<Vec<u8>>> {
         Op::MODIFY_ROW => {
             let offset = usize::from(record.u16_at(56, "offset in the row")?);
             let before = source.map_or_else(|| record.element(0), |undone| undone.element(1));
-            splice(&mut row, offset, record.element(1), before, compares(record)?)?;
+            splice(&mut row, offset, record.element(1), before, compares(record, &page_op(record)?))?;
         }
         Op::MODIFY_COLUMNS => {
             let changed = chunks(record)?;
@@ -285,7 +285,7 @@ fn undo(mut row: Vec<u8>, step: &Step<'_>) -> Result<Option<Vec<u8>>> {
                     Some(undone) => undone.get(k).map_or(&[][..], |c| c.after),
                     None => chunk.before,
                 };
-                splice(&mut row, chunk.new_offset, chunk.after, before, compares(record)?)?;
+                splice(&mut row, chunk.new_offset, chunk.after, before, compares(record, &page_op(record)?))?;
             }
         }
         Op::ROOT_CHANGE => {
