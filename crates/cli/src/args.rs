@@ -67,7 +67,7 @@ pub(crate) struct Run {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// Files; stripes of one backup may be given together.
+    /// Files, or folders of them; stripes of one backup may be given together.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }

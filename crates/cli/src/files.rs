@@ -47,6 +47,35 @@ pub(crate) fn kind_of(path: &Path) -> Result<Kind> {
     })
 }
 
+/// The files as they are given, and of folders all those below them that are of SQL Server, in the order of their names.
+pub(crate) fn with_folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut folders = vec![path.clone()];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            let failed = |source| Error::Io { path: folder.clone(), source };
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                // Links are not followed: a folder could be below itself.
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() && kind_of(&entry.path())? != Kind::Other {
+                    found.push(entry.path());
+                }
+            }
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    Ok(files)
+}
+
 /// First byte of the header of a virtual log file.
 const VLF_SIGNATURE: u8 = 0xAB;
 

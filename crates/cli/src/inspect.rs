@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::args::Inspect;
 use crate::failure::Failed;
-use crate::files::{Kind, kind_of};
+use crate::files::{Kind, kind_of, with_folders};
 use crate::output::{Out, Table};
 use logferry_mssql_format::log::xact::time_text;
 
@@ -109,10 +109,11 @@ struct TableReport {
 }
 
 pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
-    let media = surveys(&args.files);
+    let files = with_folders(&args.files)?;
+    let media = surveys(&files);
     let mut told_sets = HashSet::new();
     let mut refused = false;
-    for path in &args.files {
+    for path in &files {
         let report = report(path, &media, &mut told_sets)?;
         refused |= report.refused.is_some();
         if json { out.json(&report)? } else { report.write(out)? }

@@ -125,6 +125,10 @@ fn run_inspect_and_dump_agree() {
         let rows = logferry(&["dump", "rows", path(&files[0]), "--table", name]);
         assert_eq!(text(&rows.stdout).lines().count() as u64, table["rows"].as_u64().expect("a count"), "{name}");
     }
+    let one_by_one: Vec<&str> = ["inspect", "--json"].into_iter().chain(files.iter().map(|f| path(f))).collect();
+    let of_folder = logferry(&["inspect", "--json", path(folder.path())]);
+    assert_eq!(text(&of_folder.stdout), text(&logferry(&one_by_one).stdout));
+    assert_eq!(text(&of_folder.stdout).lines().count(), files.len());
     let log = logferry(&["dump", "log", "--json", path(&files[1])]);
     let first: Value = serde_json::from_str(text(&log.stdout).lines().next().expect("a record")).expect("JSON");
     assert!(first["operation"].as_str().is_some_and(|op| op.starts_with("LOP_")), "{first}");
