@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::sql::{self, ResultColumn, ResultSink, SqlError, TransactionChange};
+use crate::sql::{self, Param, ResultColumn, ResultSink, SqlError, TransactionChange};
 use crate::tds::{self, Faults, ServerConfig};
 use engine::SqlEngine;
 
@@ -160,6 +160,14 @@ impl Standin {
     /// # Errors
     /// That one.
     pub fn batch(&self, text: &str) -> Result<(), SqlError> {
+        self.batch_with(text, &[])
+    }
+
+    /// Runs a batch like [`batch`](Self::batch), with parameters.
+    ///
+    /// # Errors
+    /// The first of the batch.
+    pub fn batch_with(&self, text: &str, parameters: &[Param]) -> Result<(), SqlError> {
         let login = sql::Login {
             name: self.user.clone(),
             host: String::new(),
@@ -168,7 +176,7 @@ impl Standin {
         };
         let mut first = FirstError::default();
         // The error that ends a batch goes to the sink as well.
-        let _status = self.sql.connect(&login)?.execute(text, &[], &mut first);
+        let _status = self.sql.connect(&login)?.execute(text, parameters, &mut first);
         first.0.map_or(Ok(()), Err)
     }
 }

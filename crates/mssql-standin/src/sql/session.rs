@@ -189,7 +189,11 @@ impl Session {
         self.scalars.now = utc_now();
         self.stop.check()?;
         self.begin_implicitly(stmt, out);
-        match self.kind(stmt, out, in_try) {
+        let done = match self.scalars.option("FMTONLY") {
+            true => self.format_only(stmt, out),
+            false => self.kind(stmt, out, in_try),
+        };
+        match done {
             Ok(flow) => {
                 if !matches!(
                     stmt.kind,

@@ -5,21 +5,13 @@ import uuid
 
 import pytds
 from expected import compare, fails
+from python_tds_tls import options
 
 port, password, tls = sys.argv[1:]
 
 
 def connect(password=password, **more):
-    if tls == "tls":
-        from pytds import tls as pytds_tls
-        from OpenSSL import SSL
-
-        context = SSL.Context(SSL.TLS_METHOD)
-        context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
-        more |= {"cafile": None, "enc_login_only": False, "validate_host": False}
-        pytds_tls.create_context = lambda cafile: context
-        more["cafile"] = "any"
-    return pytds.connect(dsn="127.0.0.1", port=int(port), user="sa", password=password, autocommit=True, **more)
+    return pytds.connect(dsn="127.0.0.1", port=int(port), user="sa", password=password, autocommit=True, **options(tls), **more)
 
 
 with connect(database="standin") as connection:

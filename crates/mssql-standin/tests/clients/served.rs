@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
-use logferry_mssql_standin::tds::{AttentionAnswer, ServerConfig};
+use logferry_mssql_standin::sql::Param;
+use logferry_mssql_standin::tds::{AttentionAnswer, Encryption, ServerConfig};
 use tiberius::numeric::Numeric;
 use tiberius::{ColumnData, Query};
 
-use crate::tiberius_client::{Connection, code_of, connect_to, first};
+use crate::all_types;
+use crate::double::PASSWORD;
+use crate::tiberius_client::{Connection, code_of, connect_to, first, read_all_types};
 
 fn standin() -> Standin {
     standin_with(StandinConfig::default())
@@ -35,6 +38,80 @@ async fn number(client: &mut Connection, sql: &str) -> i64 {
         ColumnData::I64(Some(n)) => n,
         other => panic!("{sql} gave {other:?}"),
     }
+}
+
+/// One whose database `standin` has the table of all types, as far as T-SQL has them.
+pub fn with_all_types(encryption: Encryption) -> Standin {
+    let tds = ServerConfig { encryption, ..ServerConfig::default() };
+    let config = StandinConfig { tds, password: PASSWORD.to_owned(), ..StandinConfig::default() };
+    let standin = standin_with(config);
+    standin.batch("CREATE DATABASE standin").expect("a database is made");
+    let definitions = DEFINED.map(|(name, kind)| format!("[{name}] {kind}")).join(", ");
+    standin.batch(&format!("USE standin; CREATE TABLE dbo.all_types ({definitions})")).expect("a table is made");
+    let (columns, rows) = all_types::table();
+    for row in rows {
+        let known = columns.iter().zip(row).filter(|(column, _)| {
+            column.name != "rowversion" && DEFINED.iter().any(|(name, _)| *name == column.name)
+        });
+        let parameters: Vec<_> = known
+            .map(|(column, bytes)| Param {
+                name: format!("@{}", column.name),
+                sql_type: column.sql_type.clone(),
+                bytes,
+                output: false,
+            })
+            .collect();
+        let values: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        let names = values.iter().map(|name| format!("[{}]", &name[1..])).collect::<Vec<_>>().join(", ");
+        let insert = format!("USE standin; INSERT dbo.all_types ({names}) VALUES ({})", values.join(", "));
+        standin.batch_with(&insert, &parameters).expect("a row goes in");
+    }
+    standin
+}
+
+/// The columns of the table of all types in T-SQL.
+const DEFINED: [(&str, &str); 33] = [
+    ("bit", "bit"),
+    ("tinyint", "tinyint"),
+    ("smallint", "smallint"),
+    ("int", "int"),
+    ("bigint", "bigint"),
+    ("decimal38", "decimal(38, 10)"),
+    ("decimal5", "decimal(5, 2)"),
+    ("smallmoney", "smallmoney"),
+    ("money", "money"),
+    ("real", "real"),
+    ("float", "float"),
+    ("date", "date"),
+    ("time", "time"),
+    ("time0", "time(0)"),
+    ("datetime", "datetime"),
+    ("smalldatetime", "smalldatetime"),
+    ("datetime2", "datetime2"),
+    ("datetimeoffset", "datetimeoffset"),
+    ("uniqueidentifier", "uniqueidentifier"),
+    ("char", "char(5)"),
+    ("varchar", "varchar(10)"),
+    ("varcharmax", "varchar(max)"),
+    ("text", "text"),
+    ("nchar", "nchar(3)"),
+    ("nvarchar", "nvarchar(20)"),
+    ("nvarcharmax", "nvarchar(max)"),
+    ("ntext", "ntext"),
+    ("binary", "binary(4)"),
+    ("varbinary", "varbinary(10)"),
+    ("varbinarymax", "varbinary(max)"),
+    ("image", "image"),
+    ("rowversion", "rowversion"),
+    ("variant", "sql_variant"),
+];
+
+#[tokio::test]
+async fn all_types_come_out_of_a_table() {
+    let standin = with_all_types(Encryption::Supported);
+    let mut client = connect_to(standin.address(), standin.password()).await.expect("a login");
+    run(&mut client, "USE standin").await;
+    read_all_types(&mut client, &["rowversion", "xml", "hierarchyid", "geography"]).await;
 }
 
 #[tokio::test]

@@ -1,41 +1,9 @@
 const assert = require('node:assert');
-const { Connection, Request, TYPES } = require('tedious');
+const { Request, TYPES } = require('tedious');
+const { connector, query, call } = require('./tedious_connect.cjs');
 
 const [port, password, tls] = process.argv.slice(2);
-
-function connect(more = {}) {
-    const config = {
-        server: 'localhost',
-        authentication: { type: 'default', options: { userName: 'sa', password: more.password ?? password } },
-        options: {
-            port: Number(port), database: more.database ?? 'standin', encrypt: tls === 'tls', trustServerCertificate: true,
-            requestTimeout: 20000, useColumnNames: false,
-        },
-    };
-    return new Promise((done, fail) => {
-        const connection = new Connection(config);
-        connection.connect((error) => (error ? fail(error) : done(connection)));
-    });
-}
-
-function query(connection, sql, { parameters = [], batch = false, cancelAfter = Infinity } = {}) {
-    return new Promise((done, fail) => {
-        const rows = [];
-        const request = new Request(sql, (error) => (error ? fail(error) : done(rows)));
-        request.on('row', (columns) => {
-            rows.push(columns.map((column) => column.value));
-            if (rows.length === cancelAfter) connection.cancel();
-        });
-        for (const [index, [type, value, options]] of parameters.entries()) {
-            request.addParameter(`p${index}`, type, value, options);
-        }
-        if (batch) connection.execSqlBatch(request);
-        else connection.execSql(request);
-    });
-}
-
-const call = (connection, method, ...args) =>
-    new Promise((done, fail) => connection[method]((error) => (error ? fail(error) : done()), ...args));
+const connect = connector(port, password, tls);
 
 async function main() {
     const connection = await connect();

@@ -76,16 +76,20 @@ async fn every_type_is_read_exactly() {
         let server = server(Encryption::Supported).await;
         let mut config = config(&server);
         config.packet_size(packet_size);
-        read_all_types(&mut connect(config).await.unwrap()).await;
+        read_all_types(&mut connect(config).await.unwrap(), &[]).await;
     }
 }
 
-async fn read_all_types(client: &mut Connection) {
+/// Reads the table of all types, but for columns that it does not have.
+pub async fn read_all_types(client: &mut Connection, left_out: &[&str]) {
     let rows = client.simple_query("SELECT * FROM all_types").await.unwrap().into_first_result().await.unwrap();
     let [least, greatest, null] = &rows[..] else { panic!("{} rows", rows.len()) };
     let day = 3_652_058;
     let tick = 863_999_999_999;
     let check = |column: &str, expect: [ColumnData<'static>; 2]| {
+        if left_out.contains(&column) {
+            return;
+        }
         let index = least.columns().iter().position(|c| c.name() == column).expect(column);
         let at = |row: &tiberius::Row| row.cells().nth(index).map(|(_, cell)| cell.clone()).unwrap();
         let [a, b] = expect;

@@ -1,13 +1,17 @@
 //! What a text would give, without running it.
 
-use super::super::ast::StmtKind;
+use std::collections::BTreeMap;
+
+use logferry_model::SqlType;
+
+use super::super::ast::{Query, Stmt, StmtKind};
 use super::super::bind::Binder;
 use super::super::error::Result;
 use super::super::parse::{parse, parse_parameters};
 use super::super::sink::ResultColumn;
 use super::super::value::Value;
-use super::Session;
 use super::select::result_columns;
+use super::{Flow, Out, Session};
 
 impl Session {
     /// The columns of the first query of a text with parameters; none where there is no query. Changes nothing.
@@ -21,9 +25,28 @@ impl Session {
             _ => None,
         });
         let Some(query) = query else { return Ok(Vec::new()) };
-        let variables = declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        let variables =
+            declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        self.columns_of(&query, &variables)
+    }
+
+    /// With FMTONLY, queries give their columns and no rows, and nothing else is done but SET.
+    pub(super) fn format_only(&mut self, stmt: &Stmt, out: Out<'_>) -> Result<Flow> {
+        match &stmt.kind {
+            StmtKind::SetOption(words) => self.set_option(words)?,
+            StmtKind::Select(query) => {
+                let columns = self.columns_of(query, &self.variables.borrow())?;
+                out.columns(&columns);
+                out.done(self.counted(0));
+            }
+            _ => {}
+        }
+        Ok(Flow::Next)
+    }
+
+    fn columns_of(&self, query: &Query, variables: &BTreeMap<String, (SqlType, Value)>) -> Result<Vec<ResultColumn>> {
         let state = self.shared.lock();
-        let plan = Binder::new(&state, &self.scalars, &variables).query(&query, None)?;
+        let plan = Binder::new(&state, &self.scalars, variables).query(query, None)?;
         Ok(result_columns(&plan.columns))
     }
 }

@@ -49,7 +49,7 @@ impl Session {
                 self.scalars.lock_timeout_ms = if negative { None } else { last };
             }
             "IMPLICIT_TRANSACTIONS" => self.scalars.implicit = on,
-            "FMTONLY" | "PARSEONLY" | "NOEXEC" | "SHOWPLAN_ALL" | "SHOWPLAN_TEXT" | "SHOWPLAN_XML" if on => {
+            "PARSEONLY" | "NOEXEC" | "SHOWPLAN_ALL" | "SHOWPLAN_TEXT" | "SHOWPLAN_XML" if on => {
                 return Err(unsupported(format!("SET {first} ON")));
             }
             "ROWCOUNT" if words.get(1).is_some_and(|w| w != "0") => return Err(unsupported("SET ROWCOUNT")),
