@@ -50,9 +50,10 @@ pub fn with_all_types(encryption: Encryption) -> Standin {
     standin.batch(&format!("USE standin; CREATE TABLE dbo.all_types ({definitions})")).expect("a table is made");
     let (columns, rows) = all_types::table();
     for row in rows {
-        let known = columns.iter().zip(row).filter(|(column, _)| {
-            column.name != "rowversion" && DEFINED.iter().any(|(name, _)| *name == column.name)
-        });
+        let known = columns
+            .iter()
+            .zip(row)
+            .filter(|(column, _)| column.name != "rowversion" && DEFINED.iter().any(|(name, _)| *name == column.name));
         let parameters: Vec<_> = known
             .map(|(column, bytes)| Param {
                 name: format!("@{}", column.name),

@@ -25,8 +25,7 @@ impl Session {
             _ => None,
         });
         let Some(query) = query else { return Ok(Vec::new()) };
-        let variables =
-            declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        let variables = declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
         self.columns_of(&query, &variables)
     }
 
