@@ -25,6 +25,7 @@ mod change;
 mod convert;
 mod dblog;
 mod define;
+mod deparse;
 mod error;
 mod eval;
 mod function;

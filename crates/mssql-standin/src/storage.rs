@@ -17,6 +17,7 @@
 //! Not done as on a server: one data file, one log file, no nonclustered indexes, pages that became empty stay in their
 //! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
 
+mod alter;
 mod backup;
 mod bulk;
 mod change;
@@ -43,6 +44,7 @@ use logferry_mssql_format::encode::{MtfDate, PageImage, PageTarget, RecordBuilde
 use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
+pub use self::alter::NewValue;
 pub use self::backup::FullBackup;
 use self::clock::Clock;
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
@@ -53,7 +55,7 @@ pub use self::media::backed_up_log;
 pub use self::read::{Before, Mark};
 use self::space::AllocUnit;
 use self::table::TableLayout;
-pub use self::table::{ColumnDef, DEFAULT_COLLATION, Row, RowKey, TableDef};
+pub use self::table::{ColumnDef, DEFAULT_COLLATION, Identity, Row, RowKey, TableDef};
 use self::xact::Xact;
 pub use self::xact::{Transaction, XactOptions};
 
@@ -180,6 +182,8 @@ struct Node {
 struct Table {
     def: TableDef,
     rowset: u64,
+    /// `column_id` of each column.
+    column_ids: Vec<u32>,
     /// Id of the next column that is added.
     next_column: u32,
     committed: BTreeMap<RowKey, Arc<Row>>,

@@ -7,6 +7,7 @@ mod tsql {
     pub mod catalog;
     pub mod change;
     pub mod dblog;
+    pub mod define;
     pub mod query;
     pub mod session;
     pub mod value;

@@ -141,6 +141,8 @@ pub(crate) struct CreateTable {
 #[derive(Clone, Debug)]
 pub(crate) struct ColumnSpec {
     pub name: String,
+    /// `AS (...)`, and whether PERSISTED: the type is then not given.
+    pub computed: Option<(Expr, bool)>,
     pub sql_type: SqlType,
     pub nullable: Option<bool>,
     pub identity: Option<(i128, i128)>,
@@ -155,26 +157,10 @@ pub(crate) struct Constraint {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ConstraintKind {
-    Key {
-        primary: bool,
-        clustered: Option<bool>,
-        columns: Vec<(String, bool)>,
-    },
-    /// The text is what stands between the words, as it was written.
-    Check {
-        test: Expr,
-        text: String,
-    },
-    Default {
-        column: String,
-        value: Expr,
-        text: String,
-    },
-    Foreign {
-        columns: Vec<String>,
-        table: Name,
-        referenced: Vec<String>,
-    },
+    Key { primary: bool, clustered: Option<bool>, columns: Vec<(String, bool)> },
+    Check(Expr),
+    Default { column: String, value: Expr },
+    Foreign { columns: Vec<String>, table: Name, referenced: Vec<String> },
 }
 
 #[derive(Clone, Debug)]
@@ -189,8 +175,17 @@ pub(crate) struct IndexDef {
 
 #[derive(Clone, Debug)]
 pub(crate) enum AlterTable {
-    Add(Vec<Constraint>),
-    DropConstraint(Vec<String>),
+    Add {
+        columns: Vec<ColumnSpec>,
+        constraints: Vec<Constraint>,
+        with_values: bool,
+    },
+    Drop {
+        columns: Vec<String>,
+        constraints: Vec<String>,
+        if_exists: bool,
+    },
+    Alter(ColumnSpec),
     /// Accepted and without effect: CHECK CONSTRAINT of constraints that are always checked.
     Check,
 }

@@ -25,6 +25,8 @@ pub(crate) struct Source {
     /// Schema and table, where it can be named so too.
     pub schema: Option<String>,
     pub columns: Vec<Column>,
+    /// What computed columns are, over this source as the only one.
+    pub computed: Vec<(usize, Typed)>,
 }
 
 /// Names that a query sees; what is outside of it comes after.
@@ -74,27 +76,62 @@ impl<'a> Binder<'a> {
     /// The columns of a user table.
     pub fn table_columns(&self, at: TableAt) -> Vec<Column> {
         let def = self.state.db(at.database).storage.table_def(at.table);
+        let meta = self.state.db(at.database).meta(at.table);
+        let computed = |name: &str| {
+            let place = def.and_then(|d| d.columns.iter().position(|c| c.name == name));
+            meta.computed.iter().any(|c| Some(c.column) == place)
+        };
         def.into_iter()
             .flat_map(|def| &def.columns)
             .map(|c| Column {
                 name: c.name.clone(),
                 ty: c.sql_type.clone(),
                 nullable: c.nullable,
-                identity: c.identity,
+                identity: c.identity.is_some(),
+                computed: computed(&c.name),
             })
             .collect()
     }
 
     /// A user table as the first source of a query.
-    pub fn table_source(&self, at: TableAt, source: usize) -> (From, Source) {
+    pub fn table_source(&mut self, at: TableAt, source: usize) -> Result<(From, Source)> {
+        let db = self.state.db(at.database);
+        if self.scalars.snapshots.get(&at.database).is_some_and(|id| *id < db.meta(at.table).altered) {
+            return Err(SqlError {
+                effect: super::error::Effect::Transaction,
+                ..SqlError::new(
+                    3961,
+                    format!(
+                        "Snapshot isolation transaction failed in database '{}' because the object accessed by the statement has been modified by a DDL statement in another concurrent transaction since the start of this transaction. It is disallowed because the metadata is not versioned. A concurrent update to metadata can lead to inconsistency if mixed with snapshot isolation.",
+                        db.name
+                    ),
+                )
+            });
+        }
         let columns = self.table_columns(at);
+        let computed = self.computed(at, &columns, false)?;
         let types = Rc::new(columns.iter().map(|c| c.ty.clone()).collect());
         let def = self.state.db(at.database).storage.table_def(at.table);
         let (schema, name) = def.map(|d| (d.schema.clone(), d.name.clone())).unwrap_or_default();
-        (
+        Ok((
             From::Table { source, database: at.database, table: at.table, types, seek: None },
-            Source { alias: name, schema: Some(schema), columns },
-        )
+            Source { alias: name, schema: Some(schema), columns, computed },
+        ))
+    }
+
+    /// What computed columns are made of: of those that rows do not have, or of all.
+    pub fn computed(&mut self, at: TableAt, columns: &[Column], persisted: bool) -> Result<Vec<(usize, Typed)>> {
+        let state = self.state;
+        let mut out = Vec::new();
+        for def in state.db(at.database).meta(at.table).computed.iter().filter(|c| persisted || !c.persisted) {
+            let own = Source { alias: String::new(), schema: None, columns: columns.to_vec(), computed: Vec::new() };
+            let grouping = self.grouping.take();
+            let bound = self.value(&def.value, &Scope { sources: vec![own], outer: None });
+            self.grouping = grouping;
+            let ty = columns.get(def.column).map_or(SqlType::Int, |c| c.ty.clone());
+            out.push((def.column, cast(bound?, &ty)));
+        }
+        Ok(out)
     }
 }
 
@@ -137,6 +174,15 @@ impl Scope<'_> {
 }
 
 impl Source {
+    /// A column, seen from `depth` queries further in.
+    pub fn column_at(&self, depth: usize, source: usize, column: usize) -> Typed {
+        if let Some((_, e)) = self.computed.iter().find(|(c, _)| *c == column) {
+            return e.clone().moved(depth, source);
+        }
+        let ty = self.columns.get(column).map_or(SqlType::Int, |c| c.ty.clone());
+        Typed::new(ty, Node::Column { depth, source, column })
+    }
+
     /// Whether `alias.`, `table.` or `schema.table.` before a column means this source.
     fn answers_to(&self, qualifier: &[String]) -> bool {
         match qualifier {

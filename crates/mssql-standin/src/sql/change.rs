@@ -16,7 +16,8 @@ use logferry_model::SqlType;
 use super::bind::{Binder, TableAt};
 use super::convert::assign;
 use super::error::{Effect, Result, SqlError, invalid_column, unsupported};
-use super::plan::Column;
+use super::eval::{Ctx, Env, eval};
+use super::plan::{Column, Part, Typed};
 use super::session::BLOCKED;
 use super::state::{Scalars, State};
 use super::types;
@@ -42,15 +43,45 @@ struct Target {
     at: TableAt,
     columns: Vec<Column>,
     types: Rc<Vec<SqlType>>,
+    /// Computed columns, over the table as the only source.
+    computed: Vec<(usize, Typed)>,
+    /// Those of them that rows have.
+    persisted: Vec<usize>,
     /// Schema and name.
     name: (String, String),
 }
 
 impl Target {
-    fn of(state: &State, at: TableAt, binder: &Binder<'_>) -> Self {
+    fn of(state: &State, at: TableAt, binder: &mut Binder<'_>) -> Result<Self> {
         let columns = binder.table_columns(at);
         let types = Rc::new(columns.iter().map(|c| c.ty.clone()).collect());
-        Target { at, columns, types, name: state.db(at.database).table_name(at.table) }
+        let computed = binder.computed(at, &columns, true)?;
+        let meta = state.db(at.database).meta(at.table);
+        let persisted = meta.computed.iter().filter(|c| c.persisted).map(|c| c.column).collect();
+        Ok(Target { at, columns, types, computed, persisted, name: state.db(at.database).table_name(at.table) })
+    }
+
+    /// Error 271 for a column that nobody can set.
+    fn settable(&self, column: usize) -> Result<()> {
+        match self.computed.iter().any(|(c, _)| *c == column) {
+            true => Err(SqlError::batch(
+                271,
+                format!(
+                    "The column \"{}\" cannot be modified because it is either a computed column or is the result of a UNION operator.",
+                    self.columns[column].name
+                ),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Works out the computed columns that rows have.
+    fn compute(&self, ctx: &Ctx<'_>, row: &mut [Value]) -> Result<()> {
+        for (column, e) in self.computed.iter().filter(|(c, _)| self.persisted.contains(c)) {
+            let parts = [Part::Values(Rc::new(row.to_vec()))];
+            row[*column] = eval(e, &Env { ctx, parts: &parts, aggs: &[], outer: None })?;
+        }
+        Ok(())
     }
 
     fn full_name(&self) -> String {
@@ -72,7 +103,7 @@ fn blocked(state: &mut State, database: usize, by: Transaction) -> SqlError {
 }
 
 /// A value on its way into a column, with the conversions that are not done by themselves refused.
-fn implicit(value: Value, from: &SqlType, to: &SqlType, place: (&str, &str)) -> Result<Value> {
+pub(super) fn implicit(value: Value, from: &SqlType, to: &SqlType, place: (&str, &str)) -> Result<Value> {
     let refused = matches!(from, SqlType::Variant) && *to != SqlType::Variant
         || types::is_text(from) && types::is_bytes(to)
         || types::is_time(from)

@@ -1,5 +1,6 @@
 //! Statements that define things. Each is a transaction of its own: ROLLBACK does not undo them, as it would on a server.
 
+mod column;
 mod constraint;
 mod database;
 mod index;

@@ -69,6 +69,46 @@ impl Typed {
         Typed { ty, node: Node::Const(value) }
     }
 
+    /// The expression, over the columns of one source alone, as one over that source at another place.
+    pub fn moved(mut self, depth: usize, source: usize) -> Self {
+        self.move_to(depth, source);
+        self
+    }
+
+    fn move_to(&mut self, to_depth: usize, to_source: usize) {
+        let each = |e: &mut Typed| e.move_to(to_depth, to_source);
+        match &mut self.node {
+            Node::Column { depth, source, .. } => (*depth, *source) = (to_depth, to_source),
+            Node::Const(_) | Node::Var(_) | Node::Agg(_) | Node::Exists(_) | Node::Subquery(_) => {}
+            Node::Binary(_, a, b) | Node::Compare(_, a, b) | Node::And(a, b) | Node::Or(a, b) => {
+                each(a);
+                each(b);
+            }
+            Node::Not(a) | Node::IsNull(a, _) | Node::InQuery(a, _) | Node::Quantified { left: a, .. } => each(a),
+            Node::Like { value, pattern, escape } => {
+                each(value);
+                each(pattern);
+                escape.iter_mut().for_each(|e| each(e));
+            }
+            Node::In(a, list) => {
+                each(a);
+                list.iter_mut().for_each(each);
+            }
+            Node::Case(arms, other) => {
+                for (test, value) in arms {
+                    each(test);
+                    each(value);
+                }
+                other.iter_mut().for_each(|e| each(e));
+            }
+            Node::Cast { value, style, .. } => {
+                each(value);
+                style.iter_mut().for_each(|e| each(e));
+            }
+            Node::Func(_, args) => args.iter_mut().for_each(each),
+        }
+    }
+
     /// The word NULL: it has no type of its own.
     pub fn is_null_word(&self) -> bool {
         matches!(self.node, Node::Const(Value::Null))
@@ -94,6 +134,14 @@ pub(crate) struct Column {
     pub ty: SqlType,
     pub nullable: bool,
     pub identity: bool,
+    pub computed: bool,
+}
+
+impl Column {
+    /// A column that is neither identity nor computed.
+    pub fn plain(name: impl Into<String>, ty: SqlType, nullable: bool) -> Self {
+        Column { name: name.into(), ty, nullable, identity: false, computed: false }
+    }
 }
 
 /// A query that can run.

@@ -61,7 +61,10 @@ pub(crate) struct Db {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableMeta {
     pub created: Option<Value>,
+    /// Snapshots below this number cannot read it: its columns were others.
+    pub altered: u64,
     pub identity: Option<Identity>,
+    pub computed: Vec<ComputedDef>,
     pub keys: Vec<KeyDef>,
     pub checks: Vec<CheckDef>,
     pub defaults: Vec<DefaultDef>,
@@ -71,7 +74,33 @@ pub(crate) struct TableMeta {
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub column: usize,
+    pub seed: i128,
+    pub increment: i128,
     pub last: Option<i128>,
+}
+
+impl Identity {
+    /// The identity column among columns, without a value so far.
+    pub fn of(columns: &[crate::storage::ColumnDef]) -> Option<Self> {
+        let (column, of) = columns.iter().enumerate().find_map(|(at, c)| Some((at, c.identity?)))?;
+        Some(Identity { column, seed: of.seed.into(), increment: of.increment.into(), last: None })
+    }
+
+    /// Notes a value that was given.
+    pub fn note(&mut self, n: i128) {
+        let further = |last: i128| if self.increment < 0 { last.min(n) } else { last.max(n) };
+        self.last = Some(self.last.map_or(n, further));
+    }
+}
+
+/// A computed column.
+#[derive(Clone, Debug)]
+pub(crate) struct ComputedDef {
+    pub column: usize,
+    pub value: Expr,
+    pub text: String,
+    /// Whether rows have its values.
+    pub persisted: bool,
 }
 
 /// A primary key, a unique constraint or an index.
@@ -228,17 +257,16 @@ impl State {
                     named_by_system: false,
                 });
             }
-            meta.identity = def.columns.iter().position(|c| c.identity).map(|column| {
-                let ty = &def.columns[column].sql_type;
-                let last = storage
-                    .rows(id)
-                    .filter_map(|(_, row)| row.get(column)?.as_deref().map(|b| super::value::from_bytes(ty, b)));
-                let number = |v: Value| match v {
-                    Value::Int(n) => i128::from(n),
-                    Value::Dec(d) => d.mantissa,
-                    _ => 0,
-                };
-                Identity { column, last: last.map(number).max() }
+            meta.identity = Identity::of(&def.columns).map(|mut identity| {
+                let ty = &def.columns[identity.column].sql_type;
+                for (_, row) in storage.rows(id) {
+                    match row.get(identity.column).and_then(|b| b.as_deref()).map(|b| super::value::from_bytes(ty, b)) {
+                        Some(Value::Int(n)) => identity.note(i128::from(n)),
+                        Some(Value::Dec(d)) => identity.note(d.mantissa),
+                        _ => {}
+                    }
+                }
+                identity
             });
             tables.insert(id, meta);
         }
@@ -338,7 +366,9 @@ impl Db {
     pub fn meta(&self, table: u32) -> &TableMeta {
         static NONE: TableMeta = TableMeta {
             created: None,
+            altered: 0,
             identity: None,
+            computed: Vec::new(),
             keys: Vec::new(),
             checks: Vec::new(),
             defaults: Vec::new(),

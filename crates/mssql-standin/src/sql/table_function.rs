@@ -89,7 +89,12 @@ pub(crate) fn bind(
         .zip(&parameters)
         .map(|(e, ty)| Ok(cast(binder.value(e, &scope)?, ty)))
         .collect::<Result<Vec<_>>>()?;
-    let source_of = Source { alias: alias.unwrap_or(function).to_owned(), schema: None, columns: found.columns() };
+    let source_of = Source {
+        alias: alias.unwrap_or(function).to_owned(),
+        schema: None,
+        columns: found.columns(),
+        computed: Vec::new(),
+    };
     Ok(Some((From::Function { source, database, function: found, args }, source_of)))
 }
 

@@ -239,14 +239,7 @@ impl Database {
             RowKey::Key(key) => self.live_row(held.rowset, key)?,
             RowKey::Rid(at) => self.pages.get(at.page.page as usize)?.as_ref()?.row(at.slot)?,
         };
-        let layout = &self.rowset(held.rowset).layout;
-        let mut row: Row = vec![None; layout.of_logical.len()];
-        for (column, value) in layout.columns.iter().zip(stored_values(layout, image)) {
-            if let (Some(at), Stored::Bytes(bytes)) = (column.logical, value) {
-                row[at] = Some(bytes);
-            }
-        }
-        Some(row)
+        Some(plain_row(&self.rowset(held.rowset).layout, image))
     }
 
     /// A row without values outside of it, to bytes.
@@ -397,6 +390,17 @@ fn value_of<'a>(column: &StoredColumn, row: &'a Row) -> Option<&'a [u8]> {
 /// Types whose values are never in the row.
 fn is_text(sql_type: &SqlType) -> bool {
     matches!(sql_type, SqlType::Text { .. } | SqlType::NText { .. } | SqlType::Image)
+}
+
+/// The values of a row that has none outside of it.
+pub(super) fn plain_row(layout: &TableLayout, image: &[u8]) -> Row {
+    let mut row: Row = vec![None; layout.of_logical.len()];
+    for (column, value) in layout.columns.iter().zip(stored_values(layout, image)) {
+        if let (Some(at), Stored::Bytes(bytes)) = (column.logical, value) {
+            row[at] = Some(bytes);
+        }
+    }
+    row
 }
 
 /// The values of a row as it stands on a page.

@@ -10,14 +10,14 @@ use super::system::definitions::{
     SYSALLOCUNITS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
 };
 use super::system::{OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset};
-use super::table::{TableLayout, TypeCodes, sort_key};
+use super::table::{NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Transaction, XactOptions};
 use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Rowset, Table, TableDef};
 
 /// Schemas that every database has.
 const OWN_SCHEMAS: usize = 4;
 /// Ids of dropped columns begin here.
-const DROPPED_COLUMNS: u32 = 0x0400_0001;
+pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
 impl Database {
     /// Makes a schema.
@@ -65,19 +65,21 @@ impl Database {
         self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
         self.commit(xact)?;
         let next_column = def.columns.len() as u32 + 1;
-        self.tables.insert(object, Table { def, rowset, next_column, committed: BTreeMap::new(), loaded: false });
+        let column_ids = (1..next_column).collect();
+        let table = Table { def, rowset, column_ids, next_column, committed: BTreeMap::new(), loaded: false };
+        self.tables.insert(object, table);
         Ok(object)
     }
 
     /// ALTER TABLE ADD: the rows that are there already stay as they are and have NULL in the new column.
     ///
     /// # Errors
-    /// When a transaction has changed the table and not ended, or the column does not allow NULL.
+    /// When a transaction has changed the table and not ended, or the column does not allow NULL and there are rows.
     pub fn add_column(&mut self, table: u32, column: ColumnDef) -> Result<(), Error> {
-        if !column.nullable || column.identity {
-            return Err(Error::Unsupported("adding a column that does not allow NULL".into()));
-        }
         let held = self.unlocked(table)?;
+        if !column.nullable && !held.committed.is_empty() {
+            return Err(Error::Unsupported("adding a column that does not allow NULL to rows".into()));
+        }
         let (rowset, id) = (held.rowset, held.next_column);
         if held.def.columns.iter().any(|c| c.name == column.name) {
             return Err(Error::NameTaken(column.name));
@@ -91,12 +93,15 @@ impl Database {
         let at = layout.columns.len() - 1;
         let stored = stored_column_row(rowset, at, &layout.columns[at])?;
         self.rowset_mut(rowset).layout = Arc::new(layout);
-        self.insert_system_row(by, SYSRSCOLS, &stored);
+        if !column.computed {
+            self.insert_system_row(by, SYSRSCOLS, &stored);
+        }
         self.add_units(by, rowset);
         self.note_altered(by, table, rowset);
         self.commit(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.next_column += 1;
+        held.column_ids.push(id);
         held.def.columns.push(column);
         held.each_row(|row| row.push(None));
         Ok(())
@@ -113,21 +118,24 @@ impl Database {
             return Err(Error::Unsupported("dropping a column of the key".into()));
         }
         let old = Arc::clone(&self.rowset(rowset).layout);
-        let (at, id) = (old.of_logical[column], old.columns[old.of_logical[column]].id);
+        let (at, id) = (old.of_logical[column], held.column_ids[column]);
         let dropped = old.columns.iter().filter(|c| c.logical.is_none()).count() as u32;
         let layout = old.without_column(column, DROPPED_COLUMNS + dropped);
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
         self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
-        let stored = stored_column_row(rowset, at, &layout.columns[at])?;
-        let key = [long(rowset), int(at as u32 + 1)];
-        self.delete_system_row(by, SYSRSCOLS, &key);
-        self.insert_system_row(by, SYSRSCOLS, &stored);
+        if at != NOT_STORED {
+            let stored = stored_column_row(rowset, at, &layout.columns[at])?;
+            let key = [long(rowset), int(at as u32 + 1)];
+            self.delete_system_row(by, SYSRSCOLS, &key);
+            self.insert_system_row(by, SYSRSCOLS, &stored);
+        }
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.note_altered(by, table, rowset);
         self.commit(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.def.columns.remove(column);
+        held.column_ids.remove(column);
         held.def.primary_key.iter_mut().filter(|c| **c > column).for_each(|c| *c -= 1);
         held.each_row(|row| drop(row.remove(column)));
         Ok(())
@@ -139,7 +147,7 @@ impl Database {
     /// When a transaction has changed the table and not ended.
     pub fn drop_table(&mut self, table: u32) -> Result<(), Error> {
         let held = self.unlocked(table)?;
-        let rowset = held.rowset;
+        let (rowset, column_ids) = (held.rowset, held.column_ids.clone());
         let layout = Arc::clone(&self.rowset(rowset).layout);
         let xact = self.begin_ddl("DROPOBJ", table);
         let by = By::Xact(xact.0);
@@ -164,8 +172,8 @@ impl Database {
         for ordinal in 1..=layout.key.len() {
             self.delete_system_row(by, SYSISCOLS, &[int(table), int(1), int(ordinal as u32)]);
         }
-        for column in layout.columns.iter().filter(|c| c.logical.is_some()) {
-            self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(column.id)]);
+        for id in column_ids {
+            self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
         }
         if !layout.key.is_empty() {
             self.delete_system_row(by, SYSSCHOBJS, &[int(key_object(table))]);
@@ -178,7 +186,7 @@ impl Database {
     }
 
     /// A table that no open transaction has changed.
-    fn unlocked(&self, table: u32) -> Result<&Table, Error> {
+    pub(super) fn unlocked(&self, table: u32) -> Result<&Table, Error> {
         let held = self.table_at(table)?;
         // The two lowest bits tell rows from LOB records.
         match self.locks.keys().any(|(space, _)| space & !3 == held.rowset) {
@@ -187,7 +195,7 @@ impl Database {
         }
     }
 
-    fn begin_ddl(&mut self, name: &str, object: u32) -> Transaction {
+    pub(super) fn begin_ddl(&mut self, name: &str, object: u32) -> Transaction {
         let xact = self.begin(XactOptions { name, ..XactOptions::default() });
         self.write(By::Xact(xact.0), |r, h| {
             r.lock_xact(h, &object_lock(5, object));
@@ -196,7 +204,7 @@ impl Database {
     }
 
     /// The allocation units that the columns of a rowset may need and that it does not have yet.
-    fn add_units(&mut self, by: By, rowset: u64) {
+    pub(super) fn add_units(&mut self, by: By, rowset: u64) {
         let held = self.rowset(rowset);
         let columns = || held.layout.columns.iter().filter(|c| c.logical.is_some());
         let lob = columns().any(|c| c.sql_type.is_lob());
@@ -212,7 +220,7 @@ impl Database {
     }
 
     /// What every ALTER TABLE changes: the date in `sysschobjs`, the number of NULL bits in `sysrowsets`.
-    fn note_altered(&mut self, by: By, table: u32, rowset: u64) {
+    pub(super) fn note_altered(&mut self, by: By, table: u32, rowset: u64) {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
@@ -232,13 +240,13 @@ impl Database {
         self.find_row(system_rowset(object), &key).expect("system tables know all objects")
     }
 
-    fn delete_system_row(&mut self, by: By, object: u32, values: &[Option<Vec<u8>>]) {
+    pub(super) fn delete_system_row(&mut self, by: By, object: u32, values: &[Option<Vec<u8>>]) {
         let key = self.system_key(object, values);
         self.tree_ghost(by, system_rowset(object), &key);
     }
 
     /// The key of a row of a system table, from the values of its key columns.
-    fn system_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> Vec<u8> {
+    pub(super) fn system_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> Vec<u8> {
         let layout = &self.rowset(system_rowset(object)).layout;
         let mut key = Vec::new();
         for (at, value) in layout.key.iter().zip(values) {
@@ -250,7 +258,7 @@ impl Database {
 
 impl Table {
     /// Changes the shape of all rows.
-    fn each_row(&mut self, change: impl Fn(&mut Row)) {
+    pub(super) fn each_row(&mut self, change: impl Fn(&mut Row)) {
         let rows: Vec<RowKey> = self.committed.keys().cloned().collect();
         for key in rows {
             if let Some(row) = self.committed.get_mut(&key) {
@@ -267,7 +275,7 @@ pub fn key_object(table: u32) -> u32 {
 }
 
 /// Whether a row has room for what it must hold.
-fn fits(layout: &TableLayout) -> Result<(), Error> {
+pub(super) fn fits(layout: &TableLayout) -> Result<(), Error> {
     match usize::from(layout.row.fixed_end) {
         len if len > ROW_MAX - 300 => Err(Error::RowTooLong(len)),
         _ => Ok(()),

@@ -59,14 +59,12 @@ pub struct OpenTransaction {
 impl Database {
     /// `column_id` of a column, by its place in the table.
     pub fn column_id(&self, table: u32, place: usize) -> u32 {
-        let layout = self.tables.get(&table).map(|t| &self.rowset(t.rowset).layout);
-        layout.and_then(|l| Some(l.columns.get(*l.of_logical.get(place)?)?.id)).unwrap_or(0)
+        self.tables.get(&table).and_then(|t| t.column_ids.get(place).copied()).unwrap_or(0)
     }
 
     /// Place of a column in its table, by `column_id`.
     pub fn column_place(&self, table: u32, id: u32) -> Option<usize> {
-        let layout = &self.rowset(self.tables.get(&table)?.rowset).layout;
-        layout.columns.iter().find(|c| c.id == id)?.logical
+        self.tables.get(&table)?.column_ids.iter().position(|c| *c == id)
     }
 
     /// The largest `column_id` that was ever given out.

@@ -433,16 +433,27 @@ pub(super) fn system_rowset(object: u32) -> u64 {
 pub(super) fn column_row(object: u32, id: u32, column: &ColumnDef) -> Result<Row, Error> {
     let codes = TypeCodes::of(&column.sql_type)?;
     let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
-    let status = u32::from(!column.nullable) | u32::from(padded) << 1 | u32::from(column.identity) << 2;
+    let status = u32::from(!column.nullable)
+        | u32::from(padded) << 1
+        | u32::from(column.identity.is_some()) << 2
+        | u32::from(column.computed) << 4;
     let in_row = if codes.length == 0xFFFF { 8000 } else { codes.length };
-    let identity = column.identity.then(|| {
+    let identity = column.identity.map(|identity| {
         // Last value, seed and increment, in the form of the type; then that no value was handed out yet.
-        let mut one = vec![0; usize::from(codes.length)];
-        one[0] = 1;
-        if codes.xtype == 106 {
-            one[1] = 1;
-        }
-        let mut value = one.repeat(3);
+        let one = |n: i64| {
+            let mut value = vec![0; usize::from(codes.length)];
+            let digits = match codes.xtype {
+                106 => {
+                    value[0] = u8::from(n >= 0);
+                    n.unsigned_abs().to_le_bytes()
+                }
+                _ => n.to_le_bytes(),
+            };
+            let at = usize::from(codes.xtype == 106);
+            value.iter_mut().skip(at).zip(digits).for_each(|(to, from)| *to = from);
+            value
+        };
+        let mut value = [one(identity.seed), one(identity.seed), one(identity.increment)].concat();
         value.push(1);
         value
     });

@@ -32,14 +32,30 @@ pub struct ColumnDef {
     pub sql_type: SqlType,
     /// Whether NULL is allowed.
     pub nullable: bool,
+    /// `IDENTITY(seed, increment)`
+    pub identity: Option<Identity>,
+    /// Computed and not persisted: no place in rows, always `None` in a [`Row`].
+    pub computed: bool,
+}
+
+/// Where the values of an identity column begin, and how they go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The first value.
+    pub seed: i64,
+    /// From one to the next; not 0.
+    pub increment: i64,
+}
+
+impl Identity {
     /// `IDENTITY(1,1)`
-    pub identity: bool,
+    pub const ONE: Identity = Identity { seed: 1, increment: 1 };
 }
 
 impl ColumnDef {
     /// A column that allows NULL.
     pub fn new(name: impl Into<String>, sql_type: SqlType) -> Self {
-        ColumnDef { name: name.into(), sql_type, nullable: true, identity: false }
+        ColumnDef { name: name.into(), sql_type, nullable: true, identity: None, computed: false }
     }
 
     /// The column, NOT NULL.
@@ -49,7 +65,7 @@ impl ColumnDef {
 
     /// The column as `IDENTITY(1,1)`.
     pub fn identity(self) -> Self {
-        ColumnDef { identity: true, nullable: false, ..self }
+        ColumnDef { identity: Some(Identity::ONE), nullable: false, ..self }
     }
 }
 
@@ -81,12 +97,15 @@ pub(crate) struct StoredColumn {
     pub internal: Option<Place>,
 }
 
+/// Place in a layout of a column that rows do not have.
+pub(super) const NOT_STORED: usize = usize::MAX;
+
 /// Where the columns of a table are in its rows and keys.
 #[derive(Clone, Debug)]
 pub(crate) struct TableLayout {
     /// In the order of their NULL bits: key columns first.
     pub columns: Vec<StoredColumn>,
-    /// Place in `columns` of each logical column.
+    /// Place in `columns` of each logical column; [`NOT_STORED`] of computed ones.
     pub of_logical: Vec<usize>,
     /// Places in `columns` of the key's columns, in key order.
     pub key: Vec<usize>,
@@ -112,6 +131,10 @@ impl TableLayout {
         let (mut row, mut entry) = (Placer::new(4), Placer::new(1));
         for logical in order {
             let column = &def.columns[logical];
+            if column.computed {
+                layout.of_logical[logical] = NOT_STORED;
+                continue;
+            }
             let ordinal = def.primary_key.iter().position(|c| *c == logical);
             layout.of_logical[logical] = layout.columns.len();
             let place = row.place(&column.sql_type);
@@ -141,6 +164,10 @@ impl TableLayout {
     /// The layout with one more column, behind all others: rows that are there already do not have it.
     pub fn with_column(&self, column: &ColumnDef, id: u32) -> Self {
         let mut layout = self.clone();
+        if column.computed {
+            layout.of_logical.push(NOT_STORED);
+            return layout;
+        }
         let variables = self.row.places.iter().filter(|p| matches!(p, Place::Variable { .. })).count() as u16;
         let mut placer = Placer { end: self.row.fixed_end, variables, bits: None };
         let place = placer.place(&column.sql_type);
@@ -164,8 +191,10 @@ impl TableLayout {
     pub fn without_column(&self, logical: usize, id: u32) -> Self {
         let mut layout = self.clone();
         let at = layout.of_logical.remove(logical);
-        layout.columns[at].logical = None;
-        layout.columns[at].id = id;
+        if at != NOT_STORED {
+            layout.columns[at].logical = None;
+            layout.columns[at].id = id;
+        }
         for column in &mut layout.columns {
             column.logical = column.logical.map(|l| if l > logical { l - 1 } else { l });
         }

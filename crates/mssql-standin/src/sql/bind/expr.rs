@@ -208,13 +208,13 @@ impl Binder<'_> {
             at = at.outer.unwrap_or(at);
         }
         let found = &at.sources[source];
+        let bound = found.column_at(depth, source, column);
         if depth == 0
             && let Some(grouping) = &self.grouping
             && !grouping.inside
         {
             let shown = format!("{}.{}", found.alias, found.columns[column].name);
-            let key = Node::Column { depth, source, column };
-            if !grouping.keys.iter().any(|k| k.node == key) {
+            if !grouping.keys.iter().any(|k| k.node == bound.node) {
                 return Err(SqlError::batch(
                     8120,
                     format!(
@@ -223,7 +223,7 @@ impl Binder<'_> {
                 ));
             }
         }
-        Ok(Typed::new(found.columns[column].ty.clone(), Node::Column { depth, source, column }))
+        Ok(bound)
     }
 
     fn variable(&mut self, name: &str) -> Result<Typed> {

@@ -92,7 +92,7 @@ impl Binder<'_> {
                 (false, true) => l.ty.clone(),
                 _ => types::common(&l.ty, &r.ty)?,
             };
-            columns.push(Column { name: l.name.clone(), ty, nullable: l.nullable || r.nullable, identity: false });
+            columns.push(Column::plain(l.name.clone(), ty, l.nullable || r.nullable));
         }
         let body = PlanBody::Set { op: *op, left: Box::new(left), right: Box::new(right) };
         Ok(Plan { columns, body, order: Vec::new(), offset: None, fetch: None })
@@ -149,7 +149,7 @@ impl Binder<'_> {
                             if grouped {
                                 self.value(&Expr::Column(vec![s.alias.clone(), c.name.clone()]), &scope)?;
                             }
-                            items.push(Typed::new(c.ty.clone(), Node::Column { depth: 0, source, column: at }));
+                            items.push(s.column_at(0, source, at));
                             columns.push(c.clone());
                         }
                     }
@@ -271,7 +271,7 @@ impl Binder<'_> {
                 Item::All(qualifier) => {
                     for (source, s) in scope.sources.iter().enumerate().filter(|(_, s)| s.answers_to(qualifier)) {
                         for (column, c) in s.columns.iter().enumerate() {
-                            out.push(Typed::new(c.ty.clone(), Node::Column { depth: 0, source, column }));
+                            out.push(s.column_at(0, source, column));
                             columns.push(c.clone());
                         }
                     }
@@ -302,7 +302,13 @@ impl Binder<'_> {
             (None, Node::Const(v)) => v.is_null(),
             _ => true,
         };
-        Column { name, ty: bound.ty.clone(), nullable, identity: own.is_some_and(|c| c.identity) }
+        Column {
+            name,
+            ty: bound.ty.clone(),
+            nullable,
+            identity: own.is_some_and(|c| c.identity),
+            computed: own.is_some_and(|c| c.computed),
+        }
     }
 }
 

@@ -64,13 +64,13 @@ impl Binder<'_> {
                 let mut list = Vec::new();
                 for (at, name) in columns.iter().enumerate() {
                     let ty = super::common_of(bound.iter().filter_map(|r| r.get(at)))?;
-                    list.push(Column { name: name.clone(), ty, nullable: true, identity: false });
+                    list.push(Column::plain(name.clone(), ty, true));
                 }
                 for row in &mut bound {
                     let cells = std::mem::take(row);
                     *row = cells.into_iter().zip(&list).map(|(e, c)| cast(e, &c.ty)).collect();
                 }
-                scope.sources.push(Source { alias: alias.clone(), schema: None, columns: list });
+                scope.sources.push(Source { alias: alias.clone(), schema: None, columns: list, computed: Vec::new() });
                 Ok(From::Values { source, rows: bound })
             }
             TableRef::Func { name, args, alias } => {
@@ -85,7 +85,7 @@ impl Binder<'_> {
                     return Err(invalid_object(&name.join(".")));
                 };
                 let alias = alias.clone().or_else(|| name.last().cloned()).unwrap_or_default();
-                scope.sources.push(Source { alias, schema: None, columns });
+                scope.sources.push(Source { alias, schema: None, columns, computed: Vec::new() });
                 Ok(From::Rows { source, rows: Rc::new(rows.into_iter().map(Rc::new).collect()) })
             }
             TableRef::Join { left, right, kind, on } => {
@@ -150,12 +150,15 @@ impl Binder<'_> {
             return Ok((From::Query { source, plan: Box::new(plan) }, found));
         }
         if let Some(at) = self.state.find_table(self.scalars, name)? {
-            return Ok(self.table_source(at, source));
+            return self.table_source(at, source);
         }
         if let Some((schema, columns, rows)) = catalog::view(self, name)? {
             let alias = name.last().cloned().unwrap_or_default();
             let rows = Rc::new(rows.into_iter().map(Rc::new).collect());
-            return Ok((From::Rows { source, rows }, Source { alias, schema: Some(schema), columns }));
+            return Ok((
+                From::Rows { source, rows },
+                Source { alias, schema: Some(schema), columns, computed: Vec::new() },
+            ));
         }
         Err(invalid_object(&name.join(".")))
     }
@@ -265,5 +268,5 @@ fn derived(alias: &str, names: &[String], plan: &Plan) -> Result<Source> {
     if let Some(at) = columns.iter().position(|c| c.name.is_empty()) {
         return Err(SqlError::batch(8155, format!("No column name was specified for column {} of '{alias}'.", at + 1)));
     }
-    Ok(Source { alias: alias.to_owned(), schema: None, columns })
+    Ok(Source { alias: alias.to_owned(), schema: None, columns, computed: Vec::new() })
 }

@@ -111,7 +111,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
                 F::ColLength => Value::Int(length.into()),
                 _ => match text(2).to_lowercase().as_str() {
                     "allowsnull" => Value::bit(c.nullable),
-                    "isidentity" => Value::bit(c.identity),
+                    "isidentity" => Value::bit(c.identity.is_some()),
                     "columnid" | "ordinal" => {
                         Value::Int(ctx.state.db(database).storage.column_id(table as u32, n).into())
                     }
@@ -126,8 +126,10 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
                         ty if !types::is_text(ty) && !types::is_bytes(ty) => Value::Null,
                         ty => Value::Int(types::char_len(ty).map_or(-1, i64::from)),
                     },
-                    "iscomputed"
-                    | "isrowguidcol"
+                    "iscomputed" => {
+                        Value::bit(ctx.state.db(database).meta(table as u32).computed.iter().any(|c| c.column == n))
+                    }
+                    "isrowguidcol"
                     | "issparse"
                     | "iscolumnset"
                     | "isfulltextindexed"

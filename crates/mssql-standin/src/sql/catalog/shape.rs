@@ -82,7 +82,7 @@ fn parse(spec: &str) -> Vec<(Column, Value)> {
                 Some(v) if ty == SqlType::Real => Value::Float(v.parse().unwrap_or(0.0)),
                 Some(v) => n(v.parse::<i64>().unwrap_or(0)),
             };
-            (Column { name: name.to_owned(), ty, nullable, identity: false }, value)
+            (Column::plain(name.to_owned(), ty, nullable), value)
         })
         .collect()
 }

@@ -47,7 +47,7 @@ pub(super) fn check_rows(
     }
     let held = variables.borrow().clone();
     let mut binder = Binder::new(state, scalars, &held);
-    let (_, source) = binder.table_source(target.at, 0);
+    let (_, source) = binder.table_source(target.at, 0)?;
     let scope = Scope { sources: vec![source], outer: None };
     let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
     for check in checks {

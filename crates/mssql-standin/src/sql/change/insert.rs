@@ -30,15 +30,20 @@ pub(crate) fn insert(
         let held = variables.borrow().clone();
         let mut binder = Binder::new(state, scalars, &held);
         let at = binder.table(&stmt.table)?;
-        let target = Target::of(state, at, &binder);
+        let target = Target::of(state, at, &mut binder)?;
         let identity = target.columns.iter().position(|c| c.identity);
         let on = scalars.identity_insert == Some(at);
         let places: Vec<usize> = if stmt.columns.is_empty() {
-            let automatic = |c: usize| Some(c) == identity && !on || target.types[c] == SqlType::RowVersion;
+            let automatic = |c: usize| {
+                Some(c) == identity && !on
+                    || target.types[c] == SqlType::RowVersion
+                    || target.computed.iter().any(|(computed, _)| *computed == c)
+            };
             (0..target.columns.len()).filter(|c| !automatic(*c)).collect()
         } else {
             stmt.columns.iter().map(|c| target.column(c)).collect::<Result<_>>()?
         };
+        places.iter().try_for_each(|c| target.settable(*c))?;
         if let Some(twice) = places.iter().enumerate().find(|(n, p)| places[..*n].contains(p)) {
             return Err(SqlError::batch(
                 264,
@@ -171,11 +176,11 @@ pub(crate) fn insert(
             match &values[identity.column] {
                 Some(given) => {
                     let n = number_of(given);
-                    identity.last = Some(identity.last.map_or(n, |last| last.max(n)));
+                    identity.note(n);
                     scalars.identity = Some(n);
                 }
                 None => {
-                    let next = identity.last.map_or(1, |last| last + 1);
+                    let next = identity.last.map_or(identity.seed, |last| last + identity.increment);
                     let wide = SqlType::Decimal { precision: 38, scale: 0 };
                     let value = convert(Value::Dec(Dec { mantissa: next, scale: 0 }), &wide, ty, None)
                         .map_err(|_| overflow_of("IDENTITY", types::name(ty)))?;
@@ -186,6 +191,10 @@ pub(crate) fn insert(
             }
         }
         finished.push(values.into_iter().map(|v| v.unwrap_or(Value::Null)).collect());
+    }
+    if !target.persisted.is_empty() {
+        let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
+        finished.iter_mut().try_for_each(|row| target.compute(&ctx, row))?;
     }
     check_rows(state, scalars, variables, &target, &finished, "INSERT")?;
     let rows: Vec<Row> = finished.iter().map(|v| target.row(v)).collect::<Result<_>>()?;

@@ -32,7 +32,12 @@ pub(super) fn bind_output(
     if items.is_empty() {
         return Ok(None);
     }
-    let image = |alias: &str| Source { alias: alias.to_owned(), schema: None, columns: target.columns.clone() };
+    let image = |alias: &str| Source {
+        alias: alias.to_owned(),
+        schema: None,
+        columns: target.columns.clone(),
+        computed: target.computed.clone(),
+    };
     let mut all: Vec<Source> = sources.to_vec();
     if of != OutputOf::Deleted {
         all.push(image("inserted"));

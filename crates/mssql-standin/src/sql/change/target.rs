@@ -37,7 +37,7 @@ pub(super) fn bind_target<'s>(
     // A query over the same tables tells how they join; its items are not needed.
     let (mut plan_from, sources, at) = if from.is_empty() {
         let at = binder.table(name)?;
-        let (from, source) = binder.table_source(at, 0);
+        let (from, source) = binder.table_source(at, 0)?;
         (from, vec![source], 0)
     } else {
         let (from, sources) = binder.tables(from)?;
@@ -67,7 +67,7 @@ pub(super) fn bind_target<'s>(
     if let Some(filter) = &filter {
         binder.find_seek(&mut plan_from, filter);
     }
-    Ok((Target::of(state, table, binder), plan_from, scope.sources, at, filter))
+    Ok((Target::of(state, table, binder)?, plan_from, scope.sources, at, filter))
 }
 
 fn table_of(from: &From, source: usize) -> Option<TableAt> {

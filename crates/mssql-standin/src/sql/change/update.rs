@@ -52,6 +52,7 @@ pub(crate) fn update(
                 continue;
             }
             let column = target.column(last)?;
+            target.settable(column)?;
             if target.columns[column].identity {
                 return Err(SqlError::batch(8102, format!("Cannot update identity column '{last}'.")));
             }
@@ -105,8 +106,8 @@ pub(crate) fn update(
     lock_hits(state, scalars, &target, &hits)?;
     let versions: Vec<usize> =
         target.types.iter().enumerate().filter(|(_, t)| **t == SqlType::RowVersion).map(|(n, _)| n).collect();
-    let mut new_rows = Vec::new();
-    let mut new_values = Vec::new();
+    let mut places = places;
+    let (mut new_rows, mut new_values) = (Vec::new(), Vec::new());
     for hit in &hits {
         let mut row = Row::clone(&hit.row);
         for (column, value) in places.iter().zip(&hit.values) {
@@ -124,6 +125,16 @@ pub(crate) fn update(
                 .collect::<Vec<Value>>(),
         );
         new_rows.push(row);
+    }
+    if !target.persisted.is_empty() {
+        let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
+        for (values, row) in new_values.iter_mut().zip(&mut new_rows) {
+            target.compute(&ctx, values)?;
+            for column in &target.persisted {
+                row[*column] = to_bytes(&target.types[*column], &values[*column])?;
+            }
+        }
+        places.extend(&target.persisted);
     }
     check_rows(state, scalars, variables, &target, &new_values, "UPDATE")?;
     let meta = state.db(target.at.database).meta(target.at.table);

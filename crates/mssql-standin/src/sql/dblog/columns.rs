@@ -31,7 +31,7 @@ pub(super) fn columns() -> Vec<Column> {
                 "bytes" => SqlType::VarBinary { length: Some(length) },
                 _ => types::nvarchar(length),
             };
-            Column { name: (*name).to_owned(), ty, nullable, identity: false }
+            Column::plain((*name).to_owned(), ty, nullable)
         })
         .collect()
 }

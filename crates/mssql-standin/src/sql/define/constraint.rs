@@ -7,11 +7,13 @@ use logferry_model::SqlType;
 
 use super::super::ast::{AlterTable, Constraint, ConstraintKind};
 use super::super::bind::{Binder, Scope, TableAt};
+use super::super::deparse::definition;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::eval::{Ctx, Env, eval, truth};
 use super::super::plan::{Column, Part};
 use super::super::state::{CheckDef, DefaultDef, ForeignDef, KeyDef, Scalars, State};
 use super::super::value::{Value, from_bytes, group_key, same_name};
+use super::column::{add_columns, alter_column, drop_column};
 use super::index::push_key;
 use super::{Variables, meta_mut, place_of};
 use crate::storage::key_object;
@@ -74,16 +76,21 @@ pub(super) fn add_constraints(
                 };
                 push_key(state, at, key)?;
             }
-            ConstraintKind::Check { test, text } => {
+            ConstraintKind::Check(test) => {
                 let held = BTreeMap::new();
                 let mut binder = Binder::new(state, scalars, &held);
-                let (_, source) = binder.table_source(at, 0);
+                let (_, source) = binder.table_source(at, 0)?;
                 binder.condition(test, &Scope { sources: vec![source], outer: None })?;
-                let check =
-                    CheckDef { name: named("CK"), object: id, test: test.clone(), text: text.clone(), named_by_system };
+                let check = CheckDef {
+                    name: named("CK"),
+                    object: id,
+                    test: test.clone(),
+                    text: definition(test),
+                    named_by_system,
+                };
                 meta_mut(state, at).checks.push(check);
             }
-            ConstraintKind::Default { column, value, text } => {
+            ConstraintKind::Default { column, value } => {
                 let column = place_of(columns, column, &table)?;
                 let held = BTreeMap::new();
                 Binder::new(state, scalars, &held).value(value, &Scope::EMPTY)?;
@@ -96,7 +103,7 @@ pub(super) fn add_constraints(
                     object: id,
                     column,
                     value: value.clone(),
-                    text: text.clone(),
+                    text: definition(value),
                     named_by_system,
                 });
             }
@@ -172,7 +179,10 @@ pub(crate) fn alter_table(
     let at = state.find_table(scalars, table)?.ok_or_else(|| cannot_find(table))?;
     match change {
         AlterTable::Check => Ok(()),
-        AlterTable::Add(constraints) => {
+        AlterTable::Add { columns, constraints, with_values } => {
+            if !columns.is_empty() {
+                add_columns(state, scalars, variables, at, columns, *with_values)?;
+            }
             let held = BTreeMap::new();
             let columns = Binder::new(state, scalars, &held).table_columns(at);
             for constraint in constraints {
@@ -188,25 +198,34 @@ pub(crate) fn alter_table(
             }
             Ok(())
         }
-        AlterTable::DropConstraint(names) => {
-            for name in names {
-                let meta = meta_mut(state, at);
-                let is = |n: &String| same_name(n, name);
-                if meta.keys.iter().any(|k| k.clustered && is(&k.name)) {
-                    return Err(unsupported("ALTER TABLE ... DROP of a clustered primary key"));
-                }
-                let before = (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len());
-                meta.keys.retain(|k| k.object.is_none() || !is(&k.name));
-                meta.checks.retain(|c| !is(&c.name));
-                meta.defaults.retain(|d| !is(&d.name));
-                meta.foreign.retain(|f| !is(&f.name));
-                if before == (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len()) {
-                    return Err(SqlError::batch(3728, format!("'{name}' is not a constraint.")));
-                }
+        AlterTable::Alter(spec) => alter_column(state, scalars, at, spec),
+        AlterTable::Drop { columns, constraints, if_exists } => {
+            for name in constraints {
+                drop_constraint(state, at, name, *if_exists)?;
+            }
+            for name in columns {
+                drop_column(state, scalars, at, name, *if_exists)?;
             }
             Ok(())
         }
     }
+}
+
+fn drop_constraint(state: &mut State, at: TableAt, name: &str, if_exists: bool) -> Result<()> {
+    let meta = meta_mut(state, at);
+    let is = |n: &String| same_name(n, name);
+    if meta.keys.iter().any(|k| k.clustered && is(&k.name)) {
+        return Err(unsupported("ALTER TABLE ... DROP of a clustered primary key"));
+    }
+    let before = (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len());
+    meta.keys.retain(|k| k.object.is_none() || !is(&k.name));
+    meta.checks.retain(|c| !is(&c.name));
+    meta.defaults.retain(|d| !is(&d.name));
+    meta.foreign.retain(|f| !is(&f.name));
+    if !if_exists && before == (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len()) {
+        return Err(SqlError::batch(3728, format!("'{name}' is not a constraint.")));
+    }
+    Ok(())
 }
 
 /// Rows that are there keep the checks and foreign keys.
@@ -216,7 +235,7 @@ fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: T
     let types = std::rc::Rc::new(db.types(at.table));
     let held = BTreeMap::new();
     let mut binder = Binder::new(state, scalars, &held);
-    let (_, source) = binder.table_source(at, 0);
+    let (_, source) = binder.table_source(at, 0)?;
     let scope = Scope { sources: vec![source], outer: None };
     let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
     let (schema, name) = db.table_name(at.table);

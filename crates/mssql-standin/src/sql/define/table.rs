@@ -1,15 +1,12 @@
 //! CREATE, DROP and TRUNCATE TABLE.
 
-use logferry_model::SqlType;
-
 use super::super::ast::{Constraint, ConstraintKind, CreateTable};
 use super::super::bind::TableAt;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::session::BLOCKED;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
-use super::super::types;
-use super::super::value::same_name;
+use super::column::{columns_of, computed_of};
 use super::constraint::add_constraints;
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
@@ -30,49 +27,9 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
             ),
         ));
     };
-    let mut columns: Vec<Column> = Vec::new();
-    let mut constraints: Vec<&Constraint> = Vec::new();
-    for spec in &stmt.columns {
-        if columns.iter().any(|c| same_name(&c.name, &spec.name)) {
-            return Err(SqlError::batch(
-                2705,
-                format!("Column names in each table must be unique. Column name '{}' in table '{name}' is specified more than once.", spec.name),
-            )
-            .state(3));
-        }
-        if spec.identity.is_some_and(|i| i != (1, 1)) {
-            return Err(unsupported("IDENTITY with another seed or increment than 1"));
-        }
-        if spec.identity.is_some() {
-            let whole = types::is_integer(&spec.sql_type) && spec.sql_type != SqlType::Bit
-                || matches!(spec.sql_type, SqlType::Decimal { scale: 0, .. });
-            if !whole {
-                return Err(SqlError::batch(
-                    2749,
-                    format!(
-                        "Identity column '{}' must be of data type int, bigint, smallint, tinyint, or decimal or numeric with a scale of 0, unencrypted, and constrained to be nonnullable.",
-                        spec.name
-                    ),
-                ));
-            }
-            if columns.iter().any(|c| c.identity) {
-                return Err(SqlError::batch(
-                    2744,
-                    format!(
-                        "Multiple identity columns specified for table '{name}'. Only one identity column per table is allowed."
-                    ),
-                ));
-            }
-        }
-        let nullable = spec.nullable.unwrap_or(spec.identity.is_none() && spec.sql_type != SqlType::RowVersion);
-        columns.push(Column {
-            name: spec.name.clone(),
-            ty: spec.sql_type.clone(),
-            nullable,
-            identity: spec.identity.is_some(),
-        });
-        constraints.extend(&spec.constraints);
-    }
+    let mut defined = columns_of(state, scalars, &stmt.columns, &[], &name)?;
+    let mut columns: Vec<Column> = defined.iter().map(|d| d.column.clone()).collect();
+    let mut constraints: Vec<&Constraint> = stmt.columns.iter().flat_map(|c| &c.constraints).collect();
     constraints.extend(&stmt.constraints);
     let mut primary: Option<(Vec<usize>, bool)> = None;
     for constraint in &constraints {
@@ -110,28 +67,24 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
         return Err(unsupported("clustered indexes that are no primary key"));
     }
     let clustered = primary.as_ref().filter(|(_, c)| *c).map(|(p, _)| p.clone()).unwrap_or_default();
+    for (d, c) in defined.iter_mut().zip(&columns) {
+        d.stored.nullable = c.nullable;
+    }
     let def = TableDef {
         schema,
         name: name.clone(),
-        columns: columns
-            .iter()
-            .map(|c| ColumnDef {
-                name: c.name.clone(),
-                sql_type: c.ty.clone(),
-                nullable: c.nullable,
-                identity: c.identity,
-            })
-            .collect(),
+        columns: defined.iter().map(|d| d.stored.clone()).collect(),
         primary_key: clustered,
     };
     let created = now(scalars);
     let db = state.db_mut(database);
-    let table = db.storage.create_table(def).map_err(from_storage)?;
     let meta = TableMeta {
         created: Some(created),
-        identity: columns.iter().position(|c| c.identity).map(|column| Identity { column, last: None }),
+        identity: Identity::of(&def.columns),
+        computed: computed_of(&defined, 0),
         ..TableMeta::default()
     };
+    let table = db.storage.create_table(def).map_err(from_storage)?;
     db.tables.insert(table, meta);
     let at = TableAt { database, table };
     let added = add_constraints(state, scalars, at, &columns, &constraints)
@@ -171,23 +124,22 @@ pub(crate) fn create_plain(
         columns: columns
             .iter()
             .map(|c| ColumnDef {
-                name: c.name.clone(),
-                sql_type: c.ty.clone(),
                 nullable: c.nullable,
-                identity: c.identity,
+                identity: c.identity.then_some(crate::storage::Identity::ONE),
+                ..ColumnDef::new(c.name.clone(), c.ty.clone())
             })
             .collect(),
         primary_key: Vec::new(),
     };
     let created = now(scalars);
     let db = state.db_mut(database);
+    let identity = Identity::of(&def.columns);
     let table = db.storage.create_table(def).map_err(from_storage)?;
-    let identity = columns.iter().position(|c| c.identity).map(|column| Identity { column, last: None });
     db.tables.insert(table, TableMeta { created: Some(created), identity, ..TableMeta::default() });
     Ok(TableAt { database, table })
 }
 
-fn wait_for_table(state: &mut State, scalars: &Scalars, at: TableAt, what: &str) -> Result<()> {
+pub(super) fn wait_for_table(state: &mut State, scalars: &Scalars, at: TableAt, what: &str) -> Result<()> {
     let Some(by) = state.db(at.database).storage.holder_of_any(at.table) else { return Ok(()) };
     if scalars.xacts.get(&at.database) == Some(&by) {
         return Err(unsupported(format!("{what} of a table that the same open transaction has changed")));

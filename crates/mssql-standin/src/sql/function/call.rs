@@ -366,8 +366,9 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
             let found = ctx.state.find_table(s, &split_name(&text_at(&v, 0))).ok().flatten();
             let identity = found.and_then(|t| ctx.state.db(t.database).meta(t.table).identity.clone());
             match (identity, func) {
-                (Some(i), F::IdentCurrent) => number(Some(i.last.unwrap_or(1))),
-                (Some(_), _) => number(Some(1)),
+                (Some(i), F::IdentCurrent) => number(Some(i.last.unwrap_or(i.seed))),
+                (Some(i), F::IdentSeed) => number(Some(i.seed)),
+                (Some(i), _) => number(Some(i.increment)),
                 (None, _) => Value::Null,
             }
         }

@@ -187,12 +187,27 @@ impl Parser<'_> {
 
     fn column_spec(&mut self) -> Result<ColumnSpec> {
         let name = self.ident()?;
-        if self.is_word("AS") {
-            return Err(unsupported("computed columns"));
+        if self.word("AS") {
+            let value = self.expr()?;
+            let persisted = self.word("PERSISTED");
+            let not_null = self.words(&["NOT", "NULL"]);
+            let mut constraints = Vec::new();
+            while let Some(constraint) = self.constraint(Some(&name))? {
+                constraints.push(constraint);
+            }
+            return Ok(ColumnSpec {
+                name,
+                computed: Some((value, persisted)),
+                sql_type: SqlType::Int,
+                nullable: not_null.then_some(false),
+                identity: None,
+                constraints,
+            });
         }
         let bare_timestamp = name.eq_ignore_ascii_case("timestamp") && matches!(self.peek(), Tok::Op("," | ")"));
         let sql_type = if bare_timestamp { SqlType::RowVersion } else { self.data_type()? };
-        let mut column = ColumnSpec { name, sql_type, nullable: None, identity: None, constraints: Vec::new() };
+        let mut column =
+            ColumnSpec { name, computed: None, sql_type, nullable: None, identity: None, constraints: Vec::new() };
         loop {
             if self.words(&["NOT", "NULL"]) {
                 column.nullable = Some(false);
@@ -265,18 +280,12 @@ impl Parser<'_> {
             ConstraintKind::Key { primary, clustered, columns }
         } else if self.word("CHECK") {
             self.words(&["NOT", "FOR", "REPLICATION"]);
-            let from = self.at;
             self.expect_op("(")?;
             let test = self.condition()?;
             self.expect_op(")")?;
-            ConstraintKind::Check { test, text: self.text_since(from) }
+            ConstraintKind::Check(test)
         } else if self.word("DEFAULT") {
-            let from = self.at;
             let value = self.expr()?;
-            let mut text = self.text_since(from);
-            if !text.starts_with('(') {
-                text = format!("({text})");
-            }
             let column = match column {
                 Some(column) => column.to_owned(),
                 None => {
@@ -284,8 +293,7 @@ impl Parser<'_> {
                     self.ident()?
                 }
             };
-            self.words(&["WITH", "VALUES"]);
-            ConstraintKind::Default { column, value, text }
+            ConstraintKind::Default { column, value }
         } else if self.is_word("FOREIGN") || self.is_word("REFERENCES") {
             let columns = if self.words(&["FOREIGN", "KEY"]) {
                 match column {
@@ -374,30 +382,39 @@ impl Parser<'_> {
             let _ = self.word("CHECK") || self.word("NOCHECK");
         }
         if self.word("ADD") {
-            let mut constraints = Vec::new();
+            let (mut columns, mut constraints, mut with_values) = (Vec::new(), Vec::new(), false);
             loop {
                 match self.constraint(None)? {
                     Some(constraint) => constraints.push(constraint),
-                    None => return Err(unsupported("ALTER TABLE ... ADD of columns")),
+                    None => columns.push(self.column_spec()?),
                 }
+                with_values |= self.words(&["WITH", "VALUES"]);
                 if !self.op(",") {
                     break;
                 }
             }
-            return Ok(StmtKind::AlterTable(table, AlterTable::Add(constraints)));
+            return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values }));
+        }
+        if self.words(&["ALTER", "COLUMN"]) {
+            return Ok(StmtKind::AlterTable(table, AlterTable::Alter(self.column_spec()?)));
         }
         if self.word("DROP") {
-            if self.is_word("COLUMN") {
-                return Err(unsupported("ALTER TABLE ... DROP COLUMN"));
+            let (mut columns, mut constraints, mut if_exists, mut of_columns) = (Vec::new(), Vec::new(), false, false);
+            loop {
+                if self.word("COLUMN") {
+                    of_columns = true;
+                    if_exists |= self.if_exists();
+                } else if self.word("CONSTRAINT") {
+                    of_columns = false;
+                    if_exists |= self.if_exists();
+                }
+                let list = if of_columns { &mut columns } else { &mut constraints };
+                list.push(self.ident()?);
+                if !self.op(",") {
+                    break;
+                }
             }
-            self.word("CONSTRAINT");
-            self.if_exists();
-            let mut names = vec![self.ident()?];
-            while self.op(",") {
-                self.word("CONSTRAINT");
-                names.push(self.ident()?);
-            }
-            return Ok(StmtKind::AlterTable(table, AlterTable::DropConstraint(names)));
+            return Ok(StmtKind::AlterTable(table, AlterTable::Drop { columns, constraints, if_exists }));
         }
         if self.words(&["CHECK", "CONSTRAINT"]) {
             if !self.word("ALL") {

@@ -25,7 +25,7 @@ pub fn definitions() -> Vec<(u32, TableDef)> {
     let table = |id: u32, table: &str, key: &[usize], columns: Vec<(&str, SqlType, bool)>| {
         let columns = columns
             .into_iter()
-            .map(|(name, sql_type, nullable)| ColumnDef { name: name.into(), sql_type, nullable, identity: false })
+            .map(|(name, sql_type, nullable)| ColumnDef { nullable, ..ColumnDef::new(name, sql_type) })
             .collect();
         (id, TableDef { schema: "sys".into(), name: table.into(), columns, primary_key: key.to_vec() })
     };

@@ -4,106 +4,124 @@ use logferry_model::SqlType;
 
 use super::super::super::bind::Binder;
 use super::super::super::plan::Column;
+use super::super::super::state::Db;
 use super::super::super::types;
-use super::super::super::value::Value;
+use super::super::super::value::{Dec, Value};
 use super::super::objects::type_rows;
-use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::super::shape::{NULL, Rows, b, columns, n, t, view as table};
 use super::COLLATION;
+
+const COLUMN: &str = "object_id int, name sysname?, column_id int, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit=0, is_identity bit, is_computed bit, is_filestream bit=0, is_replicated bit?=0, is_non_sql_subscribed bit?=0, is_merge_published bit?=0, is_dts_replicated bit?=0, is_xml_document bit=0, xml_collection_id int=0, default_object_id int, rule_object_id int=0, is_sparse bit?=0, is_column_set bit?=0";
+
+const LATER: &str = "generated_always_type tinyint?=0, generated_always_type_desc n60?=NOT_APPLICABLE, encryption_type int?, encryption_type_desc n64?, encryption_algorithm_name sysname?, column_encryption_key_id int?, column_encryption_key_database_name sysname?, is_hidden bit?=0, is_masked bit=0";
+
+const IDENTITY: &str =
+    "seed_value variant?, increment_value variant?, last_value variant?, is_not_for_replication bit?=0";
+
+const COMPUTED: &str = "definition nmax?, uses_database_collation bit, is_persisted bit";
+
+/// The columns of `sys.columns` that differ from one to another.
+const GIVEN: [&str; 14] = [
+    "object_id",
+    "name",
+    "column_id",
+    "system_type_id",
+    "user_type_id",
+    "max_length",
+    "precision",
+    "scale",
+    "collation_name",
+    "is_nullable",
+    "is_ansi_padded",
+    "is_identity",
+    "is_computed",
+    "default_object_id",
+];
+
+struct Facts {
+    table: u32,
+    place: usize,
+    ty: SqlType,
+    row: [Value; 14],
+}
+
+fn facts(db: &Db) -> Vec<Facts> {
+    let mut out = Vec::new();
+    for (table, def) in db.storage.tables() {
+        let meta = db.meta(table);
+        for (place, c) in def.columns.iter().enumerate() {
+            let code = types::code(&c.sql_type);
+            let (length, precision, scale) = types::sizes(&c.sql_type);
+            let sized = types::is_text(&c.sql_type) || types::is_bytes(&c.sql_type);
+            let old = matches!(
+                c.sql_type,
+                SqlType::Text { .. } | SqlType::NText { .. } | SqlType::Image | SqlType::RowVersion
+            );
+            let default = meta.defaults.iter().find(|d| d.column == place).map_or(0, |d| d.object);
+            let row = [
+                n(table),
+                t(&c.name),
+                n(db.storage.column_id(table, place)),
+                n(code),
+                n(code),
+                n(length),
+                n(precision),
+                n(scale),
+                if types::is_text(&c.sql_type) { t(COLLATION) } else { NULL },
+                b(c.nullable),
+                b(sized && !old),
+                b(c.identity.is_some()),
+                b(meta.computed.iter().any(|d| d.column == place)),
+                n(default),
+            ];
+            out.push(Facts { table, place, ty: c.sql_type.clone(), row });
+        }
+    }
+    out
+}
+
+fn joined(row: [Value; 14], tail: [Value; 3]) -> [Value; 17] {
+    let mut all = row.into_iter().chain(tail);
+    std::array::from_fn(|_| all.next().unwrap_or(NULL))
+}
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let state = binder.state;
     let db = state.db(at);
-    let tables = || db.storage.tables().map(|(id, def)| (id, def, db.meta(id)));
     Some(match view {
-        "columns" | "all_columns" | "identity_columns" | "computed_columns" => {
-            let mut list = columns(
-                "object_id int, name sysname?, column_id int, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit, is_identity bit, is_computed bit, is_filestream bit, is_replicated bit?, is_non_sql_subscribed bit?, is_merge_published bit?, is_dts_replicated bit?, is_xml_document bit, xml_collection_id int, default_object_id int, rule_object_id int, is_sparse bit?, is_column_set bit?, generated_always_type tinyint?, generated_always_type_desc n60?, encryption_type int?, encryption_type_desc n60?, encryption_algorithm_name sysname?, column_encryption_key_id int?, column_encryption_key_database_name sysname?, is_hidden bit?, is_masked bit",
-            );
-            let identity = view == "identity_columns";
-            if identity {
-                list.truncate(24);
-                list.extend(columns(
-                    "seed_value variant?, increment_value variant?, last_value variant?, is_not_for_replication bit?",
-                ));
-            }
-            if view == "computed_columns" {
-                list.truncate(24);
-                list.extend(columns("definition nmax?, uses_database_collation bit, is_persisted bit"));
-                return Some((list, Vec::new()));
-            }
-            let mut rows = Vec::new();
-            for (id, def, meta) in tables() {
-                for (place, c) in def.columns.iter().enumerate().filter(|(_, c)| !identity || c.identity) {
-                    let code = types::code(&c.sql_type);
-                    let (length, precision, scale) = types::sizes(&c.sql_type);
-                    let padded = types::is_text(&c.sql_type) || types::is_bytes(&c.sql_type);
-                    let old = matches!(
-                        c.sql_type,
-                        SqlType::Text { .. } | SqlType::NText { .. } | SqlType::Image | SqlType::RowVersion
-                    );
-                    let default = meta.defaults.iter().find(|d| d.column == place).map_or(0, |d| d.object);
-                    let mut row = vec![
-                        n(id),
-                        t(&c.name),
-                        n(db.storage.column_id(id, place)),
-                        n(code),
-                        n(code),
-                        n(length),
-                        n(precision),
-                        n(scale),
-                        if types::is_text(&c.sql_type) { t(COLLATION) } else { NULL },
-                        b(c.nullable),
-                        b(padded && !old),
-                        b(false),
-                        b(c.identity),
-                        b(false),
-                        b(false),
-                        b(false),
-                        b(false),
-                        b(false),
-                        b(false),
-                        b(false),
-                        n(0),
-                        n(default),
-                        n(0),
-                        b(false),
-                    ];
-                    if identity {
-                        let of = |v: Option<i128>| match v {
-                            Some(v) => Value::Variant(Box::new(match &c.sql_type {
-                                SqlType::Decimal { .. } => (
-                                    c.sql_type.clone(),
-                                    Value::Dec(super::super::super::value::Dec { mantissa: v, scale: 0 }),
-                                ),
-                                ty => (ty.clone(), Value::Int(v as i64)),
-                            })),
-                            None => NULL,
-                        };
-                        row.extend([
-                            of(Some(1)),
-                            of(Some(1)),
-                            of(meta.identity.as_ref().and_then(|i| i.last)),
-                            b(false),
-                        ]);
-                    } else {
-                        row.extend([
-                            b(false),
-                            n(0),
-                            t("NOT_APPLICABLE"),
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            b(false),
-                            b(false),
-                        ]);
-                    }
-                    rows.push(row);
-                }
-            }
-            (list, rows)
+        "columns" | "all_columns" => {
+            let spec = format!("{COLUMN}, {LATER}");
+            table(&spec, GIVEN, facts(db).into_iter().map(|f| f.row))
+        }
+        "identity_columns" => {
+            let spec = format!("{COLUMN}, {IDENTITY}");
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
+            let given = [a, b, c, d, e, f, g, h, i, j, k, l, m, o, "seed_value", "increment_value", "last_value"];
+            let rows = facts(db).into_iter().filter_map(|f| {
+                let identity = db.meta(f.table).identity.as_ref().filter(|i| i.column == f.place)?;
+                let of = |v: Option<i128>| match v {
+                    Some(v) => Value::Variant(Box::new(match &f.ty {
+                        SqlType::Decimal { .. } => (f.ty.clone(), Value::Dec(Dec { mantissa: v, scale: 0 })),
+                        ty => (ty.clone(), Value::Int(v as i64)),
+                    })),
+                    None => NULL,
+                };
+                let tail = [of(Some(identity.seed)), of(Some(identity.increment)), of(identity.last)];
+                Some(joined(f.row, tail))
+            });
+            table(&spec, given, rows)
+        }
+        "computed_columns" => {
+            let spec = format!("{COLUMN}, {COMPUTED}");
+            let [a, b2, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
+            let given =
+                [a, b2, c, d, e, f, g, h, i, j, k, l, m, o, "definition", "is_persisted", "uses_database_collation"];
+            let rows = facts(db).into_iter().filter_map(|f| {
+                let def = db.meta(f.table).computed.iter().find(|c| c.column == f.place)?;
+                Some(joined(f.row, [t(&def.text), b(def.persisted), b(types::is_text(&f.ty))]))
+            });
+            table(&spec, given, rows)
         }
         "types" => {
             let list = "name sysname, system_type_id tinyint, user_type_id int, schema_id int, principal_id int?, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_user_defined bit, is_assembly_type bit, default_object_id int, rule_object_id int, is_table_type bit";

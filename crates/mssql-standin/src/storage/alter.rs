@@ -1,0 +1,166 @@
+//! ALTER TABLE ALTER COLUMN and sp_rename: columns that become others, names that change.
+//!
+//! A column whose new type holds all old values as they stand (a longer `varchar`, NULL allowed from now on) changes in the system
+//! tables only. Any other gets a new place behind all others, as on a server: the old place stays in the rows as a dropped
+//! column, and every row is written again.
+
+use std::sync::Arc;
+
+use logferry_model::SqlType;
+
+use super::change::plain_row;
+use super::ddl::fits;
+use super::system::definitions::{SYSCOLPARS, SYSRSCOLS, SYSSCHOBJS};
+use super::system::{column_row, int, long, short, stored_column_row, system_rowset};
+use super::table::{NOT_STORED, TypeCodes};
+use super::xact::XactOptions;
+use super::{By, ColumnDef, Database, Error, Row, RowKey};
+
+/// A row's new value of the column that changes; what it was found by.
+pub type NewValue = (RowKey, Option<Vec<u8>>);
+
+impl Database {
+    /// Gives the column at a place another definition. `values` are the new values of all rows; they are written only where
+    /// the column gets a new place.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended, the column is in the key, or the row gets too long.
+    pub fn alter_column(
+        &mut self,
+        table: u32,
+        column: usize,
+        new: ColumnDef,
+        values: &[NewValue],
+    ) -> Result<(), Error> {
+        let held = self.unlocked(table)?;
+        let rowset = held.rowset;
+        if held.def.primary_key.contains(&column) {
+            return Err(Error::Unsupported("altering a column of the key".into()));
+        }
+        TypeCodes::of(&new.sql_type)?;
+        let old = Arc::clone(&self.rowset(rowset).layout);
+        let at = old.of_logical[column];
+        let id = held.column_ids[column];
+        if at == NOT_STORED {
+            return Err(Error::Unsupported("altering a computed column".into()));
+        }
+        let in_place = holds(&old.columns[at].sql_type, &new.sql_type);
+        let mut layout = (*old).clone();
+        if in_place {
+            layout.columns[at].sql_type = new.sql_type.clone();
+            layout.columns[at].nullable = new.nullable;
+        } else {
+            let dropped = old.columns.iter().filter(|c| c.logical.is_none()).count() as u32;
+            layout = layout.with_column(&new, id);
+            layout.columns[at].logical = None;
+            layout.columns[at].id = super::ddl::DROPPED_COLUMNS + dropped;
+            let place = layout.columns.len() - 1;
+            layout.columns[place].logical = Some(column);
+            layout.of_logical.pop();
+            layout.of_logical[column] = place;
+            fits(&layout)?;
+        }
+        let xact = self.begin_ddl("ALTER TABLE", table);
+        let by = By::Xact(xact.0);
+        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
+        self.insert_system_row(by, SYSCOLPARS, &column_row(table, id, &new)?);
+        let changed = layout.of_logical[column];
+        for place in [at, changed] {
+            if place < old.columns.len() {
+                self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(place as u32 + 1)]);
+            }
+            if place == at || !in_place {
+                let stored = stored_column_row(rowset, place, &layout.columns[place])?;
+                self.insert_system_row(by, SYSRSCOLS, &stored);
+            }
+            if in_place {
+                break;
+            }
+        }
+        self.rowset_mut(rowset).layout = Arc::new(layout);
+        self.add_units(by, rowset);
+        self.note_altered(by, table, rowset);
+        self.commit(xact)?;
+        let held = self.tables.get_mut(&table).expect("it was there");
+        held.def.columns[column] = new;
+        if in_place {
+            return Ok(());
+        }
+        held.each_row(|row| row[column] = None);
+        let xact = self.begin(XactOptions { name: "ALTER TABLE", ..XactOptions::default() });
+        for (key, value) in values {
+            if let Err(e) = self.update(xact, table, key, &[(column, value.clone())]) {
+                self.rollback(xact)?;
+                return Err(e);
+            }
+        }
+        self.commit(xact)?;
+        Ok(())
+    }
+
+    /// `sp_rename` of a table.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended, or the name is taken.
+    pub fn rename_table(&mut self, table: u32, name: &str) -> Result<(), Error> {
+        let held = self.unlocked(table)?;
+        if self.table(&held.def.schema, name).is_some() {
+            return Err(Error::NameTaken(name.into()));
+        }
+        let rowset = held.rowset;
+        let row = self.system_row(SYSSCHOBJS, &[int(table)]);
+        let xact = self.begin_ddl("OBJECT_RENAME", table);
+        let by = By::Xact(xact.0);
+        if let Some(mut row) = row {
+            row[1] = Some(name.encode_utf16().flat_map(u16::to_le_bytes).collect());
+            self.delete_system_row(by, SYSSCHOBJS, &[int(table)]);
+            self.insert_system_row(by, SYSSCHOBJS, &row);
+        }
+        self.note_altered(by, table, rowset);
+        self.commit(xact)?;
+        self.tables.get_mut(&table).expect("it was there").def.name = name.to_owned();
+        Ok(())
+    }
+
+    /// `sp_rename` of a column.
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended, or the name is taken.
+    pub fn rename_column(&mut self, table: u32, column: usize, name: &str) -> Result<(), Error> {
+        let held = self.unlocked(table)?;
+        if held.def.columns.iter().any(|c| c.name == name) {
+            return Err(Error::NameTaken(name.into()));
+        }
+        let rowset = held.rowset;
+        let new = ColumnDef { name: name.to_owned(), ..held.def.columns[column].clone() };
+        let id = self.column_id(table, column);
+        let xact = self.begin_ddl("OBJECT_RENAME", table);
+        let by = By::Xact(xact.0);
+        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
+        self.insert_system_row(by, SYSCOLPARS, &column_row(table, id, &new)?);
+        self.note_altered(by, table, rowset);
+        self.commit(xact)?;
+        self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
+        Ok(())
+    }
+}
+
+impl Database {
+    /// A row of a system table, by its key.
+    fn system_row(&self, object: u32, key: &[Option<Vec<u8>>]) -> Option<Row> {
+        let rowset = system_rowset(object);
+        let image = self.live_row(rowset, &self.system_key(object, key))?;
+        Some(plain_row(&self.rowset(rowset).layout, image))
+    }
+}
+
+/// Whether values of a type stand in rows just as those of another one do.
+fn holds(old: &SqlType, new: &SqlType) -> bool {
+    let longer = |a: &Option<u16>, b: &Option<u16>| matches!((a, b), (Some(a), Some(b)) if a <= b);
+    match (old, new) {
+        (SqlType::VarChar { length: a, .. }, SqlType::VarChar { length: b, .. })
+        | (SqlType::NVarChar { length: a, .. }, SqlType::NVarChar { length: b, .. })
+        | (SqlType::VarBinary { length: a }, SqlType::VarBinary { length: b }) => longer(a, b) || a == b,
+        (a, b) => a == b,
+    }
+}
