@@ -1,0 +1,458 @@
+//! What the database says of its tables, in as many round trips as there are statements, however many tables there are.
+//!
+//! What a server, an edition or a login does not let us see (a DMV, say) is a note in the log, not an error, as long as the copy can
+//! do without: sizes only decide how a table is cut.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use logferry_model::{Identity, Lineage, SourceColumn, SqlType, TableId, TableName, TableVersion, UniqueKey};
+use logferry_mssql_format::catalog::ColumnRow;
+use tiberius::numeric::Numeric;
+use tiberius::{FromSql, Row};
+use tracing::info;
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::sql;
+
+/// The server and the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Database {
+    /// `SERVERPROPERTY('ProductVersion')`
+    pub(crate) product_version: String,
+    /// `SERVERPROPERTY('ServerName')`
+    pub(crate) server: String,
+    /// `sys.databases.name`
+    pub(crate) name: String,
+    /// How consistent rows can be had that others change.
+    pub(crate) isolation: Isolation,
+}
+
+/// What the database allows its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// `ALLOW_SNAPSHOT_ISOLATION ON`: the rows of a transaction are of one moment.
+    Snapshot,
+    /// `READ_COMMITTED_SNAPSHOT ON`: the rows of a statement are of one moment.
+    ReadCommittedSnapshot,
+    /// Neither: a statement waits for writers, and may meet a row that moves twice, or not at all.
+    Locks,
+}
+
+/// A table and what it takes to copy it.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) version: Arc<TableVersion>,
+    /// What its rows can be cut by.
+    pub(crate) order: Option<Order>,
+    /// Rows and bytes, where the server tells.
+    pub(crate) size: Option<Size>,
+}
+
+/// The key of a unique clustered index whose columns are never NULL: every row is at one place of it, and a range of it is
+/// read without looking at anything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) columns: Vec<OrderColumn>,
+}
+
+/// A column of an [`Order`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderColumn {
+    pub(crate) name: String,
+    pub(crate) sql_type: SqlType,
+    /// `sys.columns.collation_name`, of text.
+    pub(crate) collation: Option<String>,
+}
+
+/// How large a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+const PAGE_SIZE: u64 = 8192;
+
+/// Reads one column of a row after the other, by name.
+struct Reader<'r> {
+    row: &'r Row,
+    doing: &'static str,
+}
+
+impl<'r> Reader<'r> {
+    fn optional<T: FromSql<'r>>(&self, column: &'static str) -> Result<Option<T>, Error> {
+        self.row.try_get(column).map_err(|e| Error::Unexpected {
+            doing: self.doing.to_owned(),
+            what: format!("column {column} is not as it should be: {e}"),
+        })
+    }
+
+    fn get<T: FromSql<'r>>(&self, column: &'static str) -> Result<T, Error> {
+        self.optional(column)?.ok_or_else(|| Error::Unexpected {
+            doing: self.doing.to_owned(),
+            what: format!("column {column} is NULL"),
+        })
+    }
+
+    fn text(&self, column: &'static str) -> Result<String, Error> {
+        self.get::<&str>(column).map(str::to_owned)
+    }
+
+    fn id(&self, column: &'static str) -> Result<u32, Error> {
+        let id: i32 = self.get(column)?;
+        Ok(id as u32)
+    }
+
+    fn is(&self, column: &'static str) -> Result<bool, Error> {
+        self.optional::<i32>(column).map(|n| n == Some(1))
+    }
+}
+
+impl Database {
+    /// Asks the server.
+    pub(crate) async fn read(session: &mut Session) -> Result<Self, Error> {
+        const DOING: &str = "ask the server for its version and database";
+        let rows = session.rows(DOING, sql::DATABASE, &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::Unexpected {
+            doing: DOING.to_owned(),
+            what: "the database is not in sys.databases".to_owned(),
+        })?;
+        let row = Reader { row, doing: DOING };
+        Ok(Database {
+            product_version: row.text("product_version")?,
+            server: row.optional::<&str>("server_name")?.unwrap_or_default().to_owned(),
+            name: row.text("name")?,
+            isolation: match (row.is("snapshot_isolation_state")?, row.is("is_read_committed_snapshot_on")?) {
+                (true, _) => Isolation::Snapshot,
+                (false, true) => Isolation::ReadCommittedSnapshot,
+                (false, false) => Isolation::Locks,
+            },
+        })
+    }
+
+    /// The history that positions belong to. Where the server does not tell, its name and the database's stand for it.
+    pub(crate) async fn lineage(&self, session: &mut Session) -> Result<Lineage, Error> {
+        const DOING: &str = "ask for the database's recovery fork";
+        let row = match session.rows(DOING, sql::LINEAGE, &[]).await {
+            Ok(rows) => rows.into_iter().next(),
+            Err(e @ Error::Statement { .. }) => {
+                info!("{e}: a database that is restored will not be noticed");
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        let Some(row) = row else {
+            let name = uuid_of(&format!("{}/{}", self.server, self.name));
+            return Ok(Lineage { database: name, fork: [0; 16] });
+        };
+        let row = Reader { row: &row, doing: DOING };
+        let guid = |column| -> Result<[u8; 16], Error> {
+            Ok(row.optional::<uuid::Uuid>(column)?.map(|g| g.to_bytes_le()).unwrap_or_default())
+        };
+        Ok(Lineage { database: guid("database_guid")?, fork: guid("recovery_fork_guid")? })
+    }
+}
+
+/// 16 bytes that stand for a name: FNV-1a, 128 bits.
+pub(crate) fn uuid_of(text: &str) -> [u8; 16] {
+    let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    for byte in text.bytes() {
+        hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+    hash.to_be_bytes()
+}
+
+/// Reads the user tables, in the order of their names.
+pub(crate) async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
+    let names = names(session).await?;
+    let mut columns = columns(session).await?;
+    let mut keys = keys(session).await?;
+    let sizes = sizes(session).await?;
+    let mut tables: Vec<Table> = names
+        .into_iter()
+        .map(|(id, name)| {
+            let columns = columns.remove(&id).unwrap_or_default();
+            let keys = keys.remove(&id).unwrap_or_default();
+            build(id, name, columns, &keys, sizes.get(&id).copied())
+        })
+        .collect();
+    tables.sort_by(|a, b| a.version.name.cmp(&b.version.name));
+    Ok(tables)
+}
+
+async fn names(session: &mut Session) -> Result<Vec<(u32, TableName)>, Error> {
+    const DOING: &str = "list the tables";
+    let rows = session.rows(DOING, sql::TABLES, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let row = Reader { row, doing: DOING };
+            Ok((row.id("object_id")?, TableName::new(row.text("schema_name")?, row.text("name")?)))
+        })
+        .collect()
+}
+
+/// A row of `columns.sql`.
+#[derive(Clone, Debug)]
+struct Column {
+    row: ColumnRow,
+    nullable: bool,
+    computed: bool,
+    persisted: bool,
+    column_set: bool,
+    collation: Option<String>,
+    identity: Option<Identity>,
+}
+
+async fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, Error> {
+    const DOING: &str = "list the columns";
+    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
+    let mut answer = session.ask(DOING, sql::COLUMNS, &[]).await?;
+    while let Some(row) = answer.next().await? {
+        let row = Reader { row: &row, doing: DOING };
+        let byte = |column| row.get::<i32>(column).map(|n| n as u8);
+        let number = |column| row.optional::<Numeric>(column).map(|n| n.map(|n| n.value()));
+        let identity = match (number("identity_seed")?, number("identity_increment")?) {
+            (Some(seed), Some(increment)) => Some(Identity { seed, increment, last: number("identity_last")? }),
+            _ => None,
+        };
+        let object = row.id("object_id")?;
+        columns.entry(object).or_default().push(Column {
+            row: ColumnRow {
+                object,
+                number: 0,
+                id: row.id("column_id")?,
+                name: row.text("name")?,
+                xtype: byte("system_type_id")?,
+                utype: row.id("user_type_id")?,
+                length: row.get::<i32>("max_length")? as i16,
+                precision: byte("precision")?,
+                scale: byte("scale")?,
+                collation: row.optional::<i32>("collation_id")?.unwrap_or(0) as u32,
+                status: 0,
+                identity: None,
+            },
+            nullable: row.is("is_nullable")?,
+            computed: row.is("is_computed")?,
+            persisted: row.is("is_persisted")?,
+            column_set: row.is("is_column_set")?,
+            collation: row.optional::<&str>("collation_name")?.map(str::to_owned),
+            identity,
+        });
+    }
+    Ok(columns)
+}
+
+/// An index, of rows of `keys.sql`.
+#[derive(Clone, Debug)]
+struct Index {
+    id: u32,
+    name: String,
+    unique: bool,
+    primary: bool,
+    filtered: bool,
+    disabled: bool,
+    columns: Vec<u32>,
+}
+
+async fn keys(session: &mut Session) -> Result<HashMap<u32, Vec<Index>>, Error> {
+    const DOING: &str = "list the keys";
+    let mut keys: HashMap<u32, Vec<Index>> = HashMap::new();
+    let mut answer = session.ask(DOING, sql::KEYS, &[]).await?;
+    while let Some(row) = answer.next().await? {
+        let row = Reader { row: &row, doing: DOING };
+        let indexes = keys.entry(row.id("object_id")?).or_default();
+        let (id, column) = (row.id("index_id")?, row.id("column_id")?);
+        match indexes.last_mut().filter(|index| index.id == id) {
+            Some(index) => index.columns.push(column),
+            None => indexes.push(Index {
+                id,
+                name: row.optional::<&str>("name")?.unwrap_or_default().to_owned(),
+                unique: row.is("is_unique")?,
+                primary: row.is("is_primary_key")?,
+                filtered: row.is("has_filter")?,
+                disabled: row.is("is_disabled")?,
+                columns: vec![column],
+            }),
+        }
+    }
+    Ok(keys)
+}
+
+async fn sizes(session: &mut Session) -> Result<HashMap<u32, Size>, Error> {
+    const DOING: &str = "ask how large the tables are";
+    let rows = match session.rows(DOING, sql::SIZES, &[]).await {
+        Ok(rows) => rows,
+        Err(e @ Error::Statement { .. }) => {
+            info!("{e}: every table is copied in one chunk (VIEW DATABASE STATE shows the sizes)");
+            return Ok(HashMap::new());
+        }
+        Err(e) => return Err(e),
+    };
+    rows.iter()
+        .map(|row| {
+            let row = Reader { row, doing: DOING };
+            let number = |column| row.optional::<i64>(column).map(|n| n.unwrap_or(0).unsigned_abs());
+            let size = Size { rows: number("row_count")?, bytes: number("used_pages")?.saturating_mul(PAGE_SIZE) };
+            Ok((row.id("object_id")?, size))
+        })
+        .collect()
+}
+
+fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size: Option<Size>) -> Table {
+    let mut notes = Vec::new();
+    let mut stored = Vec::new();
+    for column in columns {
+        let name = &column.row.name;
+        if column.column_set {
+            notes.push(format!("column set \"{name}\" is left out: its columns are there one by one"));
+        } else if column.computed && !column.persisted {
+            notes.push(format!("computed column \"{name}\" is left out: its values are not stored"));
+        } else {
+            stored.push(column);
+        }
+    }
+    let position = |id: &u32| stored.iter().position(|c| c.row.id == *id);
+    let (mut primary_key, mut unique_keys) = (None, Vec::new());
+    let mut order = None;
+    for index in indexes.iter().filter(|index| index.unique) {
+        if index.filtered || index.disabled {
+            let why = if index.filtered { "it has a filter" } else { "it is disabled" };
+            notes.push(format!("unique index \"{}\" is left out: {why}", index.name));
+            continue;
+        }
+        let Some(positions) = index.columns.iter().map(position).collect::<Option<Vec<usize>>>() else {
+            notes.push(format!("unique index \"{}\" is left out: a column of it is not stored", index.name));
+            continue;
+        };
+        let fits = |c: &Column| !c.nullable && is_ordered(c);
+        if index.id == 1 && positions.iter().filter_map(|&p| stored.get(p)).all(fits) {
+            let columns = positions.iter().filter_map(|&p| stored.get(p)).map(order_column).collect();
+            order = Some(Order { columns });
+        }
+        let key = UniqueKey { name: index.name.clone(), columns: positions, clustered: index.id == 1 };
+        if index.primary {
+            primary_key = Some(key);
+        } else {
+            unique_keys.push(key);
+        }
+    }
+    let columns = stored.iter().map(|column| source_column(column, &mut notes)).collect();
+    let version = TableVersion { id: TableId(id), version: 1, name, columns, primary_key, unique_keys, notes };
+    Table { version: Arc::new(version), order, size }
+}
+
+/// Whether a boundary of the column's values can be handed back to the server as what it is.
+fn is_ordered(column: &Column) -> bool {
+    !matches!(
+        column.row.sql_type(),
+        SqlType::Money | SqlType::SmallMoney | SqlType::Variant | SqlType::HierarchyId | SqlType::RowVersion
+    ) && !column.row.sql_type().is_lob()
+}
+
+fn order_column(column: &Column) -> OrderColumn {
+    let (name, sql_type) = (column.row.name.clone(), column.row.sql_type());
+    OrderColumn { name, sql_type, collation: column.collation.clone() }
+}
+
+fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
+    let name = column.row.name.clone();
+    let sql_type = match column.row.sql_type() {
+        ty @ (SqlType::Xml | SqlType::Json | SqlType::Vector) => {
+            notes.push(format!("column \"{name}\" is copied as text: its stored form ({ty:?}) never leaves the server"));
+            SqlType::NVarChar { length: None, collation: Default::default() }
+        }
+        SqlType::Unknown { code } => {
+            notes.push(format!("column \"{name}\" is of the unknown type {code}: its bytes are taken as they are"));
+            SqlType::Unknown { code }
+        }
+        other => other,
+    };
+    SourceColumn {
+        id: column.row.id,
+        name,
+        sql_type,
+        nullable: column.nullable,
+        identity: column.identity,
+        computed: column.computed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(id: u32, name: &str, xtype: u8, nullable: bool) -> Column {
+        Column {
+            row: ColumnRow {
+                object: 7,
+                number: 0,
+                id,
+                name: name.to_owned(),
+                xtype,
+                utype: u32::from(xtype),
+                length: 4,
+                precision: 10,
+                scale: 0,
+                collation: 0x3400_d008,
+                status: 0,
+                identity: None,
+            },
+            nullable,
+            computed: false,
+            persisted: false,
+            column_set: false,
+            collation: None,
+            identity: None,
+        }
+    }
+
+    fn index(id: u32, name: &str, columns: &[u32]) -> Index {
+        Index {
+            id,
+            name: name.to_owned(),
+            unique: true,
+            primary: false,
+            filtered: false,
+            disabled: false,
+            columns: columns.to_vec(),
+        }
+    }
+
+    /// Columns: a int, b int NULL, c varchar, d int. Gives the columns that the rows are cut by.
+    #[track_caller]
+    fn check(indexes: &[Index], expect: &[&str]) {
+        let columns =
+            vec![column(1, "a", 56, false), column(2, "b", 56, true), column(3, "c", 167, false), column(4, "d", 56, false)];
+        let table = build(7, TableName::new("dbo", "t"), columns, indexes, None);
+        let order = table.order.map(|o| o.columns.into_iter().map(|c| c.name).collect::<Vec<_>>());
+        assert_eq!(order.unwrap_or_default(), expect);
+    }
+
+    /// A chunk by anything else than a key that is never NULL would lose rows or have them twice.
+    #[test]
+    fn only_a_unique_clustered_key_that_is_never_null_cuts_a_table() {
+        check(&[], &[]);
+        check(&[index(1, "cx", &[2])], &[]);
+        check(&[Index { unique: false, ..index(1, "cx", &[1]) }], &[]);
+        check(&[index(2, "ux", &[3]), Index { primary: true, ..index(3, "pk", &[1]) }], &[]);
+        check(&[index(1, "cx", &[4, 1]), Index { primary: true, ..index(3, "pk", &[1]) }], &["d", "a"]);
+        check(&[index(1, "cx", &[3])], &["c"]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told() {
+        let columns = vec![
+            column(1, "a", 56, false),
+            Column { computed: true, ..column(2, "twice", 56, false) },
+            Column { computed: true, persisted: true, ..column(3, "kept", 56, false) },
+            Column { column_set: true, ..column(4, "all", 241, true) },
+            column(5, "doc", 241, true),
+        ];
+        let table = build(7, TableName::new("dbo", "t"), columns, &[index(2, "ux", &[2])], None);
+        let names: Vec<&str> = table.version.columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["a", "kept", "doc"]);
+        assert_eq!(table.version.notes.len(), 4, "{:?}", table.version.notes);
+    }
+}

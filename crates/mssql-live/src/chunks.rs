@@ -1,0 +1,270 @@
+//! Cutting a table into key ranges.
+//!
+//! ```text
+//!  b1          b2          b3
+//! ──┼───────────┼───────────┼──     chunk 0: key <= b1   1: b1 < key <= b2   2: b2 < key <= b3   3: b3 < key
+//! ```
+//!
+//! Any boundaries make a partition of the rows, as long as both neighbours are given the same one: so they need not be values
+//! of rows, and a text that loses a character on its way through UTF-16 does no harm. The order is the server's own, by the
+//! column's type and collation; boundaries are never compared here (a `uniqueidentifier` sorts by its last six bytes first).
+//!
+//! Of one integer column without large gaps the range is cut evenly, which costs two lookups. Of all others the index is walked once,
+//! a chunk at a time.
+
+use logferry_model::SqlType;
+use tiberius::{ColumnData, ToSql};
+
+use crate::catalog::{Order, OrderColumn, Size, Table};
+use crate::error::Error;
+use crate::session::Session;
+use crate::sql::quoted;
+
+/// A value of each key column.
+pub(crate) type Boundary = Vec<Value>;
+
+/// A value as the client library has it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Value(pub(crate) ColumnData<'static>);
+
+impl ToSql for Value {
+    fn to_sql(&self) -> ColumnData<'_> {
+        self.0.clone()
+    }
+}
+
+/// Boundaries of one table at the most: a table is cut into larger chunks rather than into more.
+const BOUNDARIES_MAX: u64 = 9_999;
+
+/// Finds boundaries, so that each chunk has about `chunk_bytes`. None where the table is small, or has no order.
+pub(crate) async fn boundaries(session: &mut Session, table: &Table, chunk_bytes: u64) -> Result<Vec<Boundary>, Error> {
+    let (Some(order), Some(Size { rows, bytes })) = (&table.order, table.size) else { return Ok(Vec::new()) };
+    let wanted = (bytes / chunk_bytes.max(1)).min(BOUNDARIES_MAX).min(rows);
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let doing = format!("cut table \"{}\" into chunks", table.version.name);
+    let from = from(table);
+    if let [column] = order.columns.as_slice()
+        && is_integer(&column.sql_type)
+    {
+        let name = quoted(&column.name);
+        let text = format!("SELECT CONVERT(bigint, MIN({name})), CONVERT(bigint, MAX({name})) FROM {from}");
+        let found = session.rows(&doing, &text, &[]).await?;
+        let bound = |at: usize| found.first().and_then(|row| row.try_get::<i64, _>(at).ok().flatten());
+        match (bound(0), bound(1)) {
+            (Some(least), Some(greatest)) if is_dense(least, greatest, rows) => {
+                return Ok(even(least, greatest, wanted));
+            }
+            (Some(_), Some(_)) => {}
+            _ => return Ok(Vec::new()),
+        }
+    }
+    let rows_each = i64::try_from(rows / (wanted + 1)).unwrap_or(i64::MAX).max(1);
+    let list: Vec<String> = order.columns.iter().map(selected).collect();
+    let names: Vec<String> = order.columns.iter().map(|c| quoted(&c.name)).collect();
+    let (list, names) = (list.join(", "), names.join(", "));
+    let mut found: Vec<Boundary> = Vec::new();
+    while (found.len() as u64) < wanted {
+        let (filter, mut values): (String, Vec<&dyn ToSql>) = match found.last() {
+            Some(last) => (
+                format!(" WHERE {}", after(&order.columns, 1)),
+                last.iter().map(|value| value as &dyn ToSql).collect(),
+            ),
+            None => (String::new(), Vec::new()),
+        };
+        values.push(&rows_each);
+        let number = values.len();
+        let text = format!(
+            "SELECT {list} FROM {from}{filter} ORDER BY {names} OFFSET @P{number} ROWS FETCH NEXT 1 ROWS ONLY"
+        );
+        let rows = session.rows(&doing, &text, &values).await?;
+        let Some(row) = rows.into_iter().next() else { break };
+        found.push(row.into_iter().map(Value).collect());
+    }
+    Ok(found)
+}
+
+/// `[schema].[table]`
+pub(crate) fn from(table: &Table) -> String {
+    let name = &table.version.name;
+    format!("{}.{}", quoted(&name.schema), quoted(&name.name))
+}
+
+/// The rows of a chunk: a filter, and its parameters.
+pub(crate) fn filter(order: Option<&Order>, boundaries: &[Boundary], number: usize) -> Option<(String, Vec<Value>)> {
+    let Some(order) = order else { return Some((String::new(), Vec::new())) };
+    let below = number.checked_sub(1).and_then(|n| boundaries.get(n));
+    let above = boundaries.get(number);
+    if number > 0 && below.is_none() {
+        return None;
+    }
+    let columns = &order.columns;
+    let mut values = below.cloned().unwrap_or_default();
+    let mut parts = Vec::new();
+    if below.is_some() {
+        parts.push(after(columns, 1));
+    }
+    if let Some(above) = above {
+        parts.push(up_to(columns, values.len() + 1));
+        values.extend_from_slice(above);
+    }
+    let text = if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) };
+    Some((text, values))
+}
+
+fn is_integer(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt)
+}
+
+/// Whether at least a quarter of the numbers between the two are there.
+fn is_dense(least: i64, greatest: i64, rows: u64) -> bool {
+    let range = i128::from(greatest) - i128::from(least);
+    range < i128::from(rows).saturating_mul(4)
+}
+
+fn even(least: i64, greatest: i64, wanted: u64) -> Vec<Boundary> {
+    let (least, range) = (i128::from(least), i128::from(greatest) - i128::from(least));
+    let parts = i128::from(wanted) + 1;
+    let mut last = None;
+    (1..parts)
+        .map(|n| least + range * n / parts)
+        .filter(|&at| last.replace(at) != Some(at))
+        .map(|at| vec![Value(ColumnData::I64(i64::try_from(at).ok()))])
+        .collect()
+}
+
+/// What is asked for a boundary's value.
+fn selected(column: &OrderColumn) -> String {
+    let name = quoted(&column.name);
+    match column.sql_type {
+        SqlType::Char { .. } | SqlType::VarChar { .. } => format!("CONVERT(nvarchar(4000), {name})"),
+        // Half a surrogate pair would end the answer.
+        SqlType::NChar { .. } | SqlType::NVarChar { .. } => format!("CONVERT(varbinary(8000), {name})"),
+        _ => name,
+    }
+}
+
+/// A parameter as a value of the column's own type and collation: anything else would keep the server from seeking in the index.
+fn parameter(column: &OrderColumn, number: usize) -> String {
+    let collate = column.collation.as_ref().filter(|c| c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    let (ty, collate) = match column.sql_type {
+        SqlType::TinyInt => ("tinyint".to_owned(), None),
+        SqlType::SmallInt => ("smallint".to_owned(), None),
+        SqlType::Int => ("int".to_owned(), None),
+        SqlType::BigInt => ("bigint".to_owned(), None),
+        SqlType::Bit => ("bit".to_owned(), None),
+        SqlType::Decimal { precision, scale } => (format!("decimal({precision}, {scale})"), None),
+        SqlType::Real => ("real".to_owned(), None),
+        SqlType::Float => ("float".to_owned(), None),
+        SqlType::Date => ("date".to_owned(), None),
+        SqlType::Time { scale } => (format!("time({scale})"), None),
+        SqlType::DateTime => ("datetime".to_owned(), None),
+        SqlType::SmallDateTime => ("smalldatetime".to_owned(), None),
+        SqlType::DateTime2 { scale } => (format!("datetime2({scale})"), None),
+        SqlType::DateTimeOffset { scale } => (format!("datetimeoffset({scale})"), None),
+        SqlType::UniqueIdentifier => ("uniqueidentifier".to_owned(), None),
+        SqlType::Binary { length } => (format!("binary({length})"), None),
+        SqlType::VarBinary { length: Some(length) } => (format!("varbinary({length})"), None),
+        SqlType::Char { length, .. } => (format!("char({length})"), collate),
+        SqlType::VarChar { length: Some(length), .. } => (format!("varchar({length})"), collate),
+        SqlType::NChar { length, .. } => (format!("nchar({length})"), None),
+        SqlType::NVarChar { length: Some(length), .. } => (format!("nvarchar({length})"), None),
+        _ => return format!("@P{number}"),
+    };
+    match collate {
+        Some(collation) => format!("CONVERT({ty}, @P{number} COLLATE {collation})"),
+        None => format!("CONVERT({ty}, @P{number})"),
+    }
+}
+
+/// `(a, b) > (@P1, @P2)`: the condition on the first column stands alone, so that the index can be entered there.
+fn after(columns: &[OrderColumn], first: usize) -> String {
+    compare(columns, first, ">", ">")
+}
+
+/// `(a, b) <= (@P1, @P2)`
+fn up_to(columns: &[OrderColumn], first: usize) -> String {
+    compare(columns, first, "<", "<=")
+}
+
+fn compare(columns: &[OrderColumn], first: usize, strict: &str, last: &str) -> String {
+    let Some((head, rest)) = columns.split_first() else { return "1 = 1".to_owned() };
+    let (name, parameter) = (quoted(&head.name), parameter(head, first));
+    if rest.is_empty() {
+        return format!("{name} {last} {parameter}");
+    }
+    let rest = compare(rest, first + 1, strict, last);
+    format!("({name} {strict}= {parameter} AND ({name} {strict} {parameter} OR {rest}))")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, sql_type: SqlType) -> OrderColumn {
+        let text = matches!(sql_type, SqlType::VarChar { .. });
+        OrderColumn { name: name.to_owned(), sql_type, collation: text.then(|| "Latin1_General_CI_AS".to_owned()) }
+    }
+
+    fn at(n: i64) -> Boundary {
+        vec![Value(ColumnData::I64(Some(n)))]
+    }
+
+    #[track_caller]
+    fn check(boundaries: &[Boundary], number: usize, expect: Option<&str>) {
+        let order = Order { columns: vec![column("id", SqlType::Int)] };
+        let found = filter(Some(&order), boundaries, number);
+        assert_eq!(found.as_ref().map(|(text, _)| text.as_str()), expect);
+        let marks = expect.unwrap_or_default().matches("@P").count();
+        assert_eq!(found.map_or(0, |(_, values)| values.len()), marks, "as many values as places for them");
+    }
+
+    #[test]
+    fn chunks_are_a_partition() {
+        check(&[], 0, Some(""));
+        check(&[], 1, None);
+        let two = [at(10), at(20)];
+        check(&two, 0, Some(" WHERE [id] <= CONVERT(int, @P1)"));
+        check(&two, 1, Some(" WHERE [id] > CONVERT(int, @P1) AND [id] <= CONVERT(int, @P2)"));
+        check(&two, 2, Some(" WHERE [id] > CONVERT(int, @P1)"));
+        check(&two, 3, None);
+    }
+
+    #[test]
+    fn several_columns_compare_as_one() {
+        let varchar = SqlType::VarChar { length: Some(9), collation: Default::default() };
+        let columns = [column("a]", varchar), column("b", SqlType::UniqueIdentifier)];
+        assert_eq!(
+            after(&columns, 1),
+            "([a]]] >= CONVERT(varchar(9), @P1 COLLATE Latin1_General_CI_AS) AND ([a]]] > CONVERT(varchar(9), @P1 COLLATE \
+             Latin1_General_CI_AS) OR [b] > CONVERT(uniqueidentifier, @P2)))"
+        );
+        let columns = [column("a", SqlType::Int), column("b", SqlType::Int)];
+        assert_eq!(
+            up_to(&columns, 3),
+            "([a] <= CONVERT(int, @P3) AND ([a] < CONVERT(int, @P3) OR [b] <= CONVERT(int, @P4)))"
+        );
+    }
+
+    #[test]
+    fn even_cuts_reach_the_ends_of_the_range() {
+        assert_eq!(even(0, 100, 3), [at(25), at(50), at(75)]);
+        assert_eq!(even(7, 7, 3), [at(7)]);
+        assert_eq!(even(i64::MIN, i64::MAX, 1), [at(-1)]);
+        assert!(is_dense(1, 400, 100) && !is_dense(i64::MIN, i64::MAX, 1 << 40));
+    }
+
+    #[test]
+    fn boundaries_are_kept_exactly() {
+        let values: Boundary = vec![
+            Value(ColumnData::I64(Some(i64::MIN))),
+            Value(ColumnData::Numeric(Some(tiberius::numeric::Numeric::new_with_scale(1 - 10i128.pow(38), 38)))),
+            Value(ColumnData::Binary(Some(vec![0, 0xd8].into()))),
+            Value(ColumnData::Guid(Some(uuid::Uuid::from_u128(5)))),
+            Value(ColumnData::F64(Some(0.1))),
+        ];
+        let kept = serde_json::to_string(&values).expect("JSON");
+        assert_eq!(serde_json::from_str::<Boundary>(&kept).expect("JSON"), values);
+    }
+}

@@ -1,0 +1,137 @@
+//! What can go wrong with a running server.
+//!
+//! The server's own words are kept: they name the object and the right that is missing. They have no row values in them,
+//! because nothing is asked of the server that converts a value and may fail at it.
+
+use logferry_model::{Class, Fault};
+
+/// What went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("could not connect to {server}: {said}")]
+    Connect {
+        /// user, host, port, database
+        server: String,
+        /// what the system said
+        said: String,
+    },
+    /// The server is there, and does not let us in.
+    #[error("{server} refused the login: {said} (error {number})")]
+    Login {
+        /// user, host, port, database
+        server: String,
+        /// the server's number
+        number: u32,
+        /// the server's words
+        said: String,
+    },
+    /// No encryption, or with somebody who is not believed.
+    #[error("no trusted connection to {server}: {said}")]
+    Tls {
+        /// user, host, port, database
+        server: String,
+        /// what is wrong
+        said: String,
+        /// what to do
+        hint: &'static str,
+    },
+    /// The server said no.
+    #[error("could not {doing}: {said} (error {number})")]
+    Statement {
+        /// what was done
+        doing: String,
+        /// the server's number
+        number: u32,
+        /// the server's words
+        said: String,
+    },
+    /// The connection broke.
+    #[error("could not {doing}: {said}")]
+    Broken {
+        /// what was done
+        doing: String,
+        /// what the system or the client said
+        said: String,
+    },
+    /// Nothing came for too long.
+    #[error("could not {doing}: no answer for {seconds} s")]
+    Silent {
+        /// what was done
+        doing: String,
+        /// how long
+        seconds: u64,
+    },
+    /// The answer is not what was asked for.
+    #[error("could not {doing}: {what}")]
+    Unexpected {
+        /// what was done
+        doing: String,
+        /// what came
+        what: String,
+    },
+    /// Another database than the one that the task began with.
+    #[error("{0}")]
+    OtherDatabase(String),
+}
+
+impl Error {
+    /// What a client's error means while something was done.
+    pub(crate) fn of(doing: &str, error: &tiberius::error::Error) -> Self {
+        let doing = doing.to_owned();
+        match error {
+            tiberius::error::Error::Server(e) => {
+                Error::Statement { doing, number: e.code(), said: e.message().trim().to_owned() }
+            }
+            other => Error::Broken { doing, said: other.to_string() },
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::Connect { .. } | Error::Broken { .. } | Error::Silent { .. } => Class::Transient,
+            Error::Statement { number, .. } | Error::Login { number, .. } if is_transient(*number) => Class::Transient,
+            Error::Unexpected { .. } => Class::Bug,
+            _ => Class::Operator,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Login { number: 18456, .. } => {
+                "check source.user and source.password, and that the server allows SQL Server authentication (mixed mode)"
+                    .to_owned()
+            }
+            Error::Login { number: 4060, .. } => {
+                "check source.database, and that the login has a user in it: CREATE USER ... FOR LOGIN ...".to_owned()
+            }
+            Error::Tls { hint, .. } => (*hint).to_owned(),
+            Error::Statement { number: 229 | 230 | 262 | 297 | 300, .. } => {
+                "grant the right that is named to the task's user".to_owned()
+            }
+            Error::OtherDatabase(_) => {
+                "point the task at the database that it was copied from, or copy anew under another task name".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Errors that go away by themselves: deadlocks, lock timeouts, shutdown and failover, and what the cloud says to be tried again.
+/// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>
+fn is_transient(number: u32) -> bool {
+    matches!(
+        number,
+        1205 | 1222 | 3960 | 3961 | 701 | 802 | 8645 | 8651 | 6005 | 617 | 669 | 671 | 976 | 978 | 979 | 983
+            | 4221 | 904 | 921 | 922 | 927 | 615 | 926 | 10928 | 10929 | 17142 | 18401 | 18451 | 40197 | 40501 | 40540
+            | 40613 | 42108 | 42109 | 49918 | 49919 | 49920
+    )
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        let mut fault = Fault::new(error.class(), error.to_string());
+        fault.hint = error.hint();
+        fault
+    }
+}

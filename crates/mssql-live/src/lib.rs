@@ -1,0 +1,27 @@
+//! Reads a running SQL Server.
+//!
+//! ```text
+//!  TCP ── tls ── session ── pool ─┬─ catalog ── TableVersions
+//!                                 └─ copy ──── rows of a chunk, as SQL Server stores them
+//! ```
+//!
+//! Everything asked of the server is in `sql/*.sql`, with parameters instead of values, so that the server keeps one plan per
+//! text; only what a table is called and which columns it has is put into a text, always quoted. Nothing is created or changed.
+//!
+//! **Invariants:** a connection whose answer was not read to its end is never used again; every wait has a bound; a value
+//! that the client library would round or refuse is asked for in another form ([`value`]).
+
+mod catalog;
+mod chunks;
+mod error;
+mod pool;
+mod session;
+mod settings;
+mod source;
+mod sql;
+mod tls;
+pub mod value;
+
+pub use error::Error;
+pub use settings::{Address, Settings, Trust};
+pub use source::{LiveSource, Mode};

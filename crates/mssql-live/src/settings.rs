@@ -1,0 +1,71 @@
+//! Where the server is and how to get in.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A connection to one database of a server.
+#[derive(Clone)]
+pub struct Settings {
+    /// Name or address of the machine.
+    pub host: String,
+    /// Which server on it.
+    pub address: Address,
+    /// The database.
+    pub database: String,
+    /// Name for SQL authentication.
+    pub user: String,
+    /// Its password; never shown.
+    pub password: String,
+    /// Whose certificate is believed.
+    pub trust: Trust,
+    /// The name that the certificate must have, where it is not `host`.
+    pub certificate_name: Option<String>,
+    /// Says that it only reads: a listener of an availability group may answer with a secondary.
+    pub read_only: bool,
+    /// From the first packet to the end of the login.
+    pub connect_timeout: Duration,
+    /// From a request to the first of its answer, and from one piece of the answer to the next.
+    pub answer_timeout: Duration,
+    /// Connections at a time.
+    pub connections_max: u32,
+}
+
+/// Which server of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// The one that listens there.
+    Port(u16),
+    /// The one of this name: its port is asked of the SQL Server Browser (UDP 1434).
+    Instance(String),
+}
+
+/// Whose certificate is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// One that an authority of the system has signed, for this host.
+    System,
+    /// One that an authority of this PEM file has signed, for this host, and no other authority.
+    Authority(PathBuf),
+    /// The one in this PEM file, and no other; its names and dates do not matter. For certificates that servers sign themselves.
+    Pinned(PathBuf),
+    /// Any: encrypted, without knowing who is there.
+    Any,
+}
+
+impl fmt::Display for Settings {
+    /// `user@host:port/database`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { host, database, user, .. } = self;
+        match &self.address {
+            Address::Port(port) => write!(f, "{user}@{host}:{port}/{database}"),
+            Address::Instance(name) => write!(f, "{user}@{host}\\{name}/{database}"),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settings({self})")
+    }
+}

@@ -1,0 +1,259 @@
+//! A [`ChangeSource`] of a running server.
+//!
+//! `mode: snapshot` copies the tables and is done. Each chunk is one statement: its rows are of one moment where the database
+//! allows that (`ALLOW_SNAPSHOT_ISOLATION`, `READ_COMMITTED_SNAPSHOT`), several chunks are of several moments.
+//!
+//! A chunk is read by a task of its own that decodes what comes while the one before is converted and written.
+
+use std::sync::Arc;
+
+use logferry_model::{
+    Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fill, Lineage, Lsn, RestartLsn,
+    RowRef, RowStore, SnapshotPoint, TableName, TableVersion,
+};
+use tiberius::ToSql;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::catalog::{self, Database, Isolation, Table};
+use crate::chunks::{self, Boundary, Value};
+use crate::error::Error;
+use crate::pool::Pool;
+use crate::settings::Settings;
+use crate::value::Form;
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The tables, once.
+    Snapshot,
+}
+
+/// Whether a table is needed: others are listed, and not looked at.
+pub type Wanted = Arc<dyn Fn(&TableName) -> bool + Send + Sync>;
+
+/// See the module.
+pub struct LiveSource {
+    pool: Pool,
+    mode: Mode,
+    chunk_bytes: u64,
+    wanted: Wanted,
+    database: Database,
+    lineage: Lineage,
+    tables: Vec<Cut>,
+}
+
+/// A table and where it is cut.
+#[derive(Clone)]
+struct Cut {
+    table: Arc<Table>,
+    boundaries: Arc<Vec<Boundary>>,
+}
+
+/// Where `mode: snapshot` is when all is copied: it knows no LSNs.
+const COPIED: Lsn = Lsn::new(0, 0, 1);
+
+/// Bytes of rows that are handed on at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that wait for the one who converts them: one, while the next is read.
+const PIECES_MAX: usize = 1;
+
+impl LiveSource {
+    /// Connects, and looks at server and database.
+    ///
+    /// # Errors
+    /// Where that cannot be done: with what to do.
+    pub async fn open(settings: Settings, mode: Mode, chunk_bytes: u64, wanted: Wanted) -> Result<Self, Error> {
+        let pool = Pool::new(Arc::new(settings))?;
+        let mut session = pool.session().await?;
+        let database = Database::read(&mut session).await?;
+        let lineage = database.lineage(&mut session).await?;
+        drop(session);
+        info!(
+            server = %database.server,
+            version = %database.product_version,
+            database = %database.name,
+            "connected to the source"
+        );
+        Ok(LiveSource { pool, mode, chunk_bytes, wanted, database, lineage, tables: Vec::new() })
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            applied: CommitLsn(COPIED),
+            restart: RestartLsn(COPIED),
+            lineage: self.lineage,
+            commit_time_us: None,
+        }
+    }
+
+    fn cut(&self, table: usize) -> Result<&Cut, Fault> {
+        self.tables.get(table).ok_or_else(|| Fault::bug(format!("there is no table {table}")))
+    }
+
+    /// What tells this way of cutting the tables from another.
+    fn id(&self) -> Result<[u8; 16], Fault> {
+        let cuts: Vec<_> = self.tables.iter().map(|cut| (cut.table.version.id.0, &*cut.boundaries)).collect();
+        let text = serde_json::to_string(&(self.lineage.database, self.lineage.fork, cuts))
+            .map_err(|e| Fault::bug(format!("boundaries could not be written: {e}")))?;
+        Ok(catalog::uuid_of(&text))
+    }
+}
+
+impl ChangeSource for LiveSource {
+    type Reader = LiveChunkReader;
+
+    fn tables(&self) -> Vec<Arc<TableVersion>> {
+        self.tables.iter().map(|cut| cut.table.version.clone()).collect()
+    }
+
+    async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
+        if self.database.isolation == Isolation::Locks {
+            warn!(
+                "database \"{}\" has neither ALLOW_SNAPSHOT_ISOLATION nor READ_COMMITTED_SNAPSHOT: the copy waits for writers, \
+                 and rows whose key changes meanwhile may be missed or met twice",
+                self.database.name
+            );
+        }
+        let mut session = self.pool.session().await?;
+        let tables = catalog::tables(&mut session).await?;
+        self.tables.clear();
+        for table in tables {
+            let boundaries = match (self.wanted)(&table.version.name) {
+                true => chunks::boundaries(&mut session, &table, self.chunk_bytes).await?,
+                false => Vec::new(),
+            };
+            self.tables.push(Cut { table: Arc::new(table), boundaries: Arc::new(boundaries) });
+        }
+        Ok(SnapshotPoint { checkpoint: self.checkpoint(), lineage: self.lineage, id: self.id()?, end_lsn: COPIED })
+    }
+
+    fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {
+        let cut = self.cut(table)?;
+        let count = cut.boundaries.len() as u64 + 1;
+        let bytes_estimate = cut.table.size.map_or(0, |size| size.bytes) / count;
+        Ok((0..count as u32).map(|number| ChunkId { table, number, bytes_estimate }).collect())
+    }
+
+    fn open_chunk(&self, chunk: &ChunkId) -> Result<LiveChunkReader, Fault> {
+        let cut = self.cut(chunk.table)?;
+        let filter = chunks::filter(cut.table.order.as_ref(), &cut.boundaries, chunk.number as usize);
+        let (filter, values) =
+            filter.ok_or_else(|| Fault::bug(format!("table {} has no chunk {}", chunk.table, chunk.number)))?;
+        let form = Form::of(&cut.table.version.columns);
+        let level = match self.database.isolation {
+            Isolation::Snapshot => "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; ",
+            Isolation::ReadCommittedSnapshot | Isolation::Locks => "",
+        };
+        let text = format!("{level}SELECT {} FROM {}{filter}", form.select_list(), chunks::from(&cut.table));
+        let doing = format!("read table \"{}\"", cut.table.version.name);
+        Ok(LiveChunkReader(State::NotBegun(Some(Work { pool: self.pool.clone(), doing, text, values, form }))))
+    }
+
+    async fn fixups(&mut self) -> Result<EventBatch, Fault> {
+        Ok(EventBatch::default())
+    }
+
+    async fn seek(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
+        if checkpoint.lineage.database != self.lineage.database {
+            return Err(Error::OtherDatabase(format!(
+                "the rows on the target are of another database than \"{}\" on {}",
+                self.database.name, self.database.server
+            ))
+            .into());
+        }
+        let mut session = self.pool.session().await?;
+        let tables = catalog::tables(&mut session).await?;
+        let whole = |table| Cut { table: Arc::new(table), boundaries: Arc::default() };
+        self.tables = tables.into_iter().map(whole).collect();
+        Ok(())
+    }
+
+    async fn next(&mut self, _bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
+        match self.mode {
+            Mode::Snapshot => Ok(None),
+        }
+    }
+}
+
+/// Rows on their way.
+type Piece = (RowStore, Vec<RowRef>);
+
+/// What it takes to read a chunk.
+struct Work {
+    pool: Pool,
+    doing: String,
+    text: String,
+    values: Vec<Value>,
+    form: Form,
+}
+
+/// Reads the rows of a chunk.
+pub struct LiveChunkReader(State);
+
+enum State {
+    NotBegun(Option<Work>),
+    Reading { pieces: mpsc::Receiver<Piece>, task: Guard },
+}
+
+/// Ends the task when nobody needs its rows any more; its connection is given up then.
+struct Guard(Option<JoinHandle<Result<(), Error>>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl ChunkReader for LiveChunkReader {
+    async fn fill(
+        &mut self,
+        visit: &mut (dyn for<'a> FnMut(&[Cell<'a>]) -> Result<(), Fault> + Send),
+    ) -> Result<Fill, Fault> {
+        if let State::NotBegun(work) = &mut self.0 {
+            let work = work.take().ok_or_else(|| Fault::bug("a chunk is read that was not opened"))?;
+            let (sender, pieces) = mpsc::channel(PIECES_MAX);
+            self.0 = State::Reading { pieces, task: Guard(Some(tokio::spawn(read(work, sender)))) };
+        }
+        let State::Reading { pieces, task } = &mut self.0 else {
+            return Err(Fault::bug("a chunk is read that was not opened"));
+        };
+        let Some((store, refs)) = pieces.recv().await else {
+            let Some(ended) = task.0.take() else { return Ok(Fill::End) };
+            let ended = ended.await.map_err(|e| Fault::bug(format!("the reader of a chunk ended: {e}")))?;
+            return ended.map(|()| Fill::End).map_err(Fault::from);
+        };
+        let mut cells = Vec::new();
+        for row in refs {
+            cells.clear();
+            cells.extend(store.row(row).cells());
+            visit(&cells)?;
+        }
+        Ok(Fill::More)
+    }
+}
+
+async fn read(work: Work, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+    let Work { pool, doing, text, values, form } = work;
+    let mut session = pool.session().await?;
+    let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    let mut answer = session.ask(&doing, &text, &values).await?;
+    let (mut store, mut refs) = Piece::default();
+    while let Some(row) = answer.next().await? {
+        let row = form.read(row, &mut store);
+        refs.push(row.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?);
+        if store.byte_len() >= PIECE_BYTES {
+            if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !refs.is_empty() {
+        // Nobody there means that nobody needs them.
+        let _unneeded = pieces.send((store, refs)).await;
+    }
+    Ok(())
+}

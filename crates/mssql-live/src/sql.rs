@@ -1,0 +1,61 @@
+//! What the server is asked: the files of `sql/`.
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: &str = include_str!(concat!("../sql/", $file));)*
+
+        /// All of them, for tests.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+texts! {
+    /// The settings of every session.
+    SESSION = "session.sql";
+    /// Whether a connection is alive.
+    PING = "ping.sql";
+    /// The server and the database: one row.
+    DATABASE = "database.sql";
+    /// Which history the database has: one row.
+    LINEAGE = "lineage.sql";
+    /// User tables.
+    TABLES = "tables.sql";
+    /// Their columns.
+    COLUMNS = "columns.sql";
+    /// Their unique and clustered indexes, a row per key column.
+    KEYS = "keys.sql";
+    /// How large they are.
+    SIZES = "sizes.sql";
+}
+
+/// A name in brackets.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("[{}]", name.replace(']', "]]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("a]b[c"), "[a]]b[c]");
+    }
+
+    #[test]
+    fn texts_change_nothing() {
+        for (file, text) in ALL {
+            let words = text.lines().filter(|l| !l.trim_start().starts_with("--")).flat_map(|l| {
+                l.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_ascii_uppercase).collect::<Vec<_>>()
+            });
+            for word in words {
+                assert!(
+                    !["INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT"]
+                        .contains(&word.as_str()),
+                    "{file} has {word}"
+                );
+            }
+        }
+    }
+}
