@@ -123,6 +123,13 @@ impl AsyncRead for Wrapped {
                 return Poll::Ready(Ok(()));
             }
             this.header_read += read;
+            // The client has had our last message, and is faster than we are: what comes is the login, a TLS record.
+            if !matches!(this.header, [kind, ..] if Kind(kind) == Kind::PRELOGIN) {
+                buf.put_slice(this.header.get(..this.header_read).unwrap_or_default());
+                this.header_read = 0;
+                this.wrapping = false;
+                return Poll::Ready(Ok(()));
+            }
         }
         let mut scratch = [0; 2048];
         let room = scratch.len().min(this.left).min(buf.remaining());
