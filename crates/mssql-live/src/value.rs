@@ -188,6 +188,9 @@ fn stored(kind: Kind, cell: &ColumnData<'_>, out: &mut Vec<u8>) -> Result<bool, 
             $value.map(|v| out.extend_from_slice(&v.to_le_bytes())).is_some()
         };
     }
+    if is_null(cell) {
+        return Ok(false);
+    }
     Ok(match (kind, cell) {
         (Kind::Bit, ColumnData::Bit(v)) => v.map(|v| out.push(u8::from(v))).is_some(),
         (Kind::TinyInt, ColumnData::U8(v)) => v.map(|v| out.push(v)).is_some(),
@@ -264,6 +267,31 @@ fn stored(kind: Kind, cell: &ColumnData<'_>, out: &mut Vec<u8>) -> Result<bool, 
         (Kind::Guid, _) => return Err("a uniqueidentifier"),
         (Kind::Bytes | Kind::Variant, _) => return Err("bytes"),
     })
+}
+
+/// NULL of a column that may have several lengths comes as NULL of any of its types.
+fn is_null(cell: &ColumnData<'_>) -> bool {
+    matches!(
+        cell,
+        ColumnData::U8(None)
+            | ColumnData::I16(None)
+            | ColumnData::I32(None)
+            | ColumnData::I64(None)
+            | ColumnData::F32(None)
+            | ColumnData::F64(None)
+            | ColumnData::Bit(None)
+            | ColumnData::String(None)
+            | ColumnData::Guid(None)
+            | ColumnData::Binary(None)
+            | ColumnData::Numeric(None)
+            | ColumnData::Xml(None)
+            | ColumnData::DateTime(None)
+            | ColumnData::SmallDateTime(None)
+            | ColumnData::Time(None)
+            | ColumnData::Date(None)
+            | ColumnData::DateTime2(None)
+            | ColumnData::DateTimeOffset(None)
+    )
 }
 
 fn date(date: tiberius::time::Date, out: &mut Vec<u8>) {
@@ -349,6 +377,7 @@ mod tests {
             assert!(stored(kind, &cell, &mut out).is_err(), "{kind:?} {cell:?}");
         }
         assert_eq!(stored(Kind::Int, &ColumnData::I32(None), &mut out), Ok(false));
+        assert_eq!(stored(Kind::SmallDateTime, &ColumnData::DateTime(None), &mut out), Ok(false));
     }
 
     #[track_caller]

@@ -1,0 +1,110 @@
+//! Who is believed, and what is said where somebody is not.
+
+use logferry_model::{Class, Fault};
+use logferry_mssql_live::{Address, Settings, Trust};
+
+use crate::{open, settings, standin, write_pem};
+
+/// Opens a source with other settings; what is said if that does not work, its class first.
+#[track_caller]
+fn check(change: impl FnOnce(&mut Settings), expect: Result<(), (Class, &str)>) {
+    let standin = standin("CREATE TABLE t (id int)");
+    let mut settings = settings(&standin);
+    change(&mut settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let opened = runtime.block_on(open(settings, 1 << 20));
+    let said = opened.map(drop).map_err(|fault: Fault| {
+        assert!(!fault.to_string().contains("Pass;w0rd"), "the password is shown: {fault}");
+        (fault.class, fault.to_string())
+    });
+    match (said, expect) {
+        (Ok(()), Ok(())) => {}
+        (Err((class, said)), Err((expected, part))) => {
+            assert!(said.contains(part), "{said}");
+            assert_eq!(class, expected, "{said}");
+        }
+        (said, _) => panic!("{said:?}"),
+    }
+}
+
+#[test]
+fn any_certificate_is_taken_only_when_that_is_asked_for() {
+    check(|_| {}, Ok(()));
+    check(|s| s.trust = Trust::System, Err((Class::Operator, "no trusted connection to sa@127.0.0.1")));
+}
+
+#[test]
+fn a_pinned_certificate_is_that_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pinned.pem");
+    let standin = standin("CREATE TABLE t (id int)");
+    let mut pinned = settings(&standin);
+    pinned.trust = Trust::Pinned(path.clone());
+    // Its name does not matter: it is the certificate itself that is known.
+    pinned.certificate_name = Some("elsewhere.example".to_owned());
+    write_pem(&path, standin.certificate());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(open(pinned, 1 << 20)).expect("the pinned certificate is believed");
+    // Another server, with a certificate of its own.
+    check(
+        |s| s.trust = Trust::Pinned(path),
+        Err((Class::Operator, "another one than that in source.tls.pinned")),
+    );
+    check(|s| s.trust = Trust::Pinned("/nonexistent".into()), Err((Class::Operator, "/nonexistent")));
+}
+
+#[test]
+fn an_authority_is_believed_for_its_hosts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ca.pem");
+    let standin = standin("CREATE TABLE t (id int)");
+    // The certificate signs itself: it is its own authority.
+    write_pem(&path, standin.certificate());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let trusted = Settings { trust: Trust::Authority(path), ..settings(&standin) };
+    runtime.block_on(open(trusted.clone(), 1 << 20)).expect("the authority is believed");
+    let named = Settings { certificate_name: Some("elsewhere.example".to_owned()), ..trusted };
+    let fault = runtime.block_on(open(named, 1 << 20)).map(drop).expect_err("the name is another");
+    assert!(fault.to_string().contains("no trusted connection"), "{fault}");
+}
+
+#[test]
+fn logins_that_are_refused_say_why() {
+    check(|s| s.password = "x".to_owned(), Err((Class::Operator, "Login failed for user 'sa'")));
+    check(|s| s.database = "nosuch".to_owned(), Err((Class::Operator, "(error ")));
+}
+
+#[test]
+fn nobody_there_may_go_away_by_itself() {
+    check(|s| s.address = Address::Port(1), Err((Class::Transient, "could not connect to sa@127.0.0.1:1/shop")));
+}
+
+/// Something else than a SQL Server: it speaks, but not TDS.
+#[tokio::test]
+async fn what_does_not_speak_tds_is_not_waited_for() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok();
+        }
+    });
+    let standin = standin("CREATE TABLE t (id int)");
+    let elsewhere = Settings { address: Address::Port(port), ..settings(&standin) };
+    let fault = open(elsewhere, 1 << 20).await.map(drop).expect_err("there is no SQL Server");
+    assert!(fault.to_string().contains("does not speak TDS"), "{fault}");
+}
+
+/// Somebody takes the connection and says nothing.
+#[tokio::test]
+async fn silence_has_an_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let standin = standin("CREATE TABLE t (id int)");
+    let timeout = std::time::Duration::from_millis(50);
+    let silent = Settings { address: Address::Port(port), connect_timeout: timeout, ..settings(&standin) };
+    let fault = open(silent, 1 << 20).await.map(drop).expect_err("nobody answers");
+    assert_eq!(fault.class, Class::Transient, "{fault}");
+    drop(listener);
+}
