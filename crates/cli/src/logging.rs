@@ -17,6 +17,8 @@ pub(crate) fn start(args: &Args) {
         Command::Demo(_) => "error",
         _ => "warn",
     };
+    // What the TDS client says of TLS is not so: it is given a stream that is encrypted already.
+    let default = format!("{default},tiberius=error");
     let filter = EnvFilter::try_from_env("LOGFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

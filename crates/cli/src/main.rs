@@ -15,6 +15,7 @@ mod logging;
 mod open;
 mod output;
 mod run;
+mod server;
 mod standin;
 mod summary;
 

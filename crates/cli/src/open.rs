@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use logferry_config::{BackupSource as Paths, Source, Task};
+use logferry_config::{BackupSource as Paths, Task};
 use logferry_model::{Fault, TableName};
 use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions};
 use logferry_mssql_backup::scan::read_table;
@@ -26,9 +26,8 @@ enum Parts {
     Files(DataFiles, Option<LogFiles>),
 }
 
-/// The source of a task.
-pub(crate) fn source(task: &Task) -> std::result::Result<BackupSource, Fault> {
-    let Source::Backup(paths) = &task.source;
+/// The files of a task as its source.
+pub(crate) fn source(task: &Task, paths: &Paths) -> std::result::Result<BackupSource, Fault> {
     let options = ReplayOptions {
         pages_max: (task.memory.pages_mb as usize) << 20,
         chunk_pages: task.copy.chunk_mb.saturating_mul(PAGES_PER_MB),

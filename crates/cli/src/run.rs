@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use logferry_config::{BackupSource, Secret, Task};
+use logferry_config::{BackupSource, Secret, Source, Task};
 use logferry_model::Class;
 use logferry_pg_apply::Target;
 use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, Summary};
@@ -15,6 +15,7 @@ use crate::failure::Failed;
 use crate::files::{Kind, kind_of};
 use crate::open;
 use crate::output::Out;
+use crate::server;
 use crate::summary;
 
 pub(crate) fn perform(args: Run, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
@@ -51,8 +52,12 @@ pub(crate) fn in_foreground(task: &Task) -> Result<Summary, Failed> {
 
 /// Runs a task with the source that its settings name.
 pub(crate) async fn run(task: &Task, progress: &Arc<Progress>, stop: &Stop) -> Result<Summary, Failure> {
-    let open = async || open::source(task);
-    logferry_pipeline::run(task, open, progress, stop).await
+    match &task.source {
+        Source::Backup(paths) => logferry_pipeline::run(task, async || open::source(task, paths), progress, stop).await,
+        Source::Server(at) => {
+            logferry_pipeline::run(task, async || server::source(task, at).await, progress, stop).await
+        }
+    }
 }
 
 /// The threads of a run: at least two, so that the target is written to while pages are read.

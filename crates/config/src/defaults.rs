@@ -36,3 +36,10 @@ pub const ON_EXISTING: OnExisting = OnExisting::Error;
 
 /// Tables to take: all of them.
 pub const TABLES_INCLUDE: &[&str] = &["*"];
+
+/// Where a SQL Server listens that was not told otherwise.
+pub const SERVER_PORT: u16 = 1433;
+
+/// How long the source may think about an answer, or about its next piece. The slowest that is asked for on purpose is a walk
+/// through an index; what takes longer is most likely waiting for something that does not come.
+pub const ANSWER_SECONDS: u32 = 300;

@@ -40,7 +40,24 @@ pub(crate) struct Source {
     pub files: Option<At<Vec<At<String>>>>,
     pub database: Option<At<String>>,
     pub set: Option<At<u16>>,
-    pub log: Option<Vec<At<String>>>,
+    pub log: Option<At<Vec<At<String>>>>,
+    pub host: Option<At<String>>,
+    pub port: Option<At<u16>>,
+    pub instance: Option<At<String>>,
+    pub user: Option<At<String>>,
+    pub password: Option<At<String>>,
+    pub read_only: Option<At<bool>>,
+    pub answer_seconds: Option<At<u32>>,
+    pub tls: Option<At<Tls>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub ca: Option<At<String>>,
+    pub pinned: Option<At<String>>,
+    pub trust: Option<At<bool>>,
+    pub name: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The text with every password in it replaced by as many asterisks, so that positions in the text stay as they are:
-/// in `scheme://user:password@host`, and after `password=`.
+/// in `scheme://user:password@host`, after `password=`, and in YAML after `password:`.
 pub fn redact(text: &str) -> String {
     let mut hidden: Vec<(usize, usize)> = Vec::new();
     let end_of_word = |from: usize| {
@@ -44,6 +44,13 @@ pub fn redact(text: &str) -> String {
         if let Some(colon) = text[from..host].find(':') {
             hidden.push((from + colon + 1, host));
         }
+    }
+    for (at, word) in text.match_indices("password:") {
+        // A YAML value: to the end of the line, whatever it has in it.
+        let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
+        let after = at + word.len();
+        let from = after + (text[after..end].len() - text[after..end].trim_start().len());
+        hidden.push((from, end));
     }
     for (at, word) in text.match_indices("password=") {
         let from = at + word.len();
@@ -73,6 +80,8 @@ mod tests {
         check("postgres://host:5432/db", "postgres://host:5432/db");
         check("ünïcode://ü:ää@h", "ünïcode://ü:**@h");
         check("nothing", "nothing");
+        check("  password: a b@c # x\nuser: me", "  password: *********\nuser: me");
+        check("password:", "password:");
     }
 
     #[test]

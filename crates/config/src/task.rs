@@ -41,6 +41,55 @@ pub struct Task {
 pub enum Source {
     /// Backup files, or data and log files.
     Backup(BackupSource),
+    /// A running server.
+    Server(ServerSource),
+}
+
+/// `mode: snapshot`: a running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSource {
+    /// What is read.
+    pub mode: ServerMode,
+    /// Name or address of the machine.
+    pub host: String,
+    /// Where it listens; not asked for where there is an instance.
+    pub port: u16,
+    /// A named instance: its port is asked of the SQL Server Browser.
+    pub instance: Option<String>,
+    /// The database.
+    pub database: String,
+    /// Name for SQL authentication.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Whose certificate is believed.
+    pub trust: Trust,
+    /// The name that the certificate has, where it is not the host's.
+    pub certificate_name: Option<String>,
+    /// A readable secondary will do.
+    pub read_only: bool,
+    /// How long an answer, or its next piece, is waited for.
+    pub answer_seconds: u32,
+}
+
+/// What is read of a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerMode {
+    /// The tables, once.
+    Snapshot,
+}
+
+/// Whose certificate is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// One that an authority of the system has signed, for this host.
+    System,
+    /// One that an authority in this file has signed, for this host.
+    Authority(PathBuf),
+    /// The one in this file.
+    Pinned(PathBuf),
+    /// Any.
+    Any,
 }
 
 /// `mode: backup`
@@ -203,8 +252,10 @@ struct Checker<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
 }
 
+const TRUST: &str = "one of ca, pinned or trust; none of them for the system's authorities";
+
 /// Modes that the project knows and this version does not have.
-const LATER_MODES: &[&str] = &["log", "hybrid", "cdc", "snapshot"];
+const LATER_MODES: &[&str] = &["log", "hybrid", "cdc"];
 
 impl Checker<'_> {
     fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
@@ -251,18 +302,26 @@ impl Checker<'_> {
 
     fn source(&self, raw: raw::Source) -> Result<Source, ConfigError> {
         match raw.mode.value.as_str() {
-            "backup" => {}
-            later if LATER_MODES.contains(&later) => {
-                return Err(self
-                    .wrong(&raw.mode, format!("mode \"{later}\" is not in this version"))
-                    .with_hint("this version reads files: mode: backup"));
-            }
-            _ => {
-                return Err(self
-                    .wrong(&raw.mode, "there is no such mode")
-                    .expected(format!("backup (in later versions: {})", LATER_MODES.join(", "))));
-            }
+            "backup" => self.files(raw).map(Source::Backup),
+            "snapshot" => self.server(raw, ServerMode::Snapshot).map(Source::Server),
+            later if LATER_MODES.contains(&later) => Err(self
+                .wrong(&raw.mode, format!("mode \"{later}\" is not in this version"))
+                .with_hint("this version reads files (mode: backup), and copies tables of a running server once (mode: snapshot)")),
+            _ => Err(self
+                .wrong(&raw.mode, "there is no such mode")
+                .expected(format!("backup or snapshot (in later versions: {})", LATER_MODES.join(", ")))),
         }
+    }
+
+    fn files(&self, raw: raw::Source) -> Result<BackupSource, ConfigError> {
+        self.other_mode(&raw.mode, &raw.host, "host")?;
+        self.other_mode(&raw.mode, &raw.port, "port")?;
+        self.other_mode(&raw.mode, &raw.instance, "instance")?;
+        self.other_mode(&raw.mode, &raw.user, "user")?;
+        self.other_mode(&raw.mode, &raw.password, "password")?;
+        self.other_mode(&raw.mode, &raw.read_only, "read_only")?;
+        self.other_mode(&raw.mode, &raw.answer_seconds, "answer_seconds")?;
+        self.other_mode(&raw.mode, &raw.tls, "tls")?;
         let Some(files) = raw.files else {
             return Err(self
                 .wrong(&raw.mode, "key \"files\" is missing beside this one")
@@ -278,12 +337,74 @@ impl Checker<'_> {
             set => set.map(|s| s.value),
         };
         let paths = |list: &[At<String>]| list.iter().map(|p| self.path(p)).collect::<Result<Vec<_>, _>>();
-        Ok(Source::Backup(BackupSource {
+        Ok(BackupSource {
             files: paths(&files.value)?,
             database: raw.database.map(|d| self.interpolate(&d)).transpose()?,
             set,
-            log: paths(raw.log.as_deref().unwrap_or_default())?,
-        }))
+            log: paths(raw.log.as_ref().map(|l| l.value.as_slice()).unwrap_or_default())?,
+        })
+    }
+
+    fn server(&self, raw: raw::Source, mode: ServerMode) -> Result<ServerSource, ConfigError> {
+        self.other_mode(&raw.mode, &raw.files, "files")?;
+        self.other_mode(&raw.mode, &raw.set, "set")?;
+        self.other_mode(&raw.mode, &raw.log, "log")?;
+        let needed = |value: &Option<At<String>>, key: &str, what: &str| match value {
+            Some(value) => {
+                let text = self.interpolate(value)?;
+                if text.is_empty() { Err(self.wrong(value, "the text is empty").expected(what)) } else { Ok(text) }
+            }
+            None => {
+                let missing = format!("key \"{key}\" is missing beside this one");
+                Err(self.wrong(&raw.mode, missing).expected(format!("{key}: {what}")))
+            }
+        };
+        let host = needed(&raw.host, "host", "name or address of the machine")?;
+        if let Some(at) = raw.host.as_ref().filter(|_| host.contains(['\\', ',', '/'])) {
+            return Err(self
+                .wrong(at, "this is more than the machine's name")
+                .expected("the name alone: the instance goes to \"instance\", the port to \"port\""));
+        }
+        if let (Some(_), Some(instance)) = (&raw.port, &raw.instance) {
+            return Err(self
+                .wrong(instance, "an instance is found by its port, which is given, too")
+                .expected("either port or instance"));
+        }
+        let port = self.number(raw.port, defaults::SERVER_PORT, 1..=u16::MAX)?;
+        let tls = raw.tls.map(|tls| tls.value).unwrap_or_default();
+        let trust = match (&tls.ca, &tls.pinned, tls.trust.as_ref().filter(|t| t.value)) {
+            (None, None, None) => Trust::System,
+            (Some(ca), None, None) => Trust::Authority(self.path(ca)?),
+            (None, Some(pinned), None) => Trust::Pinned(self.path(pinned)?),
+            (None, None, Some(_)) => Trust::Any,
+            (_, Some(pinned), _) => {
+                return Err(self.wrong(pinned, "there is another choice beside this one").expected(TRUST));
+            }
+            (Some(ca), None, Some(_)) => {
+                return Err(self.wrong(ca, "there is another choice beside this one").expected(TRUST));
+            }
+        };
+        Ok(ServerSource {
+            mode,
+            host,
+            port,
+            instance: raw.instance.map(|i| self.interpolate(&i)).transpose()?,
+            database: needed(&raw.database, "database", "the database's name")?,
+            user: needed(&raw.user, "user", "a login for SQL authentication")?,
+            password: Secret::new(needed(&raw.password, "password", "its password, as ${NAME} of the environment")?),
+            trust,
+            certificate_name: tls.name.map(|n| self.interpolate(&n)).transpose()?,
+            read_only: raw.read_only.is_some_and(|r| r.value),
+            answer_seconds: self.number(raw.answer_seconds, defaults::ANSWER_SECONDS, 1..=86_400)?,
+        })
+    }
+
+    /// A key that belongs to another mode.
+    fn other_mode<T>(&self, mode: &At<String>, value: &Option<At<T>>, key: &str) -> Result<(), ConfigError> {
+        match value {
+            Some(value) => Err(self.wrong(value, format!("key \"{key}\" does not belong to mode {}", mode.value))),
+            None => Ok(()),
+        }
     }
 
     fn target(&self, raw: raw::Target) -> Result<TargetSettings, ConfigError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use logferry_config::{
-    ApplySettings, CopySettings, MemorySettings, RetrySettings, Source, TableFilter, Task, defaults,
+    ApplySettings, CopySettings, MemorySettings, RetrySettings, ServerMode, Source, TableFilter, Task, Trust, defaults,
 };
 
 fn load(name: &str) -> (String, Task) {
@@ -32,9 +32,12 @@ fn reference_states_the_defaults() {
 fn reference_names_every_key() {
     let (text, _) = load("reference.yaml");
     // What the parser expects, told by itself: a key that does not exist, in each mapping.
-    for section in ["", "source", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"] {
+    for section in
+        ["", "source", "source.tls", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"]
+    {
         let broken = match section {
             "" => "nonsense: 1\n".to_owned(),
+            "source.tls" => "task: a\nsource:\n  tls:\n    nonsense: 1\n".to_owned(),
             _ => format!("task: a\n{section}:\n  nonsense: 1\n"),
         };
         let error = Task::parse(&broken, "x.yaml", Path::new(""), &|_| None).expect_err("the key does not exist");
@@ -50,9 +53,22 @@ fn reference_names_every_key() {
 #[test]
 fn paths_count_from_the_file_and_secrets_are_put_in() {
     let (_, task) = load("minimal.yaml");
-    let Source::Backup(source) = &task.source;
+    let Source::Backup(source) = &task.source else { panic!("files") };
     assert_eq!(source.files, [PathBuf::from("/etc/logferry/backups")]);
     assert_eq!(task.target.url.expose(), "postgres://postgres:secret@localhost:5432/shop");
     assert_eq!(task.target.url.redacted(), "postgres://postgres:******@localhost:5432/shop");
+    assert!(!format!("{task:?}").contains("secret"));
+}
+
+#[test]
+fn a_running_server_is_a_source() {
+    let (_, task) = load("snapshot.yaml");
+    let Source::Server(source) = &task.source else { panic!("a server") };
+    assert_eq!(
+        (source.mode, source.port, &source.trust),
+        (ServerMode::Snapshot, defaults::SERVER_PORT, &Trust::System)
+    );
+    assert_eq!(source.answer_seconds, defaults::ANSWER_SECONDS);
+    assert_eq!(source.password.expose(), "secret");
     assert!(!format!("{task:?}").contains("secret"));
 }

@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log
+    expected one of: mode, files, database, set, log, host, port, instance, user, password, read_only, answer_seconds, tls
     did you mean \"files\"?",
     );
 }
@@ -78,7 +78,7 @@ fn modes() {
 t.yaml:3:9: mode \"cdc\" is not in this version
     3 |   mode: cdc
       |         ^^^
-    this version reads files: mode: backup",
+    this version reads files (mode: backup), and copies tables of a running server once (mode: snapshot)",
     );
     check(
         "backup",
@@ -87,7 +87,7 @@ t.yaml:3:9: mode \"cdc\" is not in this version
 t.yaml:3:9: there is no such mode
     3 |   mode: bakup
       |         ^^^^^
-    expected backup (in later versions: log, hybrid, cdc, snapshot)",
+    expected backup or snapshot (in later versions: log, hybrid, cdc)",
     );
 }
 
@@ -209,5 +209,91 @@ t.yaml:2:22: unknown key \"colums\"
       |                      ^^^^^^
     expected one of: case, schemas, tables, columns
     did you mean \"columns\"?",
+    );
+}
+
+const SERVER: &str = "task: a
+source:
+  mode: snapshot
+  host: db.example
+  database: Shop
+  user: sa
+  password: hunter2
+target:
+  url: postgres://h/db
+";
+
+#[track_caller]
+fn check_server(line: &str, with: &str, expect: &str) {
+    assert!(SERVER.contains(line), "no line {line}");
+    let error = Task::parse(&SERVER.replace(line, with), "t.yaml", Path::new(""), &|_| None).expect_err("a mistake");
+    let said = error.to_string();
+    assert_eq!(said, expect.trim_start_matches('\n'));
+    assert!(!said.contains("hunter2"), "the password is shown");
+}
+
+#[test]
+fn servers() {
+    Task::parse(SERVER, "t.yaml", Path::new(""), &|_| None).expect("no mistake");
+    check_server(
+        "  database: Shop\n",
+        "",
+        "
+t.yaml:3:9: key \"database\" is missing beside this one
+    3 |   mode: snapshot
+      |         ^^^^^^^^
+    expected database: the database's name",
+    );
+    check_server(
+        "db.example",
+        "'db.example\\SHOP'",
+        "
+t.yaml:4:9: this is more than the machine's name
+    4 |   host: 'db.example\\SHOP'
+      |         ^^^^^^^^^^^^^^^^^
+    expected the name alone: the instance goes to \"instance\", the port to \"port\"",
+    );
+    check_server(
+        "  user: sa\n",
+        "  user: sa\n  files: [x.bak]\n",
+        "
+t.yaml:7:10: key \"files\" does not belong to mode snapshot
+    7 |   files: [x.bak]
+      |          ^",
+    );
+    check_server(
+        "  user: sa\n",
+        "  user: sa\n  port: 1433\n  instance: A\n",
+        "
+t.yaml:8:13: an instance is found by its port, which is given, too
+    8 |   instance: A
+      |             ^
+    expected either port or instance",
+    );
+    check_server(
+        "  user: sa\n",
+        "  user: sa\n  tls: {ca: a.pem, trust: true}\n",
+        "
+t.yaml:7:13: there is another choice beside this one
+    7 |   tls: {ca: a.pem, trust: true}
+      |             ^^^^^
+    expected one of ca, pinned or trust; none of them for the system's authorities",
+    );
+    check_server(
+        "  password: hunter2\n",
+        "  password: hunter2\n  password: hunter2\n",
+        "
+t.yaml:8:3: key \"password\" is given twice
+    8 |   password: *******
+      |   ^^^^^^^^",
+    );
+    check_server(
+        "  user: sa\n",
+        "  user: sa\n  tls: {insecure: true}\n",
+        "
+t.yaml:7:9: unknown key \"insecure\"
+    7 |   tls: {insecure: true}
+      |         ^^^^^^^^
+    expected one of: ca, pinned, trust, name",
     );
 }

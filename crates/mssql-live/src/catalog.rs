@@ -90,10 +90,8 @@ impl<'r> Reader<'r> {
     }
 
     fn get<T: FromSql<'r>>(&self, column: &'static str) -> Result<T, Error> {
-        self.optional(column)?.ok_or_else(|| Error::Unexpected {
-            doing: self.doing.to_owned(),
-            what: format!("column {column} is NULL"),
-        })
+        self.optional(column)?
+            .ok_or_else(|| Error::Unexpected { doing: self.doing.to_owned(), what: format!("column {column} is NULL") })
     }
 
     fn text(&self, column: &'static str) -> Result<String, Error> {
@@ -360,7 +358,8 @@ fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
     let name = column.row.name.clone();
     let sql_type = match column.row.sql_type() {
         ty @ (SqlType::Xml | SqlType::Json | SqlType::Vector) => {
-            notes.push(format!("column \"{name}\" is copied as text: its stored form ({ty:?}) never leaves the server"));
+            notes
+                .push(format!("column \"{name}\" is copied as text: its stored form ({ty:?}) never leaves the server"));
             SqlType::NVarChar { length: None, collation: Default::default() }
         }
         SqlType::Unknown { code } => {
@@ -423,8 +422,12 @@ mod tests {
     /// Columns: a int, b int NULL, c varchar, d int. Gives the columns that the rows are cut by.
     #[track_caller]
     fn check(indexes: &[Index], expect: &[&str]) {
-        let columns =
-            vec![column(1, "a", 56, false), column(2, "b", 56, true), column(3, "c", 167, false), column(4, "d", 56, false)];
+        let columns = vec![
+            column(1, "a", 56, false),
+            column(2, "b", 56, true),
+            column(3, "c", 167, false),
+            column(4, "d", 56, false),
+        ];
         let table = build(7, TableName::new("dbo", "t"), columns, indexes, None);
         let order = table.order.map(|o| o.columns.into_iter().map(|c| c.name).collect::<Vec<_>>());
         assert_eq!(order.unwrap_or_default(), expect);

@@ -67,17 +67,15 @@ pub(crate) async fn boundaries(session: &mut Session, table: &Table, chunk_bytes
     let mut found: Vec<Boundary> = Vec::new();
     while (found.len() as u64) < wanted {
         let (filter, mut values): (String, Vec<&dyn ToSql>) = match found.last() {
-            Some(last) => (
-                format!(" WHERE {}", after(&order.columns, 1)),
-                last.iter().map(|value| value as &dyn ToSql).collect(),
-            ),
+            Some(last) => {
+                (format!(" WHERE {}", after(&order.columns, 1)), last.iter().map(|value| value as &dyn ToSql).collect())
+            }
             None => (String::new(), Vec::new()),
         };
         values.push(&rows_each);
         let number = values.len();
-        let text = format!(
-            "SELECT {list} FROM {from}{filter} ORDER BY {names} OFFSET @P{number} ROWS FETCH NEXT 1 ROWS ONLY"
-        );
+        let text =
+            format!("SELECT {list} FROM {from}{filter} ORDER BY {names} OFFSET @P{number} ROWS FETCH NEXT 1 ROWS ONLY");
         let rows = session.rows(&doing, &text, &values).await?;
         let Some(row) = rows.into_iter().next() else { break };
         found.push(row.into_iter().map(Value).collect());

@@ -57,11 +57,9 @@ impl Session {
             other => other,
         };
         let client = client.map_err(|e| match e {
-            tiberius::error::Error::Server(e) => Error::Login {
-                server: settings.to_string(),
-                number: e.code(),
-                said: e.message().trim().to_owned(),
-            },
+            tiberius::error::Error::Server(e) => {
+                Error::Login { server: settings.to_string(), number: e.code(), said: e.message().trim().to_owned() }
+            }
             other => Error::Connect { server: settings.to_string(), said: other.to_string() },
         })?;
         let mut session = Session { client, clean: true, answer_timeout: settings.answer_timeout };
@@ -141,11 +139,7 @@ impl<'a> tiberius::IntoSql<'a> for Owned<'a> {
     }
 }
 
-async fn bounded<T>(
-    doing: &str,
-    limit: Duration,
-    work: impl Future<Output = tiberius::Result<T>>,
-) -> Result<T, Error> {
+async fn bounded<T>(doing: &str, limit: Duration, work: impl Future<Output = tiberius::Result<T>>) -> Result<T, Error> {
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done.map_err(|e| Error::of(doing, &e)),
         Err(_) => Err(Error::Silent { doing: doing.to_owned(), seconds: limit.as_secs() }),

@@ -103,7 +103,8 @@ impl Tls {
         match encryption(&answer) {
             Some(ON | REQUIRED) => {}
             Some(_) => {
-                let hint = "every SQL Server since 2005 can encrypt: what answers may be something else, or between us and it";
+                let hint =
+                    "every SQL Server since 2005 can encrypt: what answers may be something else, or between us and it";
                 return Err(Error::Tls { server: server(), said: "it does not encrypt".to_owned(), hint });
             }
             None => {
@@ -112,10 +113,8 @@ impl Tls {
             }
         }
         let connector = TlsConnector::from(self.config.clone());
-        let mut tls = connector
-            .connect(self.name.clone(), Wrapped::new(tcp))
-            .await
-            .map_err(|e| handshake_error(settings, &e))?;
+        let mut tls =
+            connector.connect(self.name.clone(), Wrapped::new(tcp)).await.map_err(|e| handshake_error(settings, &e))?;
         tls.get_mut().0.wrapping = false;
         Ok(Stream { tls, swallow: Swallow::Header { read: 0, header: [0; HEADER] }, answer: Vec::new(), answered: 0 })
     }

@@ -349,7 +349,11 @@ mod tests {
         check(SqlType::Time { scale: 7 }, ColumnData::Time(Some(last)), &[0xff, 0xbf, 0x69, 0x2a, 0xc9]);
         check(SqlType::Time { scale: 0 }, ColumnData::Time(Some(Time::new(86_399, 0))), &[0x7f, 0x51, 1]);
         check(SqlType::Time { scale: 3 }, ColumnData::Time(Some(Time::new(1, 3))), &[1, 0, 0, 0]);
-        check(SqlType::DateTime, ColumnData::DateTime(Some(DateTime::new(-1, 300))), &[44, 1, 0, 0, 255, 255, 255, 255]);
+        check(
+            SqlType::DateTime,
+            ColumnData::DateTime(Some(DateTime::new(-1, 300))),
+            &[44, 1, 0, 0, 255, 255, 255, 255],
+        );
         check(SqlType::SmallDateTime, ColumnData::SmallDateTime(Some(SmallDateTime::new(2, 1439))), &[159, 5, 2, 0]);
         let both = DateTime2::new(Date::new(1), Time::new(2, 2));
         check(SqlType::DateTime2 { scale: 2 }, ColumnData::DateTime2(Some(both)), &[2, 0, 0, 1, 0, 0]);

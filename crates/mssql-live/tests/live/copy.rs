@@ -47,12 +47,8 @@ fn stored(standin: &Standin, table: &str) -> Vec<Row> {
         fn transaction(&mut self, _: TransactionChange) {}
         fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
     }
-    let login = Login {
-        name: "sa".to_owned(),
-        host: String::new(),
-        program: String::new(),
-        database: "shop".to_owned(),
-    };
+    let login =
+        Login { name: "sa".to_owned(), host: String::new(), program: String::new(), database: "shop".to_owned() };
     let mut rows = Rows::default();
     let mut session = standin.sql().connect(&login).expect("a session");
     session.execute(&format!("SELECT * FROM {table}"), &[], &mut rows).expect("the rows");

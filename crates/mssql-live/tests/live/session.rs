@@ -46,10 +46,7 @@ fn a_pinned_certificate_is_that_and_no_other() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(open(pinned, 1 << 20)).expect("the pinned certificate is believed");
     // Another server, with a certificate of its own.
-    check(
-        |s| s.trust = Trust::Pinned(path),
-        Err((Class::Operator, "another one than that in source.tls.pinned")),
-    );
+    check(|s| s.trust = Trust::Pinned(path), Err((Class::Operator, "another one than that in source.tls.pinned")));
     check(|s| s.trust = Trust::Pinned("/nonexistent".into()), Err((Class::Operator, "/nonexistent")));
 }
 

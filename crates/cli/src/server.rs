@@ -1,0 +1,43 @@
+//! From the settings of a task to a running server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use logferry_config::{ServerMode, ServerSource, Task, Trust as Asked};
+use logferry_model::Fault;
+use logferry_mssql_live::{Address, LiveSource, Mode, Settings, Trust};
+
+/// From the first packet to the end of the login: what SQL Server's own clients wait.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connects to the source of a task.
+pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSource, Fault> {
+    let settings = Settings {
+        host: server.host.clone(),
+        address: match &server.instance {
+            Some(name) => Address::Instance(name.clone()),
+            None => Address::Port(server.port),
+        },
+        database: server.database.clone(),
+        user: server.user.clone(),
+        password: server.password.expose().to_owned(),
+        trust: match &server.trust {
+            Asked::System => Trust::System,
+            Asked::Authority(path) => Trust::Authority(path.clone()),
+            Asked::Pinned(path) => Trust::Pinned(path.clone()),
+            Asked::Any => Trust::Any,
+        },
+        certificate_name: server.certificate_name.clone(),
+        read_only: server.read_only,
+        connect_timeout: CONNECT_TIMEOUT,
+        answer_timeout: Duration::from_secs(u64::from(server.answer_seconds)),
+        // A worker of the copy each, and one that asks for the catalog.
+        connections_max: u32::from(task.copy.workers) + 1,
+    };
+    let mode = match server.mode {
+        ServerMode::Snapshot => Mode::Snapshot,
+    };
+    let filter = task.tables.clone();
+    let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;
+    Ok(LiveSource::open(settings, mode, chunk_bytes, Arc::new(move |name| filter.takes(name))).await?)
+}

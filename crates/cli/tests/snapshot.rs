@@ -1,0 +1,151 @@
+//! `mode: snapshot` through the binary: a server, a task's file, a PostgreSQL.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use logferry_model::{Cell, SqlType};
+use logferry_mssql_standin::serve::Standin;
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
+use logferry_testkit::compare::Expected;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+
+/// The rows that a SELECT gives inside the stand-in: nothing of the product was on their way.
+#[derive(Default)]
+struct Rows(Option<Expected>);
+
+impl ResultSink for Rows {
+    fn columns(&mut self, columns: &[ResultColumn]) {
+        self.0 = Some(Expected::of_types(columns.iter().map(|c| c.sql_type.clone())));
+    }
+    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+        let cells: Vec<_> = cells.iter().map(|c| c.as_deref().map_or(Cell::Null, Cell::Bytes)).collect();
+        self.0.as_mut().expect("columns come first").row(&cells);
+        true
+    }
+    fn done(&mut self, _: Option<u64>) {}
+    fn info(&mut self, _: &SqlError) {}
+    fn error(&mut self, error: &SqlError) {
+        panic!("{error}");
+    }
+    fn changed_database(&mut self, _: &str) {}
+    fn transaction(&mut self, _: TransactionChange) {}
+    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
+}
+
+fn rows(standin: &Standin, table: &str) -> Expected {
+    let login = Login { name: "sa".into(), host: String::new(), program: String::new(), database: "shop".into() };
+    let mut rows = Rows::default();
+    let mut session = standin.sql().connect(&login).expect("a session");
+    session.execute(&format!("SELECT * FROM {table}"), &[], &mut rows).expect("the rows");
+    rows.0.expect("a result")
+}
+
+const SHOP: &str = "
+    CREATE TABLE dbo.Customers (id int IDENTITY PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
+    CREATE TABLE dbo.Orders (customer int NOT NULL, number int NOT NULL, placed datetime2(3) NOT NULL, total decimal(12,2),
+        note varchar(max), PRIMARY KEY (customer, number));
+    CREATE TABLE dbo.Log (at datetimeoffset(7), what nvarchar(max), raw varbinary(50));
+    DECLARE @n int = 0;
+    BEGIN TRAN;
+    WHILE @n < 3000 BEGIN
+        INSERT dbo.Customers (name, credit, since) VALUES (N'Jos\u{e9} ' + CAST(@n AS nvarchar(9)), 922337203685477.5807 - @n,
+            DATEADD(millisecond, @n * 7, CAST('2020-02-29' AS datetime)));
+        INSERT dbo.Orders VALUES (@n % 10, @n, DATEADD(second, @n, CAST('1999-12-31 23:59:59.999' AS datetime2(3))), @n / 7.0,
+            REPLICATE('caf\u{e9} ', @n % 400));
+        IF @n % 3 = 0 INSERT dbo.Log VALUES (SYSDATETIMEOFFSET(), NULL, CAST(@n AS varbinary(50)));
+        SET @n += 1
+    END;
+    COMMIT";
+
+fn write_task(path: &Path, standin: &Standin, database: &Database<'_>, more: &str) {
+    let (port, user, url) = (standin.address().port(), standin.user(), database.url());
+    let task = format!(
+        "task: shop\nsource:\n  mode: snapshot\n  host: 127.0.0.1\n  port: {port}\n  database: shop\n  user: {user}\n  \
+         password: ${{SHOP_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\ncopy: {{chunk_mb: 1}}\n{more}"
+    );
+    std::fs::write(path, task).expect("the task is written");
+}
+
+fn command(task: &Path, standin: &Standin) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command.arg("run").arg(task).env("SHOP_PASSWORD", standin.password()).env_remove("LOGFERRY_LOG");
+    command.stdin(Stdio::null());
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+async fn check_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
+    let client = database.client().await.expect("a connection");
+    for table in tables {
+        let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await.expect("a comparison");
+        assert!(found.is_equal() && found.expected > 0, "{table}: {found:?}");
+    }
+}
+
+fn shop() -> Standin {
+    let standin = Standin::start().expect("a stand-in");
+    standin.batch("CREATE DATABASE shop").expect("a database");
+    standin.batch(&format!("USE shop; {SHOP}")).expect("the tables");
+    standin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_a_running_server_are_copied() {
+    let (standin, postgres) = (shop(), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, &standin, &database, "");
+    let output = command(&task, &standin).output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(!text(&output).contains("not encrypted"), "what the client thinks of TLS is not so: {}", text(&output));
+    check_equal(&standin, &database, &["Customers", "Orders", "Log"]).await;
+    // Once more: there is nothing to do, and it is not done.
+    let output = command(&task, &standin).output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    check_equal(&standin, &database, &["Customers", "Orders", "Log"]).await;
+}
+
+/// Connections break again and again, before answers and in the middle of them: in the end every row is there, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break_cost_time_and_no_rows() {
+    use logferry_mssql_standin::tds::Fault;
+    let (standin, postgres) = (shop(), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, &standin, &database, "");
+    // The first four open the source: a task that cannot connect at all says so at once, and does not try again.
+    standin.faults().set(|seen| match seen.overall {
+        0..=4 => None,
+        n if n > 12 || n % 3 != 0 => None,
+        n if n % 9 == 0 => Some(Fault::DropBefore),
+        n if n % 2 == 0 => Some(Fault::DropBeforeDone),
+        n => Some(Fault::Cut { after_bytes: n * 500 }),
+    });
+    let output = command(&task, &standin).output().expect("it runs");
+    standin.faults().clear();
+    assert!(output.status.success(), "{}", text(&output));
+    check_equal(&standin, &database, &["Customers", "Orders", "Log"]).await;
+}
+
+#[test]
+fn what_is_wrong_with_the_server_is_told_before_anything_is_written() {
+    let (standin, postgres) = (shop(), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, &standin, &database, "");
+    let output = command(&task, &standin).env("SHOP_PASSWORD", "wrong").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("refused the login: Login failed for user 'sa'. (error 18456)"), "{said}");
+    assert!(said.contains("hint: check source.user and source.password"), "{said}");
+    write_task(&task, &standin, &database, "tables: {include: [Nosuch]}\n");
+    let output = command(&task, &standin).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("no table of the source is called \"Nosuch\""), "{}", text(&output));
+}
