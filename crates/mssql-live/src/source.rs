@@ -245,10 +245,11 @@ async fn read(work: Work, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
     while let Some(row) = answer.next().await? {
         let row = form.read(row, &mut store);
         refs.push(row.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?);
-        if store.byte_len() >= PIECE_BYTES {
-            if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
-                return Ok(());
-            }
+        if store.byte_len() < PIECE_BYTES {
+            continue;
+        }
+        if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
+            return Ok(());
         }
     }
     if !refs.is_empty() {
