@@ -36,17 +36,20 @@ pub(super) fn changes_compressed(page: &PageBytes, record: &Record<'_>) -> bool 
 
 /// Whether the rows of a page are compressed, as its first one is.
 pub(super) fn has_compressed_rows(page: &PageBytes) -> bool {
-    let Ok(header) = PageHeader::read(page) else { return false };
-    let first = (0..header.slot_count).find_map(|slot| {
+    if !holds_rows(page) {
+        return false;
+    }
+    let count = u16::from_le_bytes([page[22], page[23]]);
+    let first = (0..count).find_map(|slot| {
         let offset = usize::from(slot_offset(page, slot).ok()?);
         if offset < HEADER_SIZE { None } else { page.get(offset) }
     });
-    holds_rows(page) && first.is_some_and(|status| status & status::COMPRESSED != 0)
+    first.is_some_and(|status| status & status::COMPRESSED != 0)
 }
 
 /// Only rows and entries of indexes can be compressed; records of other pages have other first bytes.
 fn holds_rows(page: &PageBytes) -> bool {
-    PageHeader::read(page).is_ok_and(|header| matches!(header.page_type, PageType::DATA | PageType::INDEX))
+    matches!(PageType(page[1]), PageType::DATA | PageType::INDEX)
 }
 
 fn slot_offset(page: &PageBytes, slot: u16) -> Result<u16, Malformed> {
