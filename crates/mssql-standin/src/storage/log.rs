@@ -134,15 +134,21 @@ impl LogFile {
 
     /// The bytes of the log from `from` up to `to`, by virtual log file in the order of the log: where they begin in the
     /// file, and the bytes. Both are begins of blocks (slots do not matter).
+    ///
+    /// # Panics
+    /// Where some of it was let go: who reads the log must have held it.
     pub fn range(&self, from: Lsn, to: Lsn) -> Vec<(Vlf, u64, &[u8])> {
         let mut used: Vec<&Vlf> = self.vlfs.iter().filter(|v| v.header.uses > 0).collect();
         used.sort_by_key(|v| v.header.sequence);
         let mut ranges = Vec::new();
+        let mut expected = from.vlf;
         for vlf in used {
             let sequence = vlf.header.sequence;
             if sequence < from.vlf || sequence > to.vlf {
                 continue;
             }
+            assert_eq!(sequence, expected, "the log from {from} to {to} is not there whole");
+            expected += 1;
             let begin = if sequence == from.vlf { from.block } else { FIRST_BLOCK };
             let end = if sequence == to.vlf { to.block } else { vlf.end };
             if begin < end {
