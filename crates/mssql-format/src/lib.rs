@@ -5,6 +5,7 @@
 //! before it is used, and codes that are not known are kept as they are.
 
 pub mod alloc;
+pub mod binxml;
 pub mod boot;
 pub mod bytes;
 pub mod catalog;
@@ -12,6 +13,7 @@ pub mod collation;
 pub mod container;
 pub mod encode;
 pub mod file_header;
+pub mod hierarchy;
 pub mod lob;
 pub mod log;
 pub mod mtf;
@@ -20,5 +22,6 @@ pub mod redo;
 pub mod render;
 pub mod row;
 pub mod scsu;
+pub mod spatial;
 pub mod vardecimal;
 pub mod xpress;

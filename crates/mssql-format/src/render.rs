@@ -7,13 +7,14 @@
 //! | text | strings, padding kept; what cannot be decoded is U+FFFD |
 //! | dates and times | ISO 8601 with all digits of their scale; `datetime` to the millisecond, as SQL Server shows it; `datetimeoffset` as local time with its offset |
 //! | `uniqueidentifier` | `"6f9619ff-8b86-d011-b42d-00c04fc964ff"` |
+//! | `xml`, `hierarchyid` | their text, their path |
 //! | all others | their bytes, `"0x..."` |
 //! | NULL, unchanged | `null`, `{"unchanged":true}` |
 //!
 //! Nothing fails: a cell that does not have the length of its type is shown as its bytes.
 
 mod text;
-mod time;
+pub(crate) mod time;
 
 use std::fmt::Write;
 
@@ -21,6 +22,7 @@ use logferry_model::{Cell, SqlType, TableVersion};
 use serde_json::Value;
 
 use crate::boot::utf16;
+use crate::{binxml, hierarchy};
 
 /// Appends a row as a JSON object, columns in the order of the table.
 pub fn row(table: &TableVersion, cells: &[Cell<'_>], out: &mut String) {
@@ -105,13 +107,21 @@ fn known(bytes: &[u8], sql_type: &SqlType, out: &mut String) -> Option<()> {
             }
             string(&utf16(bytes), out);
         }
+        SqlType::Xml => {
+            let mut text = Vec::new();
+            binxml::text(bytes, &mut text).ok()?;
+            string(&String::from_utf8(text).ok()?, out);
+        }
+        SqlType::HierarchyId => {
+            let mut path = Vec::new();
+            hierarchy::path(bytes, &mut path).ok()?;
+            string(&String::from_utf8(path).ok()?, out);
+        }
         SqlType::Binary { .. }
         | SqlType::VarBinary { .. }
         | SqlType::Image
         | SqlType::RowVersion
         | SqlType::Variant
-        | SqlType::Xml
-        | SqlType::HierarchyId
         | SqlType::Geometry
         | SqlType::Geography
         | SqlType::Clr

@@ -4,10 +4,11 @@ use logferry_model::{Collation, PgType, SqlType};
 
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
-use crate::encode::{clock, number, variant, within_limit};
+use crate::encode::{clock, number, structured, variant, within_limit};
 use crate::error::CellError;
-use crate::settings::{CharPadding, HundredNs, Offset, Types};
+use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, Xml};
 use logferry_mssql_format::collation::{CodePage, code_page};
+use logferry_mssql_format::spatial::Spatial;
 
 /// A column's type on the target, and how its cells get there.
 #[derive(Clone, Debug)]
@@ -61,6 +62,10 @@ pub(crate) enum Converter {
     Utf16(TextRules),
     Bytes(TextRules, Decoder),
     Variant(TextRules),
+    Xml(TextRules),
+    HierarchyId,
+    Spatial(Spatial),
+    Vector,
     Verbatim,
 }
 
@@ -100,6 +105,10 @@ impl Converter {
                 return decoder.decode(cell, *rules, out);
             }
             Converter::Variant(rules) => return variant::text(cell, *rules, out),
+            Converter::Xml(rules) => return structured::xml(cell, *rules, out),
+            Converter::HierarchyId => structured::hierarchyid(cell, out)?,
+            Converter::Spatial(spatial) => structured::spatial(cell, *spatial, out)?,
+            Converter::Vector => structured::vector(cell, out)?,
             Converter::Verbatim => {
                 within_limit(cell.len())?;
                 out.extend_from_slice(cell);
@@ -173,16 +182,32 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
             return Ok(Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] });
         }
         SqlType::Variant => (PgType::Text, Converter::Variant(text_rules(false, types))),
-        SqlType::Xml => return Ok(undecoded("xml")),
-        SqlType::HierarchyId => return Ok(undecoded("hierarchyid")),
-        SqlType::Geometry => return Ok(undecoded("geometry")),
-        SqlType::Geography => return Ok(undecoded("geography")),
+        SqlType::Xml if types.xml == Xml::Bytea => (PgType::Bytea, Converter::Verbatim),
+        SqlType::Xml => {
+            let pg_type = if types.xml == Xml::Xml { PgType::Xml } else { PgType::Text };
+            (pg_type, Converter::Xml(text_rules(false, types)))
+        }
+        SqlType::HierarchyId if types.hierarchyid == HierarchyId::Text => (PgType::Text, Converter::HierarchyId),
+        SqlType::HierarchyId => (PgType::Bytea, Converter::Verbatim),
+        SqlType::Geometry | SqlType::Geography if types.spatial == SpatialForm::Native => {
+            (PgType::Bytea, Converter::Verbatim)
+        }
+        SqlType::Geometry => return Ok(ewkb(Spatial::Geometry)),
+        SqlType::Geography => return Ok(ewkb(Spatial::Geography)),
         SqlType::Clr => return Ok(undecoded("a CLR type")),
         SqlType::Json => return Ok(undecoded("json")),
-        SqlType::Vector => return Ok(undecoded("vector")),
+        SqlType::Vector => {
+            let note = "vector is copied as text, [1,2.5]: pgvector's type and, with braces, real[] read it".to_owned();
+            return Ok(Mapping { pg_type: PgType::Text, converter: Converter::Vector, notes: vec![note] });
+        }
         SqlType::Unknown { code } => return Ok(undecoded(&format!("the unknown type {code}"))),
     };
     Ok(Mapping { pg_type, converter, notes: Vec::new() })
+}
+
+fn ewkb(spatial: Spatial) -> Mapping {
+    let note = "is copied as EWKB with its SRID: PostGIS reads it by a cast to geometry".to_owned();
+    Mapping { pg_type: PgType::Bytea, converter: Converter::Spatial(spatial), notes: vec![note] }
 }
 
 fn undecoded(name: &str) -> Mapping {

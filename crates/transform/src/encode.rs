@@ -6,6 +6,7 @@ use crate::error::CellError;
 pub(crate) mod clock;
 pub(crate) mod code_page;
 pub(crate) mod number;
+pub(crate) mod structured;
 pub(crate) mod text;
 pub(crate) mod variant;
 

@@ -99,7 +99,7 @@ pub enum CellError {
     /// Bytes that are no text, and the setting is to refuse them.
     #[error("the text is not valid in its encoding")]
     InvalidText,
-    /// The structure of the value (`sql_variant`) cannot be read.
+    /// The structure of the value (`sql_variant`, `xml`, ...) cannot be read.
     #[error("{0} cannot be read")]
     Structure(&'static str),
     /// PostgreSQL holds at most 1 GiB in a value.
@@ -118,6 +118,11 @@ impl CellError {
         match self {
             CellError::Nul => Some("set types.nul_character to remove or replace"),
             CellError::InvalidText => Some("set types.invalid_text to replace"),
+            CellError::Structure("the xml") => {
+                Some("set types.xml: bytea for the column to copy its bytes as they are")
+            }
+            CellError::Structure("the hierarchyid") => Some("set types.hierarchyid: bytea for the column"),
+            CellError::Structure("the geometry" | "the geography") => Some("set types.spatial: native for the column"),
             CellError::TooLarge { .. } => Some("leave the column out, or shorten the value on the source"),
             _ => None,
         }

@@ -72,6 +72,12 @@ pub struct Types {
     pub hundred_ns: HundredNs,
     /// The zone of a `datetimeoffset`.
     pub offset: Offset,
+    /// The type of `xml` columns.
+    pub xml: Xml,
+    /// The form of `hierarchyid`.
+    pub hierarchyid: HierarchyId,
+    /// The form of `geometry` and `geography`.
+    pub spatial: SpatialForm,
 }
 
 /// `types:` of one column: what is not given is as for all columns.
@@ -88,6 +94,12 @@ pub struct ColumnTypes {
     pub hundred_ns: Option<HundredNs>,
     /// See [`Types::offset`].
     pub offset: Option<Offset>,
+    /// See [`Types::xml`].
+    pub xml: Option<Xml>,
+    /// See [`Types::hierarchyid`].
+    pub hierarchyid: Option<HierarchyId>,
+    /// See [`Types::spatial`].
+    pub spatial: Option<SpatialForm>,
 }
 
 impl Types {
@@ -99,6 +111,9 @@ impl Types {
             invalid_text: column.invalid_text.unwrap_or(self.invalid_text),
             hundred_ns: column.hundred_ns.unwrap_or(self.hundred_ns),
             offset: column.offset.unwrap_or(self.offset),
+            xml: column.xml.unwrap_or(self.xml),
+            hierarchyid: column.hierarchyid.unwrap_or(self.hierarchyid),
+            spatial: column.spatial.unwrap_or(self.spatial),
         }
     }
 }
@@ -160,4 +175,39 @@ pub enum Offset {
     Drop,
     /// The column becomes `text`: local time and zone, as SQL Server shows it.
     Text,
+}
+
+/// `types.xml`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Xml {
+    /// `xml`, which PostgreSQL must have been built with.
+    #[default]
+    Xml,
+    /// `text`: the same characters, which PostgreSQL does not look at.
+    Text,
+    /// `bytea`: the bytes that SQL Server stores.
+    Bytea,
+}
+
+/// `types.hierarchyid`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HierarchyId {
+    /// Its path: `/1/2.5/`.
+    #[default]
+    Text,
+    /// Its bytes, which sort as the tree is walked.
+    Bytea,
+}
+
+/// `types.spatial`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpatialForm {
+    /// EWKB with the SRID, in `bytea`: PostGIS casts it to `geometry`.
+    #[default]
+    Ewkb,
+    /// The bytes that SQL Server stores.
+    Native,
 }

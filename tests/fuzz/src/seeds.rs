@@ -2,18 +2,19 @@
 
 use std::sync::LazyLock;
 
-use logferry_model::{Lsn, TransactionId};
+use logferry_model::{Lsn, SqlType, TransactionId};
 use logferry_mssql_format::encode::{
     BackupConfig, BackupFile, BackupKind, BeginXact, BlockBuilder, BootPage, ColumnChunk, ColumnImage, EndXact,
     FileHeader, FormatPage, FormatRecord, LobLink, MediaWriter, MtfDate, PageImage, PageTarget, RecordBuilder,
-    RecordHead, RowShape, VlfDescription, bitmap_page, boot_page, compress_backup, encode_in_row_root,
-    encode_index_record, encode_lob_data, encode_lob_internal, encode_overflow_pointer, encode_row, file_header_page,
-    iam_page, pfs_page, xpress_compress,
+    RecordHead, RowShape, VlfDescription, bitmap_page, boot_page, compress_backup, compress_page, encode_cd_record,
+    encode_in_row_root, encode_index_record, encode_lob_data, encode_lob_internal, encode_overflow_pointer, encode_row,
+    file_header_page, iam_page, pack, pfs_page, xpress_compress,
 };
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::mtf::DESCRIPTOR_ENOUGH;
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
-use logferry_mssql_format::row::{PhysicalColumn, Place, RowLayout};
+use logferry_mssql_format::row::compressed::PackedCell;
+use logferry_mssql_format::row::{Packing, PhysicalColumn, Place, RowLayout};
 
 use crate::targets::types;
 
@@ -48,6 +49,58 @@ pub(crate) static LAYOUTS: LazyLock<(RowLayout, RowLayout)> = LazyLock::new(|| {
     sparse.push(Place::Sparse { column_id: 3 });
     (RowLayout::new(columns(places())), RowLayout::new(columns(sparse)))
 });
+
+const PACKINGS: [Packing; 9] = [
+    Packing::Integer { len: 8 },
+    Packing::Bit,
+    Packing::Unicode,
+    Packing::PaddedUnicode { len: 20 },
+    Packing::Decimal { len: 17, precision: 38, scale: 10 },
+    Packing::LowTrimmed { len: 8 },
+    Packing::Padded { len: 10, fill: 0x20 },
+    Packing::Plain,
+    Packing::Padded { len: 8, fill: 0 },
+];
+
+/// The layout of compressed rows: forty columns, one packing after the other.
+pub(crate) static PACKED: LazyLock<RowLayout> = LazyLock::new(|| {
+    let packings = PACKINGS.into_iter().cycle().take(40);
+    RowLayout::new(columns((0..).zip(packings).map(|(index, packing)| Place::Compressed { index, packing }).collect()))
+});
+
+pub(crate) fn compressed_rows() -> Vec<Vec<u8>> {
+    let text: Vec<u8> = "Größe 大".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let decimal = [&[1][..], &12_345_600_000_000u128.to_le_bytes()].concat();
+    let values: [&[u8]; 9] = [
+        &(-70_000i64).to_le_bytes(),
+        &[1],
+        &text,
+        &text,
+        &decimal,
+        &1.5f64.to_le_bytes(),
+        b"ten       ",
+        &[7; 20],
+        &[0; 8],
+    ];
+    let stored: Vec<Vec<u8>> = PACKINGS.iter().zip(values).map(|(&packing, value)| pack(packing, value)).collect();
+    let row = |from: usize| -> Vec<PackedCell<'_>> {
+        let cell = |at: usize| match (PACKINGS[at % 9], at % 7) {
+            (_, 5) => PackedCell::Null,
+            (Packing::Bit, _) => PackedCell::True,
+            _ => PackedCell::Bytes(&stored[at % 9]),
+        };
+        (0..40).map(|at| cell(at + 9 * from)).collect()
+    };
+    let rows: Vec<_> = (0..4).map(row).collect();
+    let (information, against) = compress_page(&rows);
+    let mut alone = Vec::new();
+    encode_cd_record(&rows[0], Some(&[3; 14]), &mut alone);
+    let input =
+        |information: &[u8], row: &[u8]| [&(information.len() as u16).to_le_bytes()[..], information, row].concat();
+    let mut seeds = vec![input(&[], &alone)];
+    seeds.extend(against.iter().map(|row| input(&information, row)));
+    seeds
+}
 
 pub(crate) fn rows() -> Vec<Vec<u8>> {
     let shape = RowShape { places: places(), fixed_end: 17 };
@@ -349,5 +402,31 @@ pub(crate) fn cells() -> Vec<Vec<u8>> {
                 input
             })
         })
+        .chain(structured())
         .collect()
+}
+
+/// Binary XML, a path, shapes.
+fn structured() -> Vec<Vec<u8>> {
+    let xml = [0xDF, 0xFF, 2, 0xB0, 4, 0xF0, 1, b'a', 0, 0xEF, 0, 0, 1, 0xF8, 1, 0xF6, 1, 0x11, 1, b'x', 0, 0xF5];
+    let xml = [&xml[..], &[0x0A, 7, 5, 2, 0, 0x39, 0x30, 0, 0, 0xF7]].concat();
+    let path = vec![0b0101_1001, 0b1111_1011, 0b0000_0101, 0b0100_0000];
+    let mut shapes = vec![0xE6, 0x10, 0, 0, 2, 4, 3, 0, 0, 0];
+    shapes.extend([0x40; 48]);
+    shapes.extend([2, 0, 0, 0, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    shapes.extend([
+        3, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0, 3,
+    ]);
+    shapes.extend([1, 0, 0, 0, 3]);
+    let mut seeds = Vec::new();
+    for (kind, sql_type) in (0u8..).zip(types()) {
+        let value = match sql_type {
+            SqlType::Xml => &xml,
+            SqlType::HierarchyId => &path,
+            SqlType::Geometry | SqlType::Geography => &shapes,
+            _ => continue,
+        };
+        seeds.push([&[kind][..], value].concat());
+    }
+    seeds
 }

@@ -20,7 +20,8 @@ use logferry_mssql_format::mtf::{Config, Descriptor, LogPiece, SetStart, StreamH
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, verify};
 use logferry_mssql_format::redo::{self, rewind};
 use logferry_mssql_format::render;
-use logferry_mssql_format::row::{FixedVar, OffRow, RawCell, RowLayout, row_len, stub_target};
+use logferry_mssql_format::row::compressed::PageCompression;
+use logferry_mssql_format::row::{Expanded, FixedVar, OffRow, RawCell, RowLayout, row_len, stub_target};
 use logferry_mssql_format::xpress::decompress;
 use logferry_transform::{Settings, TablePlan};
 
@@ -31,6 +32,7 @@ use crate::seeds;
 pub const TARGETS: &[Target] = &[
     Target { name: "page", run: page, seeds: seeds::pages },
     Target { name: "row", run: row, seeds: seeds::rows },
+    Target { name: "compressed_row", run: compressed_row, seeds: seeds::compressed_rows },
     Target { name: "block", run: block, seeds: seeds::blocks },
     Target { name: "record", run: record, seeds: seeds::records },
     Target { name: "redo", run: redo_on_page, seeds: seeds::redos },
@@ -90,6 +92,20 @@ fn row(data: &[u8]) {
     }
     if let Ok(pointer) = OffRow::read(data) {
         off_row(&pointer);
+    }
+}
+
+/// A compressed row, by itself and with the compression information of its page. Input: a `u16` length, the information, the row.
+fn compressed_row(data: &[u8]) {
+    let Some((len, rest)) = data.split_first_chunk::<2>() else { return };
+    let len = usize::from(u16::from_le_bytes(*len)).min(rest.len());
+    let (information, row) = rest.split_at(len);
+    let page = PageCompression::read(information).ok().map(|(page, _)| page);
+    for page in [None, page.as_ref()] {
+        let mut expanded = Expanded::default();
+        if seeds::PACKED.expand(row, page, &mut expanded).is_ok() {
+            let _ = black_box(expanded.cells(&seeds::PACKED, &mut Vec::new()));
+        }
     }
 }
 
@@ -300,6 +316,8 @@ pub(crate) fn types() -> Vec<SqlType> {
         SqlType::Xml,
         SqlType::HierarchyId,
         SqlType::Geometry,
+        SqlType::Geography,
+        SqlType::Vector,
         SqlType::Clr,
         SqlType::Json,
         SqlType::Unknown { code: 77 },

@@ -6,23 +6,23 @@ use std::fmt::Write;
 const DAYS_TO_1900: i64 = 693_595;
 const DAY_S: u64 = 86_400;
 
-pub(super) fn date(bytes: &[u8], out: &mut String) -> Option<()> {
+pub(crate) fn date(bytes: &[u8], out: &mut String) -> Option<()> {
     let [a, b, c] = *bytes else { return None };
     write_date(u32::from_le_bytes([a, b, c, 0]).into(), out)
 }
 
-pub(super) fn time(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
+pub(crate) fn time(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
     write_time(units(bytes, scale)?, scale, out)
 }
 
-pub(super) fn datetime2(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
+pub(crate) fn datetime2(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
     let (time_part, date_part) = bytes.split_at_checked(bytes.len().checked_sub(3)?)?;
     date(date_part, out)?;
     out.push('T');
     time(time_part, scale, out)
 }
 
-pub(super) fn datetimeoffset(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
+pub(crate) fn datetimeoffset(bytes: &[u8], scale: u8, out: &mut String) -> Option<()> {
     let (utc, offset) = bytes.split_at_checked(bytes.len().checked_sub(2)?)?;
     let offset = i64::from(i16::from_le_bytes(offset.try_into().ok()?));
     let (time_part, date_part) = utc.split_at_checked(utc.len().checked_sub(3)?)?;
@@ -39,7 +39,7 @@ pub(super) fn datetimeoffset(bytes: &[u8], scale: u8, out: &mut String) -> Optio
     write!(out, "{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60).ok()
 }
 
-pub(super) fn datetime(bytes: &[u8], out: &mut String) -> Option<()> {
+pub(crate) fn datetime(bytes: &[u8], out: &mut String) -> Option<()> {
     let (ticks, days) = bytes.split_at_checked(4)?;
     let ticks = u64::from(u32::from_le_bytes(ticks.try_into().ok()?));
     write_date(i64::from(i32::from_le_bytes(days.try_into().ok()?)).checked_add(DAYS_TO_1900)?, out)?;
@@ -48,7 +48,7 @@ pub(super) fn datetime(bytes: &[u8], out: &mut String) -> Option<()> {
     write_time((ticks * 10 + 1) / 3, 3, out)
 }
 
-pub(super) fn smalldatetime(bytes: &[u8], out: &mut String) -> Option<()> {
+pub(crate) fn smalldatetime(bytes: &[u8], out: &mut String) -> Option<()> {
     let [a, b, c, d] = *bytes else { return None };
     write_date(i64::from(u16::from_le_bytes([c, d])) + DAYS_TO_1900, out)?;
     out.push('T');

@@ -73,7 +73,8 @@ fn check_notes(column: SqlType, in_key: bool, expect: &[&str]) {
 #[test]
 fn notes_say_what_is_not_as_on_the_source() {
     check_notes(SqlType::Int, true, &[]);
-    check_notes(SqlType::Xml, false, &["column \"C\": xml is copied as the bytes that SQL Server stores"]);
+    check_notes(SqlType::Json, false, &["column \"C\": json is copied as the bytes that SQL Server stores"]);
+    check_notes(SqlType::Geography, false, &["EWKB"]);
     check_notes(SqlType::RowVersion, false, &["rowversion"]);
     check_notes(SqlType::DateTime2 { scale: 7 }, false, &[]);
     check_notes(SqlType::DateTime2 { scale: 7 }, true, &["hundred_ns: text"]);

@@ -1,0 +1,52 @@
+//! `xml`, `hierarchyid`, `geometry`, `geography`, `vector`: that each goes through its decoder, whose own tests know the forms.
+
+use logferry_model::{PgType, SqlType};
+use logferry_transform::{CellError, HierarchyId, SpatialForm, Types, Xml};
+
+use crate::{check, check_with};
+
+/// `<a/>` in binary XML.
+const BINARY: &[u8] = &[0xDF, 0xFF, 1, 0xB0, 4, 0xF0, 1, b'a', 0, 0xEF, 0, 0, 1, 0xF8, 1, 0xF7];
+
+#[test]
+fn xml() {
+    check(&SqlType::Xml, PgType::Xml, BINARY, Ok(b"<a/>"));
+    check(&SqlType::Xml, PgType::Xml, b"\xff\xfe<\0b\0/\0>\0", Ok(b"<b/>"));
+    check(&SqlType::Xml, PgType::Xml, b"<\0b\0/\0>\0", Ok(b"<b/>"));
+    check(&SqlType::Xml, PgType::Xml, &[], Ok(b""));
+    check(&SqlType::Xml, PgType::Xml, &BINARY[..BINARY.len() - 1], Err(CellError::Structure("the xml")));
+    let types = Types { xml: Xml::Text, ..Types::default() };
+    check_with(types, &SqlType::Xml, PgType::Text, BINARY, Ok(b"<a/>"));
+    let types = Types { xml: Xml::Bytea, ..Types::default() };
+    check_with(types, &SqlType::Xml, PgType::Bytea, BINARY, Ok(BINARY));
+}
+
+#[test]
+fn hierarchyid() {
+    check(&SqlType::HierarchyId, PgType::Text, &[], Ok(b"/"));
+    check(&SqlType::HierarchyId, PgType::Text, &[0b0101_1000], Ok(b"/1/"));
+    check(&SqlType::HierarchyId, PgType::Text, &[0], Err(CellError::Structure("the hierarchyid")));
+    let types = Types { hierarchyid: HierarchyId::Bytea, ..Types::default() };
+    check_with(types, &SqlType::HierarchyId, PgType::Bytea, &[0b0101_1000], Ok(&[0b0101_1000]));
+}
+
+#[test]
+fn spatial() {
+    let [one, two] = [1.0_f64.to_le_bytes(), 2.0_f64.to_le_bytes()];
+    let point = [&4326_i32.to_le_bytes()[..], &[1, 12], &one, &two].concat();
+    let head = &[1, 1, 0, 0, 0x20, 0xE6, 0x10, 0, 0][..];
+    check(&SqlType::Geometry, PgType::Bytea, &point, Ok(&[head, &one, &two].concat()));
+    check(&SqlType::Geography, PgType::Bytea, &point, Ok(&[head, &two, &one].concat()));
+    check(&SqlType::Geography, PgType::Bytea, &point[..9], Err(CellError::Structure("the geography")));
+    let types = Types { spatial: SpatialForm::Native, ..Types::default() };
+    check_with(types, &SqlType::Geometry, PgType::Bytea, &point, Ok(&point));
+}
+
+#[test]
+fn vector() {
+    let head = [0xA9, 1, 3, 0, 0, 0, 0, 0];
+    let cell = [&head[..], &1.0_f32.to_le_bytes(), &(-0.1_f32).to_le_bytes(), &1e-20_f32.to_le_bytes()].concat();
+    check(&SqlType::Vector, PgType::Text, &cell, Ok(b"[1,-0.1,1e-20]"));
+    check(&SqlType::Vector, PgType::Text, &[0xA9, 1, 0, 0, 0, 0, 0, 0], Ok(b"[]"));
+    check(&SqlType::Vector, PgType::Text, &cell[..16], Err(CellError::Structure("the vector")));
+}
