@@ -1,12 +1,12 @@
 //! Bytes by hand: what well-behaved clients never send, and how fast the server is when its client does nothing.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 
-use logferry_mssql_standin::tds::{Encryption, Server};
+use logferry_mssql_standin::tds::Encryption;
 
 use crate::all_types::utf16;
 use crate::double::PASSWORD;
@@ -28,15 +28,15 @@ pub struct Bare {
 
 impl Bare {
     /// Logged in, in the clear.
-    fn new(server: &Server, packet_size: u32) -> Self {
-        let (mut bare, _) = Bare::connect(server, 2);
+    pub fn new(address: SocketAddr, packet_size: u32) -> Self {
+        let (mut bare, _) = Bare::connect(address, 2);
         bare.log_in(packet_size);
         bare
     }
 
     /// Connected, with what the server says of encryption to a client that says `encryption`.
-    pub fn connect(server: &Server, encryption: u8) -> (Self, u8) {
-        let tcp = TcpStream::connect(server.address()).unwrap();
+    pub fn connect(address: SocketAddr, encryption: u8) -> (Self, u8) {
+        let tcp = TcpStream::connect(address).unwrap();
         tcp.set_nodelay(true).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut bare = Bare { tcp, tls: None };
@@ -145,6 +145,21 @@ impl Bare {
         }
     }
 
+    /// Reads up to the end of an answer that ends with a count of rows; gives the number of bytes.
+    pub fn throw_away(&mut self, rows: u64) -> u64 {
+        let mut bytes = 0;
+        let mut buffer = vec![0; 256 * 1024];
+        let mut tail = Vec::new();
+        while !tail.ends_with(&rows.to_le_bytes()) {
+            let read = self.tcp.read(&mut buffer).unwrap();
+            assert_ne!(read, 0, "the connection has ended");
+            bytes += read as u64;
+            tail.extend_from_slice(&buffer[read.saturating_sub(16)..read]);
+            tail.drain(..tail.len().saturating_sub(16));
+        }
+        bytes
+    }
+
     /// Whether the server still answers.
     pub fn works(&mut self) {
         self.batch(END, "SELECT 77");
@@ -162,7 +177,7 @@ fn done(status: u8) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_its_client_ignores_is_not_done() {
     let server = server(Encryption::Supported).await;
-    let mut bare = Bare::new(&server, 4096);
+    let mut bare = Bare::new(server.address(), 4096);
     bare.batch(0, "BEGIN TRAN");
     bare.send(BATCH, END | IGNORE, &[]);
     assert_eq!(bare.message(), done(2));
@@ -173,7 +188,7 @@ async fn a_request_that_its_client_ignores_is_not_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attention_without_a_request_is_acknowledged() {
     let server = server(Encryption::Supported).await;
-    let mut bare = Bare::new(&server, 4096);
+    let mut bare = Bare::new(server.address(), 4096);
     bare.send(ATTENTION, END, &[]);
     assert_eq!(bare.message(), done(0x20));
     bare.works();
@@ -182,7 +197,7 @@ async fn an_attention_without_a_request_is_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_rolls_back_before_the_request() {
     let server = server(Encryption::Supported).await;
-    let mut bare = Bare::new(&server, 4096);
+    let mut bare = Bare::new(server.address(), 4096);
     bare.batch(END, "BEGIN TRAN");
     bare.message();
     bare.batch(END | RESET, "SELECT @@TRANCOUNT");
@@ -194,13 +209,13 @@ async fn a_reset_rolls_back_before_the_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_done_is_an_error_and_what_is_not_tds_ends_the_connection() {
     let server = server(Encryption::Supported).await;
-    let mut bare = Bare::new(&server, 4096);
+    let mut bare = Bare::new(server.address(), 4096);
     bare.send(BULK_LOAD, END, &[1, 2, 3]);
     let answer = bare.message();
     assert_eq!((answer[0], &answer[answer.len() - 13..]), (0xAA, &done(2)[..]));
     bare.works();
     for (kind, data) in [(99, vec![]), (BATCH, vec![1]), (3, vec![4, 0, 0, 0, 0xFF]), (14, vec![])] {
-        let mut bare = Bare::new(&server, 4096);
+        let mut bare = Bare::new(server.address(), 4096);
         bare.send(kind, END, &data);
         assert!(bare.message().is_empty(), "a message of kind {kind} was answered");
     }
@@ -213,7 +228,7 @@ async fn what_is_not_done_is_an_error_and_what_is_not_tds_ends_the_connection() 
 async fn a_client_that_leaves_amid_its_answer_leaves_nothing_behind() {
     let server = server(Encryption::Supported).await;
     for sql in ["SELECT * FROM numbers(2000000000)", "WAITFOR"] {
-        let mut bare = Bare::new(&server, 4096);
+        let mut bare = Bare::new(server.address(), 4096);
         bare.batch(END, sql);
         if sql != "WAITFOR" {
             bare.read(&mut [0; 1000]).unwrap();
@@ -225,36 +240,4 @@ async fn a_client_that_leaves_amid_its_answer_leaves_nothing_behind() {
         assert!(started.elapsed() < Duration::from_secs(10), "{} connections are still open", server.connections());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Prints what the server can do; by hand, in release.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn a_million_rows_thrown_away() {
-    let server = server(Encryption::Supported).await;
-    for packet_size in [4096, 32767] {
-        let mut bare = Bare::new(&server, packet_size);
-        let started = Instant::now();
-        bare.batch(END, "SELECT * FROM numbers(1000000)");
-        let mut bytes = 0_u64;
-        let mut buffer = vec![0; 256 * 1024];
-        let mut tail = Vec::new();
-        // The count in the last token tells the end.
-        while !tail.ends_with(&1_000_000_u64.to_le_bytes()) {
-            let read = bare.tcp.read(&mut buffer).unwrap();
-            bytes += read as u64;
-            tail.extend_from_slice(&buffer[read.saturating_sub(16)..read]);
-            tail.drain(..tail.len().saturating_sub(16));
-        }
-        eprintln!("{bytes} bytes in packets of {packet_size}: {:?}", started.elapsed());
-    }
-    let started = Instant::now();
-    let clients: Vec<_> = (0..8)
-        .map(|_| {
-            let mut bare = Bare::new(&server, 4096);
-            std::thread::spawn(move || (0..5000).for_each(|_| bare.works()))
-        })
-        .collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
-    eprintln!("40,000 requests by 8 clients: {:?}", started.elapsed());
 }

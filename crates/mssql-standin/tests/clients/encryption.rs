@@ -46,7 +46,7 @@ async fn client_and_server_agree_on_encryption() {
         (Encryption::Required, NOT_SUPPORTED, REQUIRED),
     ] {
         let server = server(server_says).await;
-        let (mut bare, answered) = Bare::connect(&server, client_says);
+        let (mut bare, answered) = Bare::connect(server.address(), client_says);
         let what = format!("server {server_says:?}, client {client_says}");
         assert_eq!(answered, answer, "{what}");
         match answer {
@@ -74,7 +74,7 @@ async fn client_and_server_agree_on_encryption() {
 async fn a_certificate_that_nobody_has_signed_is_not_trusted_unasked() {
     let server = server(Encryption::Required).await;
     let other = self::server(Encryption::Required).await;
-    let (mut bare, _) = Bare::connect(&server, ON);
+    let (mut bare, _) = Bare::connect(server.address(), ON);
     assert!(bare.encrypt(trusting(other.certificate())).is_err(), "the certificate of another server was trusted");
 }
 
@@ -82,7 +82,7 @@ async fn a_certificate_that_nobody_has_signed_is_not_trusted_unasked() {
 async fn results_are_the_same_through_tls() {
     let server = server(Encryption::Supported).await;
     let read = |encryption| {
-        let (mut bare, _) = Bare::connect(&server, encryption);
+        let (mut bare, _) = Bare::connect(server.address(), encryption);
         if encryption == ON {
             encrypt(&mut bare, &server);
         }

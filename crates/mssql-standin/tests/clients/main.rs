@@ -10,6 +10,7 @@ mod double;
 mod encryption;
 mod programs;
 mod served;
+mod speed;
 mod tiberius_client;
 
 use std::sync::Arc;
