@@ -15,6 +15,7 @@
 //! thread, and in one that blocks it. Dropped, it stops listening and cuts its connections; the databases are gone with it.
 
 mod engine;
+mod fault;
 mod session;
 
 use std::net::{SocketAddr, TcpListener};

@@ -242,6 +242,8 @@ struct Guids {
     binding: [u8; 16],
     family: [u8; 16],
     fork: [u8; 16],
+    /// Where the fork begins, and the one it comes from.
+    forked_from: (Lsn, [u8; 16]),
     broker: [u8; 16],
     data_file: [u8; 16],
     log_file: [u8; 16],
@@ -257,6 +259,7 @@ impl Database {
             family,
             // A database that was never restored to an earlier point is on its first fork.
             fork: family,
+            forked_from: (Lsn::ZERO, [0; 16]),
             broker: ids.guid(),
             data_file: ids.guid(),
             log_file: ids.guid(),

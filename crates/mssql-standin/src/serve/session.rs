@@ -123,6 +123,14 @@ impl Session for SqlSession {
         Ok(columns.iter().map(column_of).collect())
     }
 
+    fn roll_back(&mut self, results: &mut dyn Results) -> Result<(), Stopped> {
+        // The only error is that no transaction is open.
+        match self.sql.rollback(None) {
+            Ok(Some(change)) => self.state.changed(change, results),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
     fn reset(&mut self, keep_transaction: bool, results: &mut dyn Results) -> Result<(), Stopped> {
         let watch = results.watch();
         self.sql.stop_when(move || !watch.is_wanted());

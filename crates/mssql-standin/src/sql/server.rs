@@ -70,6 +70,16 @@ impl Server {
         self.shared.lock().backups = folder;
     }
 
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.shared.lock().sessions.len()
+    }
+
+    /// Gives the server another name: `@@SERVERNAME`.
+    pub fn rename(&self, name: &str) {
+        self.shared.lock().server = name.to_owned();
+    }
+
     /// Works on the storage of a database, while no statement runs.
     pub fn with_storage<T>(&self, database: &str, work: impl FnOnce(&mut Database) -> T) -> Option<T> {
         let mut state = self.shared.lock();

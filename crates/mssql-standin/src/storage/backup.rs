@@ -100,6 +100,17 @@ impl Database {
         begin
     }
 
+    /// Puts the database on another recovery fork, as recovery at an earlier point does. No transaction may be open.
+    pub fn begin_fork(&mut self, fork: [u8; 16]) {
+        self.checkpoint();
+        self.guids.forked_from = (self.log.end(), self.guids.fork);
+        self.guids.fork = fork;
+        // Recovery notes it in the pages without logging it.
+        let boot = self.page_mut(super::BOOT_PAGE).bytes_mut();
+        boot[96 + 456..96 + 472].copy_from_slice(&fork);
+        self.write_file_header();
+    }
+
     /// Writes a full backup to a file.
     pub fn backup_full(&mut self, path: &Path) -> Result<(), Error> {
         let mut backup = self.begin_backup();
@@ -331,7 +342,7 @@ impl Database {
             binding_id: self.guids.binding,
             family_guid: self.guids.family,
             fork_guid: self.guids.fork,
-            forked_from: (Lsn::ZERO, [0; 16]),
+            forked_from: self.guids.forked_from,
             create_lsn: create,
             files: vec![
                 BackupFile {

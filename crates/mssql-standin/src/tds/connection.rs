@@ -201,11 +201,14 @@ impl Connection {
     async fn request(&mut self, mut work: Work, reset: Reset, fault: Option<Fault>) -> Result<Next, Error> {
         let mut bytes_left = None;
         let mut ending = Ending::Whole;
+        let mut pause = None;
         let mut next = Next::Serve;
         match fault {
             None => {}
             Some(Fault::DropBefore) => return Ok(Next::End),
             Some(Fault::Error(error)) => work = Work::Refused(error),
+            Some(Fault::DeadlockVictim) => work = Work::RolledBack(SqlError::deadlock_victim(self.terms.spid)),
+            Some(Fault::Slow { pause: each }) => pause = Some(each),
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::Cut { after_bytes }) => bytes_left = Some(after_bytes),
             Some(Fault::DropBeforeDone) => (ending, next) = (Ending::WithoutDone, Next::End),
@@ -227,6 +230,9 @@ impl Connection {
                 chunk = chunks.recv() => match chunk {
                     None => break,
                     Some(Chunk { packets: mut chunk, last }) => {
+                        if let Some(pause) = pause {
+                            tokio::time::sleep(pause).await;
+                        }
                         if let Some(left) = &mut bytes_left {
                             chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                             *left -= chunk.len() as u64;

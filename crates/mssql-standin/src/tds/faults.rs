@@ -24,8 +24,15 @@ pub enum Fault {
     DropBefore,
     /// The request is answered by this error and not done.
     Error(SqlError),
+    /// The transaction is rolled back and the request answered by error 1205, as that of a deadlock's victim is.
+    DeadlockVictim,
     /// The answer begins so late.
     Delay(Duration),
+    /// Each part of the answer, of some 64 KiB, comes so late.
+    Slow {
+        /// before each part
+        pause: Duration,
+    },
     /// The connection breaks after so many bytes of the answer; the request is done, as far as the session gets.
     Cut {
         /// counted with the headers of packets, and of what TLS encrypts before it does

@@ -19,6 +19,8 @@ pub(super) enum Work {
     Transaction(Transaction),
     /// It is answered by this error.
     Refused(SqlError),
+    /// The same, and the transaction is rolled back.
+    RolledBack(SqlError),
 }
 
 impl Work {
@@ -27,7 +29,7 @@ impl Work {
         match self {
             Work::Batch(text) => text.clone(),
             Work::Calls(calls) => calls.iter().map(text_of_call).collect::<Vec<_>>().join("\n"),
-            Work::Transaction(_) | Work::Refused(_) => String::new(),
+            Work::Transaction(_) | Work::Refused(_) | Work::RolledBack(_) => String::new(),
         }
     }
 }
@@ -68,6 +70,10 @@ impl Prepared {
             Work::Batch(text) => session.execute(&Request::Batch(text), answer),
             Work::Transaction(transaction) => session.execute(&Request::Transaction(transaction), answer),
             Work::Refused(error) => answer.error(&error),
+            Work::RolledBack(error) => {
+                session.roll_back(answer)?;
+                answer.error(&error)
+            }
             Work::Calls(calls) => {
                 for call in calls {
                     answer.begin_procedure();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -59,6 +60,7 @@ pub struct Server {
     faults: Faults,
     certificate: Vec<u8>,
     open: Arc<AtomicU64>,
+    cut: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -93,8 +95,9 @@ impl Server {
         let faults = Faults::default();
         let open = Arc::new(AtomicU64::new(0));
         let shared = Shared { engine, config, acceptor: certificate.acceptor()?, faults: faults.clone() };
-        let task = tokio::spawn(listen(listener, Arc::new(shared), open.clone()));
-        Ok(Server { address, faults, certificate: certificate.der().to_vec(), open, task })
+        let cut = Arc::new(Notify::new());
+        let task = tokio::spawn(listen(listener, Arc::new(shared), open.clone(), cut.clone()));
+        Ok(Server { address, faults, certificate: certificate.der().to_vec(), open, cut, task })
     }
 
     /// Where it listens.
@@ -112,6 +115,11 @@ impl Server {
         &self.certificate
     }
 
+    /// Breaks all connections, whatever they are at, and goes on listening. Returns before they are broken.
+    pub fn cut_connections(&self) {
+        self.cut.notify_one();
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
@@ -124,7 +132,7 @@ impl Drop for Server {
     }
 }
 
-async fn listen(listener: TcpListener, shared: Arc<Shared>, open: Arc<AtomicU64>) {
+async fn listen(listener: TcpListener, shared: Arc<Shared>, open: Arc<AtomicU64>, cut: Arc<Notify>) {
     // Of the connections this set is the only owner: they end with it.
     let mut connections = JoinSet::new();
     let mut number = 0;
@@ -132,6 +140,10 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>, open: Arc<AtomicU64>
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = cut.notified() => {
+                connections.abort_all();
+                continue;
+            }
         };
         let Ok((tcp, _)) = accepted else {
             // Out of file descriptors, most likely: some connection will end.

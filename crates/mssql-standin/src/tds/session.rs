@@ -52,6 +52,9 @@ pub trait Session: Send {
         Ok(Vec::new())
     }
 
+    /// Rolls the transaction back, if one is open, as for a deadlock's victim.
+    fn roll_back(&mut self, results: &mut dyn Results) -> Result<(), Stopped>;
+
     /// Before the next request of a pooled connection: back to how it was after the login (settings, temporary
     /// tables, database), and rolled back unless `keep_transaction`.
     fn reset(&mut self, keep_transaction: bool, results: &mut dyn Results) -> Result<(), Stopped>;
@@ -262,6 +265,14 @@ impl SqlError {
     /// 18456: wrong name or wrong password.
     pub fn login_failed(user: &str) -> Self {
         SqlError::new(18456, 14, format!("Login failed for user '{user}'."))
+    }
+
+    /// 1205: the victim of a deadlock.
+    pub fn deadlock_victim(spid: u16) -> Self {
+        let text = format!(
+            "Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been chosen as the deadlock victim. Rerun the transaction."
+        );
+        SqlError { state: 51, ..SqlError::new(1205, 13, text) }
     }
 
     /// 4060: there is no such database, or the login may not use it. Followed by 18456.

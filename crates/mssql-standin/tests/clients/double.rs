@@ -70,7 +70,7 @@ impl DoubleSession {
         if self.depth == 0 { results.environment(Environment::Committed(self.transaction)) } else { Ok(()) }
     }
 
-    fn roll_back(&mut self, results: &mut dyn Results) -> Result<(), Stopped> {
+    fn undo(&mut self, results: &mut dyn Results) -> Result<(), Stopped> {
         self.depth = 0;
         results.environment(Environment::RolledBack(self.transaction))
     }
@@ -86,7 +86,7 @@ impl DoubleSession {
             }
             Transaction::Rollback { name, .. } if !name.is_empty() => {}
             Transaction::Rollback { then_begin, .. } => {
-                self.roll_back(results)?;
+                self.undo(results)?;
                 if then_begin.is_some() {
                     self.begin(results)?;
                 }
@@ -124,7 +124,7 @@ impl DoubleSession {
             }
             "ROLLBACK" | "ROLLBACK TRAN" | "ROLLBACK TRANSACTION" => {
                 if !none {
-                    self.roll_back(results)?;
+                    self.undo(results)?;
                 }
                 results.done(None)
             }
@@ -227,8 +227,12 @@ impl Session for DoubleSession {
         }
     }
 
+    fn roll_back(&mut self, results: &mut dyn Results) -> Result<(), Stopped> {
+        if self.depth > 0 { self.undo(results) } else { Ok(()) }
+    }
+
     fn reset(&mut self, keep_transaction: bool, results: &mut dyn Results) -> Result<(), Stopped> {
-        if self.depth > 0 && !keep_transaction { self.roll_back(results) } else { Ok(()) }
+        if self.depth > 0 && !keep_transaction { self.undo(results) } else { Ok(()) }
     }
 }
 

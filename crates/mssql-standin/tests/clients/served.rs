@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
 use logferry_mssql_standin::sql::Param;
-use logferry_mssql_standin::tds::{AttentionAnswer, Encryption, ServerConfig};
+use logferry_mssql_standin::tds::{AttentionAnswer, Encryption, Fault, ServerConfig};
 use tiberius::numeric::Numeric;
 use tiberius::{ColumnData, Query};
 
@@ -234,4 +234,39 @@ async fn implicit_transactions_are_told_to_drivers() {
     assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 1);
     run(&mut client, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF").await;
     assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+}
+
+#[tokio::test]
+async fn a_deadlocks_victim_is_rolled_back_and_says_so() {
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY)").await;
+    run(&mut client, "BEGIN TRAN; INSERT dbo.t VALUES (1)").await;
+    standin.faults().set(|seen| seen.text.contains("VALUES (2)").then_some(Fault::DeadlockVictim));
+    assert_eq!(code_of(first(&mut client, "INSERT dbo.t VALUES (2)").await), 1205);
+    standin.faults().clear();
+    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 0);
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
+    const FORK: &str = "SELECT recovery_fork_guid FROM sys.database_recovery_status WHERE database_id = DB_ID('shop')";
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY); INSERT dbo.t VALUES (1)").await;
+    run(&mut client, "BEGIN TRAN; INSERT dbo.t VALUES (2)").await;
+    let before = first(&mut client, FORK).await.expect("a fork");
+    standin.restart();
+    assert!(first(&mut client, "SELECT 1").await.is_err(), "the connection survived");
+    let mut client = connected(&standin).await;
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 1);
+    assert_eq!(first(&mut client, FORK).await.expect("a fork"), before);
+    assert!(standin.fork("shop", [7; 16]));
+    let mut client = connected(&standin).await;
+    assert_ne!(first(&mut client, FORK).await.expect("a fork"), before);
+    standin.fail_over("STANDIN2");
+    let mut client = connected(&standin).await;
+    let name = first(&mut client, "SELECT @@SERVERNAME").await.expect("a name");
+    assert_eq!(name, ColumnData::String(Some("STANDIN2".into())));
 }

@@ -278,6 +278,18 @@ async fn faults_strike_where_they_are_told_to() {
     assert_eq!(code_of(first(&mut client, "SELECT 2").await), 1222);
     first(&mut client, "SELECT 3").await.unwrap();
 
+    rule(Fault::DeadlockVictim);
+    let mut client = connected(&server).await;
+    client.simple_query("BEGIN TRAN").await.unwrap().into_results().await.unwrap();
+    assert_eq!(code_of(first(&mut client, "SELECT 2").await), 1205);
+    assert_eq!(first(&mut client, "SELECT @@TRANCOUNT").await.unwrap(), ColumnData::I32(Some(0)));
+
+    rule(Fault::Slow { pause: Duration::from_millis(30) });
+    first(&mut client, "SELECT 1").await.unwrap();
+    let started = Instant::now();
+    client.simple_query("SELECT * FROM numbers(3000)").await.unwrap().into_results().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(150), "{:?}", started.elapsed());
+
     rule(Fault::Delay(Duration::from_millis(150)));
     first(&mut client, "SELECT 1").await.unwrap();
     let started = Instant::now();

@@ -1,0 +1,45 @@
+//! What befalls a whole server; what befalls a connection is in [`Faults`](crate::tds::Faults).
+//!
+//! ```
+//! # use logferry_mssql_standin::serve::Standin;
+//! let standin = Standin::start()?;
+//! standin.batch("CREATE DATABASE shop; BACKUP DATABASE shop TO DISK = 'NUL'")?;
+//! // Somebody else's log backup: what is not yet read of the log is gone, by and by.
+//! standin.batch("BACKUP LOG shop TO DISK = 'NUL'")?;
+//! standin.restart();
+//! // Restored to an earlier point, so that LSNs mean something else from here on.
+//! standin.fork("shop", [7; 16]);
+//! // The listener of an availability group now leads to another replica.
+//! standin.fail_over("STANDIN2");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::Standin;
+
+impl Standin {
+    /// Breaks all connections; it goes on listening. Transactions that were open are rolled back when this returns.
+    pub fn restart(&self) {
+        // A connection that comes in between is broken, too: a restart would have refused it.
+        while self.connections() > 0 || self.sql.sessions() > 0 {
+            self.tds.cut_connections();
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Restarts, and a database is on another recovery fork: what is after this in the log has nothing to do with what another
+    /// fork has at the same LSNs. Whether there is such a database.
+    pub fn fork(&self, database: &str, fork: [u8; 16]) -> bool {
+        self.restart();
+        self.sql.with_storage(database, |storage| storage.begin_fork(fork)).is_some()
+    }
+
+    /// Restarts under another name: what clients of an availability group's listener see when another replica takes over. Nothing is
+    /// lost: for a replica that had not received everything, see [`fork`](Self::fork).
+    pub fn fail_over(&self, server: &str) {
+        self.restart();
+        self.sql.rename(server);
+    }
+}
