@@ -21,6 +21,7 @@
 mod ast;
 mod bind;
 mod catalog;
+mod cdc;
 mod change;
 mod convert;
 mod dblog;

@@ -20,6 +20,7 @@
 mod alter;
 mod backup;
 mod bulk;
+mod capture;
 mod change;
 mod clock;
 mod dblog;
@@ -35,17 +36,19 @@ mod table;
 mod tree;
 mod xact;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead};
+use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::alter::NewValue;
 pub use self::backup::FullBackup;
+pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::key_object;
@@ -230,8 +233,11 @@ pub struct Database {
     mixed_free: Vec<u32>,
     next_extent: u32,
     checkpoint_lsn: Lsn,
-    /// What CDC has not read yet begins here.
+    /// The log from here on is held for a reader.
     replication: Option<Lsn>,
+    /// Tables whose changes CDC reads.
+    tracked: BTreeSet<u32>,
+    unread: capture::Unread,
     guids: Guids,
     backups: backup::History,
 }
@@ -290,6 +296,8 @@ impl Database {
             next_extent: 0,
             checkpoint_lsn: Lsn::ZERO,
             replication: None,
+            tracked: BTreeSet::new(),
+            unread: capture::Unread::default(),
             guids,
             backups: backup::History::new(ids),
             options,
@@ -303,6 +311,16 @@ impl Database {
     /// The options that the database was made with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The server's clock, as `datetime` is stored.
+    pub fn now(&self) -> [u8; 8] {
+        self.clock.datetime()
+    }
+
+    /// Lets the server's clock show at least this: days since 1900-01-01, ticks of 1/300 s. From now on it moves by this alone.
+    pub fn clock_reaches(&mut self, days: u32, ticks: u32) {
+        self.clock.reaches(days, ticks);
     }
 
     /// Lets the server's clock move on: a tick is 1/300 s.
@@ -373,9 +391,14 @@ impl Database {
         let mut record = mem::take(&mut self.record);
         build(&mut record, &head);
         let lsn = self.log.append(record.bytes());
+        let op = Op(record.bytes()[22]);
         self.record = record;
         if let By::Xact(id) | By::Undo(id, _) = by {
-            self.xacts.get_mut(&id).expect("the transaction is open").last_lsn = lsn;
+            let open = self.xacts.get_mut(&id).expect("the transaction is open");
+            open.last_lsn = lsn;
+            if matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS) {
+                open.row_lsn = lsn;
+            }
         }
         lsn
     }

@@ -5,6 +5,7 @@
 
 mod tsql {
     pub mod catalog;
+    pub mod cdc;
     pub mod change;
     pub mod dblog;
     pub mod define;

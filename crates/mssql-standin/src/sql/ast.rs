@@ -10,6 +10,8 @@ pub(crate) type Name = Vec<String>;
 pub(crate) struct Stmt {
     pub line: u32,
     pub kind: StmtKind,
+    /// As it was written, of ALTER TABLE: CDC keeps it.
+    pub text: String,
 }
 
 #[derive(Clone, Debug)]

@@ -50,6 +50,10 @@ functions! {
     AtIdentity "@@IDENTITY" 0 0, AtError "@@ERROR" 0 0, AtServerName "@@SERVERNAME" 0 0, AtServiceName "@@SERVICENAME" 0 0,
     AtLanguage "@@LANGUAGE" 0 0, AtDateFirst "@@DATEFIRST" 0 0, AtMaxPrecision "@@MAX_PRECISION" 0 0, AtLockTimeout "@@LOCK_TIMEOUT" 0 0,
     AtOptions "@@OPTIONS" 0 0, AtMicrosoftVersion "@@MICROSOFTVERSION" 0 0, AtTextSize "@@TEXTSIZE" 0 0, AtNestLevel "@@NESTLEVEL" 0 0, AtDbts "@@DBTS" 0 0,
+    CdcMaxLsn "FN_CDC_GET_MAX_LSN" 0 0, CdcMinLsn "FN_CDC_GET_MIN_LSN" 1 1, CdcIncrement "FN_CDC_INCREMENT_LSN" 1 1,
+    CdcDecrement "FN_CDC_DECREMENT_LSN" 1 1, CdcMapLsn "FN_CDC_MAP_LSN_TO_TIME" 1 1, CdcMapTime "FN_CDC_MAP_TIME_TO_LSN" 2 2,
+    CdcIsBitSet "FN_CDC_IS_BIT_SET" 2 2, CdcColumnOrdinal "FN_CDC_GET_COLUMN_ORDINAL" 2 2,
+    CdcHasChanged "FN_CDC_HAS_COLUMN_CHANGED" 3 3,
 }
 
 impl Func {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,8 +18,10 @@ pub struct Server {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
+    /// Whether a thread looks after the capture jobs.
+    pub(super) watched: AtomicBool,
     /// A transaction ended.
     pub(super) released: Condvar,
 }
@@ -49,7 +52,13 @@ impl Server {
     /// Where storage cannot make them.
     pub fn new(name: &str) -> Result<Self> {
         let state = State::new(name, utc_now())?;
-        Ok(Server { shared: Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }) })
+        Ok(Server {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                released: Condvar::new(),
+                watched: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Makes a database; the name and server of the options are set.

@@ -29,8 +29,9 @@ use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, TransactionChange};
 use super::state::Scalars;
 use super::value::{Value, to_bytes};
+pub(crate) use select::send_values;
 use stop::{STOPPED, Stop};
-pub(crate) use transaction::begin_in;
+pub(crate) use transaction::{begin_in, commit_in};
 pub(crate) use wait::BLOCKED;
 
 /// Batches inside of batches: SQL Server ends with error 217 as well.
@@ -57,7 +58,7 @@ enum Flow {
     Return(i32),
 }
 
-type Out<'a> = &'a mut dyn ResultSink;
+pub(crate) type Out<'a> = &'a mut dyn ResultSink;
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -87,6 +88,11 @@ impl Session {
     /// `@@SPID`
     pub fn spid(&self) -> i16 {
         self.scalars.spid
+    }
+
+    /// Capture jobs of the server's databases run from now on.
+    pub(crate) fn watch_jobs(&self) {
+        super::cdc::watch(&self.shared);
     }
 
     /// `@@TRANCOUNT`
@@ -237,7 +243,7 @@ impl Session {
         }
     }
 
-    fn nested(&mut self, sql: &str, out: Out<'_>) -> Result<i32> {
+    pub(crate) fn nested(&mut self, sql: &str, out: Out<'_>) -> Result<i32> {
         self.nest += 1;
         let result = match self.nest > NEST_MAX {
             true => Err(SqlError::batch(

@@ -7,6 +7,7 @@ use logferry_model::SqlType;
 
 use super::ast::Expr;
 use super::bind::TableAt;
+use super::cdc::Cdc;
 use super::error::{Result, SqlError};
 use super::value::{Value, same_name};
 use crate::storage::{Before, Database, Options, Transaction};
@@ -55,6 +56,8 @@ pub(crate) struct Db {
     /// Last value of `rowversion`.
     pub row_version: u64,
     pub next_constraint: u32,
+    /// Where it is enabled for CDC.
+    pub cdc: Option<Cdc>,
 }
 
 /// What storage does not keep of a table.
@@ -226,7 +229,9 @@ impl State {
             ));
         }
         let at = self.databases.len();
-        let first_day = (now.0 - super::value::DAYS_TO_1900).max(0) as u32;
+        // A new database's clock begins in the morning of its first day: yesterday is before now in any case.
+        let today = (now.0 - super::value::DAYS_TO_1900).max(1) as u32;
+        let first_day = today - 1;
         let options = Options {
             name: name.to_owned(),
             server: self.server.clone(),
@@ -234,7 +239,8 @@ impl State {
             first_day,
             ..options
         };
-        let storage = Database::create(options).map_err(from_storage)?;
+        let mut storage = Database::create(options).map_err(from_storage)?;
+        storage.clock_reaches(today, super::time::to_300ths(now.1));
         self.adopt(name, now, storage);
         Ok(at)
     }
@@ -281,6 +287,7 @@ impl State {
             snapshots: BTreeMap::new(),
             row_version: 2000,
             next_constraint: 1_000_000_000,
+            cdc: None,
         }));
     }
 

@@ -8,6 +8,7 @@ use logferry_model::SqlType;
 use super::ast::Expr;
 use super::bind::{Binder, Scope, Source, cast};
 use super::catalog::log;
+use super::cdc::{CdcRead, SCHEMA};
 use super::dblog;
 use super::error::{Result, SqlError};
 use super::eval::{Ctx, Env, eval};
@@ -26,6 +27,8 @@ pub(crate) enum TableFunction {
     LogInfo,
     /// `sys.dm_db_log_stats`
     LogStats,
+    /// `cdc.fn_cdc_get_all_changes_*`, `cdc.fn_cdc_get_net_changes_*`
+    Cdc(CdcRead),
 }
 
 /// Devices that `fn_dump_dblog` has parameters for.
@@ -52,6 +55,10 @@ impl TableFunction {
                 all
             }
             TableFunction::LogInfo | TableFunction::LogStats => vec![SqlType::Int],
+            TableFunction::Cdc(_) => {
+                let lsn = || SqlType::Binary { length: 10 };
+                vec![lsn(), lsn(), types::nvarchar(30)]
+            }
         }
     }
 
@@ -60,6 +67,7 @@ impl TableFunction {
             TableFunction::Log | TableFunction::LogDump => dblog::columns(),
             TableFunction::LogInfo => log::info_columns(),
             TableFunction::LogStats => log::stats_columns(),
+            TableFunction::Cdc(read) => read.columns.clone(),
         }
     }
 }
@@ -72,13 +80,24 @@ pub(crate) fn bind(
     (source, alias): (usize, Option<&str>),
     outer: Option<&Scope<'_>>,
 ) -> Result<Option<(From, Source)>> {
-    let (database, function) = match name {
-        [function] => (binder.scalars.database, function),
-        [schema, function] if same_name(schema, "sys") => (binder.scalars.database, function),
-        [_, schema, function] if same_name(schema, "sys") => (binder.state.resolve(binder.scalars, name)?.0, function),
+    let cdc = |at: usize, function: &str| {
+        let cdc = binder.state.db(at).cdc.as_ref();
+        cdc.and_then(|c| CdcRead::find(c, function)).map(TableFunction::Cdc)
+    };
+    let (database, found, function) = match name {
+        [function] => (binder.scalars.database, TableFunction::find(function), function),
+        [.., schema, function] => {
+            let at = binder.state.resolve(binder.scalars, name)?.0;
+            let found = match () {
+                () if same_name(schema, "sys") => TableFunction::find(function),
+                () if same_name(schema, SCHEMA) => cdc(at, function),
+                () => None,
+            };
+            (at, found, function)
+        }
         _ => return Ok(None),
     };
-    let Some(found) = TableFunction::find(function) else { return Ok(None) };
+    let Some(found) = found else { return Ok(None) };
     let parameters = found.parameters();
     if args.len() != parameters.len() {
         return Err(wrong_count(&name.join("."), args.len() < parameters.len()));
@@ -127,6 +146,7 @@ pub(crate) fn scan(
         TableFunction::LogDump => return dblog::dump(ctx, *database, &args, each),
         TableFunction::LogInfo => log::info(ctx.state, ctx.scalars, &args),
         TableFunction::LogStats => log::stats(ctx.state, ctx.scalars, &args),
+        TableFunction::Cdc(read) => read.rows(ctx.state.db(*database), &args)?,
     };
     for row in rows {
         if !each(Part::Values(std::rc::Rc::new(row)))? {

@@ -77,7 +77,9 @@ impl Database {
             self.tree_put(by, rowset, &key, &image);
             locked
         };
-        self.note_change(xact, table, key.clone(), Some(Arc::new(row)));
+        let (lsn, row) = (self.last_row_lsn(xact), Arc::new(row));
+        self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
+        self.capture(xact, table, lsn, None, Some(&row));
         Ok(key)
     }
 
@@ -124,27 +126,38 @@ impl Database {
         }
         let values = self.plan(&layout, values)?;
         let image = self.write_values(by, rowset, values);
+        let mut moved_at = None;
         match (key, &new_key) {
             (RowKey::Rid(at), _) => self.update_in_heap(by, rowset, *at, home, &image),
             (RowKey::Key(old), RowKey::Key(new)) if old != new => {
                 self.tree_ghost(by, rowset, old);
+                moved_at = Some(self.last_row_lsn(xact));
                 self.tree_put(by, rowset, new, &image);
             }
             (RowKey::Key(old), _) => self.tree_modify(by, rowset, old, &image),
         }
+        let lsn = self.last_row_lsn(xact);
         for (sql_type, pointer) in outside {
             self.delete_outside(by, rowset, &sql_type, &pointer);
         }
         if new_key != *key {
             self.note_change(xact, table, key.clone(), None);
         }
-        self.note_change(xact, table, new_key.clone(), Some(Arc::new(row)));
+        let row = Arc::new(row);
+        self.note_change(xact, table, new_key.clone(), Some(Arc::clone(&row)));
+        match moved_at {
+            None => self.capture(xact, table, lsn, Some(&old), Some(&row)),
+            Some(deleted) => {
+                self.capture(xact, table, deleted, Some(&old), None);
+                self.capture(xact, table, lsn, None, Some(&row));
+            }
+        }
         Ok(new_key)
     }
 
     /// Deletes a row.
     pub fn delete(&mut self, xact: Transaction, table: u32, key: &RowKey) -> Result<(), Error> {
-        self.visible_row(xact, table, key)?;
+        let old = self.visible_row(xact, table, key)?;
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
         self.lock(xact.0, rowset, key)?;
@@ -160,12 +173,14 @@ impl Database {
                 self.heap_remove(by, rowset, *at);
             }
         }
+        let lsn = self.last_row_lsn(xact);
         for (column, value) in layout.columns.iter().zip(stored_values(&layout, &image)) {
             if let Stored::Pointer(pointer) = value {
                 self.delete_outside(by, rowset, &column.sql_type, &pointer);
             }
         }
         self.note_change(xact, table, key.clone(), None);
+        self.capture(xact, table, lsn, Some(&old), None);
         Ok(())
     }
 

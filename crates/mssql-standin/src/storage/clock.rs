@@ -1,4 +1,4 @@
-//! The server's clock: it moves only as the engine works, so that equal seeds make equal files.
+//! The server's clock: it moves only as the engine works, so that equal seeds make equal files; or it follows a caller's.
 
 use logferry_mssql_format::encode::MtfDate;
 
@@ -9,17 +9,27 @@ const DAY: u64 = 86_400 * 300;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     ticks: u64,
+    /// A caller tells the time.
+    follows: bool,
 }
 
 impl Clock {
     /// A clock that shows midnight of a day, counted from 1900-01-01.
     pub fn at_day(days: u32) -> Self {
-        Clock { ticks: u64::from(days) * DAY }
+        Clock { ticks: u64::from(days) * DAY, follows: false }
     }
 
-    /// Lets time pass.
+    /// Lets time pass, unless a caller tells it.
     pub fn advance(&mut self, ticks: u64) {
-        self.ticks += ticks;
+        if !self.follows {
+            self.ticks += ticks;
+        }
+    }
+
+    /// Goes to a time, if it is not there yet; from now on it moves by this alone.
+    pub fn reaches(&mut self, days: u32, ticks: u32) {
+        self.follows = true;
+        self.ticks = self.ticks.max(u64::from(days) * DAY + u64::from(ticks));
     }
 
     /// As `datetime` is stored: ticks of the day, days.

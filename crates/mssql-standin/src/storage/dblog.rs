@@ -139,7 +139,7 @@ impl Database {
     }
 
     pub(super) fn replication_lsn(&self) -> Option<Lsn> {
-        self.replication
+        [self.replication, self.unread_from()].into_iter().flatten().min()
     }
 
     /// The truncation point: what is before it may be written over at any time, and readers are not given it.

@@ -7,15 +7,15 @@ use logferry_mssql_format::row::Place;
 
 use super::space::{AllocUnit, UnitKind};
 use super::system::definitions::{
-    SYSALLOCUNITS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
+    SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
 };
-use super::system::{OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset};
+use super::system::{
+    CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset,
+};
 use super::table::{NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Transaction, XactOptions};
 use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Rowset, Table, TableDef};
 
-/// Schemas that every database has.
-const OWN_SCHEMAS: usize = 4;
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
@@ -25,12 +25,24 @@ impl Database {
         if self.schemas.contains_key(name) {
             return Err(Error::NameTaken(name.into()));
         }
-        let id = 5 + (self.schemas.len() - OWN_SCHEMAS) as u32;
+        let id = self.schemas.values().max().map_or(5, |last| (last + 1).max(5));
         let xact = self.begin(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() });
         let created = Some(self.clock.datetime().to_vec());
         self.insert_schema_row(By::Xact(xact.0), id, name, created);
         self.commit(xact)?;
         Ok(id)
+    }
+
+    /// Drops a schema that has no tables.
+    pub fn drop_schema(&mut self, name: &str) -> Result<(), Error> {
+        if let Some(table) = self.tables.values().find(|t| t.def.schema == name) {
+            return Err(Error::Unsupported(format!("dropping schema {name}, which has table {}", table.def.name)));
+        }
+        let id = self.schemas.remove(name).ok_or_else(|| Error::NotFound(format!("schema {name}")))?;
+        let xact = self.begin(XactOptions { name: "DROP SCHEMA", ..XactOptions::default() });
+        self.delete_system_row(By::Xact(xact.0), SYSCLSOBJS, &[Some(vec![CLASS_SCHEMA]), int(id)]);
+        self.commit(xact)?;
+        Ok(())
     }
 
     /// Makes a table and gives its object id.

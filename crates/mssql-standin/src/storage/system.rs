@@ -25,7 +25,7 @@ use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, Rowset, TableDef, V
 /// `sys`
 const SYS_SCHEMA: u32 = 4;
 /// Class of schemas in `sysclsobjs`.
-const CLASS_SCHEMA: u8 = 50;
+pub(super) const CLASS_SCHEMA: u8 = 50;
 /// Status of a dropped column in `sysrscols`.
 const DROPPED: u32 = 2;
 /// Object ids of user tables are so far apart.

@@ -8,6 +8,7 @@ use logferry_mssql_format::encode::{BeginXact, EndXact};
 use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::page::RowId;
 
+use super::capture::{CapturedChange, CapturedTransaction};
 use super::space::UnitKind;
 use super::{By, Database, Error, Row, RowKey, transaction_id};
 
@@ -50,6 +51,9 @@ pub(super) enum SystemXact {
 pub(super) struct Xact {
     pub begin_lsn: Lsn,
     pub last_lsn: Lsn,
+    /// The last record that changed a row.
+    pub row_lsn: Lsn,
+    pub begin_time: [u8; 8],
     pub dm_id: u64,
     pub spid: u32,
     /// Whether a caller began it.
@@ -59,6 +63,8 @@ pub(super) struct Xact {
     /// What becomes of the committed rows when it commits.
     pub changes: Vec<(u32, RowKey, Option<Arc<Row>>)>,
     latest: HashMap<(u32, RowKey), usize>,
+    /// For CDC: what was done to tracked tables, with how many `changes` there were by then.
+    pub captured: Vec<(usize, CapturedChange)>,
     pub locked: HashSet<(u64, RowKey)>,
     /// Pages where it holds room back.
     pub reserved_pages: HashSet<u32>,
@@ -78,6 +84,7 @@ impl Xact {
 
     pub(super) fn forget_changes(&mut self, len: usize) {
         self.changes.truncate(len);
+        self.captured.retain(|(at, _)| *at <= len);
         self.latest = self.changes.iter().enumerate().map(|(n, (t, k, _))| ((*t, k.clone()), n)).collect();
     }
 }
@@ -152,6 +159,16 @@ impl Database {
         let lsn = self.end_xact(xact.0, Op::COMMIT_XACT);
         self.log.flush();
         let ended = self.close(xact.0);
+        if !ended.captured.is_empty() {
+            self.unread.push(CapturedTransaction {
+                commit_lsn: lsn,
+                begin_lsn: ended.begin_lsn,
+                begin_time: ended.begin_time,
+                end_time: self.clock.datetime(),
+                id: transaction_id(xact.0),
+                changes: ended.captured.into_iter().map(|(_, change)| change).collect(),
+            });
+        }
         for (table, key, row) in ended.changes {
             let table = self.tables.get_mut(&table).expect("tables outlive transactions");
             match row {
@@ -265,6 +282,8 @@ impl Database {
             Xact {
                 begin_lsn: Lsn::ZERO,
                 last_lsn: Lsn::ZERO,
+                row_lsn: Lsn::ZERO,
+                begin_time: self.clock.datetime(),
                 dm_id: self.next_dm_xact,
                 spid,
                 user: parent.is_none(),
@@ -272,6 +291,7 @@ impl Database {
                 savepoints: Vec::new(),
                 changes: Vec::new(),
                 latest: HashMap::new(),
+                captured: Vec::new(),
                 locked: HashSet::new(),
                 reserved_pages: HashSet::new(),
             },

@@ -1,5 +1,6 @@
 //! What there is in a database.
 
+use super::super::cdc::is_own;
 use super::super::state::State;
 use super::super::value::Value;
 
@@ -34,7 +35,7 @@ pub(super) fn objects(state: &State, database: usize) -> Vec<Object> {
                 parent,
                 kind,
                 created: created.clone(),
-                shipped: false,
+                shipped: is_own(&def.schema, &def.name),
             });
         };
         push(id, &def.name, 0, "U ");

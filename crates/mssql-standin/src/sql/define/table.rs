@@ -2,6 +2,7 @@
 
 use super::super::ast::{Constraint, ConstraintKind, CreateTable};
 use super::super::bind::TableAt;
+use super::super::cdc;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::session::BLOCKED;
@@ -188,6 +189,7 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
     }
     wait_for_table(state, scalars, at, "DROP TABLE")?;
     let db = state.db_mut(at.database);
+    cdc::source_dropped(db, at.table)?;
     db.storage.drop_table(at.table).map_err(from_storage)?;
     db.tables.remove(&at.table);
     Ok(())
@@ -213,6 +215,15 @@ pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) ->
             4712,
             format!(
                 "Cannot truncate table '{}' because it is being referenced by a FOREIGN KEY constraint.",
+                name.join(".")
+            ),
+        ));
+    }
+    if cdc::is_tracked(state, at.database, at.table) {
+        return Err(SqlError::batch(
+            4711,
+            format!(
+                "Cannot truncate table '{}' because it is published for replication or enabled for Change Data Capture.",
                 name.join(".")
             ),
         ));

@@ -301,6 +301,36 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
         F::ScopeIdentity | F::IdentCurrent | F::IdentSeed | F::IdentIncr | F::AtIdentity => {
             SqlType::Decimal { precision: 38, scale: 0 }
         }
+        F::CdcMaxLsn | F::CdcMinLsn => {
+            texts(&mut args, &[0]);
+            SqlType::Binary { length: 10 }
+        }
+        F::CdcIncrement | F::CdcDecrement | F::CdcMapLsn => {
+            args = args.into_iter().map(|a| cast(a, &SqlType::Binary { length: 10 })).collect();
+            if func == F::CdcMapLsn { SqlType::DateTime } else { SqlType::Binary { length: 10 } }
+        }
+        F::CdcMapTime => {
+            texts(&mut args, &[0]);
+            let time = args.remove(1);
+            args.push(cast(time, &SqlType::DateTime));
+            SqlType::Binary { length: 10 }
+        }
+        F::CdcIsBitSet => {
+            ints(&mut args, &[0]);
+            let mask = args.remove(1);
+            args.push(cast(mask, &SqlType::VarBinary { length: Some(128) }));
+            SqlType::Bit
+        }
+        F::CdcColumnOrdinal => {
+            texts(&mut args, &[0, 1]);
+            int
+        }
+        F::CdcHasChanged => {
+            texts(&mut args, &[0, 1]);
+            let mask = args.remove(2);
+            args.push(cast(mask, &SqlType::VarBinary { length: Some(128) }));
+            SqlType::Bit
+        }
         F::XactState | F::AtSpid => SqlType::SmallInt,
         F::ErrorNumber
         | F::ErrorSeverity

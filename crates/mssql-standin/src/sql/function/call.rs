@@ -4,6 +4,7 @@ use super::{Func, split_name};
 use logferry_model::SqlType;
 
 use super::super::catalog;
+use super::super::cdc;
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::eval::Ctx;
@@ -103,7 +104,19 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
     }
     let (days, ticks) = s.now;
     let number = |n: Option<i128>| n.map_or(Value::Null, |n| Value::Dec(Dec { mantissa: n, scale: 0 }));
+    let db = || ctx.state.db(s.database);
     Ok(match func {
+        F::CdcMaxLsn => cdc::max_lsn(db())?,
+        F::CdcMinLsn => cdc::min_lsn(db(), &text_at(&v, 0)),
+        F::CdcIncrement | F::CdcDecrement => cdc::stepped(&v[0], func == F::CdcIncrement),
+        F::CdcMapLsn => cdc::map_lsn_to_time(db(), &v[0])?,
+        F::CdcMapTime => cdc::map_time_to_lsn(db(), &text_at(&v, 0), &v[1])?,
+        F::CdcIsBitSet => cdc::is_bit_set(int_at(&v, 0), &v[1]),
+        F::CdcColumnOrdinal => cdc::column_ordinal(db(), &text_at(&v, 0), &text_at(&v, 1)),
+        F::CdcHasChanged => match cdc::column_ordinal(db(), &text_at(&v, 0), &text_at(&v, 1)) {
+            Value::Int(place) => cdc::is_bit_set(place, &v[2]),
+            _ => Value::Null,
+        },
         F::IsNull => match v.first() {
             Some(Value::Null) | None => v.into_iter().nth(1).unwrap_or(Value::Null),
             _ => v.into_iter().next().unwrap_or(Value::Null),

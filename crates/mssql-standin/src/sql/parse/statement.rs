@@ -17,10 +17,14 @@ impl Parser<'_> {
             .class(15)
             .at_line(self.line()));
         }
-        let line = self.line();
+        let (line, from) = (self.line(), self.at);
         let kind = self.statement_kind().map_err(|e| e.at_line(line))?;
         self.depth -= 1;
-        Ok(Stmt { line, kind })
+        let text = match kind {
+            StmtKind::AlterTable(..) => self.text_since(from),
+            _ => String::new(),
+        };
+        Ok(Stmt { line, kind, text })
     }
 
     fn statement_kind(&mut self) -> Result<StmtKind> {

@@ -83,7 +83,10 @@ impl Session {
                 self.reset(false);
                 Ok((0, Vec::new()))
             }
-            _ => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+            other => match self.cdc_procedure(other, &args, out)? {
+                Some(status) => Ok((status, Vec::new())),
+                None => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+            },
         }
     }
 

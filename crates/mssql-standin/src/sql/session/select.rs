@@ -117,6 +117,20 @@ impl Session {
     }
 }
 
+/// Sends rows that are there already.
+pub(crate) fn send_values(columns: &[Column], rows: Vec<Vec<Value>>, out: Out<'_>) -> Result<()> {
+    out.columns(&result_columns(columns));
+    let count = rows.len() as u64;
+    for row in rows {
+        let cells = row.iter().zip(columns).map(|(v, c)| to_bytes(&c.ty, v)).collect::<Result<Vec<_>>>()?;
+        if !out.row(&cells) {
+            break;
+        }
+    }
+    out.done(Some(count));
+    Ok(())
+}
+
 pub(super) fn result_columns(columns: &[Column]) -> Vec<ResultColumn> {
     columns
         .iter()

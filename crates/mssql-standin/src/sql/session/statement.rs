@@ -5,6 +5,7 @@ use std::time::Duration;
 use logferry_model::SqlType;
 
 use super::super::ast::{Expr, Stmt, StmtKind};
+use super::super::cdc;
 use super::super::change::{self, Outcome};
 use super::super::error::{Effect, Result, SqlError};
 use super::super::value::{Value, to_bytes};
@@ -53,7 +54,11 @@ impl Session {
                 out.done(None);
             }
             StmtKind::AlterTable(table, change) => {
-                self.waiting(|state, s, v| define::alter_table(state, s, v, table, change))?;
+                self.waiting(|state, s, v| {
+                    cdc::check_alter(state, s, table, change)?;
+                    define::alter_table(state, s, v, table, change)?;
+                    cdc::note_alter(state, s, table, &stmt.text)
+                })?;
                 out.done(None);
             }
             StmtKind::CreateSchema(name) => {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::super::ast::{Body, Stmt, StmtKind};
 use super::super::error::{Result, SqlError};
 use super::super::sink::TransactionChange;
-use super::super::state::{Isolation, Scalars, State, from_storage};
+use super::super::state::{Db, Isolation, Scalars, State, from_storage};
+use super::super::time::to_300ths;
+use super::super::value::DAYS_TO_1900;
 use super::{Out, Session};
-use crate::storage::XactOptions;
+use crate::storage::{Transaction, XactOptions};
 
 impl Session {
     /// Begins a transaction, as a transaction manager request or BEGIN TRAN does.
@@ -127,17 +129,10 @@ impl Session {
         for (database, xact) in std::mem::take(&mut self.scalars.xacts) {
             state.owners.remove(&(database, xact));
             let own = self.scalars.snapshots.get(&database).copied();
+            let now = (self.scalars.now.0 - DAYS_TO_1900).max(0) as u32;
             let db = state.db_mut(database);
-            if db.snapshots.keys().any(|id| Some(*id) != own) {
-                let changed: Vec<_> = db.storage.changed_rows(xact).map(|(t, k)| (t, k.clone())).collect();
-                for (table, key) in changed {
-                    let old = db.storage.committed_row(table, &key);
-                    for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
-                        before.entry((table, key.clone())).or_insert_with(|| old.clone());
-                    }
-                }
-            }
-            db.storage.commit(xact).map_err(from_storage)?;
+            db.storage.clock_reaches(now, to_300ths(self.scalars.now.1));
+            commit_in(db, xact, own)?;
         }
         self.end_snapshots(state);
         Ok(())
@@ -170,17 +165,28 @@ impl Session {
     }
 }
 
+/// Commits a transaction; the snapshots of others than `own` keep the rows that it changed.
+pub(crate) fn commit_in(db: &mut Db, xact: Transaction, own: Option<u64>) -> Result<()> {
+    if db.snapshots.keys().any(|id| Some(*id) != own) {
+        let changed: Vec<_> = db.storage.changed_rows(xact).map(|(t, k)| (t, k.clone())).collect();
+        for (table, key) in changed {
+            let old = db.storage.committed_row(table, &key);
+            for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
+                before.entry((table, key.clone())).or_insert_with(|| old.clone());
+            }
+        }
+    }
+    db.storage.commit(xact).map(drop).map_err(from_storage)
+}
+
 /// The session's transaction in a database; begun where there is none.
-pub(crate) fn begin_in(
-    state: &mut State,
-    scalars: &mut Scalars,
-    database: usize,
-    name: &str,
-) -> crate::storage::Transaction {
+pub(crate) fn begin_in(state: &mut State, scalars: &mut Scalars, database: usize, name: &str) -> Transaction {
     if let Some(xact) = scalars.xacts.get(&database) {
         return *xact;
     }
     let name = if scalars.depth > 0 { "user_transaction" } else { name };
+    let now = (scalars.now.0 - DAYS_TO_1900).max(0) as u32;
+    state.db_mut(database).storage.clock_reaches(now, to_300ths(scalars.now.1));
     let options = XactOptions { name, spid: scalars.spid.unsigned_abs().into() };
     let xact = state.db_mut(database).storage.begin(options);
     scalars.xacts.insert(database, xact);

@@ -19,7 +19,7 @@ pub(crate) const BLOCKED: i32 = -1;
 
 impl Session {
     /// Runs something that changes what is shared; waits for locks and tries again.
-    pub(super) fn waiting<T>(
+    pub(crate) fn waiting<T>(
         &mut self,
         mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<T>,
     ) -> Result<T> {

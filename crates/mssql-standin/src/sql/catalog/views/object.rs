@@ -1,6 +1,7 @@
 //! `sys.schemas`, `sys.objects` and the views of one kind of object; extended properties.
 
 use super::super::super::bind::Binder;
+use super::super::super::cdc::is_tracked;
 use super::super::super::plan::Column;
 use super::super::shape::{NULL, Rows, b, columns, n, t};
 use super::{OBJECT, object_rows, with};
@@ -39,7 +40,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     b(false),
                     n(0),
                     b(false),
-                    b(false),
+                    b(is_tracked(state, at, id)),
                     n(0),
                     t("TABLE"),
                     b(false),

@@ -1,0 +1,165 @@
+//! The scan: transactions that the log has, into change tables.
+
+use logferry_model::{Lsn, SqlType};
+
+use super::super::error::Result;
+use super::super::session::commit_in;
+use super::super::state::{Db, State, from_storage};
+use super::super::time::to_300ths;
+use super::super::value::{DAY_TICKS, DAYS_TO_1900, Value, to_bytes};
+use super::{CapturedColumn, Instance, SCHEMA, own_table};
+use crate::storage::{CapturedChange, Row, Transaction, XactOptions};
+
+/// Without changes, `cdc.lsn_time_mapping` gets a row so often: ticks of 100 ns.
+const IDLE: u64 = 300 * 10_000_000;
+
+const DELETE: i32 = 1;
+const INSERT: i32 = 2;
+const BEFORE: i32 = 3;
+const AFTER: i32 = 4;
+
+/// Reads up to `most` transactions into the change tables; gives how many.
+pub(crate) fn scan(state: &mut State, at: usize, now: (i32, u64), most: usize) -> Result<usize> {
+    let db = state.db_mut(at);
+    let Some(mut cdc) = db.cdc.take() else { return Ok(0) };
+    let result = scan_into(db, &mut cdc, now, most);
+    db.cdc = Some(cdc);
+    result
+}
+
+fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) -> Result<usize> {
+    let transactions = db.storage.take_captured(most);
+    let elapsed = |then: (i32, u64)| (i64::from(now.0 - then.0) * DAY_TICKS as i64 + now.1 as i64) - then.1 as i64;
+    let idle = transactions.is_empty() && elapsed(cdc.mapped) > IDLE as i64;
+    let fresh: Vec<usize> = (0..cdc.instances.len()).filter(|i| cdc.instances[*i].start.is_none()).collect();
+    if transactions.is_empty() && fresh.is_empty() && !idle {
+        return Ok(0);
+    }
+    db.storage.clock_reaches((now.0 - DAYS_TO_1900).max(0) as u32, to_300ths(now.1));
+    let xact = db.storage.begin(XactOptions { name: "CDC scan", spid: 23 });
+    for i in fresh {
+        let instance = &mut cdc.instances[i];
+        instance.start = Some(instance.enabled_at);
+        let (lsn, time, changes) = (instance.enabled_at, instance.enabled_time, instance.changes);
+        map_alone(db, xact, lsn, time)?;
+        set_low_endpoint(db, xact, changes, lsn)?;
+    }
+    if idle && !cdc.instances.is_empty() {
+        let (end, time) = (db.storage.last_record(), db.storage.now());
+        map_alone(db, xact, end, time)?;
+    }
+    for transaction in &transactions {
+        let commit = transaction.commit_lsn;
+        let mut id = vec![0; 4];
+        id.extend(transaction.id.high.to_be_bytes());
+        id.extend(transaction.id.low.to_be_bytes());
+        let times = (Some(transaction.begin_time.to_vec()), Some(transaction.end_time.to_vec()));
+        map(db, xact, commit, times, id, Some(transaction.begin_lsn))?;
+        for instance in cdc.instances.iter().filter(|i| i.enabled_at < commit) {
+            let own = transaction.changes.iter().filter(|c| c.table == instance.source);
+            for (command, change) in own.enumerate() {
+                write_change(db, xact, instance, commit, change, command as i32 + 1)?;
+            }
+        }
+    }
+    cdc.mapped = now;
+    commit_in(db, xact, None)?;
+    Ok(transactions.len())
+}
+
+/// A row of `cdc.lsn_time_mapping` that no transaction is behind.
+fn map_alone(db: &mut Db, xact: Transaction, lsn: Lsn, time: [u8; 8]) -> Result<()> {
+    let time = Some(time.to_vec());
+    map(db, xact, lsn, (time.clone(), time), vec![0], Some(Lsn::ZERO))
+}
+
+type Times = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn map(db: &mut Db, xact: Transaction, lsn: Lsn, times: Times, id: Vec<u8>, begin: Option<Lsn>) -> Result<()> {
+    let Some(table) = own_table(db, "lsn_time_mapping") else { return Ok(()) };
+    let row: Row =
+        vec![Some(lsn.to_be_bytes().to_vec()), times.0, times.1, Some(id), begin.map(|b| b.to_be_bytes().to_vec())];
+    let there = db.storage.key_of(table, &row).is_some_and(|key| db.storage.visible_row(xact, table, &key).is_ok());
+    if !there {
+        db.storage.insert(xact, table, row).map_err(from_storage)?;
+    }
+    Ok(())
+}
+
+/// Sets `start_lsn` in `cdc.change_tables`.
+pub(super) fn set_low_endpoint(db: &mut Db, xact: Transaction, changes: u32, lsn: Lsn) -> Result<()> {
+    let Some(table) = db.storage.table(SCHEMA, "change_tables") else { return Ok(()) };
+    let columns = db.storage.table_def(table).map(|d| &d.columns);
+    let place = |name: &str| columns.and_then(|c| c.iter().position(|c| c.name == name));
+    let (Some(start), Some(count)) = (place("start_lsn"), columns.map(Vec::len)) else { return Ok(()) };
+    let mut probe: Row = vec![None; count];
+    probe[0] = Some(changes.to_le_bytes().to_vec());
+    let Some(key) = db.storage.key_of(table, &probe) else { return Ok(()) };
+    let change = [(start, Some(lsn.to_be_bytes().to_vec()))];
+    db.storage.update(xact, table, &key, &change).map(drop).map_err(from_storage)
+}
+
+fn write_change(
+    db: &mut Db,
+    xact: Transaction,
+    instance: &Instance,
+    commit: Lsn,
+    change: &CapturedChange,
+    command: i32,
+) -> Result<()> {
+    let cells = |row: &Row| -> Vec<Option<Vec<u8>>> {
+        let of = |c: &CapturedColumn| {
+            let place = change.columns.iter().position(|id| *id == c.id)?;
+            row.get(place)?.clone()
+        };
+        instance.columns.iter().map(of).collect()
+    };
+    let before = change.before.as_deref().map(cells);
+    let after = change.after.as_deref().map(cells);
+    let mut put = |operation: i32, mask: Vec<u8>, mut cells: Vec<Option<Vec<u8>>>, changed: &[bool]| -> Result<()> {
+        for ((cell, column), changed) in cells.iter_mut().zip(&instance.columns).zip(changed) {
+            let lost = match column.sql_type {
+                SqlType::Text { .. } | SqlType::NText { .. } | SqlType::Image => matches!(operation, DELETE | BEFORE),
+                ref ty => ty.is_lob() && operation == BEFORE && !changed,
+            };
+            if lost {
+                *cell = None;
+            }
+        }
+        let number = |n: i32| to_bytes(&SqlType::Int, &Value::Int(i64::from(n)));
+        let mut row: Row = vec![
+            Some(commit.to_be_bytes().to_vec()),
+            None,
+            Some(change.lsn.to_be_bytes().to_vec()),
+            number(operation)?,
+            Some(mask),
+        ];
+        row.append(&mut cells);
+        row.push(number(command)?);
+        db.storage.insert(xact, instance.changes, row).map(drop).map_err(from_storage)
+    };
+    let count = instance.columns.len();
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let changed: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a != b).collect();
+            if changed.contains(&true) {
+                put(BEFORE, mask(&changed), before, &changed)?;
+                put(AFTER, mask(&changed), after, &changed)?;
+            }
+            Ok(())
+        }
+        (Some(before), None) => put(DELETE, mask(&vec![true; count]), before, &vec![true; count]),
+        (None, Some(after)) => put(INSERT, mask(&vec![true; count]), after, &vec![true; count]),
+        (None, None) => Ok(()),
+    }
+}
+
+/// A bit per column, the first one in the last byte.
+fn mask(changed: &[bool]) -> Vec<u8> {
+    let mut out = vec![0; changed.len().div_ceil(8)];
+    let last = out.len().saturating_sub(1);
+    for (at, _) in changed.iter().enumerate().filter(|(_, on)| **on) {
+        out[last - at / 8] |= 1 << (at % 8);
+    }
+    out
+}
