@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
-use logferry_testkit::postgres::PrivatePostgres;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
 use serde_json::Value;
 
 fn logferry(args: &[&str]) -> Output {
@@ -73,6 +73,47 @@ fn files_that_are_refused_are_3_and_nothing_is_written() {
     let other = folder.path().join("notes.txt");
     std::fs::write(&other, "hello").expect("it is written");
     check(&["inspect", path(&other)], 3, &[]);
+}
+
+/// Wherever a byte of a file is changed: what was read either does not need it, or the file is refused before a table is made.
+#[test]
+fn damage_anywhere_is_told_before_anything_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = chain(folder.path());
+    let cluster = PrivatePostgres::shared();
+    for (file, at_least) in [(&files[0], 4), (files.last().expect("logs"), 2)] {
+        let sound = std::fs::read(file).expect("it can be read");
+        let mut refused = 0;
+        for part in 1..12 {
+            let mut bytes = sound.clone();
+            let at = bytes.len() * part / 12;
+            bytes[at] ^= 0x40;
+            std::fs::write(file, &bytes).expect("it can be written");
+            let database = cluster.create_database().expect("a database");
+            let output = logferry(&["run", "--to", &database.url(), "--from", path(folder.path())]);
+            let said = text(&output.stderr);
+            match output.status.code() {
+                Some(0) => {}
+                Some(3) => {
+                    refused += 1;
+                    assert!(said.contains(path(file)) && said.contains("offset"), "byte {at}: {said}");
+                    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'dbo'";
+                    assert_eq!(count(&database, tables), 0, "byte {at} of {}: {said}", file.display());
+                }
+                code => panic!("byte {at} of {}: {code:?}, {said}", file.display()),
+            }
+        }
+        assert!(refused >= at_least, "{refused} of {} refused", file.display());
+        std::fs::write(file, &sound).expect("it can be written");
+    }
+}
+
+fn count(database: &Database<'_>, sql: &str) -> i64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = database.client().await.expect("a connection");
+        client.query_one(sql, &[]).await.expect("a count").get(0)
+    })
 }
 
 #[test]

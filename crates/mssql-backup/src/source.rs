@@ -3,6 +3,9 @@
 //! The full copy shows the pages at the end of the base's own log, and they stand still from then on: the changes after that
 //! point go into a second store on top of them. So chunks can be read in any order, by many readers, and again in a later run.
 //!
+//! Before any of it is used, a chain is read once to its end and checked: all of it before the copy, and when a run goes on, the log that it
+//! will apply. Reading twice is the price of saying what is damaged before anything is written.
+//!
 //! What a transaction that is open at that point did is on those pages, too; [`fixups`](ChangeSource::fixups) takes it back row by
 //! row. It is given again, whole, when the transaction commits.
 
@@ -200,6 +203,7 @@ impl ChangeSource for BackupSource {
 
     async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
         let origin = self.origin(None)?;
+        checked(&origin, None).await?;
         let mut changes = Changes::begin(origin.clone())?;
         while changes.read_records(SLICE_RECORDS, Lsn::MAX, false)? == Read::Enough {
             tokio::task::yield_now().await;
@@ -264,6 +268,7 @@ impl ChangeSource for BackupSource {
             ))
             .with_hint("give the log file, too, which tells what came between, or copy anew under another task name"));
         }
+        checked(&origin, Some(checkpoint.restart.0)).await?;
         let mut changes = Changes::begin(origin)?;
         changes.applied = applied;
         loop {
@@ -301,6 +306,20 @@ impl ChangeSource for BackupSource {
             }
         }
     }
+}
+
+/// Reads a chain to its end: all of it, or the log from a position on. Data files and log files are read as they are needed.
+async fn checked(origin: &Origin, from: Option<Lsn>) -> Result<(), Fault> {
+    let LogOrigin::Chain(chain) = &origin.log else { return Ok(()) };
+    let chain = Arc::clone(chain);
+    let check = move || match from {
+        None => chain.verify(),
+        Some(from) => chain.verify_log(from.max(chain.redo_lsn())),
+    };
+    let checked = tokio::task::spawn_blocking(check).await;
+    let verified = checked.map_err(|e| Fault::bug(format!("checking the files ended: {e}")))??;
+    tracing::info!(pages = verified.pages, log_bytes = verified.log_bytes, "the files are sound");
+    Ok(())
 }
 
 fn is_only_progress(batch: &EventBatch) -> bool {
