@@ -30,6 +30,7 @@ mod deparse;
 mod error;
 mod eval;
 mod function;
+mod lookup;
 mod parse;
 mod plan;
 mod run;

@@ -4,6 +4,7 @@
 //! are separated by ` ; `.
 
 mod tsql {
+    pub mod access;
     pub mod catalog;
     pub mod cdc;
     pub mod change;

@@ -1,5 +1,6 @@
 //! From trees to plans: resolves names, finds types, puts in conversions.
 
+mod access;
 mod aggregate;
 mod expr;
 mod operator;
@@ -13,7 +14,7 @@ use logferry_model::SqlType;
 
 use super::ast::Query;
 use super::error::{Result, SqlError, invalid_object};
-use super::plan::{AggPlan, Column, From, Node, Typed};
+use super::plan::{Access, AggPlan, Column, From, Node, Typed};
 use super::state::{Scalars, State};
 use super::types;
 use super::value::{Value, same_name};
@@ -114,7 +115,7 @@ impl<'a> Binder<'a> {
         let def = self.state.db(at.database).storage.table_def(at.table);
         let (schema, name) = def.map(|d| (d.schema.clone(), d.name.clone())).unwrap_or_default();
         Ok((
-            From::Table { source, database: at.database, table: at.table, types, seek: None },
+            From::Table { source, database: at.database, table: at.table, types, access: Access::All },
             Source { alias: name, schema: Some(schema), columns, computed },
         ))
     }

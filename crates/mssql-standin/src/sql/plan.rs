@@ -214,6 +214,32 @@ pub(crate) struct AggPlan {
     pub ty: SqlType,
 }
 
+/// Which rows of a table are looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Access {
+    All,
+    /// The one with this clustered key.
+    Key(Vec<Typed>),
+    /// Those between two bounds of the clustered key, in its order.
+    Range {
+        low: Option<Bound>,
+        high: Option<Bound>,
+    },
+    /// Those with these values.
+    Lookup {
+        columns: Vec<usize>,
+        values: Vec<Typed>,
+    },
+}
+
+/// Values of the first columns of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bound {
+    pub values: Vec<Typed>,
+    /// Whether rows that begin with the values are out.
+    pub strict: bool,
+}
+
 /// Where rows come from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum From {
@@ -222,7 +248,7 @@ pub(crate) enum From {
         database: usize,
         table: u32,
         types: Rc<Vec<SqlType>>,
-        seek: Option<Vec<Typed>>,
+        access: Access,
     },
     /// Rows that are there already: catalog views.
     Rows {
@@ -319,7 +345,11 @@ fn plan_escapes(plan: &Plan, level: usize) -> bool {
 
 fn from_escapes(from: &From, level: usize) -> bool {
     match from {
-        From::Table { seek, .. } => seek.iter().flatten().any(|e| escapes(e, level)),
+        From::Table { access, .. } => match access {
+            Access::All => false,
+            Access::Key(values) | Access::Lookup { values, .. } => values.iter().any(|e| escapes(e, level)),
+            Access::Range { low, high } => low.iter().chain(high).flat_map(|b| &b.values).any(|e| escapes(e, level)),
+        },
         From::Rows { .. } => false,
         From::Function { args, .. } => args.iter().any(|e| escapes(e, level)),
         // A derived table sees what its query sees; of APPLY, the query itself: one more either way is on the safe side.

@@ -93,7 +93,9 @@ impl Server {
     pub fn with_storage<T>(&self, database: &str, work: impl FnOnce(&mut Database) -> T) -> Option<T> {
         let mut state = self.shared.lock();
         let at = state.find_database(database)?;
-        Some(work(&mut state.db_mut(at).storage))
+        let db = state.db_mut(at);
+        db.lookups.clear();
+        Some(work(&mut db.storage))
     }
 
     /// A session.

@@ -58,6 +58,7 @@ pub(crate) struct Db {
     pub next_constraint: u32,
     /// Where it is enabled for CDC.
     pub cdc: Option<Cdc>,
+    pub lookups: super::lookup::Lookups,
 }
 
 /// What storage does not keep of a table.
@@ -288,6 +289,7 @@ impl State {
             row_version: 2000,
             next_constraint: 1_000_000_000,
             cdc: None,
+            lookups: Default::default(),
         }));
     }
 

@@ -2,6 +2,7 @@
 //! undoing a statement that failed in its middle.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::xact::Transaction;
@@ -35,21 +36,40 @@ impl Database {
         before: Option<&Before>,
         each: &mut dyn FnMut(&RowKey, &Arc<Row>) -> bool,
     ) {
+        self.scan_range(xact, table, before, (Bound::Unbounded, Bound::Unbounded), each);
+    }
+
+    /// Like [`scan`](Self::scan), of the rows whose keys are in a range.
+    pub fn scan_range(
+        &self,
+        xact: Option<Transaction>,
+        table: u32,
+        before: Option<&Before>,
+        range: (Bound<&RowKey>, Bound<&RowKey>),
+        each: &mut dyn FnMut(&RowKey, &Arc<Row>) -> bool,
+    ) {
         let Some(held) = self.tables.get(&table) else { return };
+        let empty = match range {
+            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+            _ => false,
+        };
+        if empty {
+            return;
+        }
         let mut over: BTreeMap<&RowKey, Option<&Arc<Row>>> = BTreeMap::new();
         for ((at, key), row) in before.into_iter().flatten() {
-            if *at == table {
+            if *at == table && range.contains(key) {
                 over.insert(key, row.as_ref());
             }
         }
         let own = xact.and_then(|x| self.xacts.get(&x.0));
         for (at, key, row) in own.into_iter().flat_map(|x| &x.changes) {
-            if *at == table {
+            if *at == table && range.contains(key) {
                 over.insert(key, row.as_ref());
             }
         }
         let mut over = over.into_iter().peekable();
-        for (key, row) in &held.committed {
+        for (key, row) in held.committed.range::<RowKey, _>(range) {
             while let Some((k, r)) = over.next_if(|(k, _)| *k < key) {
                 if let Some(r) = r
                     && !each(k, r)
@@ -74,6 +94,41 @@ impl Database {
                 return;
             }
         }
+    }
+
+    /// All versions of a table's rows that anybody may come to see: what is committed, and what open transactions made.
+    pub fn each_version(&self, table: u32, each: &mut dyn FnMut(&RowKey, &Row)) {
+        self.rows(table).for_each(|(key, row)| each(key, row));
+        for (at, key, row) in self.xacts.values().flat_map(|x| &x.changes) {
+            if let (true, Some(row)) = (*at == table, row) {
+                each(key, row);
+            }
+        }
+    }
+
+    /// What keys begin with whose first columns have these values; as a bound, all of them or (`behind`) none of them are
+    /// above it. `None` in heaps.
+    pub fn key_bound(&self, table: u32, values: &[Vec<u8>], behind: bool) -> Option<RowKey> {
+        let layout = &self.rowset(self.tables.get(&table)?.rowset).layout;
+        if layout.key.is_empty() {
+            return None;
+        }
+        let mut key = Vec::new();
+        for (at, value) in layout.key.iter().zip(values) {
+            super::table::sort_key(&layout.columns[*at].sql_type, value, &mut key);
+        }
+        while behind {
+            match key.pop() {
+                Some(0xFF) => {}
+                Some(last) => {
+                    key.push(last + 1);
+                    break;
+                }
+                // There is nothing above.
+                None => return None,
+            }
+        }
+        Some(RowKey::Key(key))
     }
 
     /// One row as [`scan`](Self::scan) gives it.

@@ -125,7 +125,7 @@ impl Binder<'_> {
         }
         let filter = select.filter.as_ref().map(|f| self.condition(f, &scope)).transpose()?;
         if let (Some(from), Some(filter)) = (&mut from, &filter) {
-            self.find_seek(from, filter);
+            self.find_access(from, filter);
             push_equalities(from, filter);
         }
         let keys: Vec<Typed> = select.group.iter().map(|g| self.value(g, &scope)).collect::<Result<_>>()?;
@@ -192,7 +192,11 @@ impl Binder<'_> {
             .class(15));
         }
         let having = select.having.as_ref().map(|h| self.condition(h, &scope)).transpose()?;
-        let order = self.row_order(order, &columns, &items, select, &scope)?;
+        let mut order = self.row_order(order, &columns, &items, select, &scope)?;
+        let plain = !grouped && !select.distinct && !select.top.as_ref().is_some_and(|t| t.ties || t.percent);
+        if plain && from.as_ref().is_some_and(|from| self.is_in_order(from, &order, &items)) {
+            order.clear();
+        }
         let aggs = self.grouping.take().map(|g| g.aggs).unwrap_or_default();
         let top = match &select.top {
             Some(top) => {

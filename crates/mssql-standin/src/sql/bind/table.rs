@@ -162,45 +162,6 @@ impl Binder<'_> {
         }
         Err(invalid_object(&name.join(".")))
     }
-
-    /// Reads of one row by its key: all columns of the key are compared to values.
-    pub fn find_seek(&self, from: &mut From, filter: &Typed) {
-        let From::Table { source, database, table, types, seek } = from else { return };
-        let Some(def) = self.state.db(*database).storage.table_def(*table) else { return };
-        if def.primary_key.is_empty() {
-            return;
-        }
-        let mut found = Vec::new();
-        for key in &def.primary_key {
-            let value = equal_to(filter, *source, *key).and_then(|e| {
-                let ty = types.get(*key)?;
-                (e.ty == *ty).then(|| e.clone())
-            });
-            match value {
-                Some(value) => found.push(value),
-                None => return,
-            }
-        }
-        *seek = Some(found);
-    }
-}
-
-/// What a column is compared to with `=` in a condition that must hold.
-fn equal_to(filter: &Typed, source: usize, column: usize) -> Option<&Typed> {
-    match &filter.node {
-        Node::And(a, b) => equal_to(a, source, column).or_else(|| equal_to(b, source, column)),
-        Node::Compare(CmpOp::Eq, a, b) => {
-            let is_it = |e: &Typed| e.node == Node::Column { depth: 0, source, column };
-            if is_it(a) && b.is_fixed() {
-                Some(b)
-            } else if is_it(b) && a.is_fixed() {
-                Some(a)
-            } else {
-                None
-            }
-        }
-        _ => None,
-    }
 }
 
 pub(super) fn join(

@@ -11,12 +11,13 @@ use super::super::bind::{Binder, Scope};
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::eval::{Ctx, Env, eval, truth};
+use super::super::lookup::values_of;
 use super::super::plan::Part;
-use super::super::state::{KeyDef, Scalars, State};
+use super::super::state::{Db, KeyDef, Scalars, State};
 use super::super::types;
 use super::super::value::{Value, from_bytes, group_key};
-use super::{Target, Variables};
-use crate::storage::{Row, RowKey};
+use super::{Target, Variables, blocked};
+use crate::storage::{Row, RowKey, Transaction};
 
 /// NOT NULL and CHECK.
 pub(super) fn check_rows(
@@ -114,44 +115,77 @@ pub(super) fn duplicate(key: &KeyDef, target: &Target, shown: &str) -> SqlError 
     .class(14)
 }
 
-/// Keys that storage does not order its rows by: all rows are looked at, once per statement. Rows that other open
-/// transactions put in are not seen.
+/// Keys that storage does not order its rows by.
 pub(super) fn check_unique(
-    state: &State,
+    state: &mut State,
     scalars: &Scalars,
     target: &Target,
     new: &[Row],
     gone: &[Arc<RowKey>],
 ) -> Result<()> {
+    let (table, xact) = (target.at.table, scalars.xacts.get(&target.at.database).copied());
     let db = state.db(target.at.database);
-    let stored = db.storage.table_def(target.at.table).map(|d| d.primary_key.clone()).unwrap_or_default();
-    let xact = scalars.xacts.get(&target.at.database).copied();
-    for key in db.meta(target.at.table).keys.iter().filter(|k| k.unique) {
-        if key.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>() == stored {
+    let stored = db.storage.table_def(table).map(|d| d.primary_key.clone()).unwrap_or_default();
+    let gone: HashSet<&RowKey> = gone.iter().map(|k| &**k).collect();
+    for key in db.meta(table).keys.iter().filter(|k| k.unique) {
+        let columns: Vec<usize> = key.columns.iter().map(|(c, _)| *c).collect();
+        if columns == stored {
             continue;
         }
-        let columns = || key.columns.iter().map(|(c, _)| *c);
-        let gone: HashSet<&RowKey> = gone.iter().map(|k| &**k).collect();
         let mut seen = HashSet::new();
-        db.storage.scan(xact, target.at.table, None, &mut |at, row| {
-            if !gone.contains(at) {
-                seen.insert(key_values(row, &target.types, columns()).0);
-            }
-            true
-        });
         for row in new {
-            let (value, _, shown) = key_values(row, &target.types, columns());
-            if !seen.insert(value) {
-                return Err(duplicate(key, target, &shown));
+            let (values, _) = values_of(row, &target.types, &columns);
+            let mut twice = !seen.insert(values.clone());
+            for other in db.lookups.candidates(db, table, &columns, &values) {
+                if twice || gone.contains(&other) {
+                    continue;
+                }
+                if let Some(by) = db.storage.holder(xact, table, &other) {
+                    return Err(blocked(state, target.at.database, by));
+                }
+                let now = db.storage.seen_row(xact, table, None, &other);
+                twice = now.is_some_and(|row| values_of(&row, &target.types, &columns).0 == values);
+            }
+            if twice {
+                return Err(duplicate(key, target, &key_values(row, &target.types, columns.iter().copied()).2));
             }
         }
     }
     Ok(())
 }
 
+/// Whether a transaction sees a row with these values; who stands in the way of telling.
+fn is_there(
+    db: &Db,
+    xact: Option<Transaction>,
+    table: u32,
+    columns: &[usize],
+    values: &[u8],
+    besides: &dyn Fn(&RowKey) -> bool,
+) -> std::result::Result<bool, Transaction> {
+    let types = db.types(table);
+    let mut held = None;
+    for key in db.lookups.candidates(db, table, columns, values).iter().filter(|k| !besides(k)) {
+        if let Some(by) = db.storage.holder(xact, table, key) {
+            held = Some(by);
+            continue;
+        }
+        let row = db.storage.seen_row(xact, table, None, key);
+        if row.is_some_and(|row| values_of(&row, &types, columns).0 == values) {
+            return Ok(true);
+        }
+    }
+    held.map_or(Ok(false), Err)
+}
+
+fn first_column(db: &Db, table: u32, columns: &[usize]) -> String {
+    let column = db.storage.table_def(table).and_then(|d| d.columns.get(*columns.first()?));
+    column.map(|c| c.name.clone()).unwrap_or_default()
+}
+
 /// Foreign keys of the rows: the rows that they point to are there.
 pub(super) fn check_references(
-    state: &State,
+    state: &mut State,
     scalars: &Scalars,
     target: &Target,
     rows: &[Row],
@@ -160,34 +194,31 @@ pub(super) fn check_references(
     let db = state.db(target.at.database);
     let xact = scalars.xacts.get(&target.at.database).copied();
     for foreign in &db.meta(target.at.table).foreign {
-        let types = db.types(foreign.table);
-        let mut there = HashSet::new();
-        db.storage.scan(xact, foreign.table, None, &mut |_, row| {
-            there.insert(key_values(row, &types, foreign.referenced.iter().copied()).0);
-            true
-        });
-        if foreign.table == target.at.table {
-            there.extend(rows.iter().map(|r| key_values(r, &types, foreign.referenced.iter().copied()).0));
-        }
+        let own: HashSet<Vec<u8>> = match foreign.table == target.at.table {
+            true => rows.iter().map(|r| values_of(r, &target.types, &foreign.referenced).0).collect(),
+            false => HashSet::new(),
+        };
         for row in rows {
-            let (key, null, _) = key_values(row, &target.types, foreign.columns.iter().copied());
-            if !null && !there.contains(&key) {
-                let (schema, name) = db.table_name(foreign.table);
-                let column = db
-                    .storage
-                    .table_def(foreign.table)
-                    .and_then(|d| d.columns.get(*foreign.referenced.first()?).map(|c| c.name.clone()));
-                return Err(SqlError::new(
-                    547,
-                    format!(
-                        "The {verb} statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\", column '{}'.",
-                        foreign.name,
-                        db.name,
-                        column.unwrap_or_default()
-                    ),
-                )
-                .state(0));
+            let (values, null) = values_of(row, &target.types, &foreign.columns);
+            if null || own.contains(&values) {
+                continue;
             }
+            match is_there(db, xact, foreign.table, &foreign.referenced, &values, &|_| false) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(by) => return Err(blocked(state, target.at.database, by)),
+            }
+            let (schema, name) = db.table_name(foreign.table);
+            return Err(SqlError::new(
+                547,
+                format!(
+                    "The {verb} statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\", column '{}'.",
+                    foreign.name,
+                    db.name,
+                    first_column(db, foreign.table, &foreign.referenced)
+                ),
+            )
+            .state(0));
         }
     }
     Ok(())
@@ -195,10 +226,10 @@ pub(super) fn check_references(
 
 /// Foreign keys of other tables: no row points to the ones that go.
 pub(super) fn check_referenced(
-    state: &State,
+    state: &mut State,
     scalars: &Scalars,
     target: &Target,
-    gone: &[Arc<Row>],
+    gone: &[(Arc<RowKey>, Arc<Row>)],
     stay: &[Row],
     verb: &str,
 ) -> Result<()> {
@@ -206,38 +237,26 @@ pub(super) fn check_referenced(
     let xact = scalars.xacts.get(&target.at.database).copied();
     for (table, meta) in &db.tables {
         for foreign in meta.foreign.iter().filter(|f| f.table == target.at.table) {
-            let kept: HashSet<Vec<u8>> =
-                stay.iter().map(|r| key_values(r, &target.types, foreign.referenced.iter().copied()).0).collect();
-            let lost: HashSet<Vec<u8>> = gone
-                .iter()
-                .map(|r| key_values(r, &target.types, foreign.referenced.iter().copied()).0)
-                .filter(|k| !kept.contains(k))
-                .collect();
-            if lost.is_empty() {
-                continue;
-            }
-            let types = db.types(*table);
-            let removed: HashSet<*const Row> =
-                if *table == target.at.table { gone.iter().map(Arc::as_ptr).collect() } else { HashSet::new() };
-            let mut hit = false;
-            db.storage.scan(xact, *table, None, &mut |_, row| {
-                let (key, null, _) = key_values(row, &types, foreign.columns.iter().copied());
-                hit |= !null && lost.contains(&key) && !removed.contains(&Arc::as_ptr(row));
-                !hit
-            });
-            if hit {
+            let of = |row: &Row| values_of(row, &target.types, &foreign.referenced).0;
+            let kept: HashSet<Vec<u8>> = stay.iter().map(of).collect();
+            let removed: HashSet<&RowKey> = match *table == target.at.table {
+                true => gone.iter().map(|(k, _)| &**k).collect(),
+                false => HashSet::new(),
+            };
+            for values in gone.iter().map(|(_, r)| of(r)).filter(|v| !kept.contains(v)) {
+                match is_there(db, xact, *table, &foreign.columns, &values, &|k| removed.contains(k)) {
+                    Ok(false) => continue,
+                    Ok(true) => {}
+                    Err(by) => return Err(blocked(state, target.at.database, by)),
+                }
                 let (schema, name) = db.table_name(*table);
-                let column = db
-                    .storage
-                    .table_def(*table)
-                    .and_then(|d| d.columns.get(*foreign.columns.first()?).map(|c| c.name.clone()));
                 return Err(SqlError::new(
                     547,
                     format!(
                         "The {verb} statement conflicted with the REFERENCE constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\", column '{}'.",
                         foreign.name,
                         db.name,
-                        column.unwrap_or_default()
+                        first_column(db, *table, &foreign.columns)
                     ),
                 )
                 .state(0));

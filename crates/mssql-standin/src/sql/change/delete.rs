@@ -13,7 +13,6 @@ use super::check::check_referenced;
 use super::output::{OutputOf, bind_output, run_output};
 use super::target::{bind_target, find_hits, lock_hits};
 use super::{Outcome, Variables};
-use crate::storage::Row;
 
 pub(crate) fn delete(
     state: &mut State,
@@ -34,7 +33,7 @@ pub(crate) fn delete(
         (target, hits, output)
     };
     lock_hits(state, scalars, &target, &hits)?;
-    let gone: Vec<Arc<Row>> = hits.iter().map(|h| Arc::clone(&h.row)).collect();
+    let gone: Vec<_> = hits.iter().map(|h| (Arc::clone(&h.key), Arc::clone(&h.row))).collect();
     check_referenced(state, scalars, &target, &gone, &[], "DELETE")?;
     if !hits.is_empty() {
         let xact = begin_in(state, scalars, target.at.database, "DELETE");

@@ -244,7 +244,10 @@ pub(super) fn write_row(
         }
     }
     match state.db_mut(at.database).storage.insert(xact, at.table, row.clone()) {
-        Ok(key) => Ok(key),
+        Ok(key) => {
+            state.db(at.database).lookups.note(at.table, &target.types, &key, &row);
+            Ok(key)
+        }
         Err(StorageError::DuplicateKey(_)) => {
             let db = state.db(at.database);
             let primary = db.meta(at.table).keys.iter().find(|k| k.primary);

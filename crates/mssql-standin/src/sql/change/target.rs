@@ -65,7 +65,7 @@ pub(super) fn bind_target<'s>(
     let scope = Scope { sources, outer: None };
     let filter = filter.map(|f| binder.condition(f, &scope)).transpose()?;
     if let Some(filter) = &filter {
-        binder.find_seek(&mut plan_from, filter);
+        binder.find_access(&mut plan_from, filter);
     }
     Ok((Target::of(state, table, binder)?, plan_from, scope.sources, at, filter))
 }

@@ -142,7 +142,7 @@ pub(crate) fn update(
     if meta.keys.iter().any(|k| k.unique && touches(&k.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>())) {
         let gone: Vec<Arc<RowKey>> = hits.iter().map(|h| Arc::clone(&h.key)).collect();
         check_unique(state, scalars, &target, &new_rows, &gone)?;
-        let old: Vec<Arc<Row>> = hits.iter().map(|h| Arc::clone(&h.row)).collect();
+        let old: Vec<_> = hits.iter().map(|h| (Arc::clone(&h.key), Arc::clone(&h.row))).collect();
         check_referenced(state, scalars, &target, &old, &new_rows, "UPDATE")?;
     }
     if state.db(target.at.database).meta(target.at.table).foreign.iter().any(|f| touches(&f.columns)) {
@@ -169,7 +169,8 @@ pub(crate) fn update(
                 let changes: Vec<(usize, Option<Vec<u8>>)> =
                     places.iter().chain(&versions).map(|c| (*c, row[*c].clone())).collect();
                 let storage = &mut state.db_mut(target.at.database).storage;
-                storage.update(xact, target.at.table, &hit.key, &changes).map_err(from_storage)?;
+                let key = storage.update(xact, target.at.table, &hit.key, &changes).map_err(from_storage)?;
+                state.db(target.at.database).lookups.note(target.at.table, &target.types, &key, row);
             }
         }
     }

@@ -381,4 +381,5 @@ fn without(meta: &mut TableMeta, place: usize) {
 pub(super) fn note_altered(state: &mut State, at: TableAt) {
     let next = state.next_snapshot;
     meta_mut(state, at).altered = next;
+    state.db(at.database).lookups.forget(at.table);
 }

@@ -191,6 +191,7 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
     let db = state.db_mut(at.database);
     cdc::source_dropped(db, at.table)?;
     db.storage.drop_table(at.table).map_err(from_storage)?;
+    db.lookups.forget(at.table);
     db.tables.remove(&at.table);
     Ok(())
 }
@@ -242,6 +243,7 @@ pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) ->
         }
     }
     db.storage.truncate(at.table).map_err(from_storage)?;
+    db.lookups.forget(at.table);
     if let Some(identity) = meta_mut(state, at).identity.as_mut() {
         identity.last = None;
     }

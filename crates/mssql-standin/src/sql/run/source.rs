@@ -1,13 +1,19 @@
 //! Rows of tables and joins.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use logferry_model::SqlType;
 
 use super::super::ast::JoinKind;
+use super::super::convert::convert;
 use super::super::error::Result;
 use super::super::eval::{Ctx, Env, eval, holds};
-use super::super::plan::{From, Part, SelectPlan, Typed};
-use super::super::value::group_key;
+use super::super::lookup::values_of;
+use super::super::plan::{Access, Bound as PlanBound, From, Part, SelectPlan, Typed};
+use super::super::value::{Value, group_key, to_bytes};
 use super::run;
 use crate::storage::{Before, Row, RowKey};
 
@@ -61,33 +67,13 @@ fn each_part(
     emit: &mut dyn FnMut(&mut Vec<Part>) -> Result<bool>,
 ) -> Result<bool> {
     match from {
-        From::Table { source, database, table, types, seek } => {
-            let storage = &ctx.state.db(*database).storage;
-            let xact = ctx.scalars.xacts.get(database).copied();
-            let before = before_of(ctx, *database);
-            if let Some(values) = seek {
-                let def = storage.table_def(*table);
-                let (Some(def), env) = (def, Env { ctx, parts: &[], aggs: &[], outer }) else { return Ok(true) };
-                let mut probe: Row = vec![None; def.columns.len()];
-                for (column, e) in def.primary_key.iter().zip(values) {
-                    match super::super::value::to_bytes(&e.ty, &eval(e, &env)?)? {
-                        Some(bytes) => probe[*column] = Some(bytes),
-                        None => return Ok(true),
-                    }
-                }
-                let Some(key) = storage.key_of(*table, &probe) else { return Ok(true) };
-                if let Some(row) = storage.seen_row(xact, *table, before, &key) {
-                    parts[*source] = Part::Stored(row, Rc::clone(types), keys.then(|| Rc::new(key)));
-                    return emit(parts);
-                }
-                return Ok(true);
-            }
+        From::Table { source, database, table, types, access } => {
             let mut more = Ok(true);
-            storage.scan(xact, *table, before, &mut |key, row| {
+            each_row_of(access, *database, *table, types, ctx, outer, &mut |key, row| {
                 parts[*source] = Part::Stored(row.clone(), Rc::clone(types), keys.then(|| Rc::new(RowKey::clone(key))));
                 more = emit(parts);
                 matches!(more, Ok(true))
-            });
+            })?;
             more
         }
         From::Rows { source, rows } => {
@@ -221,4 +207,110 @@ fn join_key<'e>(list: impl Iterator<Item = &'e Typed>, env: &Env<'_>) -> Result<
         group_key(&v, &mut key);
     }
     Ok(Some(key))
+}
+
+/// Calls with the rows of a table that are to be looked at.
+fn each_row_of(
+    access: &Access,
+    database: usize,
+    table: u32,
+    types: &[SqlType],
+    ctx: &Ctx<'_>,
+    outer: Option<&Env<'_>>,
+    each: &mut dyn FnMut(&RowKey, &Arc<Row>) -> bool,
+) -> Result<()> {
+    let db = ctx.state.db(database);
+    let storage = &db.storage;
+    let xact = ctx.scalars.xacts.get(&database).copied();
+    let before = before_of(ctx, database);
+    let Some(def) = storage.table_def(table) else { return Ok(()) };
+    let env = Env { ctx, parts: &[], aggs: &[], outer };
+    let found = |columns: &[usize], values: &[Typed]| -> Result<Found> {
+        let mut out = Vec::new();
+        for (column, e) in columns.iter().zip(values) {
+            match as_column(eval(e, &env)?, &e.ty, &types[*column])? {
+                Some(Value::Null) => return Ok(Found::Nothing),
+                Some(value) => out.push(to_bytes(&types[*column], &value)?.unwrap_or_default()),
+                None => return Ok(Found::Unclear),
+            }
+        }
+        Ok(Found::Values(out))
+    };
+    match access {
+        Access::All => {}
+        Access::Key(values) => match found(&def.primary_key, values)? {
+            Found::Nothing => return Ok(()),
+            Found::Unclear => {}
+            Found::Values(values) => {
+                let mut probe: Row = vec![None; def.columns.len()];
+                for (column, value) in def.primary_key.iter().zip(values) {
+                    probe[*column] = Some(value);
+                }
+                if let Some(key) = storage.key_of(table, &probe)
+                    && let Some(row) = storage.seen_row(xact, table, before, &key)
+                {
+                    each(&key, &row);
+                }
+                return Ok(());
+            }
+        },
+        Access::Lookup { columns, values } => match found(columns, values)? {
+            Found::Nothing => return Ok(()),
+            Found::Unclear => {}
+            Found::Values(values) => {
+                let mut probe: Row = vec![None; def.columns.len()];
+                for (column, value) in columns.iter().zip(values) {
+                    probe[*column] = Some(value);
+                }
+                let (wanted, _) = values_of(&probe, types, columns);
+                let mut keys = db.lookups.candidates(db, table, columns, &wanted);
+                keys.sort_unstable();
+                for key in keys {
+                    if let Some(row) = storage.seen_row(xact, table, before, &key)
+                        && values_of(&row, types, columns).0 == wanted
+                        && !each(&key, &row)
+                    {
+                        return Ok(());
+                    }
+                }
+                return Ok(());
+            }
+        },
+        Access::Range { low, high } => {
+            let end = |bound: &Option<PlanBound>, low: bool| -> Result<Option<Option<RowKey>>> {
+                let Some(bound) = bound else { return Ok(Some(None)) };
+                Ok(match found(&def.primary_key, &bound.values)? {
+                    Found::Nothing => None,
+                    Found::Unclear => Some(None),
+                    Found::Values(values) => Some(storage.key_bound(table, &values, bound.strict == low)),
+                })
+            };
+            let (Some(low), Some(high)) = (end(low, true)?, end(high, false)?) else { return Ok(()) };
+            let low = low.as_ref().map_or(Bound::Unbounded, Bound::Included);
+            let high = high.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            storage.scan_range(xact, table, before, (low, high), each);
+            return Ok(());
+        }
+    }
+    storage.scan(xact, table, before, each);
+    Ok(())
+}
+
+/// What rows are looked up by.
+enum Found {
+    Values(Vec<Vec<u8>>),
+    /// NULL is equal to nothing.
+    Nothing,
+    /// A value that the column's type does not have.
+    Unclear,
+}
+
+/// A value as one of a column's type, where it is exactly one.
+fn as_column(value: Value, from: &SqlType, to: &SqlType) -> Result<Option<Value>> {
+    if from == to || value.is_null() {
+        return Ok(Some(value));
+    }
+    let Ok(own) = convert(value.clone(), from, to, None) else { return Ok(None) };
+    let back = convert(own.clone(), to, from, None);
+    Ok(back.is_ok_and(|back| back == value).then_some(own))
 }

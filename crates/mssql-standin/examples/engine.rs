@@ -1,0 +1,82 @@
+//! How fast the T-SQL engine is, without TDS: single-row transactions, key lookups, ranges by key, whole tables read out.
+//!
+//! `cargo run --release -p logferry-mssql-standin --example engine [rows]`
+
+use std::time::Instant;
+
+use logferry_model::SqlType;
+use logferry_mssql_standin::sql::{
+    Login, Param, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange,
+};
+use logferry_mssql_standin::storage::Options;
+
+#[derive(Default)]
+struct Count {
+    rows: u64,
+    bytes: u64,
+}
+
+impl ResultSink for Count {
+    fn columns(&mut self, _: &[ResultColumn]) {}
+    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+        self.rows += 1;
+        self.bytes += cells.iter().flatten().map(|c| c.len() as u64).sum::<u64>();
+        true
+    }
+    fn done(&mut self, _: Option<u64>) {}
+    fn info(&mut self, _: &SqlError) {}
+    fn error(&mut self, error: &SqlError) {
+        panic!("{error}");
+    }
+    fn changed_database(&mut self, _: &str) {}
+    fn transaction(&mut self, _: TransactionChange) {}
+    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
+}
+
+fn int(name: &str, n: i32) -> Param {
+    Param { name: name.into(), sql_type: SqlType::Int, bytes: Some(n.to_le_bytes().to_vec()), output: false }
+}
+
+/// Runs a statement with one parameter `@i` again and again; says how often in a second.
+fn measure(session: &mut Session, what: &str, sql: &str, times: i32) {
+    let mut out = Count::default();
+    let begin = Instant::now();
+    for i in 0..times {
+        session.execute(sql, &[int("@i", i)], &mut out).expect("the statement runs");
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{what:<44} {:>9.0}/s {:>10} rows {:>8.2} s", f64::from(times) / seconds, out.rows, seconds);
+}
+
+fn main() {
+    let rows: i32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let server = Server::new("BENCH").expect("a server");
+    server.create_database("bench", Options::default()).expect("a database");
+    let login = Login { name: "sa".into(), host: "here".into(), program: "engine".into(), database: "bench".into() };
+    let mut s = server.connect(&login).expect("a session");
+    let run = |s: &mut Session, sql: &str| s.execute(sql, &[], &mut Count::default()).expect("it runs");
+    run(
+        &mut s,
+        "CREATE TABLE t (id int PRIMARY KEY, a int, b bigint, c varchar(20), d datetime2(3), e decimal(9,2), f bit, g nvarchar(20), h float, i int);
+         CREATE TABLE u (id int IDENTITY PRIMARY KEY, code int NOT NULL UNIQUE, t int REFERENCES t (id), n int DEFAULT 1 CHECK (n > 0))",
+    );
+    measure(
+        &mut s,
+        "INSERT, one row",
+        "INSERT INTO t (id, a, b, c, d, e, f, g, h, i) VALUES (@i, @i % 100, @i, 'some text', '2024-01-02 03:04:05', 12.34, 1, N'more text', 1.5, 7)",
+        rows,
+    );
+    measure(&mut s, "UPDATE by key", "UPDATE t SET a = a + 1 WHERE id = @i", rows);
+    measure(&mut s, "SELECT by key", "SELECT * FROM t WHERE id = @i", rows);
+    measure(&mut s, "SELECT TOP 100 after a key", "SELECT TOP (100) id, a, c FROM t WHERE id > @i ORDER BY id", 1000);
+    measure(&mut s, "INSERT with unique, foreign key, check", "INSERT INTO u (code, t) VALUES (@i, @i)", 10_000);
+    measure(
+        &mut s,
+        "BEGIN, INSERT, UPDATE, COMMIT",
+        "BEGIN TRAN; UPDATE t SET b = @i WHERE id = @i; UPDATE t SET i = 1 WHERE id = @i; COMMIT",
+        10_000,
+    );
+    measure(&mut s, "DELETE by key", "DELETE FROM u WHERE id = @i + 1", 10_000);
+    measure(&mut s, "whole table, ten columns", "SELECT * FROM t", 3);
+    measure(&mut s, "COUNT(*)", "SELECT COUNT(*) FROM t", 3);
+}
