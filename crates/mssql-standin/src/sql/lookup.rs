@@ -17,9 +17,12 @@ use crate::storage::{Row, RowKey};
 /// Rows that may have the values.
 type Rows = HashMap<Vec<u8>, HashSet<RowKey>>;
 
-/// The maps of a database: by table, by columns.
+/// The maps of a table, by columns.
+type Maps = Vec<(Vec<usize>, Rows)>;
+
+/// The maps of a database, by table.
 #[derive(Debug, Default)]
-pub(crate) struct Lookups(RefCell<HashMap<u32, Vec<(Vec<usize>, Rows)>>>);
+pub(crate) struct Lookups(RefCell<HashMap<u32, Maps>>);
 
 /// Values of columns in a form that is equal where they are; whether one is NULL.
 pub(crate) fn values_of(row: &Row, types: &[SqlType], columns: &[usize]) -> (Vec<u8>, bool) {

@@ -117,16 +117,11 @@ impl Database {
         for (at, value) in layout.key.iter().zip(values) {
             super::table::sort_key(&layout.columns[*at].sql_type, value, &mut key);
         }
-        while behind {
-            match key.pop() {
-                Some(0xFF) => {}
-                Some(last) => {
-                    key.push(last + 1);
-                    break;
-                }
-                // There is nothing above.
-                None => return None,
-            }
+        if behind {
+            // The next key that does not begin so; where all bytes are the last ones, there is nothing above.
+            let last = key.iter().rposition(|b| *b != 0xFF)?;
+            key.truncate(last + 1);
+            key[last] += 1;
         }
         Some(RowKey::Key(key))
     }
