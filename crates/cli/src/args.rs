@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use logferry_model::{Lsn, TransactionId};
+use logferry_mssql_format::log::op::{Context, Op};
 
 /// Keeps a PostgreSQL database in step with a SQL Server database.
 #[derive(Debug, Parser)]
@@ -111,6 +113,48 @@ pub(crate) struct DumpLog {
     /// Which backup set, where a file holds several, from 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub set: Option<u16>,
+    /// The first record, as in 00000014:00000061:0001, or in decimal.
+    #[arg(long, value_name = "LSN")]
+    pub start: Option<Lsn>,
+    /// The last record.
+    #[arg(long, value_name = "LSN")]
+    pub end: Option<Lsn>,
+    /// Records of this transaction, as in 0000:00000345.
+    #[arg(long, value_name = "ID")]
+    pub transaction: Option<TransactionId>,
+    /// Records of these operations, as in INSERT_ROWS,DELETE_ROWS.
+    #[arg(long, value_name = "LOP", value_delimiter = ',', value_parser = operation)]
+    pub op: Vec<Op>,
+    /// Records of these contexts, as in HEAP,CLUSTERED.
+    #[arg(long, value_name = "LCX", value_delimiter = ',', value_parser = context)]
+    pub context: Vec<Context>,
+    /// Records that change this page, as in 1:300.
+    #[arg(long, value_name = "F:P")]
+    pub page: Option<String>,
+    /// Data files or a full backup of the database: its tables give records their names, and rows their columns.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub catalog: Vec<PathBuf>,
+    /// Records of this table.
+    #[arg(long, value_name = "S.T", requires = "catalog")]
+    pub table: Option<String>,
+    /// So many records at the most.
+    #[arg(long, value_name = "N", conflicts_with_all = ["stats", "follow"])]
+    pub limit: Option<u64>,
+    /// How many records there are of each kind, and how large they are, instead of the records.
+    #[arg(long, conflicts_with = "follow")]
+    pub stats: bool,
+    /// Wait for more at the end of the log, until interrupted: for log files that grow.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+fn operation(name: &str) -> Result<Op, String> {
+    Op::named(name)
+        .ok_or_else(|| "there is no such operation; fn_dblog's names are meant, like LOP_INSERT_ROWS".to_owned())
+}
+
+fn context(name: &str) -> Result<Context, String> {
+    Context::named(name).ok_or_else(|| "there is no such context; fn_dblog's names are meant, like LCX_HEAP".to_owned())
 }
 
 #[derive(Debug, clap::Args)]

@@ -173,8 +173,49 @@ fn run_inspect_and_dump_agree() {
     let log = logferry(&["dump", "log", "--json", path(&files[1])]);
     let first: Value = serde_json::from_str(text(&log.stdout).lines().next().expect("a record")).expect("JSON");
     assert!(first["operation"].as_str().is_some_and(|op| op.starts_with("LOP_")), "{first}");
+    log_records_are_filtered_and_counted(&files);
     let page = logferry(&["dump", "page", path(&files[0]), "--page", "1:9"]);
     assert!(text(&page.stdout).starts_with("page 1:9: boot"), "{}", text(&page.stdout));
+}
+
+/// What `dump log` shows is what its options allow of everything.
+fn log_records_are_filtered_and_counted(files: &[PathBuf]) {
+    let records = |more: &[&str]| -> Vec<Value> {
+        let mut args = vec!["dump", "log", "--json", path(&files[1])];
+        args.extend(more);
+        let output = logferry(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect()
+    };
+    let all = records(&[]);
+    let having = |key: &str, value: &str| -> Vec<Value> { all.iter().filter(|r| r[key] == value).cloned().collect() };
+    let (middle, late) = (all[all.len() / 2]["lsn"].as_str().expect("an LSN"), all[all.len() / 2 + 9]["lsn"].as_str());
+    assert_eq!(records(&["--start", middle, "--end", late.expect("an LSN")]), all[all.len() / 2..all.len() / 2 + 10]);
+    let transaction = all[all.len() / 2]["transaction"].as_str().expect("an id");
+    assert_eq!(records(&["--transaction", transaction]), having("transaction", transaction));
+    assert_eq!(records(&["--op", "commit_xact"]), having("operation", "LOP_COMMIT_XACT"));
+    assert_eq!(records(&["--op", "LOP_INSERT_ROWS", "--context", "HEAP,CLUSTERED"]), {
+        let mut both = having("operation", "LOP_INSERT_ROWS");
+        both.retain(|r| r["context"] == "LCX_HEAP" || r["context"] == "LCX_CLUSTERED");
+        both
+    });
+    let row = all.iter().find(|r| r["page"].is_string()).expect("a change of a page");
+    let page = row["page"].as_str().expect("a page");
+    assert_eq!(records(&["--page", page]), having("page", page));
+    assert_eq!(records(&["--limit", "7"]), all[..7]);
+
+    let of_table = records(&["--catalog", path(&files[0]), "--table", "dbo.Accounts", "--op", "INSERT_ROWS"]);
+    assert!(!of_table.is_empty() && of_table.iter().all(|r| r["table"] == "dbo.Accounts"), "{of_table:?}");
+    assert!(of_table.iter().any(|r| r["rows"][0].is_object()), "{of_table:?}");
+
+    let kinds = records(&["--stats"]);
+    let sum = |key: &str| kinds.iter().map(|kind| kind[key].as_u64().expect("a number")).sum::<u64>();
+    let bytes: u64 = all.iter().map(|r| r["bytes"].as_u64().expect("a number")).sum();
+    assert_eq!((sum("records"), sum("bytes")), (all.len() as u64, bytes));
+    let shown = text(&logferry(&["dump", "log", "--stats", path(&files[1])]).stdout);
+    assert!(shown.lines().last().is_some_and(|l| l.starts_with("total") && l.contains("100.0%")), "{shown}");
+    check(&["dump", "log", path(&files[1]), "--op", "INSERT"], 2, &["no such operation"]);
+    check(&["dump", "log", path(&files[1]), "--follow"], 2, &["is no log file"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ mod types;
 
 pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Lineage, SourceEvent, TransactionHead};
 pub use fault::{Class, Fault};
-pub use lsn::{CommitLsn, Lsn, ParseLsnError, RestartLsn, TransactionId};
+pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
 pub use row::{Cell, RowRef, RowStore, RowView};
 pub use table::{Identity, SourceColumn, TableId, TableName, TableVersion, UniqueKey};
 pub use target::{PgType, TargetBatch, TargetChange, TargetColumn, TargetTable};

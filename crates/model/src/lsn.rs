@@ -167,6 +167,22 @@ impl fmt::Debug for TransactionId {
     }
 }
 
+/// A text that is no transaction's id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no transaction: expected two hex parts like 0000:00000345")]
+pub struct ParseTransactionError(String);
+
+impl FromStr for TransactionId {
+    type Err = ParseTransactionError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let parts = s.trim().split_once(':').and_then(|(high, low)| {
+            Some(TransactionId { high: u16::from_str_radix(high, 16).ok()?, low: u32::from_str_radix(low, 16).ok()? })
+        });
+        parts.ok_or_else(|| ParseTransactionError(s.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +191,15 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expect: Option<Lsn>) {
         assert_eq!(text.parse().ok(), expect, "{text}");
+    }
+
+    #[test]
+    fn transactions_are_shown_as_they_are_read() {
+        let id = TransactionId { high: 0x1a, low: 0x345 };
+        assert_eq!("001a:00000345".parse(), Ok(id));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("345".parse::<TransactionId>().is_err());
+        assert!("0:g".parse::<TransactionId>().is_err());
     }
 
     #[test]

@@ -1,14 +1,25 @@
-//! What `dump log` shows: one line for each log record, from log files or from backups.
+//! What `dump log` shows: one line for each log record, from log files or from backups; those that are asked for, with the names of
+//! their tables and their rows where a catalog is there, or how many there are of each kind.
+//!
+//! The catalog is that of its file, not of the moment of the record: rows that were written when their table had another shape may
+//! not be readable by it, and are left out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use logferry_model::{Lsn, TransactionId};
+use logferry_model::{Cell, Lsn, TransactionId};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record, RowOp};
 use logferry_mssql_format::log::xact::{Xact, time_text};
+use logferry_mssql_format::page::PageId;
+use logferry_mssql_format::redo::inserted_rows;
+use logferry_mssql_format::render;
+use logferry_mssql_format::row::{Expanded, RawCell};
+use rustc_hash::FxHashMap;
 
 use crate::backups::Backups;
+use crate::catalog::{Catalog, Rowset};
 use crate::error::Error;
 use crate::inspect::{Contents, inspect};
 use crate::log_blocks::LogBlocks;
@@ -75,20 +86,149 @@ pub struct RecordLine {
     pub row: Option<RowOp>,
     /// What else it says: names, times, savepoints.
     pub note: String,
+    /// The user table, where the catalog has it.
+    pub table: Option<String>,
+    /// The rows that an insert brings or a delete takes, as JSON objects, where the catalog can read them.
+    pub rows: Vec<String>,
 }
 
-/// Shows the records of a log one at a time.
+/// Which records are shown: all that every part allows. The default allows all.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    /// From here on.
+    pub start: Option<Lsn>,
+    /// Up to here (inclusive).
+    pub end: Option<Lsn>,
+    /// Of this transaction.
+    pub transaction: Option<TransactionId>,
+    /// Of one of these operations.
+    pub ops: Vec<Op>,
+    /// Of one of these contexts.
+    pub contexts: Vec<Context>,
+    /// Of this page.
+    pub page: Option<PageId>,
+    /// Of this table, an index into [`Catalog::tables`].
+    pub table: Option<usize>,
+}
+
+impl RecordFilter {
+    fn allows(&self, record: &Record<'_>, page: Option<&PageOp>, table: Option<usize>) -> bool {
+        let any = |none: bool, one: bool| none || one;
+        self.start.is_none_or(|start| record.lsn >= start)
+            && self.end.is_none_or(|end| record.lsn <= end)
+            && self.transaction.is_none_or(|transaction| record.transaction == transaction)
+            && any(self.ops.is_empty(), self.ops.contains(&record.op))
+            && any(self.contexts.is_empty(), self.contexts.contains(&record.context))
+            && self.page.is_none_or(|wanted| page.is_some_and(|page| page.row.page == wanted))
+            && any(self.table.is_none(), self.table == table)
+    }
+}
+
+/// Tables by what log records call them.
+#[derive(Debug, Default)]
+pub struct Names {
+    catalog: Option<Catalog>,
+    /// Rowset, by allocation unit of rows, and of values outside of them.
+    rowsets: FxHashMap<u64, u64>,
+}
+
+impl Names {
+    /// The names that a catalog has.
+    pub fn of(catalog: Catalog) -> Self {
+        let mut rowsets = FxHashMap::default();
+        for rowset in (0..catalog.tables.len()).flat_map(|table| catalog.rowsets_of(table)) {
+            rowsets.extend(rowset.alloc_units.iter().map(|unit| (unit.id, rowset.id)));
+        }
+        Names { catalog: Some(catalog), rowsets }
+    }
+
+    fn rowset(&self, page: &PageOp, row: Option<&RowOp>) -> Option<&Rowset> {
+        let catalog = self.catalog.as_ref()?;
+        let of_row = row.and_then(|row| catalog.rowset(row.rowset));
+        of_row.or_else(|| catalog.rowset(*self.rowsets.get(&page.alloc_unit())?))
+    }
+
+    fn rows(&self, record: &Record<'_>, rowset: &Rowset) -> Vec<String> {
+        let table = self.catalog.as_ref().and_then(|catalog| catalog.tables.get(rowset.table));
+        let is_row = matches!(record.context, Context::HEAP | Context::CLUSTERED | Context::MARK_AS_GHOST);
+        let Some(table) = table.filter(|_| is_row && !rowset.layout.is_compressed()) else { return Vec::new() };
+        let shown = |row: &[u8]| {
+            let (mut expanded, mut cells) = (Expanded::default(), Vec::new());
+            if rowset.layout.is_packed() {
+                rowset.layout.expand(row, None, &mut expanded).ok()?;
+                expanded.cells(&rowset.layout, &mut cells).ok()?;
+            } else {
+                rowset.layout.decode(row, &mut cells).ok()?;
+            }
+            let cells: Vec<Cell<'_>> = (cells.iter())
+                .map(|cell| match cell {
+                    RawCell::Null => Cell::Null,
+                    RawCell::Bytes(bytes) => Cell::Bytes(bytes),
+                    // The value is elsewhere.
+                    RawCell::OffRow(_) => Cell::Unchanged,
+                })
+                .collect();
+            let mut json = String::new();
+            render::row(&table.version, &cells, &mut json);
+            Some(json)
+        };
+        match record.op {
+            Op::INSERT_ROWS => inserted_rows(record).filter_map(shown).collect(),
+            Op::DELETE_ROWS => shown(record.element(0)).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How many records there are of each operation on each thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Records, and their bytes.
+    pub kinds: BTreeMap<(Op, Context), (u64, u64)>,
+}
+
+impl Statistics {
+    /// Counts a record.
+    pub fn count(&mut self, line: &RecordLine) {
+        let (records, bytes) = self.kinds.entry((line.op, line.context)).or_default();
+        *records += 1;
+        *bytes += line.len as u64;
+    }
+
+    /// All records, and their bytes.
+    pub fn total(&self) -> (u64, u64) {
+        self.kinds.values().fold((0, 0), |(records, bytes), (r, b)| (records + r, bytes + b))
+    }
+}
+
+/// Shows the records of a log that a filter allows, one at a time.
 ///
 /// # Errors
 /// Where the log is damaged, and what `line` gives.
 pub fn records<E: From<Error>>(
     blocks: &mut dyn LogBlocks,
+    filter: &RecordFilter,
+    names: &Names,
     mut line: impl FnMut(&RecordLine) -> Result<(), E>,
 ) -> Result<(), E> {
     while let Some(block) = blocks.next_block()? {
         for record in block.records() {
             let record = record.map_err(Error::Malformed)?;
-            line(&RecordLine::read(&record)?)?;
+            if filter.end.is_some_and(|end| record.lsn > end) {
+                return Ok(());
+            }
+            let page = record.page_op().map_err(Error::Malformed)?;
+            let row = record.row_op().map_err(Error::Malformed)?;
+            let rowset = page.as_ref().and_then(|page| names.rowset(page, row.as_ref()));
+            if !filter.allows(&record, page.as_ref(), rowset.map(|rowset| rowset.table)) {
+                continue;
+            }
+            let mut shown = RecordLine::read(&record)?;
+            if let (Some(rowset), Some(catalog)) = (rowset, &names.catalog) {
+                shown.table = catalog.tables.get(rowset.table).map(|table| table.version.name.to_string());
+                shown.rows = names.rows(&record, rowset);
+            }
+            line(&shown)?;
         }
     }
     Ok(())
@@ -112,6 +252,8 @@ impl RecordLine {
             page: record.page_op()?,
             row: record.row_op()?,
             note,
+            table: None,
+            rows: Vec::new(),
         })
     }
 }
@@ -126,10 +268,13 @@ impl std::fmt::Display for RecordLine {
         if let Some(row) = &self.row {
             write!(f, " rowset {:#x} offset {} size {}", row.rowset, row.offset, row.size)?;
         }
+        if let Some(table) = &self.table {
+            write!(f, " table {table}")?;
+        }
         if !self.note.is_empty() {
             write!(f, " {}", self.note)?;
         }
-        Ok(())
+        self.rows.iter().try_for_each(|row| write!(f, " {row}"))
     }
 }
 

@@ -161,7 +161,7 @@ fn a_dump_has_a_line_for_each_record() {
         let paths: Vec<PathBuf> = paths.iter().map(|p| root.join(p)).collect();
         let mut found = Vec::new();
         let mut blocks = log_dump::open(&paths, None).expect("opens");
-        log_dump::records::<Error>(&mut blocks, |line| {
+        log_dump::records::<Error>(&mut blocks, &Default::default(), &Default::default(), |line| {
             found.push(line.to_string());
             Ok(())
         })

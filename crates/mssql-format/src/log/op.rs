@@ -19,6 +19,12 @@ macro_rules! codes {
                     _ => None,
                 }
             }
+
+            /// The code of a name, with or without its prefix, in any case.
+            pub fn named(name: &str) -> Option<Self> {
+                let bare = |name: &str| name.to_ascii_uppercase().trim_start_matches($prefix).to_owned();
+                (0..=u8::MAX).map(Self).find(|code| code.name().is_some_and(|known| bare(known) == bare(name)))
+            }
         }
 
         impl fmt::Display for $name {
