@@ -18,6 +18,7 @@
 //! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
 
 mod alter;
+mod attach;
 mod backup;
 mod bulk;
 mod capture;
@@ -89,6 +90,25 @@ pub enum Error {
     /// A backup that needs another one first.
     #[error("a full backup must be made first")]
     NoFullBackup,
+    /// Changes are refused.
+    #[error("database {0} is read-only")]
+    ReadOnly(String),
+    /// A file that is not as it should be.
+    #[error("{path}: {what}")]
+    Damaged {
+        /// the file
+        path: String,
+        /// what is wrong
+        what: String,
+    },
+    /// A file could not be read.
+    #[error("could not read {path}: {source}")]
+    Read {
+        /// the file
+        path: String,
+        /// what the system said
+        source: std::io::Error,
+    },
     /// A file could not be written.
     #[error("could not write {path}: {source}")]
     Write {
@@ -238,6 +258,8 @@ pub struct Database {
     /// Tables whose changes CDC reads.
     tracked: BTreeSet<u32>,
     unread: capture::Unread,
+    /// Attached files of a real server.
+    read_only: bool,
     guids: Guids,
     backups: backup::History,
 }
@@ -298,6 +320,7 @@ impl Database {
             replication: None,
             tracked: BTreeSet::new(),
             unread: capture::Unread::default(),
+            read_only: false,
             guids,
             backups: backup::History::new(ids),
             options,

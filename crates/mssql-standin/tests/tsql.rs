@@ -5,6 +5,7 @@
 
 mod tsql {
     pub mod access;
+    pub mod attach;
     pub mod catalog;
     pub mod cdc;
     pub mod change;

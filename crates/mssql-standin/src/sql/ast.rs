@@ -35,6 +35,8 @@ pub(crate) enum StmtKind {
     AlterTable(Name, AlterTable),
     CreateSchema(String),
     CreateDatabase(String),
+    /// `CREATE DATABASE ... FOR ATTACH`, and the files.
+    Attach(String, Vec<Expr>),
     DropDatabase {
         names: Vec<String>,
         if_exists: bool,

@@ -1,7 +1,7 @@
 //! A server: databases that many sessions share, and who connects.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,6 +87,15 @@ impl Server {
     /// Gives the server another name: `@@SERVERNAME`.
     pub fn rename(&self, name: &str) {
         self.shared.lock().server = name.to_owned();
+    }
+
+    /// Serves a data file and a log file of a real server, read-only.
+    ///
+    /// # Errors
+    /// 1801 where there is a database of that name; 5120 and 5172 where a file cannot be read or is damaged; 40517 where it
+    /// has something in it that is not served.
+    pub fn attach_database(&self, name: &str, data: &Path, log: &Path) -> Result<()> {
+        self.shared.lock().attach(name, (data, log), utc_now())
     }
 
     /// Works on the storage of a database, while no statement runs.

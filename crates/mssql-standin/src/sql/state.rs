@@ -1,7 +1,7 @@
 //! What all sessions share: databases and what storage does not keep of them; and the plain values of one session.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use logferry_model::SqlType;
 
@@ -223,12 +223,7 @@ impl State {
     }
 
     pub fn create_database(&mut self, name: &str, now: (i32, u64), options: Options) -> Result<usize> {
-        if self.find_database(name).is_some() {
-            return Err(SqlError::batch(
-                1801,
-                format!("Database '{name}' already exists. Choose a different database name."),
-            ));
-        }
+        self.name_is_free(name)?;
         let at = self.databases.len();
         // A new database's clock begins in the morning of its first day: yesterday is before now in any case.
         let today = (now.0 - super::value::DAYS_TO_1900).max(1) as u32;
@@ -244,6 +239,25 @@ impl State {
         storage.clock_reaches(today, super::time::to_300ths(now.1));
         self.adopt(name, now, storage);
         Ok(at)
+    }
+
+    /// Serves a data file and a log file of a real server, read-only.
+    pub fn attach(&mut self, name: &str, files: (&Path, &Path), now: (i32, u64)) -> Result<()> {
+        self.name_is_free(name)?;
+        let options = Options { name: name.to_owned(), server: self.server.clone(), ..Options::default() };
+        let storage = Database::attach(files.0, files.1, options).map_err(from_storage)?;
+        self.adopt(name, now, storage);
+        Ok(())
+    }
+
+    fn name_is_free(&self, name: &str) -> Result<()> {
+        match self.find_database(name) {
+            Some(_) => Err(SqlError::batch(
+                1801,
+                format!("Database '{name}' already exists. Choose a different database name."),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Takes a database that was made elsewhere.
@@ -413,6 +427,14 @@ pub(crate) fn from_storage(error: crate::storage::Error) -> SqlError {
         E::Write { path, source } => {
             SqlError::batch(3201, format!("Cannot open backup device '{path}'. Operating system error {source}."))
         }
+        E::ReadOnly(name) => {
+            SqlError::new(3906, format!("Failed to update database \"{name}\" because the database is read-only."))
+        }
+        E::Read { path, source } => SqlError::batch(
+            5120,
+            format!("Unable to open the physical file \"{path}\". Operating system error: \"{source}\"."),
+        ),
+        E::Damaged { path, what } => SqlError::batch(5172, format!("{path}: {what}.")),
         E::Unsupported(what) => super::error::unsupported(what),
         other => SqlError::batch(8630, format!("Internal error: {other}.")),
     }

@@ -32,6 +32,7 @@ impl Database {
         new: ColumnDef,
         values: &[NewValue],
     ) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         let rowset = held.rowset;
         if held.def.primary_key.contains(&column) {
@@ -103,6 +104,7 @@ impl Database {
     /// # Errors
     /// When a transaction has changed the table and not ended, or the name is taken.
     pub fn rename_table(&mut self, table: u32, name: &str) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         if self.table(&held.def.schema, name).is_some() {
             return Err(Error::NameTaken(name.into()));
@@ -127,6 +129,7 @@ impl Database {
     /// # Errors
     /// When a transaction has changed the table and not ended, or the name is taken.
     pub fn rename_column(&mut self, table: u32, column: usize, name: &str) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         if held.def.columns.iter().any(|c| c.name == name) {
             return Err(Error::NameTaken(name.into()));

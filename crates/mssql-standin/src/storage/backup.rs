@@ -113,6 +113,7 @@ impl Database {
 
     /// Writes a full backup to a file.
     pub fn backup_full(&mut self, path: &Path) -> Result<(), Error> {
+        self.writable()?;
         let mut backup = self.begin_backup();
         self.copy_pages(&mut backup, usize::MAX);
         self.finish_backup(backup, path)
@@ -173,6 +174,7 @@ impl Database {
 
     /// Writes a differential backup: the extents that changed since the last full one.
     pub fn backup_diff(&mut self, path: &Path) -> Result<(), Error> {
+        self.writable()?;
         let base = self.backups.full.ok_or(Error::NoFullBackup)?;
         let started = self.clock.mtf();
         let checkpoint = self.checkpoint();
@@ -200,6 +202,7 @@ impl Database {
 
     /// Writes a log backup: the log since the last one.
     pub fn backup_log(&mut self, path: &Path) -> Result<(), Error> {
+        self.writable()?;
         let full = self.backups.full.ok_or(Error::NoFullBackup)?;
         let started = self.clock.mtf();
         self.clock.advance(90);
@@ -225,6 +228,7 @@ impl Database {
 
     /// Writes the data file, as after a clean shutdown.
     pub fn write_data_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.writable()?;
         self.checkpoint();
         self.write_file_header();
         let mut file = create(path)?;
@@ -237,6 +241,7 @@ impl Database {
 
     /// Writes the log file.
     pub fn write_log_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.writable()?;
         self.log.flush();
         let mut bytes = self.log.file_bytes();
         let header = file_header_page(&FileHeader {
@@ -258,6 +263,9 @@ impl Database {
 
     /// Lets the log forget what nothing needs: open transactions, the last checkpoint, what is not backed up yet, CDC.
     pub(super) fn release_log(&mut self) {
+        if self.log.is_frozen() {
+            return;
+        }
         let mut hold = self.checkpoint_lsn;
         if let Some(oldest) = self.oldest_active() {
             hold = hold.min(oldest);

@@ -24,6 +24,7 @@ impl Database {
         table: u32,
         mut next: impl FnMut(&mut RowStore) -> Option<RowRef>,
     ) -> Result<u64, Error> {
+        self.writable()?;
         let held = self.table_at(table)?;
         let (rowset, name) = (held.rowset, held.def.name.clone());
         if !self.rowset(rowset).levels.is_empty() {

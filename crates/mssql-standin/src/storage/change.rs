@@ -51,6 +51,7 @@ impl Database {
     /// # Errors
     /// When the key is there, when another transaction holds it, or when the row is too long.
     pub fn insert(&mut self, xact: Transaction, table: u32, row: Row) -> Result<RowKey, Error> {
+        self.writable()?;
         self.open(xact)?;
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
@@ -92,6 +93,7 @@ impl Database {
         key: &RowKey,
         changes: &[(usize, Option<Vec<u8>>)],
     ) -> Result<RowKey, Error> {
+        self.writable()?;
         let old = self.visible_row(xact, table, key)?;
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
@@ -157,6 +159,7 @@ impl Database {
 
     /// Deletes a row.
     pub fn delete(&mut self, xact: Transaction, table: u32, key: &RowKey) -> Result<(), Error> {
+        self.writable()?;
         let old = self.visible_row(xact, table, key)?;
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
@@ -187,6 +190,7 @@ impl Database {
     /// TRUNCATE TABLE in a transaction of its own: its pages are given back, with their rows on them. Gives the LSN of the
     /// commit.
     pub fn truncate(&mut self, table: u32) -> Result<logferry_model::Lsn, Error> {
+        self.writable()?;
         let rowset = self.table_at(table)?.rowset;
         let own = |space: u64| space & !3 == rowset;
         if self.locks.keys().any(|(space, _)| own(*space)) {

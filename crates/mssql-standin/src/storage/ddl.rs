@@ -22,6 +22,7 @@ pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 impl Database {
     /// Makes a schema.
     pub fn create_schema(&mut self, name: &str) -> Result<u32, Error> {
+        self.writable()?;
         if self.schemas.contains_key(name) {
             return Err(Error::NameTaken(name.into()));
         }
@@ -35,6 +36,7 @@ impl Database {
 
     /// Drops a schema that has no tables.
     pub fn drop_schema(&mut self, name: &str) -> Result<(), Error> {
+        self.writable()?;
         if let Some(table) = self.tables.values().find(|t| t.def.schema == name) {
             return Err(Error::Unsupported(format!("dropping schema {name}, which has table {}", table.def.name)));
         }
@@ -47,6 +49,7 @@ impl Database {
 
     /// Makes a table and gives its object id.
     pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
+        self.writable()?;
         let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
         if self.table(&def.schema, &def.name).is_some() {
             return Err(Error::NameTaken(format!("{}.{}", def.schema, def.name)));
@@ -88,6 +91,7 @@ impl Database {
     /// # Errors
     /// When a transaction has changed the table and not ended, or the column does not allow NULL and there are rows.
     pub fn add_column(&mut self, table: u32, column: ColumnDef) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         if !column.nullable && !held.committed.is_empty() {
             return Err(Error::Unsupported("adding a column that does not allow NULL to rows".into()));
@@ -124,6 +128,7 @@ impl Database {
     /// # Errors
     /// When a transaction has changed the table and not ended, or the column is in the key.
     pub fn drop_column(&mut self, table: u32, column: usize) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         let rowset = held.rowset;
         if held.def.primary_key.contains(&column) {
@@ -158,6 +163,7 @@ impl Database {
     /// # Errors
     /// When a transaction has changed the table and not ended.
     pub fn drop_table(&mut self, table: u32) -> Result<(), Error> {
+        self.writable()?;
         let held = self.unlocked(table)?;
         let (rowset, column_ids) = (held.rowset, held.column_ids.clone());
         let layout = Arc::clone(&self.rowset(rowset).layout);

@@ -44,6 +44,8 @@ pub(crate) struct LogFile {
     pub hold: Lsn,
     /// The last record.
     last: Lsn,
+    /// A real server's: nothing is written to it.
+    frozen: bool,
 }
 
 impl LogFile {
@@ -64,6 +66,7 @@ impl LogFile {
             checksum,
             hold: Lsn::ZERO,
             last: Lsn::ZERO,
+            frozen: false,
         };
         for _ in 0..count.max(2) {
             log.add_vlf(Lsn::ZERO);
@@ -73,8 +76,36 @@ impl LogFile {
         log
     }
 
+    /// A real server's log, to be read only: the sequence numbers of the first and the last virtual log file that count.
+    pub fn frozen(bytes: Vec<u8>, vlfs: Vec<Vlf>, first: u32, last: u32) -> Self {
+        let current = vlfs.iter().position(|v| v.header.sequence == last).unwrap_or(0);
+        let mut log = LogFile {
+            bytes,
+            vlfs,
+            current,
+            block: None,
+            prev_len: 0,
+            vlf_bytes: 0,
+            checksum: false,
+            hold: Lsn::new(first, FIRST_BLOCK, 1),
+            last: Lsn::ZERO,
+            frozen: true,
+        };
+        let end = log.blocks(log.hold).last().and_then(|bytes| Some(Block::read_restored(&bytes).ok()?.header));
+        log.last = end.map_or(Lsn::ZERO, |h| Lsn { slot: h.end_lsn().slot.saturating_sub(1), ..h.first_lsn });
+        log
+    }
+
+    /// Whether nothing is written to it.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// Appends a record and gives its LSN.
     pub fn append(&mut self, record: &[u8]) -> Lsn {
+        if self.frozen {
+            return self.last;
+        }
         loop {
             if let Some(block) = &mut self.block {
                 if let Some(lsn) = block.push(record) {

@@ -26,14 +26,14 @@ impl ResultSink for Cells {
     fn output(&mut self, _: &str, _: &logferry_model::SqlType, _: Option<&[u8]>) {}
 }
 
-fn cells(session: &mut Session, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
+pub(crate) fn cells(session: &mut Session, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
     let mut cells = Cells::default();
     session.execute(sql, &[], &mut cells).expect("the query runs");
     cells.0
 }
 
 /// A column of text of a query.
-fn texts(session: &mut Session, sql: &str) -> Vec<String> {
+pub(crate) fn texts(session: &mut Session, sql: &str) -> Vec<String> {
     let text = |b: &Vec<u8>| {
         let units: Vec<u16> = b.as_chunks::<2>().0.iter().map(|u| u16::from_le_bytes(*u)).collect();
         String::from_utf16_lossy(&units)

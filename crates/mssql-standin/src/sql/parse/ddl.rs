@@ -9,6 +9,37 @@ use super::Parser;
 use crate::storage::DEFAULT_COLLATION;
 
 impl Parser<'_> {
+    /// `ON (FILENAME = '...'), ... FOR ATTACH`: other files of a new database are not for a caller to say.
+    fn attach(&mut self, name: String) -> Result<StmtKind> {
+        self.word("PRIMARY");
+        let mut files = Vec::new();
+        loop {
+            self.expect_op("(")?;
+            loop {
+                let option = self.ident()?;
+                self.expect_op("=")?;
+                let value = self.primary()?;
+                match option.to_ascii_uppercase().as_str() {
+                    "FILENAME" => files.push(value),
+                    "NAME" => {}
+                    other => return Err(unsupported(format!("{other} of a file in CREATE DATABASE"))),
+                }
+                if !self.op(",") {
+                    break;
+                }
+            }
+            self.expect_op(")")?;
+            let log = self.words(&["LOG", "ON"]);
+            if !log && !self.op(",") {
+                break;
+            }
+        }
+        if !self.words(&["FOR", "ATTACH"]) {
+            return Err(unsupported("files in CREATE DATABASE, but FOR ATTACH"));
+        }
+        Ok(StmtKind::Attach(name, files))
+    }
+
     /// `nvarchar(20)`, `[int]`, `decimal (10, 2)`, `varchar(max)`
     pub(super) fn data_type(&mut self) -> Result<SqlType> {
         let name = self.name()?.pop().unwrap_or_default();
@@ -50,8 +81,11 @@ impl Parser<'_> {
         }
         if self.word("DATABASE") {
             let name = self.ident()?;
-            if self.is_word("ON") || self.is_word("FOR") || self.is_word("AS") {
-                return Err(unsupported("files, attaching and snapshots in CREATE DATABASE"));
+            if self.word("ON") {
+                return self.attach(name);
+            }
+            if self.is_word("FOR") || self.is_word("AS") {
+                return Err(unsupported("CREATE DATABASE ... FOR and AS"));
             }
             if self.word("COLLATE") {
                 self.ident()?;

@@ -1,5 +1,6 @@
 //! One statement: what each kind does, and control of flow.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use logferry_model::SqlType;
@@ -7,7 +8,7 @@ use logferry_model::SqlType;
 use super::super::ast::{Expr, Stmt, StmtKind};
 use super::super::cdc;
 use super::super::change::{self, Outcome};
-use super::super::error::{Effect, Result, SqlError};
+use super::super::error::{Effect, Result, SqlError, unsupported};
 use super::super::value::{Value, to_bytes};
 use super::super::{define, types};
 use super::select::result_columns;
@@ -67,6 +68,17 @@ impl Session {
             }
             StmtKind::CreateDatabase(name) => {
                 self.waiting(|state, s, _| state.create_database(name, s.now, Options::default()).map(drop))?;
+                out.done(None);
+            }
+            StmtKind::Attach(name, files) => {
+                let mut paths = Vec::new();
+                for file in files {
+                    paths.push(PathBuf::from(self.scalar(file)?.as_text().unwrap_or_default()));
+                }
+                let [data, log] = &paths[..] else {
+                    return Err(unsupported("attaching other than one data file and one log file"));
+                };
+                self.waiting(|state, s, _| state.attach(name, (data, log), s.now))?;
                 out.done(None);
             }
             StmtKind::DropDatabase { names, if_exists } => {

@@ -1,0 +1,78 @@
+//! Files of a real server, served read-only: the rows of its pages, the records of its log.
+//!
+//! ```text
+//!  .mdf ── pages ── base tables ── tables, rows ──┐
+//!                                                 ├── a Database that refuses every change
+//!  .ldf ── VLF headers ── blocks of the last use ─┘
+//! ```
+//!
+//! Rows are read once, when the files are attached, and kept as callers would have given them. The log is the file's bytes.
+//! Ids of tables, rowsets and allocation units are the file's own, so records and catalog views speak of the same things.
+//!
+//! Recovery is not done: what the log has of transactions that were open when the server stopped is shown, not undone on the
+//! pages. A database that was shut down cleanly has none. Refused by name: files of before 2008, tables whose rows are compressed
+//! or not on pages, more than one data or log file.
+
+mod log;
+mod pages;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use self::log::read_log;
+use self::pages::Pages;
+use self::tables::{BaseTables, Source};
+use super::{Database, Error, Options};
+
+/// 2008
+const OLDEST: u16 = 655;
+
+impl Database {
+    /// A database made of a data file and a log file of a server that was shut down.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, is damaged, or has something in it that this engine does not read.
+    pub fn attach(data: &Path, log: &Path, options: Options) -> Result<Self, Error> {
+        let pages = Pages::open(data)?;
+        let boot = pages.boot()?;
+        let bad = |what: String| Error::Unsupported(format!("{}: {what}", data.display()));
+        if boot.version < OLDEST {
+            return Err(bad(format!("a database of version {}, of before SQL Server 2008", boot.version)));
+        }
+        let log = read_log(log, &pages)?;
+        let base = BaseTables::read(&pages, &boot)?;
+        let mut db = Database::create(options)?;
+        db.log = log;
+        db.read_only = true;
+        db.checkpoint_lsn = boot.checkpoint_lsn;
+        db.guids.binding = pages.binding()?;
+        db.schemas = base.schemas.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        db.tables = BTreeMap::new();
+        for table in &base.tables {
+            let Source { table: held, rowset } = base.build(&pages, table)?;
+            db.rowsets.insert(rowset.id, rowset);
+            db.tables.insert(table.id, held);
+        }
+        Ok(db)
+    }
+
+    /// Whether every change is refused.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// An error, where changes are refused.
+    pub(super) fn writable(&self) -> Result<(), Error> {
+        if self.read_only { Err(Error::ReadOnly(self.options.name.clone())) } else { Ok(()) }
+    }
+}
+
+/// What is wrong with a file.
+fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::Damaged { path: path.display().to_string(), what: what.to_string() }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Read { path: path.display().to_string(), source })
+}

@@ -1,0 +1,331 @@
+//! From base tables to tables with rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use logferry_mssql_format::boot::Boot;
+use logferry_mssql_format::bytes::{Malformed, Result as FormatResult};
+use logferry_mssql_format::catalog::{
+    AllocUnitRow, ClassObjectRow, ColumnRow, DefaultRow, IndexColumnRow, IndexRow, ObjectRow, RowsetColumnRow,
+    RowsetRow, base_rowset, column, index, object, rowset_column,
+};
+use logferry_mssql_format::encode::RowShape;
+use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
+
+use super::super::space::AllocUnit;
+use super::super::table::{NOT_STORED, StoredColumn};
+use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
+use super::pages::Pages;
+
+/// Kind of the allocation unit of rows.
+const IN_ROW: u8 = 1;
+const MEMORY_OPTIMISED: u32 = 0x100;
+const BIT: u8 = 104;
+
+/// What user tables are described by.
+pub(super) struct BaseTables {
+    pub schemas: BTreeMap<u32, String>,
+    pub tables: Vec<ObjectRow>,
+    units: BTreeMap<u64, Vec<AllocUnitRow>>,
+    rowsets: Vec<RowsetRow>,
+    rowset_columns: BTreeMap<u64, Vec<RowsetColumnRow>>,
+    columns: BTreeMap<u32, Vec<ColumnRow>>,
+    indexes: Vec<IndexRow>,
+    index_columns: Vec<IndexColumnRow>,
+    defaults: BTreeMap<(u64, u64), Option<Vec<u8>>>,
+}
+
+/// A table as it is served.
+pub(super) struct Source {
+    pub table: Table,
+    pub rowset: Rowset,
+}
+
+impl BaseTables {
+    pub fn read(pages: &Pages, boot: &Boot) -> Result<Self, Error> {
+        let mut units: BTreeMap<u64, Vec<AllocUnitRow>> = BTreeMap::new();
+        // Found by the leaf pages' links, because its IAM chain is in itself.
+        let (mut at, mut seen) = (boot.first_sysallocunits, BTreeSet::new());
+        while !at.is_none() && seen.insert(at) {
+            let next = pages.page_records(at, &mut |_, row| {
+                let unit = AllocUnitRow::read(&FixedVar::read(row)?)?;
+                units.entry(unit.owner).or_default().push(unit);
+                Ok(())
+            });
+            at = next.map_err(|e| pages.damaged(e))?;
+        }
+        let all_rowsets = rows_of(pages, &units, base_rowset(object::SYSROWSETS, 0), RowsetRow::read)?;
+        let rowset_of = |id: u32| all_rowsets.iter().find(|r| r.index <= 1 && r.object == id).map(|r| r.id);
+        let tables: Vec<ObjectRow> = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), ObjectRow::read)?
+            .into_iter()
+            .filter(ObjectRow::is_user_table)
+            .collect();
+        let ids: BTreeSet<u32> = tables.iter().map(|t| t.id).collect();
+        let schemas = rows_of_object(pages, &units, rowset_of(object::SYSCLSOBJS), ClassObjectRow::read)?;
+        let mut columns: BTreeMap<u32, Vec<ColumnRow>> = BTreeMap::new();
+        for row in rows_of_object(pages, &units, rowset_of(object::SYSCOLPARS), ColumnRow::read)? {
+            if row.number == 0 && ids.contains(&row.object) {
+                columns.entry(row.object).or_default().push(row);
+            }
+        }
+        columns.values_mut().for_each(|c| c.sort_by_key(|c| c.id));
+        let mut rowset_columns: BTreeMap<u64, Vec<RowsetColumnRow>> = BTreeMap::new();
+        for row in rows_of(pages, &units, base_rowset(object::SYSRSCOLS, 0), RowsetColumnRow::read)? {
+            rowset_columns.entry(row.rowset).or_default().push(row);
+        }
+        let defaults = rows_of_object(pages, &units, rowset_of(object::SYSSEOBJVALUES), DefaultRow::read)?;
+        Ok(BaseTables {
+            schemas: schemas
+                .into_iter()
+                .filter(|row| row.class == ClassObjectRow::SCHEMA)
+                .map(|row| (row.id, row.name))
+                .collect(),
+            indexes: rows_of_object(pages, &units, rowset_of(object::SYSIDXSTATS), IndexRow::read)?,
+            index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
+            defaults: defaults.into_iter().flatten().map(|r| ((r.rowset, r.hobt_column), r.value)).collect(),
+            rowsets: all_rowsets.into_iter().filter(|r| ids.contains(&r.object) && r.index <= 1).collect(),
+            rowset_columns,
+            columns,
+            tables,
+            units,
+        })
+    }
+
+    /// A table with all of its rows.
+    pub fn build(&self, pages: &Pages, object: &ObjectRow) -> Result<Source, Error> {
+        let refused = |why: &str| Error::Unsupported(format!("table {}: {why}", object.name));
+        let mut own = self.rowsets.iter().filter(|r| r.object == object.id && r.owner_type == 1);
+        let (Some(rowset), None) = (own.next(), own.next()) else {
+            return Err(refused("its rows are in no rowset, or in more than one partition"));
+        };
+        if rowset.compression != 0 || rowset.status & MEMORY_OPTIMISED != 0 {
+            return Err(refused("its rows are compressed, or not on pages"));
+        }
+        let physical = self.rowset_columns.get(&rowset.id).map_or(&[][..], Vec::as_slice);
+        let rows: Vec<&ColumnRow> = self
+            .columns
+            .get(&object.id)
+            .into_iter()
+            .flatten()
+            .filter(|c| c.status & (column::COLUMN_SET | column::FILESTREAM) == 0)
+            .collect();
+        let live = |id: u32| physical.iter().find(|p| p.column == id && p.is_live());
+        let columns: Vec<ColumnDef> = rows
+            .iter()
+            .map(|c| ColumnDef {
+                name: c.name.clone(),
+                sql_type: c.sql_type(),
+                nullable: c.status & column::NOT_NULL == 0,
+                identity: c.identity.as_deref().filter(|_| c.status & column::IDENTITY != 0).and_then(identity),
+                computed: live(c.id).is_none(),
+            })
+            .collect();
+        let primary_key = self.primary_key(object.id, rowset.index, &rows);
+        let def = TableDef {
+            schema: self.schemas.get(&object.schema).cloned().unwrap_or_else(|| "dbo".into()),
+            name: object.name.clone(),
+            columns,
+            primary_key,
+        };
+        let layout =
+            table_layout(&def, &rows, physical).ok_or_else(|| refused("a column is stored in an unknown way"))?;
+        let read = self
+            .row_layout(rowset.id, &rows, physical)
+            .ok_or_else(|| refused("a column is stored in an unknown way"))?;
+        let units = self.units.get(&rowset.id).map_or(&[][..], Vec::as_slice);
+        let mut committed = BTreeMap::new();
+        if let Some(unit) = units.iter().find(|u| u.kind == IN_ROW) {
+            let mut doubled = false;
+            pages.each_record(unit.first_iam, &mut |at, record| {
+                let row = read_row(pages, &read, record, &def)?;
+                let key = match layout.key.is_empty() {
+                    true => RowKey::Rid(at),
+                    false => RowKey::Key(layout.key_of(&row)),
+                };
+                doubled |= committed.insert(key, Arc::new(row)).is_some();
+                Ok(())
+            })?;
+            if doubled {
+                return Err(pages.damaged(format_args!("table {} has a key twice", def.name)));
+            }
+        }
+        let mut slots = [None, None, None];
+        for unit in units {
+            if let Some(slot) = slots.get_mut(usize::from(unit.kind).wrapping_sub(1)) {
+                let mut held = AllocUnit::new(unit.id);
+                (held.first, held.root, held.iam) = (unit.first.page, unit.root.page, unit.first_iam.page);
+                *slot = Some(held);
+            }
+        }
+        let rowset = Rowset {
+            id: rowset.id,
+            object_id: object.id,
+            layout: Arc::new(layout),
+            units: slots,
+            levels: Vec::new(),
+            rows: committed.len() as i64,
+            counted: true,
+        };
+        let table = Table {
+            column_ids: rows.iter().map(|c| c.id).collect(),
+            next_column: rows.iter().map(|c| c.id).max().unwrap_or(0) + 1,
+            def,
+            rowset: rowset.id,
+            committed,
+            loaded: false,
+        };
+        Ok(Source { table, rowset })
+    }
+
+    /// The clustered primary key, as places of columns.
+    fn primary_key(&self, object: u32, clustered: u32, rows: &[&ColumnRow]) -> Vec<usize> {
+        let is_key = |i: &&IndexRow| {
+            i.object == object && i.index == clustered && clustered == 1 && i.status & index::PRIMARY_KEY != 0
+        };
+        if !self.indexes.iter().any(|i| is_key(&i)) {
+            return Vec::new();
+        }
+        let mut own: Vec<&IndexColumnRow> =
+            self.index_columns.iter().filter(|c| c.object == object && c.index == 1 && c.key_ordinal > 0).collect();
+        own.sort_by_key(|c| c.key_ordinal);
+        own.iter().filter_map(|key| rows.iter().position(|c| c.id == key.column)).collect()
+    }
+
+    fn row_layout(&self, rowset: u64, rows: &[&ColumnRow], physical: &[RowsetColumnRow]) -> Option<RowLayout> {
+        let mut columns = Vec::new();
+        for row in rows {
+            let Some(found) = physical.iter().find(|p| p.column == row.id && p.is_live()) else { continue };
+            let missing = match self.defaults.get(&(rowset, u64::from(found.hobt_column))) {
+                Some(value) => Some(value.clone()?.into_boxed_slice()),
+                None => None,
+            };
+            columns.push(PhysicalColumn {
+                place: place_of(found)?,
+                null_bit: found.leaf_null_bit.saturating_sub(1),
+                missing,
+            });
+        }
+        Some(RowLayout::new(columns))
+    }
+}
+
+type Units = BTreeMap<u64, Vec<AllocUnitRow>>;
+
+fn rows_of<T>(
+    pages: &Pages,
+    units: &Units,
+    rowset: u64,
+    read: fn(&FixedVar<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Error> {
+    let mut out = Vec::new();
+    if let Some(unit) = units.get(&rowset).into_iter().flatten().find(|u| u.kind == IN_ROW) {
+        pages.each_record(unit.first_iam, &mut |_, row| {
+            out.push(read(&FixedVar::read(row)?)?);
+            Ok(())
+        })?;
+    }
+    Ok(out)
+}
+
+fn rows_of_object<T>(
+    pages: &Pages,
+    units: &Units,
+    rowset: Option<u64>,
+    read: fn(&FixedVar<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Error> {
+    rowset.map_or(Ok(Vec::new()), |rowset| rows_of(pages, units, rowset, read))
+}
+
+fn place_of(column: &RowsetColumnRow) -> Option<Place> {
+    if column.status & rowset_column::SPARSE != 0 {
+        return Some(Place::Sparse { column_id: u16::try_from(column.column).ok()? });
+    }
+    if column.leaf_offset < 0 {
+        let index = column.leaf_offset.unsigned_abs() - 1;
+        // char, nchar and binary are variable in sparse tables; other fixed types are in vardecimal tables only.
+        return match (column.xtype, column.fixed_len()) {
+            (173 | 175 | 239, _) | (_, None) => Some(Place::Variable { index }),
+            (_, Some(_)) => None,
+        };
+    }
+    let offset = column.leaf_offset.unsigned_abs();
+    match column.xtype {
+        BIT => Some(Place::Bit { offset, bit: column.leaf_bit }),
+        _ => Some(Place::Fixed { offset, len: column.fixed_len()? }),
+    }
+}
+
+/// The layout as the rest of the engine knows it: for keys and for what the catalog says of columns.
+fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow]) -> Option<TableLayout> {
+    let mut own: Vec<&RowsetColumnRow> = physical.iter().filter(|p| p.leaf_null_bit > 0).collect();
+    own.sort_by_key(|p| p.leaf_null_bit);
+    let mut layout = TableLayout {
+        columns: Vec::new(),
+        of_logical: vec![NOT_STORED; def.columns.len()],
+        key: Vec::new(),
+        row: RowShape { places: Vec::new(), fixed_end: 4 },
+        key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
+    };
+    for p in own {
+        let logical = if p.is_live() { rows.iter().position(|c| c.id == p.column) } else { None };
+        let column = logical.and_then(|at| def.columns.get(at));
+        let Some(place) = place_of(p) else {
+            if column.is_some() {
+                return None;
+            }
+            continue;
+        };
+        if let Some(at) = logical {
+            layout.of_logical[at] = layout.columns.len();
+        }
+        layout.row.places.push(place);
+        layout.columns.push(StoredColumn {
+            logical,
+            id: p.column,
+            sql_type: column.map_or(logferry_model::SqlType::Unknown { code: p.xtype }, |c| c.sql_type.clone()),
+            nullable: column.is_none_or(|c| c.nullable),
+            key_ordinal: p.key_ordinal,
+            place,
+            internal: None,
+        });
+    }
+    layout.key = def.primary_key.iter().filter_map(|c| layout.of_logical.get(*c).copied()).collect();
+    Some(layout)
+}
+
+/// A row as callers would have given it.
+fn read_row(pages: &Pages, layout: &RowLayout, record: &[u8], def: &TableDef) -> FormatResult<Row> {
+    let mut cells = Vec::new();
+    layout.decode(record, &mut cells)?;
+    let mut cells = cells.into_iter();
+    def.columns
+        .iter()
+        .map(|column| {
+            if column.computed {
+                return Ok(None);
+            }
+            match cells.next() {
+                Some(RawCell::Bytes(bytes)) => Ok(Some(bytes.to_vec())),
+                Some(RawCell::OffRow(pointer)) => pages.value(&pointer),
+                Some(RawCell::Null) | None => Ok(None),
+            }
+        })
+        .collect()
+}
+
+/// Seed and increment of `idtval`, which has the last value before them and a byte of flags behind.
+fn identity(bytes: &[u8]) -> Option<Identity> {
+    let (_, values) = bytes.split_last()?;
+    let len = values.len() / 3;
+    let number = |at: usize| -> Option<i64> {
+        let b = values.get(at * len..(at + 1) * len)?;
+        Some(match *b {
+            [a] => i64::from(a),
+            [a, b] => i64::from(i16::from_le_bytes([a, b])),
+            [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => return None,
+        })
+    };
+    Some(Identity { seed: number(1)?, increment: number(2).filter(|n| *n != 0)? })
+}

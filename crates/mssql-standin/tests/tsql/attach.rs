@@ -1,0 +1,179 @@
+//! Files of real servers, served: every row and every record as the product's own readers have them.
+
+use std::path::{Path, PathBuf};
+
+use logferry_model::Cell;
+use logferry_mssql_backup::log_file::LogFiles;
+use logferry_mssql_backup::scan::read_table;
+use logferry_mssql_backup::{Catalog, DataFiles, Error, LogBlocks};
+
+use crate::tsql::dblog::{cells, texts};
+use crate::{check, connect, run, server};
+
+/// The folder of real files; none: says so.
+fn fixtures() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+    let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from);
+    if !folder.is_dir() {
+        eprintln!("skipped: no real files in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+/// Attaches a pair and compares all of it; `numbers` are what `fn_dblog` must count: records, commits, aborts.
+#[track_caller]
+fn check_pair(data: &str, log: &str, numbers: (u64, u64, u64)) {
+    let Some(folder) = fixtures() else { return };
+    let (data, log) = (folder.join("pairs").join(data), folder.join("pairs").join(log));
+    let server = server();
+    let mut s = connect(&server);
+    let attach = format!(
+        "CREATE DATABASE [real] ON (FILENAME = N'{}'), (FILENAME = N'{}') FOR ATTACH; USE [real]",
+        data.display(),
+        log.display()
+    );
+    check(&mut s, &[(&attach, "use real")]);
+
+    let files = DataFiles::open(&[&data]).expect("a data file");
+    let catalog = Catalog::read(&files).expect("a catalog");
+    for (at, table) in catalog.tables.iter().enumerate() {
+        let mut expect: Vec<Vec<Option<Vec<u8>>>> = Vec::new();
+        read_table(&files, &catalog, at, |row| {
+            expect.push(row.iter().map(|c| if let Cell::Bytes(b) = c { Some(b.to_vec()) } else { None }).collect());
+            Ok::<_, Error>(())
+        })
+        .expect("the rows can be read");
+        let name = &table.version.name;
+        let columns: Vec<String> = table.version.columns.iter().map(|c| format!("[{}]", c.name)).collect();
+        let mut found = cells(&mut s, &format!("SELECT {} FROM [{}].[{}]", columns.join(", "), name.schema, name.name));
+        expect.sort();
+        found.sort();
+        assert_eq!(found, expect, "{name}");
+        let id =
+            texts(&mut s, &format!("SELECT CAST(OBJECT_ID(N'[{}].[{}]') AS nvarchar(20))", name.schema, name.name));
+        assert_eq!(id, [table.version.id.0.to_string()], "object id of {name}");
+    }
+    let found = texts(
+        &mut s,
+        "SELECT s.name + '.' + t.name FROM sys.tables t JOIN sys.schemas s ON s.schema_id = t.schema_id ORDER BY 1",
+    );
+    let mut expect: Vec<String> = catalog.tables.iter().map(|t| t.version.name.to_string()).collect();
+    expect.sort_by_key(|n| n.to_lowercase());
+    assert_eq!(found, expect);
+
+    let rows = cells(&mut s, "SELECT [Current LSN], [Log Record Length], [Log Record] FROM fn_dblog(NULL, NULL)");
+    let logs = LogFiles::open(&[log]).expect("a log file");
+    let mut blocks = logs.blocks(None).expect("its blocks");
+    let mut at = 0;
+    while let Some(block) = blocks.next_block().expect("a block") {
+        for record in block.records().map(|r| r.expect("a record")) {
+            let lsn: Vec<u8> = record.lsn.to_string().encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let bytes = record.bytes();
+            let expect = [
+                Some(lsn),
+                Some((bytes.len() as i16).to_le_bytes().to_vec()),
+                Some(bytes.get(..8000).unwrap_or(bytes).to_vec()),
+            ];
+            assert_eq!(rows.get(at).map(Vec::as_slice), Some(&expect[..]), "record {}", record.lsn);
+            at += 1;
+        }
+    }
+    assert_eq!(rows.len(), at);
+    let count = |what: &str| format!("SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE Operation LIKE 'LOP_{what}'");
+    let (records, commits, aborts) = numbers;
+    check(
+        &mut s,
+        &[
+            (&count("%"), &records.to_string()),
+            (&count("COMMIT_XACT"), &commits.to_string()),
+            (&count("ABORT_XACT"), &aborts.to_string()),
+            ("SELECT is_read_only FROM sys.databases WHERE name = 'real'", "true"),
+            ("CREATE TABLE t (a int)", "!3906 Failed to update database \"real\" because the database is read-only."),
+            ("CHECKPOINT", ""),
+            (&count("%"), &records.to_string()),
+        ],
+    );
+}
+
+#[test]
+fn flights() {
+    check_pair("flights-2016/flightdb.mdf", "flights-2016/flightdb_log.ldf", (6732, 399, 29));
+}
+
+#[test]
+fn health() {
+    check_pair("health-2019/health.mdf", "health-2019/health_log.ldf", (3812, 208, 3));
+}
+
+#[test]
+fn shelter() {
+    check_pair("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf", (4603, 379, 2));
+}
+
+#[test]
+fn tax() {
+    check_pair("tax-2019/tax.mdf", "tax-2019/tax_log.ldf", (3598, 167, 0));
+}
+
+#[test]
+fn trivia() {
+    check_pair("trivia-2008/before/Database1.mdf", "trivia-2008/before/Database1_log.ldf", (2833, 101, 5));
+    check_pair("trivia-2008/after/Database1.mdf", "trivia-2008/after/Database1_log.ldf", (2182, 123, 8));
+}
+
+#[test]
+fn webtool() {
+    check_pair("webtool-2008r2/first/WebTool.mdf", "webtool-2008r2/first/WebTool_log.ldf", (1171, 54, 2));
+    check_pair("webtool-2008r2/second/WebTool.mdf", "webtool-2008r2/second/WebTool_log.ldf", (1315, 65, 2));
+}
+
+#[test]
+fn northwind() {
+    check_pair("northwind-2008/northwnd.mdf", "northwind-2008/northwnd.ldf", (4877, 477, 0));
+    let Some(folder) = fixtures().map(|f| f.join("pairs/northwind-2008")) else { return };
+    let server = server();
+    let mut s = connect(&server);
+    server
+        .attach_database("Northwind", &folder.join("northwnd.mdf"), &folder.join("northwnd.ldf"))
+        .expect("the pair is attached");
+    check(
+        &mut s,
+        &[
+            (
+                "USE Northwind; SELECT COUNT(*) FROM Orders; SELECT COUNT(*) FROM [Order Details]; SELECT CompanyName FROM Customers WHERE CustomerID = 'ALFKI'",
+                "use Northwind ; 830 ; 2155 ; \"Alfreds Futterkiste\"",
+            ),
+            (
+                "SELECT TOP 1 c.CategoryName, SUM(d.Quantity) FROM [Order Details] d JOIN Products p ON p.ProductID = d.ProductID JOIN Categories c ON c.CategoryID = p.CategoryID GROUP BY c.CategoryName ORDER BY 2 DESC",
+                "\"Beverages\", 9532",
+            ),
+            (
+                "SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE Operation = 'LOP_INSERT_ROWS' AND AllocUnitName LIKE 'dbo.Territories%' AND Context = 'LCX_HEAP'",
+                "53",
+            ),
+            (
+                "INSERT Region VALUES (9, 'x')",
+                "!3906 Failed to update database \"Northwind\" because the database is read-only.",
+            ),
+            (
+                "UPDATE Region SET RegionDescription = 'x'",
+                "!3906 Failed to update database \"Northwind\" because the database is read-only.",
+            ),
+            (
+                "BACKUP DATABASE Northwind TO DISK = 'nul'",
+                "!3906 Failed to update database \"Northwind\" because the database is read-only.",
+            ),
+        ],
+    );
+    let other = run(
+        &mut s,
+        &format!(
+            "CREATE DATABASE n2 ON (FILENAME = '{0}/northwnd.mdf'), (FILENAME = '{0}/../tax-2019/tax_log.ldf') FOR ATTACH",
+            folder.display()
+        ),
+    );
+    assert!(other.ends_with("it belongs to another database than the data file."), "{other}");
+    let none = run(&mut s, "CREATE DATABASE n3 ON (FILENAME = 'no.mdf'), (FILENAME = 'no.ldf') FOR ATTACH");
+    assert!(none.starts_with("!5120 Unable to open the physical file \"no.mdf\"."), "{none}");
+}
