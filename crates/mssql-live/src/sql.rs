@@ -27,6 +27,20 @@ texts! {
     KEYS = "keys.sql";
     /// How large they are.
     SIZES = "sizes.sql";
+    /// The log from a position on: position, records at the most.
+    LOG = "log.sql";
+    /// The last record of the log.
+    LOG_END = "log_end.sql";
+    /// Transactions that are not over.
+    ACTIVE = "active.sql";
+    /// Heaps and clustered indexes.
+    ROWSETS = "rowsets.sql";
+    /// Where key columns are in rows.
+    PLACES = "places.sql";
+    /// Begins a transaction that sees one moment.
+    BEGIN = "begin.sql";
+    /// Ends it.
+    END = "end.sql";
 }
 
 /// A name in brackets.

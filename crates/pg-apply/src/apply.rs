@@ -21,6 +21,7 @@
 //! A few settings make this fast whatever the statistics say, see [`sink`]'s session: the arrays are joined by
 //! nested loops over the key's index only.
 
+mod ensured;
 mod keyed;
 mod keyless;
 mod net;
@@ -29,3 +30,13 @@ mod sink;
 mod table;
 
 pub use sink::PgSink;
+
+/// What the changes of a source mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ApplyMode {
+    /// What happened, each once: a row that should be there and is not, or the other way round, is an error.
+    #[default]
+    Exact,
+    /// What is now, perhaps told again: a row replaces whatever is there under its key. Tables without a key cannot have this.
+    Replace,
+}

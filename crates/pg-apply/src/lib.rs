@@ -24,7 +24,7 @@ mod names;
 mod state;
 mod task;
 
-pub use apply::PgSink;
+pub use apply::{ApplyMode, PgSink};
 pub use connect::{Connection, Manager, Pool, Pooled, Target};
 pub use copy::{ChunkCopy, ChunkDone};
 pub use ddl::{ExistingTables, Key, create_table, keys, notes, plan};

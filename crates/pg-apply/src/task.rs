@@ -17,7 +17,7 @@ use logferry_model::{ChangeSink, Fault, SnapshotPoint, TargetBatch, TargetTable}
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
-use crate::apply::PgSink;
+use crate::apply::{ApplyMode, PgSink};
 use crate::connect::{Pool, Pooled, Target, pooled};
 use crate::copy::{self, ChunkCopy, ChunkDone};
 use crate::ddl::{self, ExistingTables};
@@ -39,6 +39,8 @@ pub struct TaskSettings {
     pub connections_max: u32,
     /// Whether statistics are collected after the copy. Without them the first changes may run slowly.
     pub analyze: bool,
+    /// What the source's changes mean.
+    pub mode: ApplyMode,
 }
 
 impl TaskSettings {
@@ -50,6 +52,7 @@ impl TaskSettings {
             existing_tables: ExistingTables::Error,
             connections_max: 4,
             analyze: true,
+            mode: ApplyMode::Exact,
         }
     }
 }
@@ -208,7 +211,7 @@ impl TaskTarget {
         let client = self.target.connect().await?;
         let mut lease = self.lease.lock().await;
         lease.renew(&client).await?;
-        Ok(PgSink::new(client, lease.clone()).await?)
+        Ok(PgSink::new(client, lease.clone(), self.settings.mode).await?)
     }
 
     async fn lease(&self) -> Lease {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use logferry_model::{Cell, ChangeOp, RowRef, RowStore, RowView, TargetBatch, TargetTable};
 use rustc_hash::FxHashMap;
 
+use super::ApplyMode;
+use super::ensured::Ensured;
 use super::keyed::Keyed;
 use super::keyless::Keyless;
 use crate::error::Error;
@@ -73,11 +75,12 @@ pub(super) struct TableNet {
 pub(super) enum Changes {
     Keyed(Keyed),
     Keyless(Keyless),
+    Ensured(Ensured),
 }
 
 impl<'b> Net<'b> {
     /// Nets a batch. Tables come in the order of their first change.
-    pub fn of(batch: &'b TargetBatch) -> Result<Self, Error> {
+    pub fn of(batch: &'b TargetBatch, mode: ApplyMode) -> Result<Self, Error> {
         let mut net = Net { rows: Rows { batch: &batch.rows, merged: RowStore::new() }, tables: Vec::new() };
         // By address first: the batch keeps the tables alive, and almost always there is one `Arc` per table.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
@@ -86,7 +89,7 @@ impl<'b> Net<'b> {
             let at = match by_address.get(&address) {
                 Some(&at) => at,
                 None => {
-                    let at = net.slot(&change.table)?;
+                    let at = net.slot(&change.table, mode)?;
                     by_address.insert(address, at);
                     at
                 }
@@ -96,15 +99,22 @@ impl<'b> Net<'b> {
         Ok(net)
     }
 
-    fn slot(&mut self, table: &Arc<TargetTable>) -> Result<usize, Error> {
+    fn slot(&mut self, table: &Arc<TargetTable>, mode: ApplyMode) -> Result<usize, Error> {
         let same_name = |t: &TableNet| t.table.schema == table.schema && t.table.name == table.name;
         if let Some(at) = self.tables.iter().position(same_name) {
             let same = *self.tables[at].table == **table;
             let what = "two shapes of the table are in one batch";
             return if same { Ok(at) } else { Err(Error::Contradiction { table: shown(table), what }) };
         }
-        let changes =
-            if table.key.is_empty() { Changes::Keyless(Keyless::default()) } else { Changes::Keyed(Keyed::default()) };
+        let changes = match (mode, table.key.is_empty()) {
+            (ApplyMode::Exact, true) => Changes::Keyless(Keyless::default()),
+            (ApplyMode::Exact, false) => Changes::Keyed(Keyed::default()),
+            (ApplyMode::Replace, false) => Changes::Ensured(Ensured::default()),
+            (ApplyMode::Replace, true) => {
+                let what = "it has no key by which its rows could be replaced";
+                return Err(Error::Contradiction { table: shown(table), what });
+            }
+        };
         self.tables.push(TableNet { table: table.clone(), truncated: false, changes });
         Ok(self.tables.len() - 1)
     }
@@ -124,6 +134,7 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.clear(),
                     Changes::Keyless(keyless) => keyless.clear(),
+                    Changes::Ensured(ensured) => ensured.clear(),
                 }
                 Ok(())
             }
@@ -132,6 +143,7 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.insert(table, rows, after),
                     Changes::Keyless(keyless) => keyless.insert(table, rows, after),
+                    Changes::Ensured(ensured) => ensured.put(table, rows, after),
                 }
             }
             ChangeOp::Delete { before } => {
@@ -139,6 +151,7 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.delete(table, rows, before, self.truncated),
                     Changes::Keyless(keyless) => keyless.delete(table, rows, before),
+                    Changes::Ensured(ensured) => ensured.remove(table, rows, before),
                 }
             }
             ChangeOp::Update { before, after } => {
@@ -146,6 +159,10 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.update(table, rows, before, after, self.truncated),
                     Changes::Keyless(keyless) => keyless.update(table, rows, before, after),
+                    Changes::Ensured(ensured) => {
+                        ensured.remove(table, rows, before)?;
+                        ensured.put(table, rows, after)
+                    }
                 }
             }
         }

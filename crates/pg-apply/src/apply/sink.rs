@@ -11,6 +11,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, Statement};
 
+use super::ApplyMode;
+use super::ensured::Ensured;
 use super::keyed::{Keyed, Known, Pair};
 use super::keyless::Keyless;
 use super::net::{At, Changes, Net, Rows, TableNet};
@@ -28,6 +30,7 @@ use crate::state::{self, Lease, Phase};
 pub struct PgSink {
     client: Client,
     lease: Lease,
+    mode: ApplyMode,
     tables: Vec<Defined>,
     by_name: FxHashMap<(String, String), usize>,
     /// Tables and shapes so far.
@@ -54,7 +57,7 @@ const STATEMENT_ROWS_MAX: usize = 16 * 1024;
 const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl PgSink {
-    pub(crate) async fn new(client: Client, lease: Lease) -> Result<Self, Error> {
+    pub(crate) async fn new(client: Client, lease: Lease, mode: ApplyMode) -> Result<Self, Error> {
         client.batch_execute(SESSION).await.map_err(Error::sql("set up the session"))?;
         let mut notes = Vec::new();
         match client.batch_execute("SET session_replication_role = replica").await {
@@ -73,6 +76,7 @@ impl PgSink {
         Ok(PgSink {
             client,
             lease,
+            mode,
             tables: Vec::new(),
             by_name: FxHashMap::default(),
             defined: 0,
@@ -150,7 +154,7 @@ impl PgSink {
         if batch.changes.is_empty() {
             return Ok(());
         }
-        let net = Net::of(batch)?;
+        let net = Net::of(batch, self.mode)?;
         for table in &net.tables {
             let name = (table.table.schema.clone(), table.table.name.clone());
             let at = self.by_name.get(&name).copied().filter(|&at| *self.tables[at].table == *table.table);
@@ -206,6 +210,7 @@ impl OneTable<'_, '_> {
         match &net.changes {
             Changes::Keyed(keyed) => self.keyed(keyed).await,
             Changes::Keyless(keyless) => self.keyless(keyless).await,
+            Changes::Ensured(ensured) => self.ensured(ensured).await,
         }
     }
 
@@ -267,6 +272,23 @@ impl OneTable<'_, '_> {
             self.run(BY_KEY, "set up the changes of").await?;
         }
         self.insert(&work.inserts).await
+    }
+
+    async fn ensured(&mut self, ensured: &Ensured) -> Result<(), Error> {
+        let rows = self.rows;
+        let table = self.defined.table.clone();
+        let statement = self.defined.statement(self.client, Kind::Delete).await?;
+        for keys in ensured.deletes(&table, rows).chunks(STATEMENT_ROWS_MAX) {
+            let mut arrays: Vec<Array> = (0..table.key.len()).map(|_| Array::new()).collect();
+            for &at in keys {
+                push(&mut arrays, rows, at, &table.key);
+            }
+            let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+            // However many there were.
+            let done = self.client.execute(&statement, &params).await;
+            done.map_err(|e| self.refused("a delete", keys.len() as u64, e))?;
+        }
+        self.insert(&ensured.inserts()).await
     }
 
     async fn keyless(&mut self, keyless: &Keyless) -> Result<(), Error> {

@@ -2,7 +2,9 @@
 
 use logferry_model::Class;
 
-use crate::support::{run, streaming};
+use logferry_pg_apply::ApplyMode;
+
+use crate::support::{run, streaming, streaming_as};
 
 /// Applies the changes, which start on empty tables, and compares the rows.
 #[track_caller]
@@ -305,4 +307,24 @@ fn a_user_with_few_rights_is_told_what_that_means() {
         assert_eq!(fault.message, "could not truncate table \"s.c\": permission denied for table c [42501]");
         assert_eq!(fault.hint.as_deref(), Some("grant the right to the user of the target connection"));
     });
+}
+
+/// A source that tells rows as they are now may tell them twice, and of rows that the target never had.
+#[test]
+fn rows_that_are_told_as_they_are_replace_what_is_there() {
+    let check = |changes: &str, expect: &str| {
+        let found = run(async {
+            let mut s = streaming_as("t(id:int key, v, w unique)", ApplyMode::Replace).await;
+            s.apply(changes, 1).await.expect("nothing is asked of what is there");
+            s.rows().await
+        });
+        assert_eq!(found, expect, "{changes}");
+    };
+    check("ins 1 a b % ins 1 c d", "1 c d");
+    check("ins 1 a b; ins 1 c d", "1 c d");
+    check("del 1 a b % del 1 a b; ins 2 c d; del 3 x y", "2 c d");
+    check("ins 1 a b % del 1 a b; ins 1 a b", "1 a b");
+    check("ins 1 a b % upd 1 a b > 2 a b; del 1 ? ?; ins 3 c d", "2 a b, 3 c d");
+    // A value of another unique key changes hands.
+    check("ins 1 a x; ins 2 b y % ins 1 a y; ins 2 b x", "1 a y, 2 b x");
 }

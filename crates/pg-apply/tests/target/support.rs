@@ -12,7 +12,7 @@ use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
     SnapshotPoint, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
-use logferry_pg_apply::{PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
+use logferry_pg_apply::{ApplyMode, PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 use tokio_postgres::Client;
 
@@ -172,10 +172,14 @@ pub struct Streaming {
 }
 
 pub async fn streaming(text: &str) -> Streaming {
+    streaming_as(text, ApplyMode::Exact).await
+}
+
+pub async fn streaming_as(text: &str, mode: ApplyMode) -> Streaming {
     let database = database().await;
     let tables = tables(text);
     let target = Target::parse(&database.url()).unwrap();
-    let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
+    let (task, _) = TaskTarget::open(&target, TaskSettings { mode, ..TaskSettings::new("test") }).await.unwrap();
     task.create_tables(&tables, &snapshot(1)).await.unwrap();
     let copied: Vec<_> = tables.iter().map(|t| (t.clone(), 0)).collect();
     let fixups = TargetBatch { checkpoint: Some(checkpoint(0)), ..TargetBatch::default() };

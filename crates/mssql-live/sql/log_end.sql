@@ -1,0 +1,2 @@
+-- The last record of the log.
+SELECT MAX([Current LSN]) AS lsn FROM sys.fn_dblog(NULL, NULL);

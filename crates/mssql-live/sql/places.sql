@@ -1,0 +1,12 @@
+-- Where the columns of clustered keys are in their rows.
+SELECT
+    c.partition_id,
+    c.partition_column_id AS column_id,
+    CONVERT(int, c.key_ordinal) AS key_ordinal,
+    CONVERT(int, c.leaf_offset) AS leaf_offset,
+    CONVERT(int, c.leaf_null_bit) AS leaf_null_bit
+FROM sys.partitions AS p
+JOIN sys.tables AS t ON t.object_id = p.object_id
+JOIN sys.system_internals_partition_columns AS c ON c.partition_id = p.partition_id
+WHERE t.is_ms_shipped = 0 AND p.index_id = 1 AND c.key_ordinal > 0
+ORDER BY c.partition_id, c.key_ordinal;

@@ -1,0 +1,205 @@
+//! From records to the keys that a committed transaction touched.
+//!
+//! Of each transaction only keys are kept: what a row is now is read later. So a key too many does no harm, and undone changes,
+//! savepoints and moved rows need no care: a compensation adds nothing, system transactions (page splits, ghost cleanup) move rows
+//! and change none.
+//!
+//! What keys cannot say marks the table: it is to be read whole (it was truncated, or made), or cannot be followed (a value outside
+//! of rows was changed in place).
+
+use std::collections::{HashMap, HashSet};
+
+use logferry_model::{Lsn, TableId, TransactionId};
+use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::catalog::{RowsetRow, base_rowset, object};
+use logferry_mssql_format::log::op::{Context, Op};
+use logferry_mssql_format::log::record::Record;
+use logferry_mssql_format::log::xact::Xact;
+use logferry_mssql_format::page::RowId;
+use logferry_mssql_format::row::FixedVar;
+
+use super::places::{FIRST_USER_ROWSET, Key, KeyLayout, Places, Rowset};
+
+/// A transaction that is not over.
+#[derive(Debug, Default)]
+struct Open {
+    touched: Touched,
+    system: bool,
+    /// Pieces of values outside of rows that it made.
+    made: HashSet<RowId>,
+}
+
+/// What a transaction did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    pub(super) id: TransactionId,
+    pub(super) name: String,
+    /// Its first record that was seen.
+    pub(super) begin: Lsn,
+    pub(super) commit: Lsn,
+    pub(super) commit_time_us: Option<i64>,
+    pub(super) keys: HashMap<TableId, HashSet<Key>>,
+    /// Objects on which it took the lock that changes of their description need.
+    pub(super) locked: HashSet<u32>,
+    /// It changed system tables.
+    pub(super) describes: bool,
+    /// Rowsets that are not known, with a record of each.
+    pub(super) unknown: HashMap<u64, Lsn>,
+    /// Tables of which it changed a value in place, outside of its row.
+    pub(super) in_place: HashMap<TableId, Lsn>,
+}
+
+impl Touched {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.locked.is_empty() && !self.describes && self.unknown.is_empty() && self.in_place.is_empty()
+    }
+}
+
+/// All transactions.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    open: HashMap<TransactionId, Open>,
+    /// Committed, in the order of their commits.
+    pub(super) committed: Vec<Touched>,
+    /// Rowsets that went, and the tables that they were of.
+    pub(super) gone: HashMap<u64, u32>,
+    /// Commits up to this one are known already.
+    pub(super) applied: Lsn,
+}
+
+impl Transactions {
+    /// The begin of the oldest transaction that is not over.
+    pub(super) fn oldest_begin(&self) -> Option<Lsn> {
+        self.open.values().map(|open| open.touched.begin).min()
+    }
+
+    /// Takes a record. Its bytes may be cut off at 8,000: `length` is what they were.
+    pub(super) fn record(&mut self, places: &Places, lsn: Lsn, bytes: &[u8], length: usize) -> Result<(), Malformed> {
+        let whole = Bytes::new(bytes, length);
+        let record = Record::read(lsn, whole.padded(0))?;
+        let id = record.transaction;
+        if id.is_none() {
+            return Ok(());
+        }
+        match record.op {
+            Op::BEGIN_XACT => {
+                let Some(Xact::Begin(begin)) = Xact::read(&record)? else { return Ok(()) };
+                let touched = Touched { id, begin: lsn, name: begin.name.to_string(), ..Touched::default() };
+                self.open.insert(id, Open { touched, system: begin.is_system(), ..Open::default() });
+            }
+            Op::ABORT_XACT => {
+                self.open.remove(&id);
+            }
+            Op::COMMIT_XACT => {
+                let Some(Open { mut touched, .. }) = self.open.remove(&id) else { return Ok(()) };
+                if touched.is_empty() || lsn <= self.applied {
+                    return Ok(());
+                }
+                touched.commit = lsn;
+                if let Some(Xact::Commit(end)) = Xact::read(&record)? {
+                    touched.commit_time_us = end.time_us;
+                }
+                self.committed.push(touched);
+            }
+            Op::LOCK_XACT => {
+                if let Some(Xact::Lock { object: Some(object) }) = Xact::read(&record)? {
+                    self.open(id, lsn).touched.locked.insert(object);
+                }
+            }
+            _ => self.row(places, &record, &whole)?,
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, id: TransactionId, lsn: Lsn) -> &mut Open {
+        self.open.entry(id).or_insert_with(|| Open {
+            touched: Touched { id, begin: lsn, ..Touched::default() },
+            ..Open::default()
+        })
+    }
+
+    fn row(&mut self, places: &Places, record: &Record<'_>, whole: &Bytes<'_>) -> Result<(), Malformed> {
+        let (Some(page), Some(row)) = (record.page_op()?, record.row_op()?) else { return Ok(()) };
+        let rowset = row.rowset;
+        if rowset < FIRST_USER_ROWSET {
+            return self.system_row(record, rowset);
+        }
+        let open = self.open(record.transaction, record.lsn);
+        if open.system || record.is_compensation() {
+            return Ok(());
+        }
+        let (table, keys) = match places.rowset(rowset) {
+            Some(Rowset::Table(table, keys)) => (*table, keys),
+            Some(Rowset::Unneeded) => return Ok(()),
+            None => {
+                open.touched.unknown.entry(rowset).or_insert(record.lsn);
+                return Ok(());
+            }
+        };
+        match (record.context, record.op) {
+            (Context::TEXT_MIX | Context::TEXT_TREE, Op::INSERT_ROWS) => {
+                open.made.insert(page.row);
+            }
+            (Context::TEXT_MIX | Context::TEXT_TREE, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) => {
+                if !open.made.contains(&page.row) {
+                    open.touched.in_place.entry(table).or_insert(record.lsn);
+                }
+            }
+            (Context::TEXT_MIX | Context::TEXT_TREE, _) => {}
+            (_, op) => {
+                let key = whole.key(record, keys, op)?;
+                open.touched.keys.entry(table).or_default().insert(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// A row of a system table: somebody changes the description of something.
+    fn system_row(&mut self, record: &Record<'_>, rowset: u64) -> Result<(), Malformed> {
+        if rowset == base_rowset(object::SYSROWSETS, 1) && record.op == Op::DELETE_ROWS && !record.is_compensation() {
+            let row = RowsetRow::read(&FixedVar::read(record.element(0))?)?;
+            self.gone.insert(row.id, row.object);
+        }
+        let open = self.open(record.transaction, record.lsn);
+        // Counters of rows and pages are written by system transactions.
+        open.touched.describes |= !open.system;
+        Ok(())
+    }
+}
+
+/// The bytes of a record, of which the end may be missing.
+struct Bytes<'a> {
+    there: &'a [u8],
+    /// The same with something in the place of what is missing: zeroes, ones.
+    padded: Option<[Vec<u8>; 2]>,
+}
+
+impl<'a> Bytes<'a> {
+    fn new(there: &'a [u8], length: usize) -> Self {
+        let missing = length.saturating_sub(there.len()).min(64 << 10);
+        let pad = |with: u8| [there, &vec![with; missing][..]].concat();
+        Bytes { there, padded: (missing > 0).then(|| [pad(0), pad(0xFF)]) }
+    }
+
+    fn padded(&self, which: usize) -> &[u8] {
+        self.padded.as_ref().and_then(|p| p.get(which)).map_or(self.there, Vec::as_slice)
+    }
+
+    /// The key of the row that a record is about.
+    fn key(&self, record: &Record<'_>, keys: &KeyLayout, op: Op) -> Result<Key, Malformed> {
+        let of = |record: &Record<'_>| match op {
+            Op::INSERT_ROWS | Op::DELETE_ROWS => keys.of_row(record.element(0)),
+            _ => keys.of_entry(record.element(2)),
+        };
+        let located = |e: Malformed| record.located(e);
+        let key = of(record).map_err(located)?;
+        // A key that depends on what is missing is not known.
+        if self.padded.is_some() {
+            let other = Record::read(record.lsn, self.padded(1))?;
+            if of(&other).map_err(located)? != key {
+                return Err(located(Malformed::new("the key is in the part of the record that fn_dblog cuts off", 8000)));
+            }
+        }
+        Ok(key)
+    }
+}
