@@ -31,11 +31,12 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
         read_only: server.read_only,
         connect_timeout: CONNECT_TIMEOUT,
         answer_timeout: Duration::from_secs(u64::from(server.answer_seconds)),
-        // A worker of the copy each, and one that asks for the catalog.
-        connections_max: u32::from(task.copy.workers) + 1,
+        // A worker of the copy each, and two that read rows and log.
+        connections_max: u32::from(task.copy.workers) + 2,
     };
     let mode = match server.mode {
         ServerMode::Snapshot => Mode::Snapshot,
+        ServerMode::Log => Mode::Log,
     };
     let filter = task.tables.clone();
     let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;

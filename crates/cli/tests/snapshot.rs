@@ -1,44 +1,10 @@
 //! `mode: snapshot` through the binary: a server, a task's file, a PostgreSQL.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod server;
 
-use logferry_model::{Cell, SqlType};
 use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
-use logferry_testkit::compare::Expected;
-use logferry_testkit::postgres::{Database, PrivatePostgres};
-
-/// The rows that a SELECT gives inside the stand-in: nothing of the product was on their way.
-#[derive(Default)]
-struct Rows(Option<Expected>);
-
-impl ResultSink for Rows {
-    fn columns(&mut self, columns: &[ResultColumn]) {
-        self.0 = Some(Expected::of_types(columns.iter().map(|c| c.sql_type.clone())));
-    }
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
-        let cells: Vec<_> = cells.iter().map(|c| c.as_deref().map_or(Cell::Null, Cell::Bytes)).collect();
-        self.0.as_mut().expect("columns come first").row(&cells);
-        true
-    }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
-    fn error(&mut self, error: &SqlError) {
-        panic!("{error}");
-    }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
-}
-
-fn rows(standin: &Standin, table: &str) -> Expected {
-    let login = Login { name: "sa".into(), host: String::new(), program: String::new(), database: "shop".into() };
-    let mut rows = Rows::default();
-    let mut session = standin.sql().connect(&login).expect("a session");
-    session.execute(&format!("SELECT * FROM {table}"), &[], &mut rows).expect("the rows");
-    rows.0.expect("a result")
-}
+use logferry_testkit::postgres::PrivatePostgres;
+use server::{check_equal, command, text, write_task};
 
 const SHOP: &str = "
     CREATE TABLE dbo.Customers (id int IDENTITY PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
@@ -57,34 +23,6 @@ const SHOP: &str = "
     END;
     COMMIT";
 
-fn write_task(path: &Path, standin: &Standin, database: &Database<'_>, more: &str) {
-    let (port, user, url) = (standin.address().port(), standin.user(), database.url());
-    let task = format!(
-        "task: shop\nsource:\n  mode: snapshot\n  host: 127.0.0.1\n  port: {port}\n  database: shop\n  user: {user}\n  \
-         password: ${{SHOP_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\ncopy: {{chunk_mb: 1}}\n{more}"
-    );
-    std::fs::write(path, task).expect("the task is written");
-}
-
-fn command(task: &Path, standin: &Standin) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command.arg("run").arg(task).env("SHOP_PASSWORD", standin.password()).env_remove("LOGFERRY_LOG");
-    command.stdin(Stdio::null());
-    command
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-async fn check_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
-    let client = database.client().await.expect("a connection");
-    for table in tables {
-        let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await.expect("a comparison");
-        assert!(found.is_equal() && found.expected > 0, "{table}: {found:?}");
-    }
-}
-
 fn shop() -> Standin {
     let standin = Standin::start().expect("a stand-in");
     standin.batch("CREATE DATABASE shop").expect("a database");
@@ -98,7 +36,7 @@ async fn the_tables_of_a_running_server_are_copied() {
     let database = postgres.create_database().expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
-    write_task(&task, &standin, &database, "");
+    write_task(&task, "snapshot", &standin, &database, "");
     let output = command(&task, &standin).output().expect("it runs");
     assert!(output.status.success(), "{}", text(&output));
     assert!(!text(&output).contains("not encrypted"), "what the client thinks of TLS is not so: {}", text(&output));
@@ -117,7 +55,7 @@ async fn connections_that_break_cost_time_and_no_rows() {
     let database = postgres.create_database().expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
-    write_task(&task, &standin, &database, "");
+    write_task(&task, "snapshot", &standin, &database, "");
     // The first four open the source: a task that cannot connect at all says so at once, and does not try again.
     standin.faults().set(|seen| match seen.overall {
         0..=4 => None,
@@ -138,13 +76,13 @@ fn what_is_wrong_with_the_server_is_told_before_anything_is_written() {
     let database = postgres.create_database().expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
-    write_task(&task, &standin, &database, "");
+    write_task(&task, "snapshot", &standin, &database, "");
     let output = command(&task, &standin).env("SHOP_PASSWORD", "wrong").output().expect("it runs");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     let said = text(&output);
     assert!(said.contains("refused the login: Login failed for user 'sa'. (error 18456)"), "{said}");
     assert!(said.contains("hint: check source.user and source.password"), "{said}");
-    write_task(&task, &standin, &database, "tables: {include: [Nosuch]}\n");
+    write_task(&task, "snapshot", &standin, &database, "tables: {include: [Nosuch]}\n");
     let output = command(&task, &standin).output().expect("it runs");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert!(text(&output).contains("no table of the source is called \"Nosuch\""), "{}", text(&output));

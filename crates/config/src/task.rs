@@ -45,7 +45,7 @@ pub enum Source {
     Server(ServerSource),
 }
 
-/// `mode: snapshot`: a running server.
+/// `mode: snapshot` and `mode: log`: a running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSource {
     /// What is read.
@@ -77,6 +77,8 @@ pub struct ServerSource {
 pub enum ServerMode {
     /// The tables, once.
     Snapshot,
+    /// The tables, and what is committed from then on, by the transaction log.
+    Log,
 }
 
 /// Whose certificate is believed.
@@ -255,7 +257,7 @@ struct Checker<'a> {
 const TRUST: &str = "one of ca, pinned or trust; none of them for the system's authorities";
 
 /// Modes that the project knows and this version does not have.
-const LATER_MODES: &[&str] = &["log", "hybrid", "cdc"];
+const LATER_MODES: &[&str] = &["hybrid", "cdc"];
 
 impl Checker<'_> {
     fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
@@ -304,12 +306,15 @@ impl Checker<'_> {
         match raw.mode.value.as_str() {
             "backup" => self.files(raw).map(Source::Backup),
             "snapshot" => self.server(raw, ServerMode::Snapshot).map(Source::Server),
-            later if LATER_MODES.contains(&later) => Err(self
-                .wrong(&raw.mode, format!("mode \"{later}\" is not in this version"))
-                .with_hint("this version reads files (mode: backup), and copies tables of a running server once (mode: snapshot)")),
+            "log" => self.server(raw, ServerMode::Log).map(Source::Server),
+            later if LATER_MODES.contains(&later) => {
+                Err(self.wrong(&raw.mode, format!("mode \"{later}\" is not in this version")).with_hint(
+                    "this version reads files (backup), and a running server once (snapshot) or by its log (log)",
+                ))
+            }
             _ => Err(self
                 .wrong(&raw.mode, "there is no such mode")
-                .expected(format!("backup or snapshot (in later versions: {})", LATER_MODES.join(", ")))),
+                .expected(format!("backup, snapshot or log (in later versions: {})", LATER_MODES.join(", ")))),
         }
     }
 

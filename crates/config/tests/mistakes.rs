@@ -78,7 +78,7 @@ fn modes() {
 t.yaml:3:9: mode \"cdc\" is not in this version
     3 |   mode: cdc
       |         ^^^
-    this version reads files (mode: backup), and copies tables of a running server once (mode: snapshot)",
+    this version reads files (backup), and a running server once (snapshot) or by its log (log)",
     );
     check(
         "backup",
@@ -87,7 +87,7 @@ t.yaml:3:9: mode \"cdc\" is not in this version
 t.yaml:3:9: there is no such mode
     3 |   mode: bakup
       |         ^^^^^
-    expected backup or snapshot (in later versions: log, hybrid, cdc)",
+    expected backup, snapshot or log (in later versions: hybrid, cdc)",
     );
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Database {
     pub(crate) name: String,
     /// How consistent rows can be had that others change.
     pub(crate) isolation: Isolation,
+    /// `FULL`, `BULK_LOGGED` or `SIMPLE`.
+    pub(crate) recovery_model: String,
 }
 
 /// What the database allows its readers.
@@ -122,12 +124,28 @@ impl Database {
             product_version: row.text("product_version")?,
             server: row.optional::<&str>("server_name")?.unwrap_or_default().to_owned(),
             name: row.text("name")?,
+            recovery_model: row.text("recovery_model_desc")?,
             isolation: match (row.is("snapshot_isolation_state")?, row.is("is_read_committed_snapshot_on")?) {
                 (true, _) => Isolation::Snapshot,
                 (false, true) => Isolation::ReadCommittedSnapshot,
                 (false, false) => Isolation::Locks,
             },
         })
+    }
+
+    /// What following the log asks of a database.
+    pub(crate) fn must_be_followed(&self) -> Result<(), Error> {
+        let name = sql::quoted(&self.name);
+        let not = |why, mend| Err(Error::NotSetUp { database: self.name.clone(), why, mend });
+        if self.recovery_model != "FULL" {
+            let why = "its recovery model is not FULL, so that the log is cut off at any checkpoint, or holds no rows";
+            return not(why, format!("ALTER DATABASE {name} SET RECOVERY FULL; then a full backup"));
+        }
+        if self.isolation != Isolation::Snapshot {
+            let why = "it does not allow SNAPSHOT isolation, by which changed rows are read as of one moment";
+            return not(why, format!("ALTER DATABASE {name} SET ALLOW_SNAPSHOT_ISOLATION ON"));
+        }
+        Ok(())
     }
 
     /// The history that positions belong to. Where the server does not tell, its name and the database's stand for it.
@@ -442,6 +460,22 @@ mod tests {
         check(&[index(2, "ux", &[3]), Index { primary: true, ..index(3, "pk", &[1]) }], &[]);
         check(&[index(1, "cx", &[4, 1]), Index { primary: true, ..index(3, "pk", &[1]) }], &["d", "a"]);
         check(&[index(1, "cx", &[3])], &["c"]);
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_followed_says_what_mends_it() {
+        let check = |recovery_model: &str, isolation, expect: Option<&str>| {
+            let (name, recovery_model) = ("a]b".to_owned(), recovery_model.to_owned());
+            let database =
+                Database { product_version: String::new(), server: String::new(), name, isolation, recovery_model };
+            let hint = database.must_be_followed().err().and_then(|e| logferry_model::Fault::from(e).hint);
+            assert_eq!(hint.as_deref(), expect);
+        };
+        check("FULL", Isolation::Snapshot, None);
+        check("SIMPLE", Isolation::Snapshot, Some("ALTER DATABASE [a]]b] SET RECOVERY FULL; then a full backup"));
+        let mend = "ALTER DATABASE [a]]b] SET ALLOW_SNAPSHOT_ISOLATION ON";
+        check("FULL", Isolation::ReadCommittedSnapshot, Some(mend));
+        check("FULL", Isolation::Locks, Some(mend));
     }
 
     #[test]

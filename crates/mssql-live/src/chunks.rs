@@ -13,6 +13,8 @@
 //! a chunk at a time.
 
 use logferry_model::SqlType;
+use tiberius::numeric::Numeric;
+use tiberius::time::{Date, DateTime, DateTime2, DateTimeOffset, SmallDateTime, Time};
 use tiberius::{ColumnData, ToSql};
 
 use crate::catalog::{Order, OrderColumn, Size, Table};
@@ -26,6 +28,66 @@ pub(crate) type Boundary = Vec<Value>;
 /// A value as the client library has it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Value(pub(crate) ColumnData<'static>);
+
+impl Value {
+    /// The value of a cell, for a parameter; `None` where it cannot be told what the server would make of it: text of a code page is
+    /// only handed over as far as all code pages have it.
+    pub(crate) fn of(sql_type: &SqlType, cell: &[u8]) -> Option<Self> {
+        let int = |cell: &[u8]| {
+            let mut bytes = [if cell.last()? & 0x80 != 0 { 0xFF } else { 0 }; 8];
+            bytes.get_mut(..cell.len())?.copy_from_slice(cell);
+            Some(i64::from_le_bytes(bytes))
+        };
+        let unsigned = |cell: &[u8]| {
+            let mut bytes = [0; 16];
+            bytes.get_mut(..cell.len())?.copy_from_slice(cell);
+            Some(u128::from_le_bytes(bytes))
+        };
+        let date = |cell: &[u8]| Some(Date::new(u32::try_from(unsigned(cell.get(..3)?)?).ok()?));
+        let time = |cell: &[u8], scale: u8| Some(Time::new(u64::try_from(unsigned(cell)?).ok()?, scale));
+        let both = |cell: &[u8], scale: u8| {
+            let (first, last) = cell.split_at_checked(cell.len().checked_sub(3)?)?;
+            Some(DateTime2::new(date(last)?, time(first, scale)?))
+        };
+        Some(Value(match *sql_type {
+            SqlType::TinyInt => ColumnData::I64(Some(i64::from(*cell.first()?))),
+            SqlType::SmallInt | SqlType::Int | SqlType::BigInt => ColumnData::I64(Some(int(cell)?)),
+            SqlType::Real => ColumnData::F32(Some(f32::from_le_bytes(cell.try_into().ok()?))),
+            SqlType::Float => ColumnData::F64(Some(f64::from_le_bytes(cell.try_into().ok()?))),
+            SqlType::Decimal { scale, .. } => {
+                let (sign, magnitude) = cell.split_first()?;
+                let value = i128::try_from(unsigned(magnitude)?).ok()?;
+                let value = if *sign == 0 { -value } else { value };
+                ColumnData::Numeric(Some(Numeric::new_with_scale(value, scale)))
+            }
+            SqlType::Date => ColumnData::Date(Some(date(cell)?)),
+            SqlType::Time { scale } => ColumnData::Time(Some(time(cell, scale)?)),
+            SqlType::DateTime2 { scale } => ColumnData::DateTime2(Some(both(cell, scale)?)),
+            SqlType::DateTimeOffset { scale } => {
+                let (first, last) = cell.split_last_chunk::<2>()?;
+                ColumnData::DateTimeOffset(Some(DateTimeOffset::new(both(first, scale)?, i16::from_le_bytes(*last))))
+            }
+            SqlType::DateTime => {
+                let (ticks, days) = cell.split_first_chunk::<4>()?;
+                let days = i32::from_le_bytes(days.try_into().ok()?);
+                ColumnData::DateTime(Some(DateTime::new(days, u32::from_le_bytes(*ticks))))
+            }
+            SqlType::SmallDateTime => {
+                let (minutes, days) = cell.split_first_chunk::<2>()?;
+                let days = u16::from_le_bytes(days.try_into().ok()?);
+                ColumnData::SmallDateTime(Some(SmallDateTime::new(days, u16::from_le_bytes(*minutes))))
+            }
+            SqlType::UniqueIdentifier => ColumnData::Guid(Some(uuid::Uuid::from_bytes_le(cell.try_into().ok()?))),
+            SqlType::Binary { .. } | SqlType::VarBinary { .. } | SqlType::NChar { .. } | SqlType::NVarChar { .. } => {
+                ColumnData::Binary(Some(cell.to_vec().into()))
+            }
+            SqlType::Char { .. } | SqlType::VarChar { .. } if cell.is_ascii() => {
+                ColumnData::String(Some(String::from_utf8(cell.to_vec()).ok()?.into()))
+            }
+            _ => return None,
+        }))
+    }
+}
 
 impl ToSql for Value {
     fn to_sql(&self) -> ColumnData<'_> {
@@ -176,6 +238,24 @@ fn parameter(column: &OrderColumn, number: usize) -> String {
     }
 }
 
+/// Any of as many rows as there are places, their key columns one after the other.
+pub(crate) fn any_of(columns: &[OrderColumn], places: usize) -> String {
+    let number = |place: usize, column: usize| place * columns.len() + column + 1;
+    if let [column] = columns {
+        let list: Vec<String> = (0..places).map(|place| parameter(column, number(place, 0))).collect();
+        return format!("{} IN ({})", quoted(&column.name), list.join(", "));
+    }
+    let row = |place: usize| {
+        let all: Vec<String> = (0..)
+            .zip(columns)
+            .map(|(at, column)| format!("{} = {}", quoted(&column.name), parameter(column, number(place, at))))
+            .collect();
+        format!("({})", all.join(" AND "))
+    };
+    let rows: Vec<String> = (0..places).map(row).collect();
+    rows.join(" OR ")
+}
+
 /// `(a, b) > (@P1, @P2)`: the condition on the first column stands alone, so that the index can be entered there.
 fn after(columns: &[OrderColumn], first: usize) -> String {
     compare(columns, first, ">", ">")
@@ -251,6 +331,40 @@ mod tests {
         assert_eq!(even(7, 7, 3), [at(7)]);
         assert_eq!(even(i64::MIN, i64::MAX, 1), [at(-1)]);
         assert!(is_dense(1, 400, 100) && !is_dense(i64::MIN, i64::MAX, 1 << 40));
+    }
+
+    #[test]
+    fn cells_become_parameters() {
+        let check = |sql_type: SqlType, cell: &[u8], expect: Option<ColumnData<'static>>| {
+            assert_eq!(Value::of(&sql_type, cell), expect.map(Value), "{sql_type:?} {cell:?}");
+        };
+        check(SqlType::TinyInt, &[255], Some(ColumnData::I64(Some(255))));
+        check(SqlType::SmallInt, &[0xfe, 0xff], Some(ColumnData::I64(Some(-2))));
+        check(SqlType::BigInt, &i64::MIN.to_le_bytes(), Some(ColumnData::I64(Some(i64::MIN))));
+        let decimal = Numeric::new_with_scale(-258, 2);
+        check(SqlType::Decimal { precision: 9, scale: 2 }, &[0, 2, 1, 0, 0], Some(ColumnData::Numeric(Some(decimal))));
+        let time = DateTime2::new(Date::new(1), Time::new(2, 2));
+        check(SqlType::DateTime2 { scale: 2 }, &[2, 0, 0, 1, 0, 0], Some(ColumnData::DateTime2(Some(time))));
+        check(
+            SqlType::DateTime,
+            &[44, 1, 0, 0, 255, 255, 255, 255],
+            Some(ColumnData::DateTime(Some(DateTime::new(-1, 300)))),
+        );
+        let text = SqlType::VarChar { length: Some(9), collation: Default::default() };
+        check(text.clone(), b"abc", Some(ColumnData::String(Some("abc".into()))));
+        check(text, &[0xe9], None);
+        check(SqlType::UniqueIdentifier, &[1, 2], None);
+        check(SqlType::Date, &[], None);
+    }
+
+    #[test]
+    fn rows_are_found_by_their_keys() {
+        let columns = [column("a", SqlType::Int), column("b", SqlType::Date)];
+        assert_eq!(any_of(&columns[..1], 2), "[a] IN (CONVERT(int, @P1), CONVERT(int, @P2))");
+        assert_eq!(
+            any_of(&columns, 2),
+            "([a] = CONVERT(int, @P1) AND [b] = CONVERT(date, @P2)) OR ([a] = CONVERT(int, @P3) AND [b] = CONVERT(date, @P4))"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The server's own words are kept: they name the object and the right that is missing. They have no row values in them,
 //! because nothing is asked of the server that converts a value and may fail at it.
 
-use logferry_model::{Class, Fault};
+use logferry_model::{Class, Fault, Lsn};
 
 /// What went wrong.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -70,6 +70,42 @@ pub enum Error {
         /// what came
         what: String,
     },
+    /// The log was truncated before it was read.
+    #[error("the log from {from} on is no longer there: {said}")]
+    Gap {
+        /// where reading was to go on
+        from: Lsn,
+        /// the server's words
+        said: String,
+    },
+    /// A record of rows of which nobody says whose they are.
+    #[error("log record {lsn} changes rows of rowset {rowset}, and no table has or had it")]
+    UnknownRowset {
+        /// `sys.partitions.partition_id`
+        rowset: u64,
+        /// the record
+        lsn: Lsn,
+    },
+    /// A key that cannot be handed back to the server.
+    #[error(
+        "a changed row of table \"{table}\" cannot be looked up: its key column \"{column}\" has characters beyond ASCII"
+    )]
+    Key {
+        /// the table
+        table: String,
+        /// the column
+        column: String,
+    },
+    /// The database is not set up for what is asked.
+    #[error("database \"{database}\" cannot be followed by its log: {why}")]
+    NotSetUp {
+        /// the database
+        database: String,
+        /// what is missing
+        why: &'static str,
+        /// what mends it
+        mend: String,
+    },
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -109,6 +145,14 @@ impl Error {
             Error::Statement { number: 229 | 230 | 262 | 297 | 300, .. } => {
                 "grant the right that is named to the task's user".to_owned()
             }
+            Error::Gap { .. } => {
+                "what was committed in between is lost to this task: copy anew under another task name, and let log backups wait \
+                 while logferry is stopped for long"
+                    .to_owned()
+            }
+            Error::UnknownRowset { .. } => "copy anew under another task name".to_owned(),
+            Error::Key { .. } => "leave the table out with tables.exclude".to_owned(),
+            Error::NotSetUp { mend, .. } => mend.clone(),
             Error::OtherDatabase(_) => {
                 "point the task at the database that it was copied from, or copy anew under another task name".to_owned()
             }

@@ -14,6 +14,7 @@
 mod catalog;
 mod chunks;
 mod error;
+mod log;
 mod pool;
 mod session;
 mod settings;

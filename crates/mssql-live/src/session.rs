@@ -24,6 +24,8 @@ const PACKET_SIZE: u32 = 16_000;
 pub(crate) struct Session {
     client: Client<Compat<Stream>>,
     clean: bool,
+    /// Between [`Session::begin`] and [`Session::end`].
+    in_transaction: bool,
     answer_timeout: Duration,
 }
 
@@ -62,14 +64,28 @@ impl Session {
             }
             other => Error::Connect { server: settings.to_string(), said: other.to_string() },
         })?;
-        let mut session = Session { client, clean: true, answer_timeout: settings.answer_timeout };
+        let mut session =
+            Session { client, clean: true, in_transaction: false, answer_timeout: settings.answer_timeout };
         session.run("set up the session", sql::SESSION).await?;
         Ok(session)
     }
 
-    /// Whether it may be used for something else: the last answer was read to its end.
+    /// Whether it may be used for something else: the last answer was read to its end, and no transaction is open.
     pub(crate) fn is_clean(&self) -> bool {
-        self.clean
+        self.clean && !self.in_transaction
+    }
+
+    /// Begins a transaction that sees one moment: that of the first row it reads.
+    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
+        self.in_transaction = true;
+        self.run("begin to read rows as of one moment", sql::BEGIN).await
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(&mut self) -> Result<(), Error> {
+        self.run("end to read rows as of one moment", sql::END).await?;
+        self.in_transaction = false;
+        Ok(())
     }
 
     /// Asks; the answer's rows are read from what comes back.
@@ -79,7 +95,7 @@ impl Session {
         text: &str,
         parameters: &[&dyn ToSql],
     ) -> Result<Answer<'s>, Error> {
-        let Session { client, clean, answer_timeout } = self;
+        let Session { client, clean, answer_timeout, .. } = self;
         *clean = false;
         // The parameters live only for this call, the answer longer: the request is encoded before the first await.
         let mut query = tiberius::Query::new(text.to_owned());

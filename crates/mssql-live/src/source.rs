@@ -3,6 +3,8 @@
 //! `mode: snapshot` copies the tables and is done. Each chunk is one statement: its rows are of one moment where the database
 //! allows that (`ALLOW_SNAPSHOT_ISOLATION`, `READ_COMMITTED_SNAPSHOT`), several chunks are of several moments.
 //!
+//! `mode: log` notes where the log stands, copies, and goes on from there: see [`crate::log`].
+//!
 //! A chunk is read by a task of its own that decodes what comes while the one before is converted and written.
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tracing::{info, warn};
 use crate::catalog::{self, Database, Isolation, Table};
 use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
+use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::value::Form;
@@ -28,6 +31,8 @@ use crate::value::Form;
 pub enum Mode {
     /// The tables, once.
     Snapshot,
+    /// The tables, and what is committed from then on, by the transaction log.
+    Log,
 }
 
 /// Whether a table is needed: others are listed, and not looked at.
@@ -42,6 +47,7 @@ pub struct LiveSource {
     database: Database,
     lineage: Lineage,
     tables: Vec<Cut>,
+    log: Option<LogReader>,
 }
 
 /// A table and where it is cut.
@@ -70,16 +76,22 @@ impl LiveSource {
         let database = Database::read(&mut session).await?;
         let lineage = database.lineage(&mut session).await?;
         drop(session);
+        if mode == Mode::Log {
+            database.must_be_followed()?;
+        }
         info!(
             server = %database.server,
             version = %database.product_version,
             database = %database.name,
             "connected to the source"
         );
-        Ok(LiveSource { pool, mode, chunk_bytes, wanted, database, lineage, tables: Vec::new() })
+        Ok(LiveSource { pool, mode, chunk_bytes, wanted, database, lineage, tables: Vec::new(), log: None })
     }
 
     fn checkpoint(&self) -> Checkpoint {
+        if let Some(log) = &self.log {
+            return log.checkpoint();
+        }
         Checkpoint {
             applied: CommitLsn(COPIED),
             restart: RestartLsn(COPIED),
@@ -92,10 +104,17 @@ impl LiveSource {
         self.tables.get(table).ok_or_else(|| Fault::bug(format!("there is no table {table}")))
     }
 
+    async fn follow(&mut self, at: Option<Checkpoint>) -> Result<&LogReader, Error> {
+        let (pool, wanted) = (self.pool.clone(), self.wanted.clone());
+        let log = LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at).await?;
+        Ok(self.log.insert(log))
+    }
+
     /// What tells this way of cutting the tables from another.
     fn id(&self) -> Result<[u8; 16], Fault> {
         let cuts: Vec<_> = self.tables.iter().map(|cut| (cut.table.version.id.0, &*cut.boundaries)).collect();
-        let text = serde_json::to_string(&(self.lineage.database, self.lineage.fork, cuts))
+        let at = self.checkpoint().applied.0.to_string();
+        let text = serde_json::to_string(&(self.lineage.database, self.lineage.fork, at, cuts))
             .map_err(|e| Fault::bug(format!("boundaries could not be written: {e}")))?;
         Ok(catalog::uuid_of(&text))
     }
@@ -116,17 +135,25 @@ impl ChangeSource for LiveSource {
                 self.database.name
             );
         }
+        let tables: Vec<Arc<Table>> = match self.mode {
+            Mode::Snapshot => {
+                let mut session = self.pool.session().await?;
+                catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect()
+            }
+            // Where the log stands is noted first: what is copied after it is as new or newer.
+            Mode::Log => self.follow(None).await?.tables().to_vec(),
+        };
         let mut session = self.pool.session().await?;
-        let tables = catalog::tables(&mut session).await?;
         self.tables.clear();
         for table in tables {
             let boundaries = match (self.wanted)(&table.version.name) {
                 true => chunks::boundaries(&mut session, &table, self.chunk_bytes).await?,
                 false => Vec::new(),
             };
-            self.tables.push(Cut { table: Arc::new(table), boundaries: Arc::new(boundaries) });
+            self.tables.push(Cut { table, boundaries: Arc::new(boundaries) });
         }
-        Ok(SnapshotPoint { checkpoint: self.checkpoint(), lineage: self.lineage, id: self.id()?, end_lsn: COPIED })
+        let checkpoint = self.checkpoint();
+        Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id()?, end_lsn: checkpoint.applied.0 })
     }
 
     fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {
@@ -138,6 +165,12 @@ impl ChangeSource for LiveSource {
 
     fn open_chunk(&self, chunk: &ChunkId) -> Result<LiveChunkReader, Fault> {
         let cut = self.cut(chunk.table)?;
+        if let Some(why) = self.log.as_ref().and_then(|log| log.refused(cut.table.version.id)) {
+            return Err(Fault::operator(format!(
+                "table \"{}\" cannot be followed by the log: {why}",
+                cut.table.version.name
+            )));
+        }
         let filter = chunks::filter(cut.table.order.as_ref(), &cut.boundaries, chunk.number as usize);
         let (filter, values) =
             filter.ok_or_else(|| Fault::bug(format!("table {} has no chunk {}", chunk.table, chunk.number)))?;
@@ -163,16 +196,31 @@ impl ChangeSource for LiveSource {
             ))
             .into());
         }
-        let mut session = self.pool.session().await?;
-        let tables = catalog::tables(&mut session).await?;
-        let whole = |table| Cut { table: Arc::new(table), boundaries: Arc::default() };
+        let tables = match self.mode {
+            Mode::Snapshot => {
+                let mut session = self.pool.session().await?;
+                catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect()
+            }
+            Mode::Log => {
+                if checkpoint.lineage.fork != self.lineage.fork {
+                    return Err(Error::OtherDatabase(format!(
+                        "database \"{}\" was restored: its history is another one than that which the target has up to {}",
+                        self.database.name, checkpoint.applied.0
+                    ))
+                    .into());
+                }
+                self.follow(Some(checkpoint)).await?.tables().to_vec()
+            }
+        };
+        let whole = |table| Cut { table, boundaries: Arc::default() };
         self.tables = tables.into_iter().map(whole).collect();
         Ok(())
     }
 
-    async fn next(&mut self, _bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
-        match self.mode {
-            Mode::Snapshot => Ok(None),
+    async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
+        match &mut self.log {
+            Some(log) => Ok(Some(log.next(bytes_max).await?)),
+            None => Ok(None),
         }
     }
 }

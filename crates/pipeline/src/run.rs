@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logferry_config::{OnExisting, Task};
+use logferry_config::{OnExisting, ServerMode, Source, Task};
 use logferry_model::{ChangeSource, Checkpoint, Class, Fault, SnapshotPoint, SourceEvent, TargetBatch, TargetTable};
-use logferry_pg_apply::{ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget};
+use logferry_pg_apply::{
+    ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
+};
 use tracing::{info, warn};
 
 use crate::batch::Limits;
@@ -228,6 +230,11 @@ impl Runner<'_> {
                 OnExisting::Recreate => ExistingTables::Recreate,
             },
             connections_max: u32::from(self.task.copy.workers),
+            mode: match &self.task.source {
+                // Of changed rows the log of a server tells the keys; what they are now is read then.
+                Source::Server(server) if server.mode == ServerMode::Log => ApplyMode::Replace,
+                Source::Server(_) | Source::Backup(_) => ApplyMode::Exact,
+            },
             ..TaskSettings::new(&self.task.name)
         })
     }

@@ -143,7 +143,7 @@ impl Places {
         &mut self,
         session: &mut Session,
         tables: &[Arc<Table>],
-        wanted: &dyn Fn(&Table) -> bool,
+        wanted: &(dyn Fn(&Table) -> bool + Send + Sync),
     ) -> Result<(), Error> {
         const DOING: &str = "ask where the rows of tables are";
         let wrong = |e: tiberius::error::Error| Error::Unexpected { doing: DOING.to_owned(), what: e.to_string() };
@@ -185,7 +185,8 @@ impl Places {
             }
         }
         for table in tables.iter().filter(|t| wanted(t) && !has_rowset.contains(&t.version.id)) {
-            self.refused.insert(table.version.id, "its rows are not on pages (it is memory-optimised or external)".to_owned());
+            self.refused
+                .insert(table.version.id, "its rows are not on pages (it is memory-optimised or external)".to_owned());
         }
         Ok(())
     }
@@ -227,7 +228,8 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_in_rows_and_in_entries() {
-        let (id, name) = (column(SqlType::Int), column(SqlType::VarChar { length: Some(9), collation: Default::default() }));
+        let (id, name) =
+            (column(SqlType::Int), column(SqlType::VarChar { length: Some(9), collation: Default::default() }));
         // The row: a smallint before the id, the name behind it, another variable column.
         let layout = KeyLayout::new(&[(&name, -1, 3), (&id, 6, 2)]).expect("a layout");
         let mut row = vec![0x30, 0, 10, 0, 9, 9, 7, 0, 0, 0, 4, 0, 0, 2, 0, 21, 0, 22, 0];

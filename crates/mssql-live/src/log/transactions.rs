@@ -51,7 +51,11 @@ pub(super) struct Touched {
 
 impl Touched {
     fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.locked.is_empty() && !self.describes && self.unknown.is_empty() && self.in_place.is_empty()
+        self.keys.is_empty()
+            && self.locked.is_empty()
+            && !self.describes
+            && self.unknown.is_empty()
+            && self.in_place.is_empty()
     }
 }
 
@@ -68,6 +72,11 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
+    /// None yet; commits up to a position do not count.
+    pub(super) fn after(applied: Lsn) -> Self {
+        Transactions { applied, ..Transactions::default() }
+    }
+
     /// The begin of the oldest transaction that is not over.
     pub(super) fn oldest_begin(&self) -> Option<Lsn> {
         self.open.values().map(|open| open.touched.begin).min()
@@ -112,10 +121,9 @@ impl Transactions {
     }
 
     fn open(&mut self, id: TransactionId, lsn: Lsn) -> &mut Open {
-        self.open.entry(id).or_insert_with(|| Open {
-            touched: Touched { id, begin: lsn, ..Touched::default() },
-            ..Open::default()
-        })
+        self.open
+            .entry(id)
+            .or_insert_with(|| Open { touched: Touched { id, begin: lsn, ..Touched::default() }, ..Open::default() })
     }
 
     fn row(&mut self, places: &Places, record: &Record<'_>, whole: &Bytes<'_>) -> Result<(), Malformed> {
@@ -197,7 +205,10 @@ impl<'a> Bytes<'a> {
         if self.padded.is_some() {
             let other = Record::read(record.lsn, self.padded(1))?;
             if of(&other).map_err(located)? != key {
-                return Err(located(Malformed::new("the key is in the part of the record that fn_dblog cuts off", 8000)));
+                return Err(located(Malformed::new(
+                    "the key is in the part of the record that fn_dblog cuts off",
+                    8000,
+                )));
             }
         }
         Ok(key)

@@ -28,7 +28,7 @@ async fn chunks(source: &LiveSource, table: &str) -> Result<Vec<Vec<Row>>, Fault
 }
 
 /// The rows of a table on the pages of the stand-in, as cells.
-fn stored(standin: &Standin, table: &str) -> Vec<Row> {
+pub fn stored(standin: &Standin, table: &str) -> Vec<Row> {
     use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
     #[derive(Default)]
     struct Rows(Vec<Row>);

@@ -1,6 +1,7 @@
 //! Against the stand-in: everything goes over TCP, TLS and TDS.
 
 mod copy;
+mod log;
 mod session;
 
 use std::path::Path;

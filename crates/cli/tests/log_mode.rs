@@ -1,0 +1,146 @@
+//! `mode: log` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
+
+mod server;
+
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use logferry_mssql_standin::serve::Standin;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+use server::{check_equal, command, rows, text, write_task};
+
+const TABLES: &[&str] = &["Customers", "Orders"];
+
+const SHOP: &str = "
+    CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
+    CREATE TABLE dbo.Orders (customer int NOT NULL, number int NOT NULL, total decimal(12,2), note varchar(max),
+        PRIMARY KEY (customer, number));
+    DECLARE @n int = 0;
+    WHILE @n < 500 BEGIN
+        INSERT dbo.Customers VALUES (@n, N'Jos\u{e9} ' + CAST(@n AS nvarchar(9)), @n, GETDATE());
+        INSERT dbo.Orders VALUES (@n % 10, @n, @n / 7.0, REPLICATE('caf\u{e9} ', @n));
+        SET @n += 1
+    END";
+
+fn shop(more: &str) -> Arc<Standin> {
+    let standin = Standin::start().expect("a stand-in");
+    standin.batch("CREATE DATABASE shop").expect("a database");
+    standin.batch(&format!("USE shop; {SHOP}; {more}")).expect("the tables");
+    Arc::new(standin)
+}
+
+/// Writes until it is enough.
+fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u32) -> std::thread::JoinHandle<()> {
+    let (standin, enough) = (standin.clone(), enough.clone());
+    std::thread::spawn(move || {
+        for n in (0..500).cycle().take_while(|_| !enough.load(Ordering::Relaxed)) {
+            let id = (n * 7 + writer * 31) % 500;
+            let batch = format!(
+                "USE shop; BEGIN TRAN;
+                 UPDATE dbo.Customers SET credit = credit + 1.5, name = N'new' WHERE id = {id};
+                 DELETE dbo.Orders WHERE number = {id};
+                 INSERT dbo.Orders VALUES ({writer}, {id}, {n}, REPLICATE('n', {n}));
+                 {}",
+                if n % 11 == 3 { "ROLLBACK" } else { "COMMIT" }
+            );
+            // A deadlock's victim changes nothing.
+            standin.batch(&batch).ok();
+        }
+    })
+}
+
+/// Waits until the target has every row as the source has it: only a position that is never reached ends in time.
+async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        let mut equal = true;
+        for table in tables {
+            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
+            equal &= found.is_ok_and(|found| found.is_equal());
+        }
+        if equal {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the target never has what the source has");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the task has said how far it is, for the `n`th time.
+async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>) -> String {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        // Until the first statement there is no such table.
+        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
+            let applied: Option<String> = rows.first().and_then(|row| row.get(0));
+            if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
+                return applied;
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the task does not come on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_followed_through_kills_while_others_write() {
+    let (standin, postgres) = (shop(""), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let enough = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3).map(|writer| write(&standin, &enough, writer)).collect();
+    let mut at = None;
+    for _ in 0..4 {
+        let running = Running(command(&task, &standin).spawn().expect("it runs"));
+        at = Some(wait_for_checkpoint(&database, at).await);
+        at = Some(wait_for_checkpoint(&database, at).await);
+        drop(running);
+    }
+    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_for_checkpoint(&database, at).await;
+    enough.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    wait_until_equal(&standin, &database, TABLES).await;
+    // New tables, truncated ones and large values come, too.
+    standin
+        .batch(
+            "USE shop; CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY, v varchar(max)); INSERT dbo.Later VALUES (1, 'x');
+             TRUNCATE TABLE dbo.Orders; INSERT dbo.Orders VALUES (1, 1, 1, REPLICATE(CAST('y' AS varchar(max)), 100000));
+             UPDATE dbo.Later SET v = REPLICATE(CAST('z' AS varchar(max)), 50000)",
+        )
+        .expect("it is done");
+    wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
+    drop(running);
+    check_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
+}
+
+#[test]
+fn what_cannot_be_followed_is_told_before_anything_is_written() {
+    let (standin, postgres) = (shop("CREATE TABLE dbo.Heap (id int)"), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let output = command(&task, &standin).output().expect("it runs");
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("table \"dbo.Heap\" cannot be followed by the log: it is a heap"), "{said}");
+    assert!(said.contains("tables.exclude: [dbo.Heap]"), "{said}");
+}

@@ -1,0 +1,308 @@
+//! The log as a source of changes: what comes out, applied to what was copied, is what the tables hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use logferry_model::{
+    Cell, ChangeOp, ChangeSource, Checkpoint, ChunkReader, Class, EventBatch, Fault, Fill, RowRef, SourceEvent, TableId,
+};
+use logferry_mssql_live::{LiveSource, Mode};
+use logferry_mssql_standin::serve::Standin;
+
+use crate::copy::stored;
+use crate::{settings, standin};
+
+type Row = Vec<Option<Vec<u8>>>;
+
+async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
+    LiveSource::open(settings(standin), Mode::Log, 50_000, Arc::new(|_| true)).await.map_err(Fault::from)
+}
+
+/// A target: rows by their key. What is told replaces what is there.
+#[derive(Default)]
+struct Target {
+    tables: BTreeMap<TableId, BTreeMap<Row, Row>>,
+    names: BTreeMap<TableId, (String, Vec<usize>)>,
+    at: Option<Checkpoint>,
+    said: Vec<String>,
+    changes: usize,
+}
+
+impl Target {
+    fn know(&mut self, source: &LiveSource) {
+        for table in source.tables() {
+            let key = table.primary_key.as_ref().map(|k| k.columns.clone()).unwrap_or_default();
+            self.names.insert(table.id, (table.name.name.clone(), key));
+            self.tables.entry(table.id).or_default();
+        }
+    }
+
+    async fn copy(&mut self, source: &LiveSource) {
+        self.know(source);
+        for (index, table) in source.tables().iter().enumerate() {
+            for chunk in source.chunks(index).expect("chunks") {
+                let mut reader = source.open_chunk(&chunk).expect("a reader");
+                let (key, rows) = (&self.names[&table.id].1, self.tables.get_mut(&table.id).expect("known"));
+                let mut visit = |cells: &[Cell<'_>]| {
+                    let row: Row = cells.iter().map(|c| c.bytes().map(<[u8]>::to_vec)).collect();
+                    rows.insert(key.iter().map(|&k| row[k].clone()).collect(), row);
+                    Ok(())
+                };
+                while reader.fill(&mut visit).await.expect("rows") == Fill::More {}
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &EventBatch) {
+        for event in &batch.events {
+            match event {
+                SourceEvent::Change(change) => {
+                    self.changes += 1;
+                    let key = self.names[&change.table.id].1.clone();
+                    let cells = |row: RowRef| -> Row {
+                        batch.rows.row(row).cells().map(|c| c.bytes().map(<[u8]>::to_vec)).collect()
+                    };
+                    let key_of = |row: &Row| -> Row { key.iter().map(|&k| row[k].clone()).collect() };
+                    let rows = self.tables.entry(change.table.id).or_default();
+                    match change.op {
+                        ChangeOp::Insert { after } => {
+                            let row = cells(after);
+                            rows.insert(key_of(&row), row);
+                        }
+                        ChangeOp::Delete { before } => {
+                            rows.remove(&key_of(&cells(before)));
+                        }
+                        ChangeOp::Truncate => rows.clear(),
+                        ChangeOp::Update { .. } => panic!("rows are told as they are"),
+                    }
+                }
+                SourceEvent::Commit(at) | SourceEvent::Progress(at) => {
+                    assert!(self.at.is_none_or(|before| before.applied <= at.applied), "the position goes back");
+                    assert!(at.restart.0 <= at.applied.0);
+                    self.at = Some(*at);
+                }
+                SourceEvent::Table(table) => {
+                    let key = table.primary_key.as_ref().map(|k| k.columns.clone()).unwrap_or_default();
+                    self.names.insert(table.id, (table.name.name.clone(), key));
+                    self.said.push(format!("table {} {}", table.name, table.version));
+                }
+                SourceEvent::Dropped(table) => {
+                    self.tables.remove(&table.id);
+                    self.said.push(format!("dropped {}", table.name));
+                }
+                SourceEvent::Unreadable { table, why, .. } => self.said.push(format!("{}: {why}", table.name)),
+                SourceEvent::Begin(_) => {}
+            }
+        }
+    }
+
+    /// Applies until the source has nothing.
+    async fn drain(&mut self, source: &mut LiveSource, bytes: usize) -> Result<(), Fault> {
+        loop {
+            let batch = source.next(bytes).await?.expect("it does not end");
+            if batch.events.is_empty() {
+                return Ok(());
+            }
+            self.apply(&batch);
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, standin: &Standin) {
+        for (id, rows) in &self.tables {
+            let (name, _) = &self.names[id];
+            let mut expect = stored(standin, name);
+            let mut found: Vec<Row> = rows.values().cloned().collect();
+            found.sort();
+            expect.sort();
+            assert_eq!(found.len(), expect.len(), "rows of {name}");
+            assert_eq!(found, expect, "{name}");
+        }
+    }
+}
+
+const TABLES: &str = "
+    CREATE TABLE a (id int NOT NULL PRIMARY KEY, n int, s varchar(900), big varchar(max));
+    CREATE TABLE b (x nvarchar(20) NOT NULL, y smallint NOT NULL, v decimal(9,2), PRIMARY KEY (x, y));
+    CREATE TABLE c (k uniqueidentifier NOT NULL PRIMARY KEY, v bigint);
+    DECLARE @n int = 0;
+    WHILE @n < 200 BEGIN
+        INSERT a VALUES (@n, @n, REPLICATE('s', @n), REPLICATE(CAST('b' AS varchar(max)), @n * 100));
+        INSERT b VALUES (N'\u{e9}' + CAST(@n AS nvarchar(9)), @n % 7, @n / 3.0);
+        SET @n += 1
+    END;
+    INSERT c VALUES (NEWID(), 1), (NEWID(), 2)";
+
+/// Copies, runs each batch of T-SQL, and compares after each.
+#[track_caller]
+fn check(batches: &[&str]) -> Target {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let standin = standin(TABLES);
+        let mut source = follow(&standin).await.expect("a source");
+        let mut target = Target::default();
+        source.snapshot().await.expect("a snapshot");
+        target.copy(&source).await;
+        target.check(&standin);
+        for batch in batches {
+            standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
+            target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{batch}: {e}"));
+            target.check(&standin);
+        }
+        target
+    })
+}
+
+#[test]
+fn rows_come_change_and_go() {
+    check(&[
+        "INSERT a VALUES (1000, 1, 'x', NULL)",
+        "UPDATE a SET n = n + 1 WHERE id % 2 = 0",
+        "UPDATE a SET s = s + 'longer' WHERE id < 50",
+        "UPDATE a SET big = REPLICATE(CAST('c' AS varchar(max)), 20000) WHERE id = 7",
+        "UPDATE a SET big = NULL WHERE id BETWEEN 100 AND 110",
+        "DELETE a WHERE id % 3 = 0",
+        "UPDATE b SET v = -v",
+        "UPDATE b SET y = y + 1 WHERE y < 3",
+        "UPDATE c SET v = v * 1000",
+        "DELETE c; INSERT c VALUES (NEWID(), 5)",
+    ]);
+}
+
+#[test]
+fn keys_change_hands() {
+    check(&[
+        "UPDATE a SET id = id + 1",
+        "UPDATE a SET id = 1000 - id",
+        "BEGIN TRAN; DELETE a WHERE id = 900; INSERT a VALUES (900, 0, '', ''); COMMIT",
+    ]);
+}
+
+#[test]
+fn what_is_undone_is_not_there() {
+    check(&[
+        "BEGIN TRAN; DELETE a; ROLLBACK",
+        "BEGIN TRAN; INSERT a VALUES (5000, 1, 'kept', ''); SAVE TRAN s; UPDATE a SET n = -1; DELETE b; ROLLBACK TRAN s; COMMIT",
+    ]);
+}
+
+#[test]
+fn a_truncated_table_is_read_anew() {
+    check(&["TRUNCATE TABLE a; INSERT a VALUES (1, 2, 'after', '')", "INSERT a VALUES (2, 3, 'later', '')"]);
+}
+
+#[test]
+fn tables_that_come_and_go_are_told() {
+    let target = check(&[
+        "CREATE TABLE d (id bigint NOT NULL PRIMARY KEY, v int); INSERT d VALUES (1, 1), (2, 2)",
+        "INSERT d VALUES (3, 3); UPDATE d SET v = v + 1",
+        "DROP TABLE c",
+    ]);
+    assert_eq!(target.said, ["table dbo.d 1", "dropped dbo.c"]);
+}
+
+/// Many sessions write while the tables are copied and followed, with transactions that stay open; the reader is thrown away again
+/// and again, and goes on from what the target has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_seen_in_part_while_others_write() {
+    // Every transaction moves an amount from one row to another: the sum never changes.
+    let standin = Arc::new(standin(
+        "CREATE TABLE account (id int NOT NULL PRIMARY KEY, amount bigint NOT NULL, pad varchar(300) NOT NULL);
+         DECLARE @n int = 0; WHILE @n < 300 BEGIN INSERT account VALUES (@n, 1000, 'x'); SET @n += 1 END",
+    ));
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for writer in 0..3 {
+        let (standin, enough) = (standin.clone(), enough.clone());
+        writers.push(std::thread::spawn(move || {
+            for n in (0..200).cycle().take_while(|_| !enough.load(Ordering::Relaxed)) {
+                let (from, to) = ((n * 7 + writer * 50) % 300, (n * 13 + writer * 31 + 1) % 300);
+                // One of them keeps its transactions open over some rounds of the reader.
+                let wait = if writer == 0 { "WAITFOR DELAY '00:00:00.020';" } else { "" };
+                let batch = format!(
+                    "USE shop; BEGIN TRAN; UPDATE account SET amount = amount - {n}, pad = REPLICATE('p', {n}) WHERE id = {};
+                     {wait} UPDATE account SET amount = amount + {n} WHERE id = {}; COMMIT",
+                    from.min(to),
+                    from.max(to)
+                );
+                // A deadlock's victim changes nothing.
+                standin.batch(&batch).ok();
+            }
+        }));
+    }
+    let mut target = Target::default();
+    let mut source = follow(&standin).await.expect("a source");
+    source.snapshot().await.expect("a snapshot");
+    target.at = None;
+    target.copy(&source).await;
+    let sum = |target: &Target| -> i64 {
+        let rows = target.tables.values().flat_map(BTreeMap::values);
+        rows.map(|row| i64::from_le_bytes(row[1].as_deref().expect("not NULL").try_into().expect("8 bytes"))).sum()
+    };
+    let mut rounds = 0;
+    while rounds < 40 {
+        let batch = source.next(2_000).await.expect("events").expect("it does not end");
+        let is_whole = matches!(batch.events.last(), Some(SourceEvent::Commit(_)));
+        target.apply(&batch);
+        if !is_whole {
+            continue;
+        }
+        // From the first whole round on, the target shows a moment in which the source was.
+        rounds += 1;
+        assert_eq!(sum(&target), 300_000, "a transaction is seen in part, in round {rounds}");
+        if rounds % 4 == 0 {
+            let at = target.at.expect("a checkpoint");
+            source = follow(&standin).await.expect("a source");
+            source.seek(at).await.expect("the position is there");
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    target.drain(&mut source, 1 << 20).await.expect("the rest");
+    target.check(&standin);
+    assert_eq!(sum(&target), 300_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_refused_by_name() {
+    let standin = standin("CREATE TABLE heap (id int); CREATE TABLE pk (id int NOT NULL PRIMARY KEY NONCLUSTERED)");
+    let mut source = follow(&standin).await.expect("a source");
+    source.snapshot().await.expect("a snapshot");
+    for (index, table) in source.tables().iter().enumerate() {
+        let chunk = source.chunks(index).expect("chunks").remove(0);
+        let Err(fault) = source.open_chunk(&chunk) else { panic!("{} is opened", table.name) };
+        assert_eq!(fault.class, Class::Operator);
+        assert!(fault.to_string().contains("cannot be followed by the log: it is a heap"), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_off_is_a_gap() {
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let mut point = source.snapshot().await.expect("a snapshot").checkpoint;
+    point.restart.0.vlf = 1;
+    point.restart.0.block = 1;
+    let mut again = follow(&standin).await.expect("a source");
+    again.seek(point).await.expect("the position is only looked for when it is read");
+    let fault = again.next(1 << 20).await.map(drop).expect_err("the log begins later");
+    assert_eq!(fault.class, Class::Operator);
+    assert!(fault.to_string().starts_with("the log from 00000001:00000001"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_database_that_was_set_back_is_noticed() {
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let mut point = source.snapshot().await.expect("a snapshot").checkpoint;
+    point.applied.0.vlf += 1000;
+    let fault = source.seek(point).await.expect_err("the log ends before that");
+    assert!(fault.to_string().contains("the database was set back"), "{fault}");
+    let mut point = source.snapshot().await.expect("a snapshot").checkpoint;
+    point.lineage.fork = [7; 16];
+    let fault = source.seek(point).await.expect_err("another fork");
+    assert!(fault.to_string().contains("was restored"), "{fault}");
+}
