@@ -14,6 +14,7 @@ mod tsql {
     pub mod query;
     pub mod session;
     pub mod value;
+    pub mod window;
 }
 
 use logferry_model::{Cell, SqlType};

@@ -116,6 +116,7 @@ pub(crate) enum InsertSource {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
+    pub with: Vec<(String, Vec<String>, Query)>,
     pub top: Option<Expr>,
     pub target: Name,
     /// Column or variable, operator of `+=`, value (`None` for DEFAULT).
@@ -127,6 +128,7 @@ pub(crate) struct Update {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Delete {
+    pub with: Vec<(String, Vec<String>, Query)>,
     pub top: Option<Expr>,
     pub target: Name,
     pub output: Vec<Item>,
@@ -358,4 +360,21 @@ pub(crate) enum Expr {
 pub(crate) struct Over {
     pub partition: Vec<Expr>,
     pub order: Vec<(Expr, bool)>,
+    pub frame: Option<Frame>,
+}
+
+/// `ROWS | RANGE BETWEEN ... AND ...`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub rows: bool,
+    pub from: FrameEnd,
+    pub to: FrameEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameEnd {
+    Unbounded,
+    Current,
+    Preceding(usize),
+    Following(usize),
 }

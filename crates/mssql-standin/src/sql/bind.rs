@@ -6,6 +6,7 @@ mod expr;
 mod operator;
 mod query;
 mod table;
+mod window;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use logferry_model::SqlType;
 
 use super::ast::Query;
 use super::error::{Result, SqlError, invalid_object};
-use super::plan::{Access, AggPlan, Column, From, Node, Typed};
+use super::plan::{Access, AggPlan, Column, From, Node, Typed, WindowPlan};
 use super::state::{Scalars, State};
 use super::types;
 use super::value::{Value, same_name};
@@ -45,6 +46,8 @@ pub(crate) struct Binder<'a> {
     pub with: Vec<(String, Vec<String>, Query)>,
     /// Where aggregates go while the items of a grouped query are bound.
     grouping: Option<Grouping>,
+    /// Where window functions go, while items and ORDER BY are bound.
+    windows: Option<Vec<WindowPlan>>,
 }
 
 #[derive(Default)]
@@ -66,7 +69,7 @@ pub(crate) struct TableAt {
 
 impl<'a> Binder<'a> {
     pub fn new(state: &'a State, scalars: &'a Scalars, variables: &'a BTreeMap<String, (SqlType, Value)>) -> Self {
-        Binder { state, scalars, variables, with: Vec::new(), grouping: None }
+        Binder { state, scalars, variables, with: Vec::new(), grouping: None, windows: None }
     }
 
     /// A user table, or error 208.

@@ -3,10 +3,12 @@
 //! Views have the columns of SQL Server's documentation, in its order, for 2016; columns that a database without the
 //! feature always has the same in are filled so. Sessions are all sysadmin, and see everything.
 
+mod describe;
 mod objects;
 mod property;
 mod shape;
 mod views;
 
+pub(crate) use describe::described;
 pub(crate) use property::{VERSION_TEXT, property};
 pub(crate) use views::{log, table_function, view};

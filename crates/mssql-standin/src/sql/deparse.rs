@@ -39,6 +39,13 @@ fn list(items: &[Expr]) -> String {
 
 /// A type as CONVERT names it there.
 pub(super) fn type_text(ty: &SqlType) -> String {
+    let plain = plain_type(ty);
+    let (name, size) = plain.split_at(plain.find('(').unwrap_or(plain.len()));
+    format!("[{name}]{size}")
+}
+
+/// A type as a declaration has it: `nvarchar(20)`.
+pub(crate) fn plain_type(ty: &SqlType) -> String {
     let name = types::name(ty);
     let length = |n: &Option<u16>| n.map_or("(max)".to_owned(), |n| format!("({n})"));
     let size = match ty {
@@ -54,7 +61,7 @@ pub(super) fn type_text(ty: &SqlType) -> String {
         }
         _ => String::new(),
     };
-    format!("[{name}]{size}")
+    format!("{name}{size}")
 }
 
 fn text(e: &Expr, around: u8) -> String {

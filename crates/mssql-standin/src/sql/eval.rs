@@ -67,6 +67,10 @@ pub(crate) fn eval(e: &Typed, env: &Env<'_>) -> Result<Value> {
         Node::Column { depth, source, column } => env.column(*depth, *source, *column),
         Node::Var(name) => env.ctx.variables.borrow().get(name).map_or(Value::Null, |(_, v)| v.clone()),
         Node::Agg(at) => env.aggs.get(*at).cloned().unwrap_or(Value::Null),
+        Node::Window(at) => {
+            let place = env.aggs.len().checked_sub(at + 1);
+            place.and_then(|place| env.aggs.get(place)).cloned().unwrap_or(Value::Null)
+        }
         Node::Binary(op, a, b) => {
             let (x, y) = (eval(a, env)?, eval(b, env)?);
             if x.is_null() || y.is_null() { Value::Null } else { arithmetic(*op, x, y, &e.ty)? }

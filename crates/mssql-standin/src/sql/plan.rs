@@ -30,6 +30,8 @@ pub(crate) enum Node {
     },
     Var(String),
     Agg(usize),
+    /// A value of a window function.
+    Window(usize),
     Binary(BinOp, Box<Typed>, Box<Typed>),
     Compare(CmpOp, Box<Typed>, Box<Typed>),
     And(Box<Typed>, Box<Typed>),
@@ -79,7 +81,7 @@ impl Typed {
         let each = |e: &mut Typed| e.move_to(to_depth, to_source);
         match &mut self.node {
             Node::Column { depth, source, .. } => (*depth, *source) = (to_depth, to_source),
-            Node::Const(_) | Node::Var(_) | Node::Agg(_) | Node::Exists(_) | Node::Subquery(_) => {}
+            Node::Const(_) | Node::Var(_) | Node::Agg(_) | Node::Window(_) | Node::Exists(_) | Node::Subquery(_) => {}
             Node::Binary(_, a, b) | Node::Compare(_, a, b) | Node::And(a, b) | Node::Or(a, b) => {
                 each(a);
                 each(b);
@@ -177,6 +179,7 @@ pub(crate) struct SelectPlan {
     /// `Some` where rows are grouped, be it into one group.
     pub group: Option<Vec<Typed>>,
     pub aggs: Vec<AggPlan>,
+    pub windows: Vec<WindowPlan>,
     pub having: Option<Typed>,
     pub items: Vec<Typed>,
     /// Variables that the items go to.
@@ -212,6 +215,29 @@ pub(crate) struct AggPlan {
     pub arg: Option<Typed>,
     pub separator: Option<Typed>,
     pub ty: SqlType,
+}
+
+/// A window function.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WindowPlan {
+    pub kind: WindowKind,
+    pub args: Vec<Typed>,
+    pub partition: Vec<Typed>,
+    pub order: Vec<(Typed, bool)>,
+    pub frame: Option<super::ast::Frame>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum WindowKind {
+    RowNumber,
+    Rank,
+    DenseRank,
+    Ntile,
+    Lag,
+    Lead,
+    First,
+    Last,
+    Aggregate(Box<AggPlan>),
 }
 
 /// Which rows of a table are looked at.
@@ -305,7 +331,7 @@ fn escapes(e: &Typed, level: usize) -> bool {
     let any = |list: &[Typed]| list.iter().any(|e| escapes(e, level));
     match &e.node {
         Node::Column { depth, .. } => *depth > level,
-        Node::Const(_) | Node::Var(_) | Node::Agg(_) => false,
+        Node::Const(_) | Node::Var(_) | Node::Agg(_) | Node::Window(_) => false,
         Node::Binary(_, a, b) | Node::Compare(_, a, b) | Node::And(a, b) | Node::Or(a, b) => {
             escapes(a, level) || escapes(b, level)
         }
@@ -338,6 +364,15 @@ fn plan_escapes(plan: &Plan, level: usize) -> bool {
                 || s.filter.iter().chain(&s.having).any(|e| escapes(e, level))
                 || s.group.as_deref().is_some_and(any)
                 || s.aggs.iter().any(|a| a.arg.iter().any(|e| escapes(e, level)))
+                || s.windows.iter().any(|w| {
+                    let arg = match &w.kind {
+                        WindowKind::Aggregate(agg) => agg.arg.as_ref(),
+                        _ => None,
+                    };
+                    any(&w.args)
+                        || any(&w.partition)
+                        || w.order.iter().map(|(e, _)| e).chain(arg).any(|e| escapes(e, level))
+                })
         }
     };
     body || plan.order.iter().any(|(k, _)| matches!(k, OrderKey::Row(e) if escapes(e, level)))

@@ -2,6 +2,7 @@
 
 mod group;
 mod source;
+mod window;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -228,9 +229,24 @@ fn run_select(
         rows.push((row, keys));
         Ok(true)
     };
-    match &select.group {
-        None => each_row(select, ctx, outer, &mut emit)?,
-        Some(keys) => run_groups(select, keys, ctx, outer, &mut emit)?,
+    let all = |emit: &mut dyn FnMut(&Env<'_>) -> Result<bool>| match &select.group {
+        None => each_row(select, ctx, outer, emit),
+        Some(keys) => run_groups(select, keys, ctx, outer, emit),
+    };
+    if select.windows.is_empty() {
+        all(&mut emit)?;
+    } else {
+        let mut waiting = Vec::new();
+        all(&mut |env| {
+            waiting.push((env.parts.to_vec(), env.aggs.to_vec()));
+            Ok(true)
+        })?;
+        window::add_windows(&select.windows, &mut waiting, ctx, outer)?;
+        for (parts, aggs) in &waiting {
+            if !emit(&Env { ctx, parts, aggs, outer })? {
+                break;
+            }
+        }
     }
     if streams {
         return Ok(());

@@ -5,6 +5,7 @@
 //! REPEATABLE READ and SERIALIZABLE read as READ COMMITTED does. Writers wait for the transaction that holds a row,
 //! until the lock timeout; where sessions wait in a circle, the one that closes it is the deadlock victim.
 
+mod catalog_procedure;
 mod describe;
 mod option;
 mod procedure;

@@ -151,3 +151,33 @@ fn internals_tell_where_columns_are() {
         ],
     );
 }
+
+#[test]
+fn procedures_of_clients() {
+    check(
+        &mut connect(&server()),
+        &[
+            ("CREATE TABLE t (a int, b int, c varchar(5), CONSTRAINT PK_t PRIMARY KEY (b, a))", ""),
+            (
+                "EXEC sp_pkeys 't'",
+                "\"shop\", \"dbo\", \"t\", \"b\", 1, \"PK_t\" | \"shop\", \"dbo\", \"t\", \"a\", 2, \"PK_t\"",
+            ),
+            (
+                "EXEC sp_tables @table_name = 't', @table_type = '''TABLE'''",
+                "\"shop\", \"dbo\", \"t\", \"TABLE\", null",
+            ),
+            (
+                "EXEC sp_columns @table_name = 't', @column_name = 'c'",
+                "\"shop\", \"dbo\", \"t\", \"c\", 12, \"varchar\", 5, 5, null, null, 1, null, null, 167, null, 5, 3, \"YES\", 167",
+            ),
+            (
+                "EXEC sp_describe_first_result_set N'SELECT a FROM t WHERE a = @p', N'@p int'",
+                "false, 1, \"a\", false, 56, \"int\", 4, 10, 0, null, null, null, null, null, null, null, null, null, null, false, false, false, null, null, null, null, null, false, null, true, false, false, null, null, null, 56, 4, null, null",
+            ),
+            (
+                "SELECT PARSENAME('a.b.c', 1), PARSENAME('[x.y].b', 2), CAST(SQL_VARIANT_PROPERTY(SERVERPROPERTY('EngineEdition'), 'BaseType') AS varchar(9)), sys.fn_varbintohexstr(0x01AB)",
+                "\"c\", \"x.y\", \"int\", \"0x01ab\"",
+            ),
+        ],
+    );
+}

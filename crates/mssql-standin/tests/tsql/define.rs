@@ -177,6 +177,32 @@ fn columns_come_go_and_change() {
     );
 }
 
+#[test]
+fn names_change() {
+    let caution = "i: Caution: Changing any part of an object name could break scripts and stored procedures.";
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "CREATE TABLE t (id int CONSTRAINT PK PRIMARY KEY, v int CONSTRAINT CK CHECK (v > 0)); CREATE INDEX ix ON t (v); INSERT t VALUES (1, 9)",
+                "#1",
+            ),
+            ("EXEC sp_rename 't.id', 'key', 'COLUMN'", caution),
+            ("EXEC sp_rename 'dbo.t.ix', 'iy', 'INDEX'", caution),
+            ("EXEC sp_rename 'CK', 'CK2', 'OBJECT'", caution),
+            ("EXEC sp_rename 't', 'tt'", caution),
+            (
+                "SELECT [key], v FROM tt; SELECT name FROM sys.columns; SELECT name FROM sys.indexes ORDER BY name; SELECT name FROM sys.check_constraints",
+                "1, 9 ; \"key\" | \"v\" ; \"iy\" | \"PK\" ; \"CK2\"",
+            ),
+            (
+                "EXEC sp_rename 'nosuch', 'x'",
+                "!15225 No item by the name of 'nosuch' could be found in the current database 'shop', given that @itemtype was input as '(null)'.",
+            ),
+        ],
+    );
+}
+
 /// The rows of all tables, as they are read from a full backup.
 fn rows_in_backup(
     server: &logferry_mssql_standin::sql::Server,

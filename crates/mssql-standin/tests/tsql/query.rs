@@ -112,10 +112,6 @@ fn errors_name_what_is_wrong() {
                 "SELECT 1 UNION SELECT 1, 2",
                 "!205 All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal number of expressions in their target lists.",
             ),
-            (
-                "SELECT ROW_NUMBER() OVER (ORDER BY id) FROM p",
-                "!40517 The SQL Server stand-in does not support window functions.",
-            ),
             ("MERGE p USING o ON 1 = 1", "!40517 The SQL Server stand-in does not support the statement MERGE."),
             ("CREATE VIEW v AS SELECT 1", "!40517 The SQL Server stand-in does not support CREATE VIEW."),
             ("EXEC nosuch", "!2812 Could not find stored procedure 'nosuch'."),

@@ -87,12 +87,10 @@ impl Binder<'_> {
                     )),
                 }
             }
-            Expr::Func { name, args, distinct, star, over } => {
-                if over.is_some() {
-                    return Err(unsupported("window functions"));
-                }
-                self.call(name, args, *distinct, *star, scope)
-            }
+            Expr::Func { name, args, distinct, star, over } => match over {
+                Some(over) => self.window(name, args, (*distinct, *star), over, scope),
+                None => self.plain_call(name, args, *distinct, *star, scope),
+            },
             condition => Err(syntax(sign(condition), 0)),
         }
     }
@@ -158,9 +156,10 @@ impl Binder<'_> {
     }
 
     fn subquery(&mut self, query: &Query, scope: &Scope<'_>) -> Result<Plan> {
-        let grouping = self.grouping.take();
+        let (grouping, windows) = (self.grouping.take(), self.windows.take());
         let plan = self.query(query, Some(scope));
         self.grouping = grouping;
+        self.windows = windows;
         plan
     }
 
@@ -261,7 +260,14 @@ impl Binder<'_> {
         Ok(Typed::new(ty, Node::Case(arms, other)))
     }
 
-    fn call(&mut self, name: &[String], args: &[Expr], distinct: bool, star: bool, scope: &Scope<'_>) -> Result<Typed> {
+    pub(super) fn plain_call(
+        &mut self,
+        name: &[String],
+        args: &[Expr],
+        distinct: bool,
+        star: bool,
+        scope: &Scope<'_>,
+    ) -> Result<Typed> {
         let upper = match name {
             [name] => name.to_ascii_uppercase(),
             [schema, name] if schema.eq_ignore_ascii_case("sys") => name.to_ascii_uppercase(),

@@ -99,9 +99,10 @@ impl Binder<'_> {
     }
 
     fn select(&mut self, select: &Select, order: &[(Expr, bool)], outer: Option<&Scope<'_>>) -> Result<Plan> {
-        let saved = self.grouping.take();
+        let (grouping, windows) = (self.grouping.take(), self.windows.take());
         let out = self.select_inner(select, order, outer);
-        self.grouping = saved;
+        self.grouping = grouping;
+        self.windows = windows;
         out
     }
 
@@ -136,6 +137,7 @@ impl Binder<'_> {
         if grouped {
             self.grouping = Some(Grouping { keys: keys.clone(), ..Grouping::default() });
         }
+        self.windows = Some(Vec::new());
         let (mut items, mut columns, mut assigns) = (Vec::new(), Vec::new(), Vec::new());
         for item in &select.items {
             match item {
@@ -191,8 +193,11 @@ impl Binder<'_> {
             )
             .class(15));
         }
+        let windows = self.windows.take();
         let having = select.having.as_ref().map(|h| self.condition(h, &scope)).transpose()?;
+        self.windows = windows;
         let mut order = self.row_order(order, &columns, &items, select, &scope)?;
+        let windows = self.windows.take().unwrap_or_default();
         let plain = !grouped && !select.distinct && !select.top.as_ref().is_some_and(|t| t.ties || t.percent);
         if plain && from.as_ref().is_some_and(|from| self.is_in_order(from, &order, &items)) {
             order.clear();
@@ -212,6 +217,7 @@ impl Binder<'_> {
             filter,
             group: grouped.then_some(keys),
             aggs,
+            windows,
             having,
             items,
             assigns,

@@ -30,6 +30,7 @@ pub(crate) fn update(
         let state: &State = state;
         let held = variables.borrow().clone();
         let mut binder = Binder::new(state, scalars, &held);
+        binder.with.clone_from(&stmt.with);
         let (target, from, sources, at, filter) =
             bind_target(&mut binder, state, &stmt.target, &stmt.from, stmt.filter.as_ref())?;
         let scope = Scope { sources, outer: None };

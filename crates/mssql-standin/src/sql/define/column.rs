@@ -329,7 +329,7 @@ fn place_in(state: &State, at: TableAt, name: &str) -> Option<usize> {
 }
 
 /// What hangs on a column keeps it from going.
-fn refuse_if_used(state: &State, at: TableAt, place: usize, name: &str) -> Result<()> {
+pub(super) fn refuse_if_used(state: &State, at: TableAt, place: usize, name: &str) -> Result<()> {
     let db = state.db(at.database);
     let meta = db.meta(at.table);
     let uses = |e: &Expr| names_column(e, name);

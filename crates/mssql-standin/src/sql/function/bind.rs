@@ -208,6 +208,42 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
             args = args.into_iter().map(|a| cast(a, &SqlType::Float)).collect();
             SqlType::Float
         }
+        F::ParseName => {
+            texts(&mut args, &[0]);
+            ints(&mut args, &[1]);
+            types::sysname()
+        }
+        F::VariantProperty => {
+            texts(&mut args, &[1]);
+            args[0] = cast(args[0].clone(), &SqlType::Variant);
+            SqlType::Variant
+        }
+        F::ConnectionProperty => {
+            texts(&mut args, &[0]);
+            SqlType::Variant
+        }
+        F::CurrentTransactionId => bigint,
+        F::SuserSid => SqlType::VarBinary { length: Some(85) },
+        F::OriginalDbName => types::sysname(),
+        F::ObjectDefinition => {
+            ints(&mut args, &[0]);
+            types::nvarchar_max()
+        }
+        F::SwitchOffset | F::ToDateTimeOffset => {
+            let old = args[0].clone();
+            args[0] = cast(
+                old,
+                &if func == F::SwitchOffset {
+                    SqlType::DateTimeOffset { scale: 7 }
+                } else {
+                    SqlType::DateTime2 { scale: 7 }
+                },
+            );
+            SqlType::DateTimeOffset { scale: 7 }
+        }
+        F::HexText => types::nvarchar_max(),
+        F::MinActiveRowVersion => SqlType::Binary { length: 8 },
+        F::AtProcId => int,
         F::Pi | F::Rand => SqlType::Float,
         F::Checksum | F::IsNumeric | F::IsDate => int,
         F::GetDate | F::CurrentTimestamp | F::GetUtcDate => SqlType::DateTime,

@@ -278,6 +278,93 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
                 _ => f.ln(),
             })
         }
+        F::ParseName => {
+            let parts = split_name(&text_at(&v, 0));
+            let which = int_at(&v, 1);
+            let found =
+                usize::try_from(which).ok().and_then(|n| parts.len().checked_sub(n)).and_then(|at| parts.get(at));
+            match found {
+                Some(part) if (1..=4).contains(&which) && !part.is_empty() => Value::text(part),
+                _ => Value::Null,
+            }
+        }
+        F::VariantProperty => match &v[0] {
+            Value::Variant(held) => {
+                let (length, precision, scale) = types::sizes(&held.0);
+                let number = |n: i64| Value::Variant(Box::new((SqlType::Int, Value::Int(n))));
+                match text_at(&v, 1).to_lowercase().as_str() {
+                    "basetype" => Value::Variant(Box::new((types::nvarchar(128), Value::text(types::name(&held.0))))),
+                    "precision" => number(precision.into()),
+                    "scale" => number(scale.into()),
+                    "maxlength" | "totalbytes" => number(length.into()),
+                    "collation" if types::is_text(&held.0) => {
+                        Value::Variant(Box::new((types::nvarchar(128), Value::text("SQL_Latin1_General_CP1_CI_AS"))))
+                    }
+                    _ => Value::Null,
+                }
+            }
+            _ => Value::Null,
+        },
+        F::ConnectionProperty => {
+            let shown = match text_at(&v, 0).to_lowercase().as_str() {
+                "net_transport" => "TCP",
+                "protocol_type" => "TSQL",
+                "auth_scheme" => "SQL",
+                "local_net_address" | "client_net_address" => "127.0.0.1",
+                _ => return Ok(Value::Null),
+            };
+            Value::Variant(Box::new((types::nvarchar(40), Value::text(shown))))
+        }
+        F::CurrentTransactionId => {
+            let own = ctx.state.databases.iter().flatten().flat_map(|d| d.storage.transactions());
+            let own = own.filter(|x| x.user && x.spid == u32::from(s.spid.unsigned_abs()));
+            Value::Int(own.map(|x| x.dm_id).min().unwrap_or(0) as i64)
+        }
+        F::SuserSid => Value::Bytes(vec![1]),
+        F::OriginalDbName => Value::text(&ctx.state.db(s.database).name),
+        F::ObjectDefinition => {
+            let id = int_at(&v, 0);
+            let db = ctx.state.db(s.database);
+            let of = |m: &super::super::state::TableMeta| {
+                let check = m.checks.iter().find(|c| i64::from(c.object) == id).map(|c| c.text.clone());
+                check.or_else(|| m.defaults.iter().find(|d| i64::from(d.object) == id).map(|d| d.text.clone()))
+            };
+            Value::opt_text(db.tables.values().find_map(of).as_deref())
+        }
+        F::SwitchOffset | F::ToDateTimeOffset => {
+            let minutes = match &v[1] {
+                Value::Int(n) => i64::from(i32::try_from(*n).unwrap_or(i32::MAX)),
+                other => {
+                    let text = other.as_text().unwrap_or_default();
+                    let digits = |part: &str| part.parse::<i64>().unwrap_or(i64::MAX / 100);
+                    let (sign, rest) = match text.strip_prefix('-') {
+                        Some(rest) => (-1, rest),
+                        None => (1, text.strip_prefix('+').unwrap_or("x")),
+                    };
+                    let (hours, rest) = rest.split_once(':').unwrap_or((rest, "x"));
+                    sign * (digits(hours).saturating_mul(60)).saturating_add(digits(rest))
+                }
+            };
+            let Ok(minutes @ -840..=840) = i16::try_from(minutes) else {
+                return Err(SqlError::new(9812, "The timezone provided to builtin function switchoffset is invalid."));
+            };
+            match &v[0] {
+                Value::Offset(days, ticks, _) => Value::Offset(*days, *ticks, minutes),
+                Value::DateTime2(days, ticks) => {
+                    // The moment is given as it is there.
+                    let day = super::super::value::DAY_TICKS as i64;
+                    let utc = *ticks as i64 - i64::from(minutes) * 600_000_000;
+                    Value::Offset(days + utc.div_euclid(day) as i32, utc.rem_euclid(day) as u64, minutes)
+                }
+                _ => Value::Null,
+            }
+        }
+        F::HexText => match &v[0] {
+            Value::Bytes(b) => Value::text(&format!("0x{}", b.iter().map(|b| format!("{b:02x}")).collect::<String>())),
+            _ => Value::Null,
+        },
+        F::MinActiveRowVersion => Value::Bytes((ctx.state.db(s.database).row_version + 1).to_be_bytes().to_vec()),
+        F::AtProcId => Value::Int(0),
         F::Pi => Value::Float(std::f64::consts::PI),
         F::Rand => Value::Float((random(ctx) >> 11) as f64 / (1u64 << 53) as f64),
         F::Checksum => {

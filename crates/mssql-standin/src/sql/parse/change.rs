@@ -99,7 +99,7 @@ impl Parser<'_> {
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
         let filter = self.filter()?;
         self.option_clause()?;
-        Ok(StmtKind::Update(Box::new(Update { top, target, sets, output, from, filter })))
+        Ok(StmtKind::Update(Box::new(Update { with: Vec::new(), top, target, sets, output, from, filter })))
     }
 
     pub(super) fn delete(&mut self) -> Result<StmtKind> {
@@ -112,7 +112,7 @@ impl Parser<'_> {
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
         let filter = self.filter()?;
         self.option_clause()?;
-        Ok(StmtKind::Delete(Box::new(Delete { top, target, output, from, filter })))
+        Ok(StmtKind::Delete(Box::new(Delete { with: Vec::new(), top, target, output, from, filter })))
     }
 
     pub(super) fn filter(&mut self) -> Result<Option<Expr>> {

@@ -2,7 +2,7 @@
 
 use logferry_model::SqlType;
 
-use super::super::ast::{BinOp, CmpOp, Expr, Name, Over};
+use super::super::ast::{BinOp, CmpOp, Expr, Frame, FrameEnd, Name, Over};
 use super::super::error::{Result, unsupported};
 use super::super::token::Tok;
 use super::{DEPTH_MAX, Parser};
@@ -346,6 +346,26 @@ impl Parser<'_> {
         if self.is_op("(") { self.call(name) } else { Ok(Expr::Column(name)) }
     }
 
+    fn frame_end(&mut self) -> Result<FrameEnd> {
+        if self.words(&["CURRENT", "ROW"]) {
+            return Ok(FrameEnd::Current);
+        }
+        let count = match self.next() {
+            Tok::Word(w) if w.eq_ignore_ascii_case("UNBOUNDED") => None,
+            Tok::Number(n) => Some(n.parse::<usize>().map_err(|_| self.unexpected())?),
+            _ => return Err(self.unexpected()),
+        };
+        let preceding = self.word("PRECEDING");
+        if !preceding {
+            self.expect_word("FOLLOWING")?;
+        }
+        Ok(match count {
+            None => FrameEnd::Unbounded,
+            Some(n) if preceding => FrameEnd::Preceding(n),
+            Some(n) => FrameEnd::Following(n),
+        })
+    }
+
     fn call(&mut self, name: Name) -> Result<Expr> {
         self.expect_op("(")?;
         let (mut distinct, mut star, mut args) = (false, false, Vec::new());
@@ -368,17 +388,26 @@ impl Parser<'_> {
         }
         let over = if self.word("OVER") {
             self.expect_op("(")?;
-            let mut over = Over { partition: Vec::new(), order: Vec::new() };
+            let mut over = Over { partition: Vec::new(), order: Vec::new(), frame: None };
             if self.words(&["PARTITION", "BY"]) {
                 over.partition = self.expr_list()?;
             }
             if self.words(&["ORDER", "BY"]) {
                 over.order = self.order_list()?;
             }
-            if !self.is_op(")") {
-                return Err(unsupported("frames of window functions"));
+            let rows = self.is_word("ROWS");
+            if rows || self.is_word("RANGE") {
+                self.next();
+                over.frame = Some(match self.word("BETWEEN") {
+                    true => {
+                        let from = self.frame_end()?;
+                        self.expect_word("AND")?;
+                        Frame { rows, from, to: self.frame_end()? }
+                    }
+                    false => Frame { rows, from: self.frame_end()?, to: FrameEnd::Current },
+                });
             }
-            self.next();
+            self.expect_op(")")?;
             Some(Box::new(over))
         } else {
             None

@@ -140,12 +140,36 @@ impl Parser<'_> {
 
     fn with_statement(&mut self) -> Result<StmtKind> {
         let with = self.with_list()?;
-        if !self.is_word("SELECT") && !self.is_op("(") {
-            return Err(unsupported("common table expressions before INSERT, UPDATE, DELETE or MERGE"));
-        }
-        let mut query = self.query()?;
-        query.with = with;
-        Ok(StmtKind::Select(Box::new(query)))
+        Ok(match self.peek() {
+            Tok::Word(w) if w.eq_ignore_ascii_case("INSERT") => {
+                let mut kind = self.insert()?;
+                if let StmtKind::Insert(insert) = &mut kind
+                    && let super::super::ast::InsertSource::Query(query) = &mut insert.source
+                {
+                    query.with = with;
+                }
+                kind
+            }
+            Tok::Word(w) if w.eq_ignore_ascii_case("UPDATE") => {
+                let mut kind = self.update()?;
+                if let StmtKind::Update(update) = &mut kind {
+                    update.with = with;
+                }
+                kind
+            }
+            Tok::Word(w) if w.eq_ignore_ascii_case("DELETE") => {
+                let mut kind = self.delete()?;
+                if let StmtKind::Delete(delete) = &mut kind {
+                    delete.with = with;
+                }
+                kind
+            }
+            _ => {
+                let mut query = self.query()?;
+                query.with = with;
+                StmtKind::Select(Box::new(query))
+            }
+        })
     }
 
     fn declare(&mut self) -> Result<StmtKind> {

@@ -12,12 +12,18 @@ use super::row_key;
 use super::source::each_row;
 
 /// An aggregate in the making.
-struct Acc {
+#[derive(Clone)]
+pub(super) struct Acc {
     count: i64,
     sum: Option<Value>,
     seen: HashSet<Vec<u8>>,
     list: Vec<f64>,
     text: Vec<u16>,
+}
+
+/// An aggregate of nothing so far.
+pub(super) fn fresh() -> Acc {
+    Acc { count: 0, sum: None, seen: HashSet::new(), list: Vec::new(), text: Vec::new() }
 }
 
 pub(super) fn run_groups(
@@ -27,10 +33,7 @@ pub(super) fn run_groups(
     outer: Option<&Env<'_>>,
     emit: &mut dyn FnMut(&Env<'_>) -> Result<bool>,
 ) -> Result<()> {
-    let fresh = || -> Vec<Acc> {
-        let one = || Acc { count: 0, sum: None, seen: HashSet::new(), list: Vec::new(), text: Vec::new() };
-        select.aggs.iter().map(|_| one()).collect()
-    };
+    let none_yet = || -> Vec<Acc> { select.aggs.iter().map(|_| fresh()).collect() };
     let mut groups: Vec<(Vec<Part>, Vec<Acc>)> = Vec::new();
     let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
     each_row(select, ctx, outer, &mut |env| {
@@ -42,7 +45,7 @@ pub(super) fn run_groups(
             Some(at) => *at,
             None => {
                 index.insert(key, groups.len());
-                groups.push((env.parts.to_vec(), fresh()));
+                groups.push((env.parts.to_vec(), none_yet()));
                 groups.len() - 1
             }
         };
@@ -52,7 +55,7 @@ pub(super) fn run_groups(
         Ok(true)
     })?;
     if groups.is_empty() && keys.is_empty() {
-        groups.push((vec![Part::None; select.sources], fresh()));
+        groups.push((vec![Part::None; select.sources], none_yet()));
     }
     for (parts, accs) in groups {
         let mut aggs = Vec::new();
@@ -72,7 +75,7 @@ pub(super) fn run_groups(
     Ok(())
 }
 
-fn accumulate(agg: &AggPlan, acc: &mut Acc, env: &Env<'_>) -> Result<()> {
+pub(super) fn accumulate(agg: &AggPlan, acc: &mut Acc, env: &Env<'_>) -> Result<()> {
     let Some(arg) = &agg.arg else {
         acc.count += 1;
         return Ok(());
@@ -135,7 +138,7 @@ fn accumulate(agg: &AggPlan, acc: &mut Acc, env: &Env<'_>) -> Result<()> {
     Ok(())
 }
 
-fn total(agg: &AggPlan, acc: Acc) -> Result<Value> {
+pub(super) fn total(agg: &AggPlan, acc: Acc) -> Result<Value> {
     use logferry_model::SqlType;
     let wide = SqlType::Decimal { precision: 38, scale: 0 };
     Ok(match agg.kind {

@@ -83,10 +83,24 @@ impl Session {
                 self.reset(false);
                 Ok((0, Vec::new()))
             }
-            other => match self.cdc_procedure(other, &args, out)? {
+            other => match self.catalog_procedure(other, &args, out)? {
                 Some(status) => Ok((status, Vec::new())),
-                None => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+                None => self.other_procedure(name, other, &args, out),
             },
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn other_procedure(
+        &mut self,
+        name: &str,
+        short: &str,
+        args: &[(Option<String>, SqlType, Value, bool)],
+        out: Out<'_>,
+    ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
+        match self.cdc_procedure(short, args, out)? {
+            Some(status) => Ok((status, Vec::new())),
+            None => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
         }
     }
 
