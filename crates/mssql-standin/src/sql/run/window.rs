@@ -68,18 +68,18 @@ fn values_of(window: &WindowPlan, rows: &[Waiting], ctx: &Ctx<'_>, outer: Option
         // Where the rows that are equal to this one in the order begin and end.
         let mut peers = vec![(0, count); count];
         let mut begin = 0;
-        for place in 0..count {
+        for (place, peers) in peers.iter_mut().enumerate() {
             if place > 0 && !same(place - 1, place) {
                 begin = place;
             }
-            peers[place].0 = begin;
+            peers.0 = begin;
         }
         let mut end = count;
-        for place in (0..count).rev() {
+        for (place, peers) in peers.iter_mut().enumerate().rev() {
             if place + 1 < count && !same(place, place + 1) {
                 end = place + 1;
             }
-            peers[place].1 = end;
+            peers.1 = end;
         }
         let bounds = |place: usize| frame_of(window, place, count, peers[place]);
         let mut rank = 0;
