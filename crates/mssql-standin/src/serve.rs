@@ -196,7 +196,7 @@ struct FirstError(Option<SqlError>);
 
 impl ResultSink for FirstError {
     fn columns(&mut self, _: &[ResultColumn]) {}
-    fn row(&mut self, _: &[Option<Vec<u8>>]) -> bool {
+    fn row(&mut self, _: &[logferry_model::Cell<'_>]) -> bool {
         true
     }
     fn done(&mut self, _: Option<u64>) {}

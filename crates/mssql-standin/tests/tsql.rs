@@ -13,6 +13,7 @@ mod tsql {
     pub mod define;
     pub mod query;
     pub mod session;
+    pub mod stored;
     pub mod value;
     pub mod window;
 }
@@ -47,13 +48,13 @@ impl ResultSink for Seen {
         self.open = true;
     }
 
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool {
         let cells: Vec<String> = cells
             .iter()
             .zip(&self.types)
-            .map(|(bytes, ty)| {
+            .map(|(cell, ty)| {
                 let mut text = String::new();
-                render::cell(bytes.as_deref().map_or(Cell::Null, Cell::Bytes), ty, &mut text);
+                render::cell(*cell, ty, &mut text);
                 text
             })
             .collect();

@@ -1,6 +1,6 @@
 //! A connection's session: requests to T-SQL, what T-SQL gives to tokens.
 //!
-//! The engine is locked while a query gives its rows, so nothing may wait there for a client that reads slowly: it might be the one
+//! The engine is locked while most queries give their rows, so nothing may wait there for a client that reads slowly: it might be the one
 //! that is to end another client's wait. Rows are written as tokens at once and sent as far as the client takes them; the
 //! rest is kept until the statement is done, and only then waited for.
 
@@ -216,10 +216,15 @@ impl ResultSink for Sink<'_> {
         self.rows = true;
     }
 
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+    fn unlocked(&mut self) {
         if self.stopped.is_ok() {
-            let cells: Vec<_> = cells.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Bytes)).collect();
-            self.stopped = self.results.row(&cells);
+            self.stopped = self.results.keep(false);
+        }
+    }
+
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool {
+        if self.stopped.is_ok() {
+            self.stopped = self.results.row(cells);
         }
         self.stopped.is_ok()
     }

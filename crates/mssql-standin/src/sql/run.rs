@@ -2,6 +2,7 @@
 
 mod group;
 mod source;
+mod stored;
 mod window;
 
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use super::plan::{OrderKey, Plan, PlanBody, SelectPlan, Typed};
 use super::value::{Value, compare, group_key};
 use group::run_groups;
 pub(crate) use source::{each_row, each_target};
+pub(crate) use stored::stored_rows;
 
 /// A row of a result, and its keys of ORDER BY.
 type Sorted = (Vec<Value>, Vec<Value>);

@@ -1,6 +1,6 @@
 //! What goes in and out of a session: parameters, and results as they come.
 
-use logferry_model::SqlType;
+use logferry_model::{Cell, SqlType};
 
 use super::error::SqlError;
 
@@ -41,12 +41,14 @@ pub enum TransactionChange {
     Rollback,
 }
 
-/// Takes results as they come. Called while the server is locked: it must not wait for other sessions.
+/// Takes results as they come. Rows are given while the server is locked, so it must not wait for other sessions.
 pub trait ResultSink {
     /// A result begins.
     fn columns(&mut self, columns: &[ResultColumn]);
+    /// The rows of the result that has begun are given while the server is not locked: it may wait.
+    fn unlocked(&mut self) {}
     /// A row, one value per column in the form of a row's cell; gives whether more are wanted.
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool;
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool;
     /// A statement ended; the rows that it gave or changed, where it counts them.
     fn done(&mut self, rows: Option<u64>);
     /// A message: PRINT, RAISERROR up to severity 10.

@@ -1,5 +1,6 @@
 //! `fn_dblog` beside the log file as the product's own reader sees it, and its arguments.
 
+use logferry_model::Cell;
 use logferry_mssql_backup::LogBlocks;
 use logferry_mssql_backup::log_file::LogFiles;
 use logferry_mssql_standin::sql::{ResultColumn, ResultSink, Session, SqlError, TransactionChange};
@@ -12,8 +13,12 @@ struct Cells(Vec<Vec<Option<Vec<u8>>>>);
 
 impl ResultSink for Cells {
     fn columns(&mut self, _: &[ResultColumn]) {}
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
-        self.0.push(cells.to_vec());
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool {
+        let bytes = |cell: &Cell<'_>| match cell {
+            Cell::Bytes(bytes) => Some(bytes.to_vec()),
+            Cell::Null | Cell::Unchanged => None,
+        };
+        self.0.push(cells.iter().map(bytes).collect());
         true
     }
     fn done(&mut self, _: Option<u64>) {}

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use logferry_model::SqlType;
+use logferry_model::{Cell, SqlType};
 
 use super::super::ast::{Expr, Query};
 use super::super::bind::{Binder, Scope};
@@ -36,17 +36,24 @@ impl Session {
         };
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
         let assigns = matches!(&plan.body, PlanBody::Select(s) if !s.assigns.is_empty());
-        let count = if assigns {
+        let count = if let Some(stored) = run::stored_rows(&plan, &ctx)? {
+            drop(state);
+            out.columns(&result_columns(&plan.columns));
+            out.unlocked();
+            stored.give(|cells| out.row(cells))
+        } else if assigns {
             let mut count = 0;
             run::run(&plan, &ctx, None, &mut |_| {
                 count += 1;
                 Ok(true)
             })?;
+            drop(state);
             count
         } else {
-            send(&plan, &ctx, out)?
+            let count = send(&plan, &ctx, out)?;
+            drop(state);
+            count
         };
-        drop(state);
         self.scalars.rowcount = count as i64;
         if !assigns {
             out.done(self.counted(count));
@@ -123,12 +130,16 @@ pub(crate) fn send_values(columns: &[Column], rows: Vec<Vec<Value>>, out: Out<'_
     let count = rows.len() as u64;
     for row in rows {
         let cells = row.iter().zip(columns).map(|(v, c)| to_bytes(&c.ty, v)).collect::<Result<Vec<_>>>()?;
-        if !out.row(&cells) {
+        if !out.row(&cells_of(&cells)) {
             break;
         }
     }
     out.done(Some(count));
     Ok(())
+}
+
+pub(super) fn cells_of(row: &[Option<Vec<u8>>]) -> Vec<Cell<'_>> {
+    row.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Bytes)).collect()
 }
 
 pub(super) fn result_columns(columns: &[Column]) -> Vec<ResultColumn> {
@@ -155,7 +166,7 @@ fn send(plan: &Plan, ctx: &Ctx<'_>, out: Out<'_>) -> Result<u64> {
         }
         let cells = row.iter().zip(&plan.columns).map(|(v, c)| to_bytes(&c.ty, v)).collect::<Result<Vec<_>>>()?;
         count += 1;
-        Ok(out.row(&cells))
+        Ok(out.row(&cells_of(&cells)))
     })?;
     if !sent {
         out.columns(&columns);

@@ -11,7 +11,7 @@ use super::super::change::{self, Outcome};
 use super::super::error::{Effect, Result, SqlError, unsupported};
 use super::super::value::{Value, to_bytes};
 use super::super::{define, types};
-use super::select::result_columns;
+use super::select::{cells_of, result_columns};
 use super::stop::STOPPED;
 use super::{Flow, Out, Session};
 use crate::storage::Options;
@@ -286,7 +286,7 @@ impl Session {
             for row in rows {
                 let cells: Vec<Option<Vec<u8>>> =
                     row.iter().zip(&columns).map(|(v, c)| to_bytes(&c.ty, v).unwrap_or(None)).collect();
-                if !out.row(&cells) {
+                if !out.row(&cells_of(&cells)) {
                     break;
                 }
             }

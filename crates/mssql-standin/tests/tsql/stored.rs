@@ -1,0 +1,43 @@
+//! Rows that are given as they are stored are those that are evaluated.
+
+use crate::{connect, run, server};
+
+#[test]
+fn stored_rows_are_the_rows_that_are_evaluated() {
+    let server = server();
+    let mut session = connect(&server);
+    let made = run(
+        &mut session,
+        "CREATE TABLE dbo.k (a int, b bigint, s varchar(10), d decimal(9,2), PRIMARY KEY (a, b));
+         INSERT dbo.k VALUES (2, -1, 'x', 1.5), (1, 5, NULL, NULL), (2, 3, 'z', -2), (-7, 0, '', 0);
+         ALTER TABLE dbo.k ADD late int NULL; UPDATE dbo.k SET late = 9 WHERE a = 1;
+         CREATE TABLE dbo.text (s varchar(10) PRIMARY KEY); INSERT dbo.text VALUES ('b'), ('A'), ('c'), ('_');
+         CREATE TABLE dbo.heap (n int, m int); INSERT dbo.heap VALUES (3, 1), (1, 2), (2, NULL);
+         BEGIN TRAN; INSERT dbo.k (a, b) VALUES (0, 0); DELETE dbo.k WHERE s = 'z'",
+    );
+    assert!(!made.contains('!'), "{made}");
+    for (list, rest) in [
+        ("a, b, s, d, late", "FROM dbo.k"),
+        ("d, a, a, s", "FROM dbo.k ORDER BY a, b"),
+        ("a, b", "FROM dbo.k WHERE a > 0 ORDER BY a"),
+        ("s, b", "FROM dbo.k WHERE s IS NOT NULL ORDER BY b"),
+        ("a, b", "FROM dbo.k ORDER BY a DESC, b DESC"),
+        ("a, b", "FROM dbo.k ORDER BY a, b OFFSET 1 ROWS FETCH NEXT 2 ROWS ONLY"),
+        ("TOP (2) a, b", "FROM dbo.k ORDER BY a, b"),
+        ("TOP (2) a, b", "FROM dbo.k WHERE a >= 1 ORDER BY a, b"),
+        ("TOP (0) a", "FROM dbo.k"),
+        ("TOP (1) WITH TIES a", "FROM dbo.k WHERE a = 2 ORDER BY a"),
+        ("DISTINCT a", "FROM dbo.k"),
+        ("s", "FROM dbo.text ORDER BY s"),
+        ("TOP (2) s", "FROM dbo.text ORDER BY s"),
+        ("m, n", "FROM dbo.heap ORDER BY n"),
+        ("n", "FROM dbo.heap WHERE m IS NULL"),
+        ("late", "FROM dbo.k WHERE a = 1 AND b = 5"),
+    ] {
+        let stored = run(&mut session, &format!("SELECT {list} {rest}"));
+        // With a constant beside them they are made of values.
+        let evaluated = run(&mut session, &format!("SELECT {list}, 77 {rest}"));
+        let rows: Vec<_> = evaluated.split(" | ").map(|row| row.strip_suffix(", 77").unwrap_or(row)).collect();
+        assert_eq!(stored, rows.join(" | "), "SELECT {list} {rest}");
+    }
+}
