@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use logferry_model::SqlType;
+use logferry_model::{Cell, SqlType};
 use logferry_mssql_standin::sql::{
     Login, Param, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange,
 };
@@ -18,9 +18,9 @@ struct Count {
 
 impl ResultSink for Count {
     fn columns(&mut self, _: &[ResultColumn]) {}
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool {
         self.rows += 1;
-        self.bytes += cells.iter().flatten().map(|c| c.len() as u64).sum::<u64>();
+        self.bytes += cells.iter().filter_map(|c| c.bytes()).map(|c| c.len() as u64).sum::<u64>();
         true
     }
     fn done(&mut self, _: Option<u64>) {}

@@ -17,9 +17,8 @@ impl ResultSink for Rows {
     fn columns(&mut self, columns: &[ResultColumn]) {
         self.0 = Some(Expected::of_types(columns.iter().map(|c| c.sql_type.clone())));
     }
-    fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
-        let cells: Vec<_> = cells.iter().map(|c| c.as_deref().map_or(Cell::Null, Cell::Bytes)).collect();
-        self.0.as_mut().expect("columns come first").row(&cells);
+    fn row(&mut self, cells: &[Cell<'_>]) -> bool {
+        self.0.as_mut().expect("columns come first").row(cells);
         true
     }
     fn done(&mut self, _: Option<u64>) {}

@@ -34,8 +34,8 @@ pub fn stored(standin: &Standin, table: &str) -> Vec<Row> {
     struct Rows(Vec<Row>);
     impl ResultSink for Rows {
         fn columns(&mut self, _: &[ResultColumn]) {}
-        fn row(&mut self, cells: &[Option<Vec<u8>>]) -> bool {
-            self.0.push(cells.to_vec());
+        fn row(&mut self, cells: &[Cell<'_>]) -> bool {
+            self.0.push(cells.iter().map(|c| c.bytes().map(<[u8]>::to_vec)).collect());
             true
         }
         fn done(&mut self, _: Option<u64>) {}
