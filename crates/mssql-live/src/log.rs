@@ -345,7 +345,11 @@ impl LogReader {
                     unreadable(table, lsn, why.to_owned());
                 }
             }
-            for table in transaction.locked.iter().filter_map(|&object| known(TableId(object))) {
+            // TRUNCATE and SWITCH lock the table, and give its rows other pages, or none.
+            let locked = transaction.locked.iter().map(|&object| TableId(object));
+            let units = transaction.units.iter().filter_map(|&unit| self.places.table_of_unit(unit));
+            let altered: HashSet<TableId> = locked.chain(units).collect();
+            for table in altered.into_iter().filter_map(known) {
                 let id = table.version.id;
                 match self.places.refused(id) {
                     Some(why) => unreadable(table, transaction.commit, why.to_owned()),

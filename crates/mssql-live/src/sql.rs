@@ -35,6 +35,8 @@ texts! {
     ACTIVE = "active.sql";
     /// Heaps and clustered indexes.
     ROWSETS = "rowsets.sql";
+    /// Their allocation units.
+    UNITS = "units.sql";
     /// Where key columns are in rows.
     PLACES = "places.sql";
     /// Begins a transaction that sees one moment.

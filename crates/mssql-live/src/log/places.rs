@@ -133,6 +133,8 @@ fn fixed_len(sql_type: &SqlType) -> Option<u16> {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     by_rowset: HashMap<u64, Rowset>,
+    /// Tables by the allocation units of their rows.
+    by_unit: HashMap<u64, TableId>,
     /// Why the changes of a table cannot be read.
     refused: HashMap<TableId, String>,
 }
@@ -184,6 +186,13 @@ impl Places {
                 }
             }
         }
+        for row in session.rows(DOING, sql::UNITS, &[]).await? {
+            let unit = row.try_get::<i64, _>("allocation_unit_id").map_err(wrong)?.ok_or_else(missing)?;
+            let object = row.try_get::<i32, _>("object_id").map_err(wrong)?.ok_or_else(missing)?;
+            if let Some(table) = by_id.get(&(object as u32)) {
+                self.by_unit.insert(unit as u64, table.version.id);
+            }
+        }
         for table in tables.iter().filter(|t| wanted(t) && !has_rowset.contains(&t.version.id)) {
             self.refused
                 .insert(table.version.id, "its rows are not on pages (it is memory-optimised or external)".to_owned());
@@ -193,6 +202,11 @@ impl Places {
 
     pub(super) fn rowset(&self, rowset: u64) -> Option<&Rowset> {
         self.by_rowset.get(&rowset)
+    }
+
+    /// The table that has rows in an allocation unit.
+    pub(super) fn table_of_unit(&self, unit: u64) -> Option<TableId> {
+        self.by_unit.get(&unit).copied()
     }
 
     /// Why the changes of a table cannot be read, if so.

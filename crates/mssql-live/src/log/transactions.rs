@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use logferry_model::{Lsn, TableId, TransactionId};
-use logferry_mssql_format::bytes::Malformed;
+use logferry_mssql_format::bytes::{Malformed, u64_at};
 use logferry_mssql_format::catalog::{RowsetRow, base_rowset, object};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
@@ -43,6 +43,8 @@ pub(super) struct Touched {
     pub(super) locked: HashSet<u32>,
     /// It changed system tables.
     pub(super) describes: bool,
+    /// Allocation units whose rows lost or changed their pages by it.
+    pub(super) units: HashSet<u64>,
     /// Rowsets that are not known, with a record of each.
     pub(super) unknown: HashMap<u64, Lsn>,
     /// Tables of which it changed a value in place, outside of its row.
@@ -169,6 +171,11 @@ impl Transactions {
             self.gone.insert(row.id, row.object);
         }
         let open = self.open(record.transaction, record.lsn);
+        let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) && !record.is_compensation();
+        if rowset == base_rowset(object::SYSALLOCUNITS, 1) && is_change && !open.system {
+            // The key is the unit's id, after the status of the entry.
+            open.touched.units.insert(u64_at(record.element(2), 1, "id of an allocation unit")?);
+        }
         // Counters of rows and pages are written by system transactions.
         open.touched.describes |= !open.system;
         Ok(())
