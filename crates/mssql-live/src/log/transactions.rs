@@ -166,13 +166,13 @@ impl Transactions {
 
     /// A row of a system table: somebody changes the description of something.
     fn system_row(&mut self, record: &Record<'_>, rowset: u64) -> Result<(), Malformed> {
-        if rowset == base_rowset(object::SYSROWSETS, 1) && record.op == Op::DELETE_ROWS && !record.is_compensation() {
+        if rowset == base_rowset(object::SYSROWSETS, 0) && record.op == Op::DELETE_ROWS && !record.is_compensation() {
             let row = RowsetRow::read(&FixedVar::read(record.element(0))?)?;
             self.gone.insert(row.id, row.object);
         }
         let open = self.open(record.transaction, record.lsn);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) && !record.is_compensation();
-        if rowset == base_rowset(object::SYSALLOCUNITS, 1) && is_change && !open.system {
+        if rowset == base_rowset(object::SYSALLOCUNITS, 0) && is_change && !open.system {
             // The key is the unit's id, after the status of the entry.
             open.touched.units.insert(u64_at(record.element(2), 1, "id of an allocation unit")?);
         }

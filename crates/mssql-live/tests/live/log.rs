@@ -266,6 +266,64 @@ async fn nothing_is_lost_or_seen_in_part_while_others_write() {
     assert_eq!(sum(&target), 300_000);
 }
 
+/// Between the reading of the log and the reading of rows another transaction commits, which changes one of those rows and
+/// another one: both are seen, or none.
+#[tokio::test]
+async fn a_transaction_that_commits_before_rows_are_read_is_not_seen_in_part() {
+    let standin = Arc::new(standin(
+        "CREATE TABLE t (id int NOT NULL PRIMARY KEY, v int NOT NULL); INSERT t VALUES (1, 10), (2, 20), (3, 30)",
+    ));
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    source.snapshot().await.expect("a snapshot");
+    target.copy(&source).await;
+    for statement in ["BEGIN TRANSACTION", "SELECT TOP (1) 1 AS one", "sys.fn_dblog", "[v] FROM"] {
+        standin
+            .batch("USE shop; UPDATE t SET v = v + 1 WHERE id = 1; UPDATE t SET v = v - 1 WHERE id = 3")
+            .expect("done");
+        let (done, other) = (AtomicBool::new(false), standin.clone());
+        standin.faults().set(move |seen| {
+            if seen.text.contains(statement) && !done.swap(true, Ordering::Relaxed) {
+                let both = "USE shop; BEGIN TRAN; UPDATE t SET v = v - 5 WHERE id = 1; UPDATE t SET v = v + 5 WHERE id = 2; COMMIT";
+                other.batch(both).expect("it is done");
+            }
+            None
+        });
+        loop {
+            let batch = source.next(1 << 20).await.expect("events").expect("it does not end");
+            if batch.events.is_empty() {
+                break;
+            }
+            target.apply(&batch);
+            let rows = target.tables.values().flat_map(BTreeMap::values);
+            let sum: i32 =
+                rows.map(|r| i32::from_le_bytes(r[1].as_deref().expect("a value").try_into().expect("an int"))).sum();
+            assert_eq!(sum, 60, "seen in part, committed before {statement}");
+        }
+        target.check(&standin);
+    }
+    standin.faults().clear();
+}
+
+/// The log has rows of a table that is not there any more when it is read.
+#[tokio::test]
+async fn a_table_that_went_while_nobody_looked_is_no_riddle() {
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    let at = source.snapshot().await.expect("a snapshot").checkpoint;
+    target.copy(&source).await;
+    drop(source);
+    let batch =
+        "USE shop; UPDATE c SET v = 7; UPDATE a SET n = 7 WHERE id < 5; DROP TABLE c; UPDATE a SET n = 8 WHERE id = 9";
+    standin.batch(batch).expect("it is done");
+    let mut source = follow(&standin).await.expect("a source");
+    source.seek(at).await.expect("the position is there");
+    target.drain(&mut source, 1 << 20).await.expect("the log is read");
+    target.tables.retain(|id, _| source.tables().iter().any(|t| t.id == *id));
+    target.check(&standin);
+}
+
 #[tokio::test]
 async fn what_cannot_be_followed_is_refused_by_name() {
     let standin = standin("CREATE TABLE heap (id int); CREATE TABLE pk (id int NOT NULL PRIMARY KEY NONCLUSTERED)");
