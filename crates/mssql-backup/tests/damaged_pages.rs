@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use logferry_mssql_backup::{Catalog, Error, FileExtent, PageSource, dump};
+use logferry_mssql_backup::{Catalog, DataFiles, Error, FileExtent, PageSource, dump};
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
 
 /// Pages of a file in memory, as they are.
@@ -84,4 +84,29 @@ fn damaged_pages_are_read_or_refused() {
         refused += u32::from(read_all(&pages) != (13, 3308, 0));
     }
     assert!(refused > 20, "only {refused} of 60 were noticed");
+}
+
+/// As transparent data encryption is said to leave pages: their headers and the boot page can be read, all else cannot.
+#[test]
+fn a_database_that_looks_encrypted_is_told_so() {
+    let folder = match std::env::var_os("LOGFERRY_FIXTURES") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures"),
+    };
+    let Ok(mut file) = std::fs::read(folder.join("pairs/northwind-2008/northwnd.mdf")) else {
+        eprintln!("SKIPPED: no real files at {}; set LOGFERRY_FIXTURES", folder.display());
+        return;
+    };
+    let mut random = Random(7);
+    for (_, page) in file.as_chunks_mut::<PAGE_SIZE>().0.iter_mut().enumerate().filter(|(n, _)| !matches!(n, 0 | 9)) {
+        page[96..].iter_mut().for_each(|byte| *byte ^= random.below(256) as u8);
+    }
+    let error = Catalog::read(&Unverified(file.clone())).expect_err("nothing can be read").to_string();
+    assert!(error.contains("or the database is encrypted (TDE)"), "{error}");
+    let path = std::env::temp_dir().join(format!("logferry-encrypted-{}.mdf", std::process::id()));
+    std::fs::write(&path, &file).expect("it is written");
+    let error =
+        DataFiles::open(&[&path]).and_then(|data| Catalog::read(&data)).expect_err("checksums fail").to_string();
+    let _gone = std::fs::remove_file(&path);
+    assert!(error.contains("or the database is encrypted (TDE)"), "{error}");
 }

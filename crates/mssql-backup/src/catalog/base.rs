@@ -10,7 +10,7 @@ use logferry_mssql_format::page::{PAGE_SIZE, Page, PageId};
 use logferry_mssql_format::row::FixedVar;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pages::PageSource;
 use crate::scan::{read_records, visit_records};
 
@@ -47,7 +47,7 @@ impl BaseTables {
             let why = format!("database version {} is of before SQL Server 2005", boot.version);
             return Err(Malformed::new(why, 4).within("boot page 1:9").into());
         }
-        let alloc_units = alloc_units(pages, boot.first_sysallocunits)?;
+        let alloc_units = alloc_units(pages, boot.first_sysallocunits).map_err(maybe_encrypted)?;
         let source = Source { pages, alloc_units: &alloc_units };
 
         let rowset_rows = source.all(base_rowset(object::SYSROWSETS, 0), RowsetRow::read)?;
@@ -109,6 +109,17 @@ impl BaseTables {
 }
 
 /// `sysallocunits`, by rowset: found by the leaf pages' links, because its IAM chain is in itself.
+/// Transparent data encryption leaves page headers and the boot page as they are, so this is where it shows first. No file of such a
+/// database is at hand: what tells it from damage is not known.
+fn maybe_encrypted(error: Error) -> Error {
+    let why = "the first base table is damaged, or the database is encrypted (TDE), which is not supported";
+    match error {
+        Error::Page { path, page, source } => Error::Page { path, page, source: source.within(why) },
+        Error::Malformed(source) => source.within(why).into(),
+        other => other,
+    }
+}
+
 fn alloc_units(pages: &dyn PageSource, first: PageId) -> Result<FxHashMap<u64, Vec<AllocUnitRow>>> {
     let mut units: FxHashMap<u64, Vec<AllocUnitRow>> = FxHashMap::default();
     let mut page = Box::new([0; PAGE_SIZE]);
