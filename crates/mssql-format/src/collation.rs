@@ -135,6 +135,29 @@ pub const CP850: &str = "\
     └┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀\
     ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{ad}±‗¾¶§÷¸°¨·¹³²■\u{a0}";
 
+/// The character of a two-byte code that Windows decodes otherwise in code page 950 than the Big5 of the web does, which has Hong Kong's
+/// ideographs, and ETEN's kana, in the four ranges that are the user's own (private use) on Windows:
+/// <https://learn.microsoft.com/windows/win32/intl/end-user-defined-characters>.
+pub fn own_of_950(code: u16) -> Option<char> {
+    // First code, last code, first character. A lead byte has 157 trail bytes: 0x40 to 0x7E, 0xA1 to 0xFE.
+    const RANGES: [(u16, u16, u32); 4] =
+        [(0xFA40, 0xFEFE, 0xE000), (0x8E40, 0xA0FE, 0xE311), (0x8140, 0x8DFE, 0xEEB8), (0xC6A1, 0xC8FE, 0xF6B1)];
+    let place = |code: u16| {
+        let (lead, trail) = (u32::from(code >> 8), u32::from(code & 0xFF));
+        let trail = match trail {
+            0x40..=0x7E => trail - 0x40,
+            0xA1..=0xFE => trail - 0xA1 + 63,
+            _ => return None,
+        };
+        Some(lead * 157 + trail)
+    };
+    if code == 0xF9FE {
+        return Some('\u{2593}');
+    }
+    let (first, _, character) = RANGES.into_iter().find(|(first, last, _)| (*first..=*last).contains(&code))?;
+    char::from_u32(character + place(code)? - place(first)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +204,26 @@ mod tests {
         check(0x4_d108, CodePage::Windows(1252)); // Latin1_General_100_CI_AS_SC
         check(0x4_d188, CodePage::Utf8); // Latin1_General_100_CI_AS_SC_UTF8
         check(0x4_0888, CodePage::Utf8); // Latin1_General_100_BIN2_UTF8
+    }
+
+    #[test]
+    fn private_characters_of_950() {
+        let check = |code, expect: Option<u32>| assert_eq!(own_of_950(code).map(u32::from), expect, "{code:#x}");
+        // The ends of each range meet.
+        check(0xFA40, Some(0xE000));
+        check(0xFEFE, Some(0xE310));
+        check(0x8E40, Some(0xE311));
+        check(0xA0FE, Some(0xEEB7));
+        check(0x8140, Some(0xEEB8));
+        check(0x8DFE, Some(0xF6B0));
+        check(0xC6A1, Some(0xF6B1));
+        check(0xC8FE, Some(0xF848));
+        check(0xFA7E, Some(0xE03E));
+        check(0xFAA1, Some(0xE03F));
+        check(0xF9FE, Some(0x2593));
+        check(0xFA7F, None);
+        check(0xC6A0, None);
+        check(0xA440, None);
     }
 
     #[test]

@@ -220,14 +220,7 @@ fn single_byte_text(length: Option<u16>, padded: bool, collation: Collation, typ
     let mut notes = Vec::new();
     let decoder = match code_page(collation) {
         Some(CodePage::Utf8) => Decoder::Utf8,
-        Some(CodePage::Windows(number)) => {
-            if number == 950 {
-                let note = "characters of code page 950 are read as those of Big5: some 250 rare ones differ, and \
-                            user-defined ones become ideographs of Hong Kong";
-                notes.push(note.to_owned());
-            }
-            Decoder::of(number).unwrap_or(Decoder::AsciiOnly)
-        }
+        Some(CodePage::Windows(number)) => Decoder::of(number).unwrap_or(Decoder::AsciiOnly),
         Some(CodePage::UnicodeOnly) => {
             notes.push(format!("collation {id:#x} has no code page: bytes beyond ASCII are invalid text"));
             Decoder::AsciiOnly

@@ -3,13 +3,12 @@
 //! Three kinds of decoders: none (UTF-8 and ASCII are only checked), a table of 128 characters for the pages of one
 //! byte per character, `encoding_rs` for those of two. Its tables were compared with those of Windows: no code of
 //! 1250-1258, 874 and 949 differs, 936 has more codes than Windows, 932 lacks four single bytes that are added here.
-//! 950 is the exception: some 250 codes of `Big5` decode otherwise, and 4,842 that are private use on Windows are
-//! ideographs of Hong Kong; plans say so.
+//! Of 950 the users' own characters, and one more, are decoded here: `Big5` has others there.
 
 use std::sync::OnceLock;
 
 use encoding_rs::{DecoderResult, Encoding};
-use logferry_mssql_format::collation::{CP437, CP850};
+use logferry_mssql_format::collation::{CP437, CP850, own_of_950};
 
 use crate::encode::text::{Changed, TextRules, Writer};
 use crate::encode::within_limit;
@@ -23,6 +22,8 @@ pub(crate) enum Decoder {
     Utf8,
     SingleByte(&'static Table),
     MultiByte(&'static Encoding),
+    /// Big5 as Windows has it.
+    Cp950,
 }
 
 impl Decoder {
@@ -32,7 +33,7 @@ impl Decoder {
             932 => Decoder::MultiByte(encoding_rs::SHIFT_JIS),
             936 => Decoder::MultiByte(encoding_rs::GBK),
             949 => Decoder::MultiByte(encoding_rs::EUC_KR),
-            950 => Decoder::MultiByte(encoding_rs::BIG5),
+            950 => Decoder::Cp950,
             _ => {
                 let (_, table, source) = SINGLE_BYTE.iter().find(|(number, ..)| *number == code_page)?;
                 Decoder::SingleByte(table.get_or_init(|| source.table()))
@@ -85,6 +86,7 @@ impl Decoder {
                 text.finish();
             }
             Decoder::MultiByte(encoding) => multi_byte(encoding, cell, rules, out, &mut changed)?,
+            Decoder::Cp950 => cp950(cell, rules, out, &mut changed)?,
         }
         Ok(changed)
     }
@@ -120,6 +122,29 @@ fn multi_byte(
             }
         }
     }
+}
+
+fn cp950(cell: &[u8], rules: TextRules, out: &mut Vec<u8>, changed: &mut Changed) -> Result<(), CellError> {
+    // What is decoded as everywhere, and not yet.
+    let mut plain = 0;
+    let mut at = 0;
+    while let Some(rest) = cell.get(at..).filter(|rest| !rest.is_empty()) {
+        let (len, own) = match *rest {
+            [0x80, ..] => (1, Some('\u{80}')),
+            [0xFF, ..] => (1, Some('\u{f8f8}')),
+            [lead @ 0x81..=0xFE, trail @ (0x40..=0x7E | 0x80..), ..] => {
+                (2, own_of_950(u16::from_be_bytes([lead, trail])))
+            }
+            _ => (1, None),
+        };
+        if let Some(character) = own {
+            multi_byte(encoding_rs::BIG5, &cell[plain..at], rules, out, changed)?;
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            plain = at + len;
+        }
+        at += len;
+    }
+    multi_byte(encoding_rs::BIG5, &cell[plain..], rules, out, changed)
 }
 
 /// Bytes that Windows decodes alone and the Shift_JIS of the web does not.
