@@ -23,6 +23,7 @@ mod backup;
 mod bulk;
 mod capture;
 mod change;
+mod chunks;
 mod clock;
 mod dblog;
 mod ddl;

@@ -1,10 +1,11 @@
 //! Clustered indexes: leaves in key order, upper levels above them, page splits.
 
-use logferry_mssql_format::encode::{ColumnChunk, ColumnImage, encode_index_record};
+use logferry_mssql_format::encode::{ColumnImage, encode_index_record};
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{PageId, PageType};
-use logferry_mssql_format::row::{FixedVar, RecordKind, status};
+use logferry_mssql_format::row::RecordKind;
 
+use super::chunks::changed_chunks;
 use super::space::UnitKind;
 use super::xact::{SystemXact, Undo};
 use super::{By, Database, FILE, Node};
@@ -461,48 +462,6 @@ pub(super) fn xact_of(by: By) -> u64 {
     match by {
         By::Xact(id) | By::Undo(id, _) => id,
         By::None => unreachable!("rows change in transactions"),
-    }
-}
-
-/// The stretches where two forms of a row differ: one at most in the fixed part, the NULL bits and offsets, and the variable
-/// data each.
-pub(super) fn changed_chunks<'a>(old: &'a [u8], new: &'a [u8]) -> Vec<ColumnChunk<'a>> {
-    let (old_zones, new_zones) = (zones(old), zones(new));
-    let mut chunks = Vec::new();
-    for (o, n) in old_zones.windows(2).zip(new_zones.windows(2)) {
-        let (a, b) = (&old[o[0]..o[1]], &new[n[0]..n[1]]);
-        if a == b {
-            continue;
-        }
-        let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-        let rest = a.len().min(b.len()) - same;
-        let same_end = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x == y).count();
-        chunks.push(ColumnChunk {
-            old_offset: (o[0] + same) as u16,
-            new_offset: (n[0] + same) as u16,
-            old_len: (a.len() - same - same_end) as u16,
-            before: &a[same..a.len() - same_end],
-            after: &b[same..b.len() - same_end],
-        });
-    }
-    chunks
-}
-
-/// Where the fixed part, the NULL bits and offsets, and the data begin and end.
-fn zones(row: &[u8]) -> [usize; 4] {
-    match FixedVar::read(row) {
-        Ok(record) => {
-            let nulls = record.fixed_end() + 2 + usize::from(record.column_count()).div_ceil(8);
-            let data = if row[0] & status::VARIABLE != 0 {
-                let count = usize::from(u16::from_le_bytes([row[nulls], row[nulls + 1]]));
-                nulls + 2 + 2 * count
-            } else {
-                nulls
-            };
-            [0, record.fixed_end(), data.min(row.len()), row.len()]
-        }
-        // A forwarding stub.
-        Err(_) => [0, row.len(), row.len(), row.len()],
     }
 }
 
