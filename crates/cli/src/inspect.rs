@@ -106,6 +106,8 @@ struct TableReport {
     columns: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable_changes: Option<String>,
 }
 
 pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
@@ -265,6 +267,7 @@ fn tables(pages: &dyn PageSource) -> Result<(Catalog, Vec<TableReport>), Error> 
             rows: catalog.recorded_rows(i),
             columns: t.version.columns.len(),
             unreadable: t.unreadable.clone(),
+            unreadable_changes: t.unreadable_changes.clone(),
         })
         .collect();
     Ok((catalog, tables))
@@ -347,7 +350,8 @@ fn write_tables(tables: &[TableReport], out: &mut Out) -> std::io::Result<()> {
     }
     let mut shown = Table::new(&["table", "rows", "columns", ""]);
     for t in tables {
-        let note = t.unreadable.clone().unwrap_or_default();
+        let changes = t.unreadable_changes.as_ref().map(|why| format!("changes are refused: {why}"));
+        let note = t.unreadable.clone().or(changes).unwrap_or_default();
         shown.row([t.table.clone(), t.rows.to_string(), t.columns.to_string(), note]);
     }
     shown.write(out, "    ")
