@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Print what is inside of files: pages, log records, rows, changes.
     Dump(Dump),
-    /// Show the whole on data made for it: backups to PostgreSQL in two steps, with every row compared.
+    /// Show the whole on data made for it: backups, or a running server, to PostgreSQL, with every row compared.
     Demo(Demo),
     /// Serve a stand-in for SQL Server, to try logferry with: T-SQL and TDS, databases in memory, backups on disk.
     Standin(StandinArgs),
@@ -189,8 +189,23 @@ pub(crate) struct DumpChanges {
     pub set: Option<u16>,
 }
 
+/// What a demo reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DemoMode {
+    /// Backups.
+    Backup,
+    /// A running server, by its log.
+    Log,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
+    /// What is read: a chain of backups, or a running server by its log.
+    #[arg(long, value_enum, default_value_t = DemoMode::Backup)]
+    pub mode: DemoMode,
+    /// How long sessions write to the server, with --mode log.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
     /// Where the backups are made; a temporary folder without it.
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,

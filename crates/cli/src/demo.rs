@@ -10,6 +10,8 @@
 //! what the target is compared with, row by row. For files of the user's own the rows on the pages are what counts: the whole log is
 //! replayed over them, and they are read as text.
 
+mod live;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ use logferry_pipeline::StreamEnd;
 use logferry_testkit::compare::{Comparison, Expected};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
-use crate::args::Demo;
+use crate::args::{Demo, DemoMode};
 use crate::failure::Failed;
 use crate::open;
 use crate::output::{Out, Table};
@@ -33,11 +35,19 @@ use crate::summary;
 /// The rows that a table of the target must hold, by its name there.
 type Tables = BTreeMap<(String, String), Expected>;
 
-pub(crate) fn perform(args: &Demo, out: &mut Out) -> Result<ExitCode, Failed> {
+pub(crate) fn perform(args: &Demo, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
     let cluster = PrivatePostgres::start().map_err(|e| Failed::other(e.to_string()))?;
     let database = cluster.create_database().map_err(|e| Failed::other(e.to_string()))?;
-    say(out, &format!("PostgreSQL runs on port {} until the end of the demo", cluster.port()))?;
-    let equal = if args.from.is_empty() {
+    let alone = args.from.is_empty() && args.folder.is_none();
+    if args.mode == DemoMode::Log && !alone {
+        return Err(Failed::argument("--mode log makes its own data: --from and --folder are for backups"));
+    }
+    if !json || args.mode != DemoMode::Log {
+        say(out, &format!("PostgreSQL runs on port {} until the end of the demo", cluster.port()))?;
+    }
+    let equal = if args.mode == DemoMode::Log {
+        live::perform(args, &database, json, out)?
+    } else if args.from.is_empty() {
         let temporary = tempfile::tempdir().map_err(|e| Failed::other(format!("no temporary folder: {e}")))?;
         let folder = args.folder.as_deref().unwrap_or(temporary.path());
         made_up(args, folder, &database, out)?
@@ -45,7 +55,9 @@ pub(crate) fn perform(args: &Demo, out: &mut Out) -> Result<ExitCode, Failed> {
         own_files(args, &database, out)?
     };
     if equal {
-        say(out, "every row on the target is the row that it should be")?;
+        if !json || args.mode != DemoMode::Log {
+            say(out, "every row on the target is the row that it should be")?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failed::other("the target differs from what it should be: this is a defect of logferry, please report it"))

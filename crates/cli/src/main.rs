@@ -51,7 +51,7 @@ fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
         Command::Run(run) => run::perform(run, args.json, out),
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
-        Command::Demo(demo) => demo::perform(&demo, out),
+        Command::Demo(demo) => demo::perform(&demo, args.json, out),
         Command::Standin(standin) => standin::perform(&standin, args.json, out),
     }
 }
