@@ -144,3 +144,16 @@ fn what_cannot_be_followed_is_told_before_anything_is_written() {
     assert!(said.contains("table \"dbo.Heap\" cannot be followed by the log: it is a heap"), "{said}");
     assert!(said.contains("tables.exclude: [dbo.Heap]"), "{said}");
 }
+
+#[test]
+fn the_demo_of_a_running_server_ends_with_every_row_equal() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["--json", "demo", "--mode", "log", "--seconds", "1", "--rows", "200"])
+        .env_remove("LOGFERRY_LOG")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["equal"], &report["kills"]), (&true.into(), &1.into()), "{report}");
+    assert!(report["transactions"].as_u64() > Some(0), "{report}");
+}

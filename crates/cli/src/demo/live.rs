@@ -88,7 +88,8 @@ pub(super) fn perform(args: &Demo, database: &Database<'_>, json: bool, out: &mu
     running.kill();
 
     seen.sort();
-    let part = |n: usize| seen.get(seen.len().saturating_sub(1) * n / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
+    let part =
+        |n: usize| seen.get(seen.len().saturating_sub(1) * n / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
     let mut report = Report {
         mode: "log",
         seconds: written.as_secs_f64(),
@@ -108,7 +109,11 @@ pub(super) fn perform(args: &Demo, database: &Database<'_>, json: bool, out: &mu
         out,
         &format!(
             "{} transactions in {:.1} s ({:.0}/s), one kill; a change was seen after {:.0} ms (half of them), {:.0} ms (99 of 100)",
-            transactions, report.seconds, report.transactions_per_second, report.seen_after_ms_p50, report.seen_after_ms_p99
+            transactions,
+            report.seconds,
+            report.transactions_per_second,
+            report.seen_after_ms_p50,
+            report.seen_after_ms_p99
         ),
     )?;
     compare(tables(&standin)?, database, out)
@@ -238,7 +243,8 @@ async fn wait_for_beat(
     standin.batch(&batch).map_err(|e| Failed::other(format!("the stand-in for SQL Server: {e}")))?;
     loop {
         // Until the copy has begun there is no such table.
-        let found = client.query("SELECT n FROM dbo.beat", &[]).await.ok().and_then(|rows| rows.first().map(|r| r.get(0)));
+        let found =
+            client.query("SELECT n FROM dbo.beat", &[]).await.ok().and_then(|rows| rows.first().map(|r| r.get(0)));
         if found.is_some_and(|n: i64| n >= *beat) {
             return Ok(written.elapsed());
         }
