@@ -9,6 +9,8 @@
 //! `server` is what sessions share, `session` runs batches: statement by statement, transactions, waiting. `bind` finds names
 //! and types, `run` gives rows, `change` writes them, `define` makes and drops. `function` and `convert` are the values' part.
 //!
+//! `dblog` shows the log as rows, `cdc` is change data capture: both over what storage writes and notes.
+//!
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!

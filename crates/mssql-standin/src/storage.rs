@@ -372,6 +372,21 @@ impl Database {
         self.tables.get(&table).into_iter().flat_map(|t| &t.committed)
     }
 
+    /// The committed rows of a keyed table from a row's key on. The probe has a value for each column of the key.
+    pub fn rows_from(&self, table: u32, probe: &Row) -> impl Iterator<Item = (&RowKey, &Arc<Row>)> {
+        let low = self.key_of(table, probe);
+        let held = self.tables.get(&table);
+        held.into_iter().flat_map(move |t| match &low {
+            Some(low) => t.committed.range(low.clone()..),
+            None => t.committed.range::<RowKey, _>(..),
+        })
+    }
+
+    /// The last committed row of a table.
+    pub fn last_row(&self, table: u32) -> Option<&Arc<Row>> {
+        self.tables.get(&table)?.committed.last_key_value().map(|(_, row)| row)
+    }
+
     /// Where the log ends: the LSN that the next block will have.
     pub fn end_of_log(&mut self) -> Lsn {
         self.log.end()

@@ -7,7 +7,7 @@ use super::super::session::commit_in;
 use super::super::state::{Db, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::{DAYS_TO_1900, Value, from_bytes};
-use super::lsn::{last_mapped, no_such_entry, shown};
+use super::lsn::{last_mapped, lsn_in, no_such_entry, shown};
 use super::scan::set_low_endpoint;
 use super::{not_enabled, own_table};
 use crate::storage::{RowKey, XactOptions};
@@ -61,7 +61,7 @@ pub(crate) fn clean_by_retention(state: &mut State, at: usize, now: (i32, u64)) 
     let mut last = None;
     let mut found = None;
     for (_, row) in db.storage.rows(table) {
-        let lsn = row.first().and_then(|b| b.as_deref()).and_then(|b| b.try_into().ok()).map(Lsn::from_be_bytes);
+        let lsn = lsn_in(row);
         last = lsn;
         if young(row) {
             found = lsn;
@@ -102,9 +102,6 @@ fn keys_below(db: &Db, table: &str, low: Option<Lsn>) -> Vec<(Lsn, RowKey)> {
 
 /// Rows whose first column is an LSN below `low`.
 fn rows_below(db: &Db, table: u32, low: Option<Lsn>) -> Vec<(Lsn, RowKey)> {
-    let lsn = |row: &crate::storage::Row| {
-        row.first().and_then(|b| b.as_deref()).and_then(|b| b.try_into().ok()).map(Lsn::from_be_bytes)
-    };
-    let rows = db.storage.rows(table).filter_map(|(key, row)| Some((lsn(row)?, key.clone())));
-    rows.filter(|(lsn, _)| low.is_none_or(|low| *lsn < low)).collect()
+    let rows = db.storage.rows(table).filter_map(|(key, row)| Some((lsn_in(row)?, key.clone())));
+    rows.take_while(|(lsn, _)| low.is_none_or(|low| *lsn < low)).collect()
 }

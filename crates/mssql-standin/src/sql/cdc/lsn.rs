@@ -23,14 +23,19 @@ pub(super) fn lsn_of(value: &Value) -> Option<Lsn> {
 fn each_mapping(db: &Db, each: &mut dyn FnMut(Lsn, &Row) -> bool) -> Result<()> {
     let table = own_table(db, "lsn_time_mapping").ok_or_else(|| invalid_object("cdc.lsn_time_mapping"))?;
     for (_, row) in db.storage.rows(table) {
-        let lsn = row.first().and_then(|b| b.as_deref()).and_then(|b| b.try_into().ok()).map(Lsn::from_be_bytes);
-        if let Some(lsn) = lsn
+        if let Some(lsn) = lsn_in(row)
             && !each(lsn, row)
         {
             break;
         }
     }
     Ok(())
+}
+
+/// The LSN that a row begins with.
+pub(super) fn lsn_in(row: &Row) -> Option<Lsn> {
+    let bytes = row.first()?.as_deref()?;
+    bytes.try_into().ok().map(Lsn::from_be_bytes)
 }
 
 /// When a row of `cdc.lsn_time_mapping` was committed.
@@ -41,12 +46,8 @@ fn end_time(row: &Row) -> Value {
 
 /// How far the log was read.
 pub(super) fn last_mapped(db: &Db) -> Result<Option<Lsn>> {
-    let mut last = None;
-    each_mapping(db, &mut |lsn, _| {
-        last = Some(lsn);
-        true
-    })?;
-    Ok(last)
+    let table = own_table(db, "lsn_time_mapping").ok_or_else(|| invalid_object("cdc.lsn_time_mapping"))?;
+    Ok(db.storage.last_row(table).and_then(|row| lsn_in(row)))
 }
 
 /// `sys.fn_cdc_get_max_lsn`
@@ -62,15 +63,12 @@ pub(crate) fn min_lsn(db: &Db, instance: &str) -> Value {
 
 /// `sys.fn_cdc_map_lsn_to_time`
 pub(crate) fn map_lsn_to_time(db: &Db, lsn: &Value) -> Result<Value> {
-    let wanted = lsn_of(lsn);
-    let mut found = Value::Null;
-    each_mapping(db, &mut |lsn, row| {
-        if Some(lsn) == wanted {
-            found = end_time(row);
-        }
-        Some(lsn) < wanted
-    })?;
-    Ok(found)
+    let table = own_table(db, "lsn_time_mapping").ok_or_else(|| invalid_object("cdc.lsn_time_mapping"))?;
+    let Some(wanted) = lsn_of(lsn) else { return Ok(Value::Null) };
+    let mut probe: Row = vec![None; db.types(table).len()];
+    probe[0] = Some(wanted.to_be_bytes().to_vec());
+    let first = db.storage.rows_from(table, &probe).next();
+    Ok(first.filter(|(_, row)| lsn_in(row) == Some(wanted)).map_or(Value::Null, |(_, row)| end_time(row)))
 }
 
 /// `sys.fn_cdc_map_time_to_lsn`

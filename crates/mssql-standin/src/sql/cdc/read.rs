@@ -123,10 +123,11 @@ fn changes(db: &Db, instance: &Instance, from: Lsn, to: Lsn) -> Vec<Change> {
     let bytes = |row: &Row, at: usize| row.get(at).and_then(|b| b.as_deref()).map(<[u8]>::to_vec);
     let value = |row: &Row, at: usize| bytes(row, at).map_or(Value::Null, Value::Bytes);
     let mut out = Vec::new();
-    for (_, row) in db.storage.rows(instance.changes) {
-        let start = row.first().and_then(|b| b.as_deref()).unwrap_or_default();
-        if start < &low[..] || start > &high[..] {
-            continue;
+    let mut probe: Row = vec![None; HEAD + instance.columns.len() + 1];
+    (probe[0], probe[2], probe[3]) = (Some(low.to_vec()), Some(vec![0; 10]), Some(vec![0; 4]));
+    for (_, row) in db.storage.rows_from(instance.changes, &probe) {
+        if row.first().and_then(|b| b.as_deref()).is_some_and(|start| start > &high[..]) {
+            break;
         }
         let operation = bytes(row, 3).map_or(Value::Null, |b| from_bytes(&SqlType::Int, &b)).as_int().unwrap_or(0);
         let cells = instance.columns.iter().enumerate().map(|(at, c)| {
