@@ -14,11 +14,13 @@
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
-//! Left out: views, procedures, functions, triggers, cursors, table variables, window functions, MERGE, PIVOT, FOR XML and
-//! JSON, computed columns, ALTER TABLE of columns, identity other than (1,1), values of xml and CLR types, collations
-//! other than the default one. Unlike a server: definitions are not rolled back with a transaction; nonclustered indexes,
-//! constraints other than the clustered primary key, and defaults are kept beside the storage and are not in its system
-//! tables; text sorts by folded code points.
+//! Left out: views, procedures, functions and triggers of users, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
+//! xml and CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
+//! declared as the primary key of CREATE TABLE.
+//!
+//! Unlike a server: a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
+//! which stays; nonclustered indexes, constraints other than the clustered primary key, and defaults are kept beside
+//! the storage and are not in its system tables; text sorts by folded code points.
 
 mod ast;
 mod bind;

@@ -154,6 +154,8 @@ impl Server {
             now: utc_now(),
             seed: u64::from(spid.unsigned_abs()) << 32 ^ utc_now().1,
             implicit: false,
+            defined: Vec::new(),
+            stays: None,
         };
         drop(state);
         Ok(Session::of(Arc::clone(&self.shared), scalars))

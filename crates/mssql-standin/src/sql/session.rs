@@ -6,6 +6,7 @@
 //! until the lock timeout; where sessions wait in a circle, the one that closes it is the deadlock victim.
 
 mod catalog_procedure;
+mod definition;
 mod describe;
 mod option;
 mod procedure;
@@ -30,6 +31,7 @@ use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, TransactionChange};
 use super::state::Scalars;
 use super::value::{Value, to_bytes};
+pub(crate) use definition::Defined;
 pub(crate) use select::send_values;
 use stop::{STOPPED, Stop};
 pub(crate) use transaction::{begin_in, commit_in};
@@ -196,12 +198,17 @@ impl Session {
         self.scalars.now = utc_now();
         self.stop.check()?;
         self.begin_implicitly(stmt, out);
+        let open = self.scalars.depth > 0;
+        let defining = if open { self.about_to_define(stmt) } else { Vec::new() };
         let done = match self.scalars.option("FMTONLY") {
             true => self.format_only(stmt, out),
             false => self.kind(stmt, out, in_try),
         };
         match done {
             Ok(flow) => {
+                if open {
+                    self.has_defined(stmt, defining);
+                }
                 if !matches!(
                     stmt.kind,
                     StmtKind::If { .. }
@@ -223,6 +230,9 @@ impl Session {
                 {
                     self.roll_back_all();
                     out.transaction(TransactionChange::Rollback);
+                    if let Some(stays) = self.not_taken_back() {
+                        out.error(&stays);
+                    }
                     if e.effect == Effect::Statement {
                         e.effect = Effect::Batch;
                     }

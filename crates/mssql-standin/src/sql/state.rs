@@ -191,6 +191,10 @@ pub(crate) struct Scalars {
     /// Counts up for NEWID and RAND.
     pub seed: u64,
     pub implicit: bool,
+    /// What the open transaction defined.
+    pub defined: Vec<super::session::Defined>,
+    /// What the last ROLLBACK could not take back.
+    pub stays: Option<SqlError>,
 }
 
 impl Scalars {

@@ -203,6 +203,33 @@ fn names_change() {
     );
 }
 
+#[test]
+fn definitions_in_transactions() {
+    let stays =
+        |what: &str| format!("!40517 The SQL Server stand-in does not support ROLLBACK of {what}: what it did stays.");
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "BEGIN TRAN; CREATE TABLE t (a int); CREATE INDEX ix ON t (a); INSERT t VALUES (1); ROLLBACK; SELECT OBJECT_ID('t')",
+                "#1 ; null",
+            ),
+            ("BEGIN TRAN; CREATE TABLE t (a int); INSERT t VALUES (1); COMMIT; SELECT a FROM t", "#1 ; 1"),
+            ("BEGIN TRAN; CREATE TABLE u (a int); DROP TABLE u; ROLLBACK; SELECT @@TRANCOUNT", "0"),
+            (
+                "BEGIN TRAN; ALTER TABLE t ADD b int; INSERT t VALUES (2, 3); ROLLBACK",
+                &format!("#1 ; {}", stays("ALTER TABLE")),
+            ),
+            (
+                "SELECT a, b, @@TRANCOUNT FROM t; ROLLBACK",
+                "1, null, 0 ; !3903 The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.",
+            ),
+            ("BEGIN TRAN; TRUNCATE TABLE t; INSERT t VALUES (5, 6); COMMIT; SELECT * FROM t", "#1 ; 5, 6"),
+            ("BEGIN TRAN; DROP TABLE t; ROLLBACK", &stays("DROP TABLE")),
+        ],
+    );
+}
+
 /// The rows of all tables, as they are read from a full backup.
 fn rows_in_backup(
     server: &logferry_mssql_standin::sql::Server,

@@ -229,9 +229,6 @@ pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) ->
             ),
         ));
     }
-    if scalars.depth > 0 {
-        return Err(unsupported("TRUNCATE TABLE inside of a transaction"));
-    }
     wait_for_table(state, scalars, at, "TRUNCATE TABLE")?;
     let db = state.db_mut(at.database);
     if !db.snapshots.is_empty() {

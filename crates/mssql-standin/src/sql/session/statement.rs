@@ -216,6 +216,9 @@ impl Session {
                 if let Some(change) = self.rollback(name.as_deref())? {
                     out.transaction(change);
                 }
+                if let Some(error) = self.not_taken_back() {
+                    return Err(error);
+                }
                 out.done(None);
             }
             StmtKind::Save(name) => {

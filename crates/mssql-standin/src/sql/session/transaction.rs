@@ -8,6 +8,7 @@ use super::super::sink::TransactionChange;
 use super::super::state::{Db, Isolation, Scalars, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::DAYS_TO_1900;
+use super::definition::take_back;
 use super::{Out, Session};
 use crate::storage::{Transaction, XactOptions};
 
@@ -135,6 +136,7 @@ impl Session {
             commit_in(db, xact, own)?;
         }
         self.end_snapshots(state);
+        self.scalars.defined.clear();
         Ok(())
     }
 
@@ -160,8 +162,14 @@ impl Session {
         self.end_snapshots(&mut state);
         self.scalars.depth = 0;
         self.tran_name = None;
+        self.scalars.stays = take_back(&mut state, std::mem::take(&mut self.scalars.defined));
         drop(state);
         shared.released.notify_all();
+    }
+
+    /// What the last ROLLBACK left as the transaction had defined it, as an error.
+    pub fn not_taken_back(&mut self) -> Option<SqlError> {
+        self.scalars.stays.take()
     }
 }
 
