@@ -228,6 +228,9 @@ pub(crate) struct StandinArgs {
     /// Where backups go: names without a folder, as in TO DISK = 'shop.bak', are files in it.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub data: PathBuf,
+    /// Serve the database in this data file read-only, under the file's name; its log file is beside it: F.ldf or F_log.ldf.
+    #[arg(long, value_name = "FILE.mdf")]
+    pub attach: Vec<PathBuf>,
     /// The password of its one login, sa.
     #[arg(long, value_name = "P", env = "LOGFERRY_STANDIN_PASSWORD", hide_env_values = true)]
     pub password: String,

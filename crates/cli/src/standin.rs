@@ -1,6 +1,6 @@
 //! `logferry standin`: a stand-in for SQL Server to try logferry with, where there is no server.
 //!
-//! Its databases are in memory and end with it; what it writes to disk are backups, in SQL Server's own format, which
+//! Its databases are in memory and end with it, or files of a real server, which it reads; what it writes to disk are backups, in SQL Server's own format, which
 //! `logferry run --from` and `logferry inspect` read. So a whole round of the backup mode needs nothing else:
 //!
 //! ```text
@@ -11,6 +11,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
@@ -28,16 +29,42 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
     let config = StandinConfig { address, password: args.password.clone(), ..StandinConfig::default() };
     let standin = Standin::with(config).map_err(|e| Failed::other(format!("could not listen on {address}: {e}")))?;
     standin.sql().set_backup_folder(folder.clone());
+    let mut attached = Vec::new();
+    for data in &args.attach {
+        let (name, log) = beside(data)?;
+        standin.sql().attach_database(&name, data, &log).map_err(|e| Failed::other(e.message))?;
+        attached.push(name);
+    }
     let (address, user) = (standin.address(), standin.user());
     if json {
-        out.json(&serde_json::json!({ "address": address.to_string(), "user": user }))?;
+        out.json(&serde_json::json!({ "address": address.to_string(), "user": user, "attached": attached }))?;
     } else {
         writeln!(out, "a stand-in for SQL Server, not SQL Server, listens on {address}; log in as {user}")?;
-        writeln!(out, "databases are in memory and end with it; backups go to {}", folder.display())?;
+        for name in &attached {
+            writeln!(out, "database \"{name}\" is there, read-only")?;
+        }
+        writeln!(out, "other databases are in memory and end with it; backups go to {}", folder.display())?;
     }
     out.flush()?;
     run::runtime()?.block_on(asked_to_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The name of the database in a data file, and its log file.
+fn beside(data: &Path) -> Result<(String, PathBuf), Failed> {
+    let none = || Failed::argument(format!("--attach wants a data file, as in northwind.mdf, not {}", data.display()));
+    let stem = data.file_stem().and_then(|stem| stem.to_str()).ok_or_else(none)?;
+    let without = |end: &str| {
+        let head = stem.len().checked_sub(end.len())?;
+        stem.get(head..)?.eq_ignore_ascii_case(end).then(|| stem.get(..head))?
+    };
+    let name = without("_data").unwrap_or(stem);
+    let logs = [format!("{stem}.ldf"), format!("{name}.ldf"), format!("{name}_log.ldf"), format!("{name}_Log.ldf")];
+    let found = logs.iter().map(|log| data.with_file_name(log)).find(|log| log.is_file());
+    let log = found.ok_or_else(|| {
+        Failed::argument(format!("there is no log file beside {}: none of {}", data.display(), logs.join(", ")))
+    })?;
+    Ok((name.to_owned(), log))
 }
 
 async fn asked_to_end() -> Result<(), Failed> {

@@ -293,4 +293,11 @@ fn the_standin_serves_until_it_is_asked_to_end() {
     let ended = Command::new("kill").arg(standin.id().to_string()).status().expect("kill runs");
     assert!(ended.success());
     assert!(standin.wait().expect("it ends").success());
+
+    let lone = folder.path().join("lone.mdf");
+    std::fs::write(&lone, [0; 8192]).expect("it is written");
+    let args = ["standin", "--port", "0", "--password", "p", "--data", path(folder.path()), "--attach", path(&lone)];
+    check(&args, 2, &["there is no log file beside", "lone_log.ldf"]);
+    std::fs::write(folder.path().join("lone.ldf"), [0; 8192]).expect("it is written");
+    check(&args, 1, &["lone.mdf"]);
 }
