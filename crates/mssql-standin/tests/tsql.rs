@@ -27,6 +27,7 @@ use logferry_mssql_standin::storage::Options;
 #[derive(Default)]
 struct Seen {
     types: Vec<SqlType>,
+    nullable: Vec<bool>,
     rows: Vec<String>,
     open: bool,
     out: Vec<String>,
@@ -45,10 +46,15 @@ impl ResultSink for Seen {
     fn columns(&mut self, columns: &[ResultColumn]) {
         self.close();
         self.types = columns.iter().map(|c| c.sql_type.clone()).collect();
+        self.nullable = columns.iter().map(|c| c.nullable).collect();
         self.open = true;
     }
 
     fn row(&mut self, cells: &[Cell<'_>]) -> bool {
+        assert_eq!(cells.len(), self.types.len(), "a row that is not of its columns");
+        for (at, (cell, nullable)) in cells.iter().zip(&self.nullable).enumerate() {
+            assert!(*nullable || cell.bytes().is_some(), "NULL in column {at}, which says that it has none");
+        }
         let cells: Vec<String> = cells
             .iter()
             .zip(&self.types)
