@@ -34,13 +34,13 @@ pub(super) fn changes_compressed(page: &PageBytes, record: &Record<'_>) -> bool 
             && record.element(0).first().is_some_and(|status| status & status::COMPRESSED != 0)
 }
 
-/// Whether the rows of a page are compressed, as its first one is.
+/// Whether the rows of a page are compressed, as its first one is. Asked for every record, so the header is not read as a whole.
 pub(super) fn has_compressed_rows(page: &PageBytes) -> bool {
     if !holds_rows(page) {
         return false;
     }
-    let count = u16::from_le_bytes([page[22], page[23]]);
-    let first = (0..count).find_map(|slot| {
+    let slots = u16::from_le_bytes([page[22], page[23]]);
+    let first = (0..slots).find_map(|slot| {
         let offset = usize::from(slot_offset(page, slot).ok()?);
         if offset < HEADER_SIZE { None } else { page.get(offset) }
     });
