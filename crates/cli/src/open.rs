@@ -63,7 +63,8 @@ pub(crate) fn changes(args: &DumpChanges) -> std::result::Result<Changes, Failed
         Parts::Set(chain) => Changes::of_chain(*chain, options)?,
         Parts::Backups(backups) => {
             // The longest history: from the oldest full backup on, with no differential in the place of logs.
-            let plan = PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore };
+            let plan =
+                PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore, ..PlanOptions::default() };
             Changes::of_chain(backups.plan(paths.database.as_deref(), plan)?, options)?
         }
         Parts::Files(data, Some(log)) => Changes::of_files(data, log, options)?,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::chain::{Chain, PlanOptions, plan};
+use crate::chain::{Chain, PlanOptions, Tail, plan};
 use crate::error::Error;
 use crate::input::InputFile;
 use crate::media::{Media, Survey, is_backup};
@@ -36,16 +36,11 @@ impl Backups {
     /// Reads the headers of all backup files among the given files and in the given folders. A file of another kind is an
     /// error if it was named, and passed over if it was found in a folder.
     pub fn find(paths: &[PathBuf]) -> Result<Self, Error> {
-        let mut files = Vec::new();
-        for path in paths {
-            match std::fs::metadata(path) {
-                Ok(meta) if meta.is_dir() => walk(path, &mut files)?,
-                Ok(_) => files.push(path.clone()),
-                Err(source) => return Err(Error::Io { path: path.clone(), source }),
-            }
-        }
-        files.sort();
-        files.dedup();
+        Self::read(backup_files(paths)?)
+    }
+
+    /// Reads the headers of backup files.
+    pub(crate) fn read(files: Vec<PathBuf>) -> Result<Self, Error> {
         let mut backups = Backups::default();
         let mut media_sets: BTreeMap<Guid, Vec<Media>> = BTreeMap::new();
         for file in files {
@@ -117,7 +112,11 @@ impl Backups {
             _ => true,
         };
         if let Some(unusable) = self.unusable.iter().find(concerns) {
-            return Err(unusable.again());
+            let error = unusable.again();
+            if options.tail == Tail::Closed {
+                return Err(error);
+            }
+            tracing::warn!("waiting for the rest of a file: {error}");
         }
         let name = match (database, self.databases().as_slice()) {
             (Some(name), _) => name.to_owned(),
@@ -158,6 +157,24 @@ impl Unusable {
             },
         }
     }
+}
+
+/// The files as they are given, and of folders all backup files below them.
+///
+/// # Errors
+/// Where one cannot be read.
+pub(crate) fn backup_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for path in paths {
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => walk(path, &mut files)?,
+            Ok(_) => files.push(path.clone()),
+            Err(source) => return Err(Error::Io { path: path.clone(), source }),
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
 }
 
 /// The backup files below a folder.

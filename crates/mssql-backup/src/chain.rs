@@ -29,6 +29,18 @@ pub struct PlanOptions {
     pub base: Base,
     /// Whether differentials count.
     pub differentials: Differentials,
+    /// Whether more files are to come.
+    pub tail: Tail,
+}
+
+/// Whether more files are to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tail {
+    /// What there is must fit together to the last file.
+    #[default]
+    Closed,
+    /// Files that are not whole yet, and logs behind a hole, may wait for what is still to arrive.
+    Open,
 }
 
 /// Which data backup to begin with.
@@ -191,7 +203,12 @@ pub(crate) fn plan(database: &str, sets: &[&BackupSet], options: PlanOptions) ->
     }
     let (full, differential) = choose_base(database, &fulls, &diffs, options)?;
     let base = differential.unwrap_or(full);
-    let chosen = follow(database, base, &logs)?;
+    let chosen = match follow(base, &logs) {
+        (chosen, Some(after)) if options.tail == Tail::Closed => {
+            return Err(gap(database, chosen.last().copied().unwrap_or(base), after));
+        }
+        (chosen, _) => chosen,
+    };
     let mut unneeded = Vec::new();
     for set in fulls.iter().chain(&diffs).chain(&logs) {
         let h = &set.header;
@@ -276,31 +293,30 @@ fn choose_base<'a>(
     Ok(base)
 }
 
-/// The logs that go on from the base, in order.
-fn follow<'a>(database: &str, base: &'a BackupSet, logs: &[&'a BackupSet]) -> Result<Vec<&'a BackupSet>, Error> {
+/// The logs that go on from a set, in order; and the first of those that are behind a hole.
+pub(crate) fn follow<'a>(base: &BackupSet, logs: &[&'a BackupSet]) -> (Vec<&'a BackupSet>, Option<&'a BackupSet>) {
     let mut chosen: Vec<&BackupSet> = Vec::new();
-    let mut before = base;
+    let mut reached = base.header.last_lsn;
     loop {
-        let reached = before.header.last_lsn;
         // Of those that go on from here, the one that reaches furthest.
         let next = (logs.iter().copied())
             .filter(|log| log.header.first_lsn <= reached && log.header.last_lsn > reached)
             .max_by_key(|log| log.header.last_lsn);
-        if let Some(next) = next {
-            chosen.push(next);
-            before = next;
-            continue;
-        }
-        // Logs are sorted by their begin; one that begins later means that something is missing.
-        return match logs.iter().find(|log| log.header.first_lsn > reached) {
-            None => Ok(chosen),
-            Some(after) => Err(Error::Gap {
-                database: database.to_owned(),
-                before: before.path().display().to_string(),
-                end: reached,
-                after: after.path().display().to_string(),
-                begin: after.header.first_lsn,
-            }),
-        };
+        let Some(next) = next else { break };
+        chosen.push(next);
+        reached = next.header.last_lsn;
+    }
+    // Logs are sorted by their begin; one that begins later means that something is missing.
+    (chosen, logs.iter().copied().find(|log| log.header.first_lsn > reached))
+}
+
+/// The hole between two sets.
+pub(crate) fn gap(database: &str, before: &BackupSet, after: &BackupSet) -> Error {
+    Error::Gap {
+        database: database.to_owned(),
+        before: before.path().display().to_string(),
+        end: before.header.last_lsn,
+        after: after.path().display().to_string(),
+        begin: after.header.first_lsn,
     }
 }

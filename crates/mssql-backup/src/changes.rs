@@ -28,6 +28,7 @@ use crate::pages::PageSource;
 use crate::replay::Replay;
 use crate::rewind::{RewindReport, Rewinder};
 use crate::scan::LobReader;
+use crate::set::BackupSet;
 use crate::store::PageStore;
 
 /// How much memory a replay may take.
@@ -287,6 +288,30 @@ impl Changes {
             restart: self.restart(),
             lineage: self.origin.lineage,
             commit_time_us: self.commit_time_us,
+        }
+    }
+
+    /// Goes on with log backups that have arrived, which begin where the chain ended.
+    ///
+    /// # Errors
+    /// Where their log cannot be read.
+    pub(crate) fn extend(&mut self, logs: Vec<BackupSet>) -> Result<(), Error> {
+        let LogOrigin::Chain(chain) = &self.origin.log else { return Ok(()) };
+        let mut longer = Chain::clone(chain);
+        let end = longer.end();
+        // What was read is not read again by this reader; a year of log backups would not fit into memory.
+        longer.logs.drain(..longer.logs.len().saturating_sub(1));
+        longer.logs.extend(logs);
+        self.log = Some(longer.blocks(end)?);
+        self.origin.log = LogOrigin::Chain(Arc::new(longer));
+        Ok(())
+    }
+
+    /// The chain that is read.
+    pub(crate) fn chain(&self) -> Option<&Arc<Chain>> {
+        match &self.origin.log {
+            LogOrigin::Chain(chain) => Some(chain),
+            LogOrigin::Files(_) | LogOrigin::Without { .. } => None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
 
+pub mod arrivals;
 mod assemble;
 pub mod backups;
 pub mod catalog;

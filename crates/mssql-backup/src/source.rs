@@ -18,6 +18,7 @@ use logferry_model::{
 use logferry_mssql_format::page::{PAGE_SIZE, PageId};
 use rustc_hash::FxHashMap;
 
+use crate::arrivals::{Arrivals, Watch};
 use crate::backups::Backups;
 use crate::catalog::{Catalog, Rowset};
 use crate::chain::{Base, Chain, PlanOptions};
@@ -42,6 +43,7 @@ pub struct BackupSource {
     changes: Option<Changes>,
     tables: Vec<Arc<TableVersion>>,
     snapshot: Option<Arc<Snapshot>>,
+    arrivals: Option<Arrivals>,
 }
 
 enum Input {
@@ -104,7 +106,31 @@ impl BackupSource {
     }
 
     fn new(input: Input, options: ReplayOptions) -> Self {
-        BackupSource { input, options, changes: None, tables: Vec::new(), snapshot: None }
+        BackupSource { input, options, changes: None, tables: Vec::new(), snapshot: None, arrivals: None }
+    }
+
+    /// Does not end with its chain, but takes up the log backups that arrive.
+    pub fn watching(mut self, watch: Watch) -> Self {
+        self.arrivals = Some(Arrivals::new(watch));
+        self
+    }
+
+    /// Waits a while, then looks for files that go on where the chain has ended.
+    async fn wait_for_files(&mut self) -> Result<(), Fault> {
+        let Some(mut arrivals) = self.arrivals.take() else { return Ok(()) };
+        let Some(chain) = self.changes()?.chain().map(Arc::clone) else { return Ok(()) };
+        tokio::time::sleep(arrivals.watch.every).await;
+        let look = tokio::task::spawn_blocking(move || {
+            let found = arrivals.look(&chain);
+            (arrivals, found)
+        });
+        let (arrivals, found) = look.await.map_err(|e| Fault::bug(format!("looking for files ended: {e}")))?;
+        self.arrivals = Some(arrivals);
+        let found = found?;
+        if !found.is_empty() {
+            self.changes()?.extend(found)?;
+        }
+        Ok(())
     }
 
     /// The base to begin with: the newest, or the newest that ends at or before a position.
@@ -301,6 +327,10 @@ impl ChangeSource for BackupSource {
             match batch {
                 Some(batch) if records < PROGRESS_RECORDS && batch.rows.byte_len() == 0 && is_only_progress(&batch) => {
                     tokio::task::yield_now().await;
+                }
+                None if self.arrivals.is_some() => {
+                    self.wait_for_files().await?;
+                    return Ok(Some(EventBatch::default()));
                 }
                 other => return Ok(other),
             }

@@ -12,7 +12,8 @@ use logferry_mssql_backup::chain::{Base, Chain, Differentials, PlanOptions};
 use logferry_mssql_backup::set::{BackupSet, SetHeader};
 use logferry_mssql_backup::{Error, LogBlocks};
 
-const NO_DIFFERENTIALS: PlanOptions = PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore };
+const NO_DIFFERENTIALS: PlanOptions =
+    PlanOptions { base: Base::Oldest, differentials: Differentials::Ignore, tail: Tail::Closed };
 
 /// What is planned from some files: the names of its files, or the error; then what is not needed.
 fn planned(root: &Path, files: &[&str], options: PlanOptions) -> String {
@@ -178,10 +179,8 @@ fn what_is_missing_is_named_with_both_positions() {
 #[test]
 fn a_position_to_go_on_from() {
     let Some(root) = fixtures() else { return };
-    let from = |text: &str| PlanOptions {
-        base: Base::EndingBy(text.parse().expect("an LSN")),
-        differentials: Differentials::Use,
-    };
+    let from =
+        |text: &str| PlanOptions { base: Base::EndingBy(text.parse().expect("an LSN")), ..PlanOptions::default() };
     let all = [".bak", "_1.trn", "_2.trn", "_3.trn", "2.bak", "2_1.trn"];
     let older = "it is older than what the chain begins with";
     check_steps(

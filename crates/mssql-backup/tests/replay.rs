@@ -279,7 +279,7 @@ fn an_older_data_file_and_the_log_of_a_newer_one_give_the_newer_one() {
 /// A source over some of a chain's files.
 fn source(paths: &[PathBuf], differentials: Differentials) -> BackupSource {
     let backups = Backups::find(paths).expect("backups");
-    let plan = PlanOptions { base: Base::Newest, differentials };
+    let plan = PlanOptions { differentials, ..PlanOptions::default() };
     BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).expect("a chain")
 }
 

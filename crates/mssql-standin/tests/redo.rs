@@ -48,7 +48,7 @@ fn check(seed: u64, options: &WorkloadOptions, steps: u32) {
     history.db.write_data_file(&mdf).unwrap();
 
     let backups = Backups::find(&[full, log]).unwrap();
-    let options = PlanOptions { base: Base::Newest, differentials: Differentials::Use };
+    let options = PlanOptions::default();
     let chain = backups.plan(None, options).unwrap();
     chain.verify().unwrap();
     let base = chain.base_pages().unwrap();

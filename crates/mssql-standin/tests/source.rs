@@ -5,10 +5,12 @@ mod readers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use logferry_model::{Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, TableVersion};
+use logferry_mssql_backup::arrivals::Watch;
 use logferry_mssql_backup::backups::Backups;
-use logferry_mssql_backup::chain::{Differentials, PlanOptions};
+use logferry_mssql_backup::chain::{Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::changes::ReplayOptions;
 use logferry_mssql_backup::source::BackupSource;
 use logferry_mssql_format::encode::BackupKind;
@@ -101,6 +103,15 @@ impl Targets {
         }
     }
 
+    fn event(&mut self, batch: &EventBatch, event: &SourceEvent) {
+        match event {
+            SourceEvent::Change(change) => self.change(batch, change),
+            SourceEvent::Table(table) => self.reshape(table),
+            SourceEvent::Dropped(table) => drop(self.0.remove(&table.name.to_string())),
+            _ => {}
+        }
+    }
+
     /// A table is new, or has another shape: columns keep their values by their ids.
     fn reshape(&mut self, table: &TableVersion) {
         let target = self.0.entry(table.name.to_string()).or_default();
@@ -154,6 +165,27 @@ async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions, a
     let chain = backups.plan(None, plan).unwrap();
     let base_end = chain.base_end();
     let mut source = BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).unwrap();
+    let mut targets = copied(&mut source).await;
+    let mut left = made.files.iter().filter(|f| f.last_lsn >= base_end && files.contains(&f.path)).peekable();
+    while let Some(batch) = source.next(64 << 10).await.unwrap() {
+        for event in &batch.events {
+            if let SourceEvent::Begin(head) = event {
+                // All that was committed before the end of a file is there when the first transaction behind it comes.
+                while let Some(file) = left.next_if(|f| !at_end && f.last_lsn <= head.commit_lsn.0) {
+                    same(seed, &targets, file);
+                }
+            }
+            targets.event(&batch, event);
+        }
+    }
+    let left: Vec<_> = left.collect();
+    for file in &left[if at_end { left.len() - 1 } else { 0 }..] {
+        same(seed, &targets, file);
+    }
+}
+
+/// The rows that a full copy gives.
+async fn copied(source: &mut BackupSource) -> Targets {
     source.snapshot().await.unwrap();
     let mut targets = Targets::default();
     for (at, table) in source.tables().iter().enumerate() {
@@ -173,27 +205,7 @@ async fn follow(seed: u64, made: &Chain, files: &[PathBuf], plan: PlanOptions, a
             targets.change(&fixups, change);
         }
     }
-    let mut left = made.files.iter().filter(|f| f.last_lsn >= base_end && files.contains(&f.path)).peekable();
-    while let Some(batch) = source.next(64 << 10).await.unwrap() {
-        for event in &batch.events {
-            match event {
-                SourceEvent::Begin(head) => {
-                    // All that was committed before the end of a file is there when the first transaction behind it comes.
-                    while let Some(file) = left.next_if(|f| !at_end && f.last_lsn <= head.commit_lsn.0) {
-                        same(seed, &targets, file);
-                    }
-                }
-                SourceEvent::Change(change) => targets.change(&batch, change),
-                SourceEvent::Table(table) => targets.reshape(table),
-                SourceEvent::Dropped(table) => drop(targets.0.remove(&table.name.to_string())),
-                _ => {}
-            }
-        }
-    }
-    let left: Vec<_> = left.collect();
-    for file in &left[if at_end { left.len() - 1 } else { 0 }..] {
-        same(seed, &targets, file);
-    }
+    targets
 }
 
 #[track_caller]
@@ -221,6 +233,58 @@ fn keyed_tables() {
     for seed in 100..104 {
         check(seed, &options(&[TableKind::Keyed, TableKind::Composite, TableKind::Guid]));
     }
+}
+
+/// Log backups arrive while the chain is followed: one before its turn, one in halves.
+#[tokio::test]
+async fn files_that_arrive_are_taken_up_in_their_order() {
+    let (made_in, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = WorkloadOptions { logs: 4, steps: 200, ..options(&[TableKind::Keyed, TableKind::Heap]) };
+    let made = generate_chain(140, &options, made_in.path()).unwrap();
+    let arrive = |file: usize, part: usize| {
+        let path = &made.files[file].path;
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(folder.path().join(path.file_name().unwrap()), &bytes[..bytes.len() / part]).unwrap();
+    };
+    let reached = |targets: &Targets, file: usize| {
+        let (found, expect) = (targets.rows(), sorted(&made.files[file].expected));
+        expect.iter().all(|(name, rows)| found.get(name).map_or(&[][..], Vec::as_slice) == rows.as_slice())
+    };
+    arrive(0, 1);
+    // Not whole yet: no reason not to begin.
+    arrive(1, 2);
+    let paths = vec![folder.path().to_owned()];
+    let plan = PlanOptions { tail: Tail::Open, ..PlanOptions::default() };
+    let watch = Watch { paths: paths.clone(), every: Duration::from_millis(1) };
+    let mut source = BackupSource::of_backups(Backups::find(&paths).unwrap(), None, plan, ReplayOptions::default())
+        .unwrap()
+        .watching(watch);
+    let mut targets = copied(&mut source).await;
+    let mut file_reached = async |file: usize, reads: u32| {
+        for _ in 0..reads {
+            if reached(&targets, file) {
+                return true;
+            }
+            let batch = source.next(64 << 10).await.unwrap().expect("a source that watches does not end");
+            for event in &batch.events {
+                targets.event(&batch, event);
+            }
+        }
+        false
+    };
+    assert!(file_reached(0, 10).await);
+    assert!(!file_reached(1, 30).await, "half of a file");
+    arrive(1, 1);
+    assert!(file_reached(1, 10_000).await);
+    arrive(3, 1);
+    assert!(!file_reached(2, 30).await, "a hole");
+    arrive(2, 2);
+    assert!(!file_reached(2, 30).await, "half of a file");
+    arrive(2, 1);
+    assert!(file_reached(3, 10_000).await);
+    arrive(4, 1);
+    assert!(file_reached(4, 10_000).await);
+    assert!(!file_reached(3, 5).await, "the last state was another one");
 }
 
 #[test]
