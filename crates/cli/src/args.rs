@@ -47,7 +47,7 @@ pub(crate) struct Run {
     /// The task's YAML file.
     #[arg(value_name = "TASK.yaml", required_unless_present = "from", conflicts_with = "from")]
     pub task: Option<PathBuf>,
-    /// End when the chain of files ends. This is what happens in any case: files that arrive later need another run.
+    /// End when the chain of files ends, whatever the task's file says of watching.
     #[arg(long)]
     pub once: bool,
     /// Without a task's file: backups, folders of backups, or data files (.mdf, .ndf) with log files (.ldf).
@@ -56,9 +56,12 @@ pub(crate) struct Run {
     /// Without a task's file: the target, postgres://user:password@host:port/database
     #[arg(long, value_name = "URL", requires = "from")]
     pub to: Option<String>,
-    /// Which database, where the files hold several.
+    /// Which database, where the files hold several; "*" is all of them, each into schemas of its own.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub database: Option<String>,
+    /// Go on with log backups that arrive later, until the process is asked to end.
+    #[arg(long, requires = "from", conflicts_with_all = ["set", "once"])]
+    pub watch: bool,
     /// Which backup set of a file that holds several, from 1.
     #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(u16).range(1..))]
     pub set: Option<u16>,

@@ -11,6 +11,7 @@ mod dump;
 mod failure;
 mod files;
 mod inspect;
+mod instance;
 mod logging;
 mod open;
 mod output;

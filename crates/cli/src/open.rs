@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use logferry_config::{BackupSource as Paths, Task};
 use logferry_model::{Fault, TableName};
-use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions};
+use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{
     BackupSet, BackupSource, Backups, Catalog, Chain, Changes, DataFiles, Error, LogFiles, PageSource, ReplayOptions,
-    Result,
+    Result, Watch,
 };
 use logferry_testkit::compare::Expected;
 
@@ -28,19 +28,45 @@ enum Parts {
 
 /// The files of a task as its source.
 pub(crate) fn source(task: &Task, paths: &Paths) -> std::result::Result<BackupSource, Fault> {
-    let options = ReplayOptions {
-        pages_max: (task.memory.pages_mb as usize) << 20,
-        chunk_pages: task.copy.chunk_mb.saturating_mul(PAGES_PER_MB),
-        ..ReplayOptions::default()
-    };
+    let options = replay_options(task);
     Ok(match parts(paths)? {
-        Parts::Set(chain) => BackupSource::of_chain(*chain, options)?,
-        Parts::Backups(backups) => {
-            BackupSource::of_backups(backups, paths.database.clone(), PlanOptions::default(), options)?
+        Parts::Backups(backups) => of_backups(backups, paths.database.clone(), task, paths)?,
+        Parts::Set(_) | Parts::Files(..) if paths.watch.is_some() => {
+            return Err(Fault::operator("only a chain of backups can be watched, not data files and not a single set")
+                .with_hint("leave watch out, or give backups"));
         }
+        Parts::Set(chain) => BackupSource::of_chain(*chain, options)?,
         Parts::Files(data, Some(log)) => BackupSource::of_files(data, log, options)?,
         Parts::Files(data, None) => BackupSource::of_data(data, options)?,
     })
+}
+
+/// One database of some backups as a source.
+pub(crate) fn of_backups(
+    backups: Backups,
+    database: Option<String>,
+    task: &Task,
+    paths: &Paths,
+) -> Result<BackupSource> {
+    let source = BackupSource::of_backups(backups, database, plan_options(paths), replay_options(task))?;
+    Ok(match paths.watch {
+        Some(every) => source.watching(Watch { paths: paths.files.clone(), every }),
+        None => source,
+    })
+}
+
+/// How a chain is planned: one that is watched may have an open end.
+pub(crate) fn plan_options(paths: &Paths) -> PlanOptions {
+    let tail = if paths.watch.is_some() { Tail::Open } else { Tail::Closed };
+    PlanOptions { tail, ..PlanOptions::default() }
+}
+
+fn replay_options(task: &Task) -> ReplayOptions {
+    ReplayOptions {
+        pages_max: (task.memory.pages_mb as usize) << 20,
+        chunk_pages: task.copy.chunk_mb.saturating_mul(PAGES_PER_MB),
+        ..ReplayOptions::default()
+    }
 }
 
 const PAGES_PER_MB: u32 = 128;
@@ -49,7 +75,7 @@ const PAGES_PER_MB: u32 = 128;
 pub(crate) fn database_name(paths: &Paths) -> Result<String> {
     Ok(match parts(paths)? {
         Parts::Set(chain) => chain.database,
-        Parts::Backups(backups) => backups.plan(paths.database.as_deref(), PlanOptions::default())?.database,
+        Parts::Backups(backups) => backups.plan(paths.database.as_deref(), plan_options(paths))?.database,
         Parts::Files(data, _) => Catalog::read(&data)?.boot.name,
     })
 }
@@ -57,7 +83,7 @@ pub(crate) fn database_name(paths: &Paths) -> Result<String> {
 /// All changes that the files tell of.
 pub(crate) fn changes(args: &DumpChanges) -> std::result::Result<Changes, Failed> {
     let (files, log) = if args.data.is_empty() { (&args.chain, Vec::new()) } else { (&args.data, args.log.clone()) };
-    let paths = Paths { files: files.clone(), database: args.database.clone(), set: args.set, log };
+    let paths = Paths { database: args.database.clone(), set: args.set, log, ..Paths::of_files(files.clone()) };
     let options = ReplayOptions::default();
     Ok(match parts(&paths)? {
         Parts::Set(chain) => Changes::of_chain(*chain, options)?,

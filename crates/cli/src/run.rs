@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use logferry_config::{BackupSource, Secret, Source, Task};
 use logferry_model::Class;
@@ -13,16 +14,28 @@ use crate::args::Run;
 use crate::bars;
 use crate::failure::Failed;
 use crate::files::{Kind, kind_of};
+use crate::instance;
 use crate::open;
 use crate::output::Out;
 use crate::server;
 use crate::summary;
 
 pub(crate) fn perform(args: Run, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
-    let task = match args.task {
-        Some(path) => Task::load(&path)?,
+    let once = args.once;
+    let mut task = match &args.task {
+        Some(path) => Task::load(path)?,
         None => task_of(args)?,
     };
+    if let Source::Backup(paths) = &mut task.source
+        && once
+    {
+        paths.watch = None;
+    }
+    if let Source::Backup(paths) = &task.source
+        && paths.is_whole_instance()
+    {
+        return instance::perform(&task, paths, json, out);
+    }
     let summary = in_foreground(&task)?;
     if json {
         out.json(&summary::Report::of(&task, &summary))?
@@ -78,9 +91,11 @@ fn task_of(args: Run) -> Result<Task, Failed> {
             "--to is not the URL of a PostgreSQL database: expected postgres://user:password@host:port/database",
         ));
     }
-    let source = sort_files(args.from, args.database, args.set)?;
+    let mut source = sort_files(args.from, args.database, args.set)?;
+    source.watch = args.watch.then(|| Duration::from_secs(u64::from(logferry_config::defaults::WATCH_SECONDS)));
     let name = match args.name {
         Some(name) => name,
+        None if source.is_whole_instance() => "instance".to_owned(),
         None => open::database_name(&source).map_err(|e| Failed::check(e.into()))?,
     };
     let mut task = Task::of_parts(name, source, Secret::new(url));
@@ -94,7 +109,7 @@ pub(crate) fn sort_files(
     database: Option<String>,
     set: Option<u16>,
 ) -> Result<BackupSource, Failed> {
-    let mut source = BackupSource { files: Vec::new(), database, set, log: Vec::new() };
+    let mut source = BackupSource { database, set, ..BackupSource::of_files(Vec::new()) };
     for path in paths {
         let is_log = !path.is_dir() && kind_of(&path).map_err(|e| Failed::check(e.into()))? == Kind::Log;
         if is_log { source.log.push(path) } else { source.files.push(path) }
@@ -103,7 +118,7 @@ pub(crate) fn sort_files(
 }
 
 /// What the exit code says: nothing was written, or it was.
-fn failed(failure: Failure) -> Failed {
+pub(crate) fn failed(failure: Failure) -> Failed {
     match failure {
         Failure { phase: Phase::Checking, fault } if fault.class == Class::Operator => Failed::check(fault),
         Failure { fault, .. } => fault.into(),
@@ -111,7 +126,7 @@ fn failed(failure: Failure) -> Failed {
 }
 
 /// The first signal asks the task to stop, the second ends the process.
-async fn stop_on_signals(stopper: Stopper) {
+pub(crate) async fn stop_on_signals(stopper: Stopper) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

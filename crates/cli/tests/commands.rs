@@ -218,6 +218,102 @@ fn log_records_are_filtered_and_counted(files: &[PathBuf]) {
     check(&["dump", "log", path(&files[1]), "--follow"], 2, &["is no log file"]);
 }
 
+/// Two databases in one folder, and a third that has no full backup: two are replicated, the third is listed.
+#[test]
+fn all_databases_of_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (seed, name) in [(5, "Shop"), (6, "stock"), (7, "lost")] {
+        let mut options = WorkloadOptions { initial_rows: 20, steps: 50, logs: 1, ..WorkloadOptions::default() };
+        options.database.name = name.to_owned();
+        let into = folder.path().join(name);
+        std::fs::create_dir(&into).expect("a folder");
+        let files = generate_chain(seed, &options, &into).expect("a chain").files;
+        if name == "lost" {
+            std::fs::remove_file(&files[0].path).expect("it goes");
+        }
+    }
+    let database = PrivatePostgres::shared().create_database().expect("a database");
+    let args = ["run", "--json", "--to", &database.url(), "--database", "*", "--from", path(folder.path())];
+    for copied in [true, false] {
+        let output = logferry(&args);
+        assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+        let lines: Vec<Value> =
+            text(&output.stdout).lines().map(|l| serde_json::from_str(l).expect("JSON lines")).collect();
+        let [shop, lost, stock] = lines.as_slice() else { panic!("{lines:?}") };
+        for (line, name) in [(shop, "Shop"), (stock, "stock")] {
+            assert_eq!(
+                (&line["database"], &line["end"], &line["copied"]),
+                (&name.into(), &"source ended".into(), &copied.into())
+            );
+        }
+        assert_eq!(lost["database"], "lost");
+        assert!(lost["left_out"].as_str().is_some_and(|why| why.contains("there is no full backup")), "{lost}");
+    }
+    let tables = |schema| count(&database, &format!("SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}'"));
+    assert!(tables("shop") > 0 && tables("stock") > 0);
+    assert_eq!(tables("dbo"), 0);
+    // Only one that does not fit is as bad as one that was named.
+    let lost = folder.path().join("lost");
+    check(&["run", "--to", &database.url(), "--database", "*", "--from", path(&lost)], 3, &[]);
+}
+
+/// A task that watches its folder takes up what arrives, and ends when it is asked to.
+#[test]
+fn a_folder_that_is_watched() {
+    let (made_in, folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let files = chain(made_in.path());
+    let arrive = |file: &Path| std::fs::copy(file, folder.path().join(file.file_name().expect("a name"))).map(drop);
+    arrive(&files[0]).expect("it is copied");
+    let database = PrivatePostgres::shared().create_database().expect("a database");
+    let task = folder.path().join("t.yaml");
+    let yaml = format!(
+        "task: w\nsource: {{mode: backup, files: [.], watch: true, watch_seconds: 1}}\ntarget: {{url: \"{}\"}}\n",
+        database.url()
+    );
+    std::fs::write(&task, yaml).expect("it is written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["run", "--json", path(&task)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let applied = || -> String {
+        let there = "SELECT count(*) FROM pg_tables WHERE schemaname = 'logferry' AND tablename = 'checkpoint'";
+        if count(&database, there) == 0 {
+            return String::new();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = database.client().await.expect("a connection");
+            let sql = "SELECT coalesce(max(applied), '') FROM logferry.checkpoint";
+            client.query_one(sql, &[]).await.expect("a position").get(0)
+        })
+    };
+    let until_changed = |from: &str| {
+        let began = std::time::Instant::now();
+        loop {
+            let now = applied();
+            if now != from {
+                return now;
+            }
+            assert!(began.elapsed().as_secs() < 60, "nothing comes after {from:?}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let mut at = until_changed("");
+    for file in &files[1..] {
+        arrive(file).expect("it is copied");
+        at = until_changed(&at);
+    }
+    let asked = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(asked.success() && child.wait().expect("it ends").success());
+    let mut report = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut report).expect("its report");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["end"], "stopped");
+    assert!(report["last_lsn"].as_str().is_some_and(|lsn| lsn >= at.as_str()), "{report} {at}");
+}
+
 #[test]
 fn a_task_from_its_file() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -31,6 +31,10 @@ pub const MEMORY_QUEUE_MB: u32 = 16;
 /// How long a lost connection is tried again. Half a day outlives a night's maintenance without a person.
 pub const RETRY_CONNECTION_MINUTES: u32 = 720;
 
+/// How often a folder is looked at. A file counts when it has not changed between two looks, so a log backup is taken up after twice this
+/// time at the most; most are made every few minutes.
+pub const WATCH_SECONDS: u32 = 5;
+
 /// Target tables that exist already and are not ours are an error: the only choice that cannot destroy anything.
 pub const ON_EXISTING: OnExisting = OnExisting::Error;
 

@@ -41,6 +41,8 @@ pub(crate) struct Source {
     pub database: Option<At<String>>,
     pub set: Option<At<u16>>,
     pub log: Option<At<Vec<At<String>>>>,
+    pub watch: Option<At<bool>>,
+    pub watch_seconds: Option<At<u32>>,
     pub host: Option<At<String>>,
     pub port: Option<At<u16>>,
     pub instance: Option<At<String>>,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use logferry_transform::Settings as TransformSettings;
 use serde_saphyr::Location;
@@ -105,7 +106,24 @@ pub struct BackupSource {
     pub set: Option<u16>,
     /// Log files (`.ldf`) that belong to data files.
     pub log: Vec<PathBuf>,
+    /// Goes on with files that arrive later, looking for them so often.
+    pub watch: Option<Duration>,
 }
+
+impl BackupSource {
+    /// Backups in any order, or the data files of one database.
+    pub fn of_files(files: Vec<PathBuf>) -> Self {
+        BackupSource { files, database: None, set: None, log: Vec::new(), watch: None }
+    }
+
+    /// Whether all databases in the files are meant.
+    pub fn is_whole_instance(&self) -> bool {
+        self.database.as_deref() == Some(ALL_DATABASES)
+    }
+}
+
+/// In the place of a database's name: all of them.
+pub const ALL_DATABASES: &str = "*";
 
 /// Where rows and changes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,12 +359,34 @@ impl Checker<'_> {
             }
             set => set.map(|s| s.value),
         };
+        let database = raw.database.as_ref().map(|d| self.interpolate(d)).transpose()?;
+        if let Some(all) = raw.database.as_ref().filter(|_| database.as_deref() == Some(ALL_DATABASES))
+            && (set.is_some() || raw.log.is_some())
+        {
+            return Err(self.wrong(all, "all databases, beside a key that is about one").expected("its name"));
+        }
+        let watch = match (raw.watch.is_some_and(|w| w.value), &raw.watch_seconds) {
+            (false, Some(seconds)) => {
+                return Err(self.wrong(seconds, "nothing is watched").expected("watch: true beside it"));
+            }
+            (false, None) => None,
+            (true, _) if set.is_some() || raw.log.is_some() => {
+                return Err(self
+                    .wrong(&raw.mode, "a chain of backups can be watched, not a single set and not log files")
+                    .expected("watch without set and log"));
+            }
+            (true, _) => {
+                let seconds = self.number(raw.watch_seconds, defaults::WATCH_SECONDS, 1..=3600)?;
+                Some(Duration::from_secs(u64::from(seconds)))
+            }
+        };
         let paths = |list: &[At<String>]| list.iter().map(|p| self.path(p)).collect::<Result<Vec<_>, _>>();
         Ok(BackupSource {
             files: paths(&files.value)?,
-            database: raw.database.map(|d| self.interpolate(&d)).transpose()?,
+            database,
             set,
             log: paths(raw.log.as_ref().map(|l| l.value.as_slice()).unwrap_or_default())?,
+            watch,
         })
     }
 
@@ -354,6 +394,8 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.files, "files")?;
         self.other_mode(&raw.mode, &raw.set, "set")?;
         self.other_mode(&raw.mode, &raw.log, "log")?;
+        self.other_mode(&raw.mode, &raw.watch, "watch")?;
+        self.other_mode(&raw.mode, &raw.watch_seconds, "watch_seconds")?;
         let needed = |value: &Option<At<String>>, key: &str, what: &str| match value {
             Some(value) => {
                 let text = self.interpolate(value)?;

@@ -92,6 +92,12 @@ impl Backups {
         &self.unusable
     }
 
+    /// Takes the files out that cannot be used and do not say to which database they belong: each may be the one that a database
+    /// lacks, so that no database can be planned while they are there.
+    pub fn take_nameless(&mut self) -> Vec<Unusable> {
+        self.unusable.extract_if(.., |u| u.database.is_none()).collect()
+    }
+
     /// The databases, by name.
     pub fn databases(&self) -> Vec<String> {
         let mut names: Vec<String> = self.sets.iter().map(|s| s.header.database.clone()).collect();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fixtures::fixtures;
 use logferry_model::Lsn;
 use logferry_mssql_backup::backups::Backups;
-use logferry_mssql_backup::chain::{Base, Chain, Differentials, PlanOptions};
+use logferry_mssql_backup::chain::{Base, Chain, Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::set::{BackupSet, SetHeader};
 use logferry_mssql_backup::{Error, LogBlocks};
 

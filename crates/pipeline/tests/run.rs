@@ -45,7 +45,7 @@ struct Test {
 impl Test {
     fn new() -> Test {
         let database = PrivatePostgres::shared().create_database().expect("a database");
-        let source = BackupSource { files: Vec::new(), database: None, set: None, log: Vec::new() };
+        let source = BackupSource::of_files(Vec::new());
         let mut task = Task::of_parts("test", source, Secret::new(database.url()));
         task.retry.connection_minutes = 1;
         Test { database, task }

@@ -44,7 +44,11 @@ impl Names {
         let rename = self.tables.get(&source.to_string());
         let schema = match rename.and_then(|r| r.schema.as_ref()).or_else(|| self.schemas.get(&source.schema)) {
             Some(given) => given.clone(),
-            None => self.fold(&source.schema).into_owned(),
+            None => match &self.database {
+                None => self.fold(&source.schema).into_owned(),
+                Some(database) if source.schema == "dbo" => self.fold(database).into_owned(),
+                Some(database) => self.fold(&format!("{database}_{}", source.schema)).into_owned(),
+            },
         };
         let name = match rename.and_then(|r| r.name.as_ref()) {
             Some(given) => given.clone(),

@@ -33,6 +33,10 @@ pub struct Names {
     pub tables: BTreeMap<String, TableRename>,
     /// Columns, by `schema.table.column`.
     pub columns: BTreeMap<String, String>,
+    /// The source database, where several share a target: its schema `dbo` is called as the database is, another one
+    /// `database_schema`. Not a key of its own.
+    #[serde(skip)]
+    pub database: Option<String>,
 }
 
 /// Where a table goes instead.
