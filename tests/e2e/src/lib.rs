@@ -140,7 +140,7 @@ impl Target {
     /// Where PostgreSQL cannot be started.
     pub fn new() -> Target {
         let database = PrivatePostgres::shared().create_database().unwrap_or_else(|e| panic!("{e}"));
-        let nowhere = Paths { files: Vec::new(), database: None, set: None, log: Vec::new() };
+        let nowhere = Paths::of_files(Vec::new());
         let task = Task::of_parts("e2e", nowhere, Secret::new(database.url()));
         Target { database, task }
     }
