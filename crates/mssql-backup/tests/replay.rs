@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use logferry_model::{Cell, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, RowRef, SourceEvent};
 use logferry_mssql_backup::backups::Backups;
-use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions};
+use logferry_mssql_backup::chain::{Differentials, PlanOptions};
 use logferry_mssql_backup::data_file::DataFiles;
 use logferry_mssql_backup::log_file::LogFiles;
 use logferry_mssql_backup::scan::read_table;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use logferry_mssql_backup::backups::Backups;
-use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions};
+use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::{DataFiles, LogBlocks, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
 use logferry_mssql_format::redo;
