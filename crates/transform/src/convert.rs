@@ -6,7 +6,7 @@ use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
 use crate::encode::{clock, number, structured, variant, within_limit};
 use crate::error::CellError;
-use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, Xml};
+use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, VariantForm, Xml};
 use logferry_mssql_format::collation::{CodePage, code_page};
 use logferry_mssql_format::spatial::Spatial;
 
@@ -62,6 +62,7 @@ pub(crate) enum Converter {
     Utf16(TextRules),
     Bytes(TextRules, Decoder),
     Variant(TextRules),
+    VariantJson(TextRules),
     Xml(TextRules),
     HierarchyId,
     Spatial(Spatial),
@@ -105,6 +106,7 @@ impl Converter {
                 return decoder.decode(cell, *rules, out);
             }
             Converter::Variant(rules) => return variant::text(cell, *rules, out),
+            Converter::VariantJson(rules) => return variant::json(cell, *rules, out),
             Converter::Xml(rules) => return structured::xml(cell, *rules, out),
             Converter::HierarchyId => structured::hierarchyid(cell, out)?,
             Converter::Spatial(spatial) => structured::spatial(cell, *spatial, out)?,
@@ -180,6 +182,9 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
         SqlType::RowVersion => {
             let note = "rowversion is copied as its 8 bytes; PostgreSQL does not count it up".to_owned();
             return Ok(Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] });
+        }
+        SqlType::Variant if types.variant == VariantForm::Jsonb => {
+            (PgType::Jsonb, Converter::VariantJson(text_rules(false, types)))
         }
         SqlType::Variant => (PgType::Text, Converter::Variant(text_rules(false, types))),
         SqlType::Xml if types.xml == Xml::Bytea => (PgType::Bytea, Converter::Verbatim),

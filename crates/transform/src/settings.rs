@@ -82,6 +82,8 @@ pub struct Types {
     pub hierarchyid: HierarchyId,
     /// The form of `geometry` and `geography`.
     pub spatial: SpatialForm,
+    /// The form of `sql_variant`.
+    pub variant: VariantForm,
 }
 
 /// `types:` of one column: what is not given is as for all columns.
@@ -104,6 +106,8 @@ pub struct ColumnTypes {
     pub hierarchyid: Option<HierarchyId>,
     /// See [`Types::spatial`].
     pub spatial: Option<SpatialForm>,
+    /// See [`Types::variant`].
+    pub variant: Option<VariantForm>,
 }
 
 impl Types {
@@ -118,6 +122,7 @@ impl Types {
             xml: column.xml.unwrap_or(self.xml),
             hierarchyid: column.hierarchyid.unwrap_or(self.hierarchyid),
             spatial: column.spatial.unwrap_or(self.spatial),
+            variant: column.variant.unwrap_or(self.variant),
         }
     }
 }
@@ -214,4 +219,15 @@ pub enum SpatialForm {
     Ewkb,
     /// The bytes that SQL Server stores.
     Native,
+}
+
+/// `types.variant`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariantForm {
+    /// `text`: the value.
+    #[default]
+    Text,
+    /// `jsonb`: the value and its type, `{"type": "int", "value": 5}`.
+    Jsonb,
 }

@@ -1,4 +1,4 @@
-//! `sql_variant` to text.
+//! `sql_variant` to text, or to JSON with its base type.
 //!
 //! ```text
 //! ├ u8 base type ┤ u8 version, 1 ┤ properties ┤ value, in the storage form of its type ┤
@@ -83,6 +83,68 @@ pub(crate) fn text(cell: &[u8], rules: TextRules, out: &mut Vec<u8>) -> Result<C
         _ => hexadecimal(cell, out),
     }
     Ok(Changed::default())
+}
+
+/// `sql_variant` to `jsonb`, in the form that PostgreSQL receives: a version, 1, and text.
+pub(crate) fn json(cell: &[u8], rules: TextRules, out: &mut Vec<u8>) -> Result<Changed, CellError> {
+    let mut value = Vec::new();
+    let changed = text(cell, rules, &mut value)?;
+    let base = cell.first().copied().unwrap_or_default();
+    // Of an unknown version the bytes are shown, whatever their type.
+    let (name, is_number) = if cell.get(1) == Some(&1) { base_type(base) } else { (None, false) };
+    out.push(1);
+    match name {
+        Some(name) => written(write!(out, "{{\"type\":\"{name}\",\"value\":")),
+        None => written(write!(out, "{{\"type\":{base},\"value\":")),
+    }
+    if is_number {
+        out.extend_from_slice(&value);
+    } else {
+        out.push(b'"');
+        for byte in value {
+            match byte {
+                b'"' | b'\\' => out.extend([b'\\', byte]),
+                // What is above is UTF-8.
+                0..0x20 => written(write!(out, "\\u{byte:04x}")),
+                _ => out.push(byte),
+            }
+        }
+        out.push(b'"');
+    }
+    out.push(b'}');
+    Ok(changed)
+}
+
+/// A base type's name, and whether its values are numbers in JSON.
+fn base_type(code: u8) -> (Option<&'static str>, bool) {
+    let (name, is_number) = match code {
+        48 => ("tinyint", true),
+        52 => ("smallint", true),
+        56 => ("int", true),
+        127 => ("bigint", true),
+        104 => ("bit", true),
+        59 => ("real", true),
+        62 => ("float", true),
+        60 => ("money", true),
+        122 => ("smallmoney", true),
+        106 => ("decimal", true),
+        108 => ("numeric", true),
+        40 => ("date", false),
+        41 => ("time", false),
+        42 => ("datetime2", false),
+        43 => ("datetimeoffset", false),
+        58 => ("smalldatetime", false),
+        61 => ("datetime", false),
+        36 => ("uniqueidentifier", false),
+        165 => ("varbinary", false),
+        173 => ("binary", false),
+        167 => ("varchar", false),
+        175 => ("char", false),
+        231 => ("nvarchar", false),
+        239 => ("nchar", false),
+        _ => return (None, false),
+    };
+    (Some(name), is_number)
 }
 
 fn fixed_point(negative: bool, magnitude: u128, scale: usize, out: &mut Vec<u8>) {

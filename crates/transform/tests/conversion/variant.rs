@@ -1,7 +1,7 @@
 //! `sql_variant`.
 
 use logferry_model::{PgType, SqlType};
-use logferry_transform::CellError;
+use logferry_transform::{CellError, Types, VariantForm};
 
 use crate::LATIN1;
 
@@ -76,4 +76,26 @@ fn broken_ones_are_errors() {
     check(&[106, 1, 5, 39, 1, 0, 0, 0, 0], broken);
     check(&[41, 1, 8, 0, 0, 0, 0, 0], broken);
     check(&[104, 1, 2], broken);
+}
+
+#[test]
+fn with_its_type_as_json() {
+    let types = Types { variant: VariantForm::Jsonb, ..Types::default() };
+    let check = |base: u8, rest: &[&[u8]], expect: &str| {
+        let cell = [&[base, 1], rest.concat().as_slice()].concat();
+        let expect = [&[1], expect.as_bytes()].concat();
+        crate::check_with(types, &SqlType::Variant, PgType::Jsonb, &cell, Ok(&expect));
+        let value: serde_json::Value = serde_json::from_slice(&expect[1..]).expect("JSON");
+        assert!(value["type"].is_string() || value["type"] == 250, "{value}");
+    };
+    check(56, &[&(-5_i32).to_le_bytes()], r#"{"type":"int","value":-5}"#);
+    check(108, &[&[5, 2], &[0, 57, 48, 0, 0]], r#"{"type":"numeric","value":-123.45}"#);
+    check(62, &[&f64::MAX.to_le_bytes()], r#"{"type":"float","value":1.7976931348623157e308}"#);
+    check(40, &[&[0x07, 0x24, 0x0b]], r#"{"type":"date","value":"2000-01-01"}"#);
+    check(165, &[&[10, 0], &[0, 0xab]], r#"{"type":"varbinary","value":"0x00AB"}"#);
+    let properties = [&8_000_u16.to_le_bytes()[..], &LATIN1.0.to_le_bytes()].concat();
+    check(231, &[&properties, b"a\0\"\0\\\0\n\0\x22\x6f"], r#"{"type":"nvarchar","value":"a\"\\\u000a漢"}"#);
+    check(250, &[&[7]], r#"{"type":250,"value":"0xFA0107"}"#);
+    let other = [&[1], &br#"{"type":56,"value":"0x380207"}"#[..]].concat();
+    crate::check_with(types, &SqlType::Variant, PgType::Jsonb, &[56, 2, 7], Ok(&other));
 }
