@@ -19,8 +19,8 @@
 //! declared as the primary key of CREATE TABLE.
 //!
 //! Unlike a server: a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
-//! which stays; nonclustered indexes, constraints other than the clustered primary key, and defaults are kept beside
-//! the storage and are not in its system tables; text sorts by folded code points.
+//! which stays; nonclustered indexes are in system tables but have no pages, other constraints than keys and defaults are
+//! kept beside the storage; text sorts by folded code points.
 
 mod ast;
 mod bind;

@@ -14,7 +14,7 @@
 //! Beside the pages the engine keeps what callers asked for: [`Database::rows`] are the committed rows as
 //! they were given, never read back from a page. Tests compare the two.
 //!
-//! Not done as on a server: one data file, one log file, no nonclustered indexes, pages that became empty stay in their
+//! Not done as on a server: one data file, one log file, no pages of nonclustered indexes, pages that became empty stay in their
 //! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
 
 mod alter;
@@ -28,6 +28,7 @@ mod clock;
 mod dblog;
 mod ddl;
 mod heap;
+mod index;
 mod inspect;
 mod log;
 mod media;
@@ -54,6 +55,7 @@ pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::key_object;
+pub use self::index::IndexDef;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, UnitRoots};
 use self::log::LogFile;
 pub use self::media::backed_up_log;
@@ -259,6 +261,8 @@ pub struct Database {
     /// Tables whose changes CDC reads.
     tracked: BTreeSet<u32>,
     unread: capture::Unread,
+    /// Nonclustered indexes, by table.
+    indexes: BTreeMap<u32, Vec<IndexDef>>,
     /// Attached files of a real server.
     read_only: bool,
     guids: Guids,
@@ -321,6 +325,7 @@ impl Database {
             replication: None,
             tracked: BTreeSet::new(),
             unread: capture::Unread::default(),
+            indexes: BTreeMap::new(),
             read_only: false,
             guids,
             backups: backup::History::new(ids),

@@ -11,6 +11,7 @@ mod tsql {
     pub mod change;
     pub mod dblog;
     pub mod define;
+    pub mod index;
     pub mod query;
     pub mod session;
     pub mod stored;

@@ -185,6 +185,7 @@ impl Database {
         for unit in units {
             self.delete_system_row(by, SYSALLOCUNITS, &[long(unit)]);
         }
+        self.forget_indexes(by, table);
         let index = u32::from(!layout.key.is_empty());
         self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(index)]);
         for ordinal in 1..=layout.key.len() {

@@ -538,6 +538,6 @@ pub(super) fn long(n: u64) -> Option<Vec<u8>> {
     Some(n.to_le_bytes().to_vec())
 }
 
-fn text(t: &str) -> Option<Vec<u8>> {
+pub(super) fn text(t: &str) -> Option<Vec<u8>> {
     Some(t.encode_utf16().flat_map(u16::to_le_bytes).collect())
 }

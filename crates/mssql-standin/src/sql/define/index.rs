@@ -6,7 +6,7 @@ use super::super::ast::IndexDef;
 use super::super::bind::{Binder, TableAt};
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::plan::Column;
-use super::super::state::{KeyDef, Scalars, State};
+use super::super::state::{KeyDef, Scalars, State, from_storage};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::{meta_mut, place_of};
 
@@ -38,6 +38,26 @@ pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()
     }
     meta_mut(state, at).keys.push(key);
     Ok(())
+}
+
+/// Lets the storage know the nonclustered indexes of a table as they are now; a table that is gone has none.
+pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String]) -> Result<()> {
+    let Some(at) = state.find_table(scalars, table)? else { return Ok(()) };
+    let db = state.db_mut(at.database);
+    let id = |place: &usize| db.storage.column_id(at.table, *place);
+    let keys = db.meta(at.table).keys.iter().filter(|k| !k.clustered);
+    let indexes: Vec<crate::storage::IndexDef> = keys
+        .map(|k| crate::storage::IndexDef {
+            id: k.index_id,
+            name: k.name.clone(),
+            unique: k.unique,
+            primary: k.primary,
+            constraint: k.object.is_some(),
+            columns: k.columns.iter().map(|(c, descending)| (id(c), *descending)).collect(),
+            included: k.included.iter().map(id).collect(),
+        })
+        .collect();
+    db.storage.set_indexes(at.table, &indexes).map_err(from_storage)
 }
 
 pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], index: &IndexDef) -> Result<()> {

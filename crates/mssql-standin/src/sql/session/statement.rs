@@ -37,7 +37,10 @@ impl Session {
                 out.done(None);
             }
             StmtKind::CreateTable(table) => {
-                self.waiting(|state, s, _| define::create_table(state, s, table))?;
+                self.waiting(|state, s, _| {
+                    define::create_table(state, s, table)?;
+                    define::note_indexes(state, s, &table.name)
+                })?;
                 out.done(None);
             }
             StmtKind::DropTable { names, if_exists } => {
@@ -47,17 +50,24 @@ impl Session {
                 out.done(None);
             }
             StmtKind::CreateIndex(index, table) => {
-                self.waiting(|state, s, _| define::create_index(state, s, index, table))?;
+                self.waiting(|state, s, _| {
+                    define::create_index(state, s, index, table)?;
+                    define::note_indexes(state, s, table)
+                })?;
                 out.done(None);
             }
             StmtKind::DropIndex { index, table, if_exists } => {
-                self.waiting(|state, s, _| define::drop_index(state, s, index, table, *if_exists))?;
+                self.waiting(|state, s, _| {
+                    define::drop_index(state, s, index, table, *if_exists)?;
+                    define::note_indexes(state, s, table)
+                })?;
                 out.done(None);
             }
             StmtKind::AlterTable(table, change) => {
                 self.waiting(|state, s, v| {
                     cdc::check_alter(state, s, table, change)?;
                     define::alter_table(state, s, v, table, change)?;
+                    define::note_indexes(state, s, table)?;
                     cdc::note_alter(state, s, table, &stmt.text)
                 })?;
                 out.done(None);

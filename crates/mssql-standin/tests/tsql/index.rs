@@ -1,0 +1,51 @@
+//! Nonclustered indexes reach the system tables of a backup, where the product's reader finds them.
+
+use logferry_mssql_backup::Catalog;
+use logferry_mssql_backup::backups::Backups;
+use logferry_mssql_backup::chain::PlanOptions;
+
+use crate::{check, connect, server};
+
+#[test]
+fn keys_of_a_backup() {
+    let server = server();
+    let mut s = connect(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.bak");
+    check(
+        &mut s,
+        &[
+            (
+                "CREATE TABLE heap (a int NOT NULL, b varchar(20) NOT NULL, c int, CONSTRAINT pk_heap PRIMARY KEY NONCLUSTERED (b, a DESC))",
+                "",
+            ),
+            ("CREATE TABLE tree (id int PRIMARY KEY, code char(3) NOT NULL CONSTRAINT uq_code UNIQUE, n int)", ""),
+            ("CREATE UNIQUE INDEX ux_n ON tree (n) INCLUDE (code); CREATE INDEX ix_n ON tree (n)", ""),
+            (
+                "CREATE TABLE less (id int PRIMARY KEY, n int); CREATE UNIQUE INDEX ux ON less (n); DROP INDEX ux ON less",
+                "",
+            ),
+            (
+                "CREATE TABLE without (id int PRIMARY KEY, n int); CREATE UNIQUE INDEX ux ON without (n); DROP TABLE without",
+                "",
+            ),
+            ("ALTER TABLE less ADD CONSTRAINT uq UNIQUE (n, id); INSERT less VALUES (1, 1)", "#1"),
+            (&format!("BACKUP DATABASE shop TO DISK = N'{}'", path.display()), ""),
+        ],
+    );
+    let backups = Backups::find(&[path]).expect("the backup can be opened");
+    let chain = backups.plan(None, PlanOptions::default()).expect("the backup is a chain");
+    let catalog = Catalog::read(&&chain.base_pages().expect("pages")).expect("the catalog can be read");
+    let mut found = Vec::new();
+    for table in &catalog.tables {
+        let v = &table.version;
+        let primary = v.primary_key.as_ref().map(|k| format!("{:?} {}", k.columns, k.clustered)).unwrap_or_default();
+        let mut unique: Vec<String> = v.unique_keys.iter().map(|k| format!("{} {:?}", k.name, k.columns)).collect();
+        unique.sort();
+        found.push(format!("{}: {primary}; {}", v.name, unique.join(", ")));
+    }
+    assert_eq!(
+        found,
+        ["dbo.heap: [1, 0] false; ", "dbo.less: [0] true; uq [1, 0]", "dbo.tree: [0] true; uq_code [1], ux_n [2]",]
+    );
+}
