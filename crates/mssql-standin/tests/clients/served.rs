@@ -270,3 +270,22 @@ async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
     let name = first(&mut client, "SELECT @@SERVERNAME").await.expect("a name");
     assert_eq!(name, ColumnData::String(Some("STANDIN2".into())));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_clients_that_want_the_same_row_get_it_one_by_one() {
+    let standin = standin();
+    standin.batch("USE shop; CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 0)").expect("a table");
+    let (address, password) = (standin.address(), standin.password().to_owned());
+    let clients = (0..200).map(|_| {
+        let password = password.clone();
+        tokio::spawn(async move {
+            let mut client = connect_to(address, &password).await.expect("a login");
+            run(&mut client, "USE shop").await;
+            run(&mut client, "BEGIN TRAN; UPDATE dbo.t SET n = n + 1 WHERE id = 1").await;
+            run(&mut client, "COMMIT").await;
+        })
+    });
+    futures_util::future::try_join_all(clients.collect::<Vec<_>>()).await.expect("no client failed");
+    let mut client = connected(&standin).await;
+    assert_eq!(number(&mut client, "SELECT n FROM dbo.t").await, 200);
+}
