@@ -2,6 +2,8 @@ use logferry_model::Collation;
 use proptest::prelude::*;
 
 use super::super::collation::LATIN1_GENERAL;
+use super::super::wire::Reader;
+use super::read::time_len;
 use super::*;
 
 /// What a column's description says is what a parameter's type says, apart from UDTs, and cells of it come back.
