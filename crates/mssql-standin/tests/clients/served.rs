@@ -274,7 +274,9 @@ async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_clients_that_want_the_same_row_get_it_one_by_one() {
     let standin = standin();
-    standin.batch("USE shop; CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 0)").expect("a table");
+    standin
+        .batch("USE shop; CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 0)")
+        .expect("a table");
     let (address, password) = (standin.address(), standin.password().to_owned());
     let clients = (0..200).map(|_| {
         let password = password.clone();
