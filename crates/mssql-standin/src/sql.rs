@@ -14,7 +14,7 @@
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
-//! Left out: views, procedures, functions and triggers of users, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
+//! Left out: functions and triggers of users, changes through views, columns of views in `sys.columns`, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
 //! xml and CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
 //! declared as the primary key of CREATE TABLE.
 //!

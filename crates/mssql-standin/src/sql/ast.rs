@@ -97,6 +97,29 @@ pub(crate) enum StmtKind {
     },
     ExecText(Expr),
     Checkpoint,
+    DefineModule(Box<Module>),
+    DropModule {
+        view: bool,
+        names: Vec<Name>,
+        if_exists: bool,
+    },
+}
+
+/// A view or a procedure.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    pub name: Name,
+    /// Whether it may be new, whether it may be there.
+    pub make: bool,
+    pub alter: bool,
+    pub kind: ModuleKind,
+    pub text: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ModuleKind {
+    View { columns: Vec<String>, query: Box<Query> },
+    Procedure { parameters: Vec<(String, SqlType, Option<Expr>)>, body: String },
 }
 
 #[derive(Clone, Debug)]

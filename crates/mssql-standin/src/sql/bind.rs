@@ -48,6 +48,8 @@ pub(crate) struct Binder<'a> {
     grouping: Option<Grouping>,
     /// Where window functions go, while items and ORDER BY are bound.
     windows: Option<Vec<WindowPlan>>,
+    /// How deep in views.
+    views: u32,
 }
 
 #[derive(Default)]
@@ -69,7 +71,7 @@ pub(crate) struct TableAt {
 
 impl<'a> Binder<'a> {
     pub fn new(state: &'a State, scalars: &'a Scalars, variables: &'a BTreeMap<String, (SqlType, Value)>) -> Self {
-        Binder { state, scalars, variables, with: Vec::new(), grouping: None, windows: None }
+        Binder { state, scalars, variables, with: Vec::new(), grouping: None, windows: None, views: 0 }
     }
 
     /// A user table, or error 208.

@@ -4,6 +4,7 @@ mod column;
 mod constraint;
 mod database;
 mod index;
+mod module;
 mod rename;
 mod table;
 
@@ -22,6 +23,7 @@ use super::value::{DAYS_TO_1900, Value, same_name};
 pub(crate) use constraint::alter_table;
 pub(crate) use database::{alter_database, backup, create_schema, drop_database};
 pub(crate) use index::{create_index, drop_index, note_indexes};
+pub(crate) use module::{define_module, drop_module};
 pub(crate) use rename::rename;
 pub(crate) use table::{create_plain, create_table, drop_table, drop_temporary, truncate};
 

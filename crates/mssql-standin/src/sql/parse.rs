@@ -8,6 +8,7 @@ mod cursor;
 mod ddl;
 mod exec;
 mod expr;
+mod module;
 mod query;
 mod statement;
 

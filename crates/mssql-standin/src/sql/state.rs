@@ -59,6 +59,24 @@ pub(crate) struct Db {
     /// Where it is enabled for CDC.
     pub cdc: Option<Cdc>,
     pub lookups: super::lookup::Lookups,
+    /// Views and procedures, by object id.
+    pub modules: BTreeMap<u32, ModuleDef>,
+}
+
+/// A view or a procedure.
+#[derive(Clone, Debug)]
+pub(crate) struct ModuleDef {
+    pub schema: String,
+    pub name: String,
+    pub kind: super::ast::ModuleKind,
+    pub text: String,
+    pub created: Value,
+}
+
+impl ModuleDef {
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, super::ast::ModuleKind::View { .. })
+    }
 }
 
 /// What storage does not keep of a table.
@@ -308,6 +326,7 @@ impl State {
             next_constraint: 1_000_000_000,
             cdc: None,
             lookups: Default::default(),
+            modules: BTreeMap::new(),
         }));
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{CmpOp, JoinKind, TableRef};
+use super::super::ast::{CmpOp, JoinKind, ModuleKind, TableRef};
 use super::super::catalog;
 use super::super::error::{Result, SqlError, invalid_object, syntax, unsupported};
 use super::super::plan::{Column, From, Node, Plan, Typed};
@@ -133,6 +133,43 @@ impl Binder<'_> {
         }
     }
 
+    /// A view: its query, which sees nothing of what is around its name.
+    fn view(&mut self, name: &[String], source: usize) -> Result<Option<(From, Source)>> {
+        let Some((database, id)) = self.state.find_module(self.scalars, name)? else { return Ok(None) };
+        let state = self.state;
+        let Some(def) = state.db(database).modules.get(&id) else { return Ok(None) };
+        let ModuleKind::View { columns, query } = &def.kind else { return Ok(None) };
+        if database != self.scalars.database {
+            return Err(unsupported("views of another database"));
+        }
+        self.views += 1;
+        if self.views > 32 {
+            return Err(SqlError::batch(
+                217,
+                "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32).",
+            ));
+        }
+        let held = std::mem::take(&mut self.with);
+        let plan = self.query(query, None);
+        self.with = held;
+        self.views -= 1;
+        let plan = plan?;
+        let mut found = derived(&def.name, columns, &plan)?;
+        found.schema = Some(def.schema.clone());
+        Ok(Some((From::Query { source, plan: Box::new(plan) }, found)))
+    }
+
+    /// Error 4511 and its like where a view's columns have no names.
+    pub fn named_columns(&self, view: &str, names: &[String], plan: &Plan) -> Result<()> {
+        match plan.columns.iter().position(|c| c.name.is_empty()).filter(|_| names.is_empty()) {
+            Some(at) => Err(SqlError::batch(
+                4511,
+                format!("Create View or Function failed because no column name was specified for column {}.", at + 1),
+            )),
+            None => derived(view, names, plan).map(drop),
+        }
+    }
+
     fn named_table(&mut self, name: &[String], source: usize, scope: &Scope<'_>) -> Result<(From, Source)> {
         if let [single] = name
             && let Some(at) = self.with.iter().rposition(|(n, ..)| same_name(n, single))
@@ -151,6 +188,9 @@ impl Binder<'_> {
         }
         if let Some(at) = self.state.find_table(self.scalars, name)? {
             return self.table_source(at, source);
+        }
+        if let Some(found) = self.view(name, source)? {
+            return Ok(found);
         }
         if let Some((schema, columns, rows)) = catalog::view(self, name)? {
             let alias = name.last().cloned().unwrap_or_default();

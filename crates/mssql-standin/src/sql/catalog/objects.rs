@@ -48,6 +48,18 @@ pub(super) fn objects(state: &State, database: usize) -> Vec<Object> {
         meta.defaults.iter().for_each(|d| push(d.object, &d.name, id, "D "));
         meta.foreign.iter().for_each(|f| push(f.object, &f.name, id, "F "));
     }
+    for (id, module) in &db.modules {
+        out.push(Object {
+            id: *id,
+            name: module.name.clone(),
+            schema: module.schema.clone(),
+            schema_id: schema_of(&module.schema),
+            parent: 0,
+            kind: if module.is_view() { "V " } else { "P " },
+            created: module.created.clone(),
+            shipped: false,
+        });
+    }
     out.sort_by_key(|o| o.id);
     out
 }

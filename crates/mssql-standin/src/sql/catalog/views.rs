@@ -26,6 +26,8 @@ fn kind_name(kind: &str) -> &'static str {
         "UQ" => "UNIQUE_CONSTRAINT",
         "C " => "CHECK_CONSTRAINT",
         "D " => "DEFAULT_CONSTRAINT",
+        "V " => "VIEW",
+        "P " => "SQL_STORED_PROCEDURE",
         _ => "FOREIGN_KEY_CONSTRAINT",
     }
 }

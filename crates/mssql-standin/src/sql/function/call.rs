@@ -329,7 +329,8 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
                 let check = m.checks.iter().find(|c| i64::from(c.object) == id).map(|c| c.text.clone());
                 check.or_else(|| m.defaults.iter().find(|d| i64::from(d.object) == id).map(|d| d.text.clone()))
             };
-            Value::opt_text(db.tables.values().find_map(of).as_deref())
+            let module = db.modules.iter().find(|(m, _)| i64::from(**m) == id).map(|(_, m)| m.text.clone());
+            Value::opt_text(module.or_else(|| db.tables.values().find_map(of)).as_deref())
         }
         F::SwitchOffset | F::ToDateTimeOffset => {
             let minutes = match &v[1] {

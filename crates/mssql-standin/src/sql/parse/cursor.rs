@@ -156,7 +156,7 @@ impl Parser<'_> {
         tok
     }
 
-    fn start_of(&self, at: usize) -> usize {
+    pub(super) fn start_of(&self, at: usize) -> usize {
         self.tokens.get(at).map_or(self.sql.len(), |t| t.start)
     }
 

@@ -66,7 +66,15 @@ impl Parser<'_> {
     }
 
     pub(super) fn create(&mut self) -> Result<StmtKind> {
+        let begin = self.at;
         self.next();
+        let alter = self.words(&["OR", "ALTER"]);
+        if let Some(module) = self.module(begin, true, alter)? {
+            return Ok(module);
+        }
+        if alter {
+            return Err(unsupported("CREATE OR ALTER of anything but views and procedures"));
+        }
         if self.word("TABLE") {
             return self.create_table();
         }
@@ -109,11 +117,9 @@ impl Parser<'_> {
             _ => return Err(self.unexpected()),
         };
         Err(match what.as_str() {
-            "VIEW" | "PROCEDURE" | "PROC" | "FUNCTION" | "TRIGGER" | "TYPE" | "SEQUENCE" | "LOGIN" | "USER"
-            | "ROLE" | "STATISTICS" | "SYNONYM" | "COLUMNSTORE" | "XML" | "SPATIAL" | "FULLTEXT" | "PARTITION"
-            | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR" | "CERTIFICATE" | "MASTER" => {
-                unsupported(format!("CREATE {what}"))
-            }
+            "FUNCTION" | "TRIGGER" | "TYPE" | "SEQUENCE" | "LOGIN" | "USER" | "ROLE" | "STATISTICS" | "SYNONYM"
+            | "COLUMNSTORE" | "XML" | "SPATIAL" | "FULLTEXT" | "PARTITION" | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR"
+            | "CERTIFICATE" | "MASTER" => unsupported(format!("CREATE {what}")),
             _ => self.unexpected(),
         })
     }
@@ -370,6 +376,11 @@ impl Parser<'_> {
 
     pub(super) fn drop(&mut self) -> Result<StmtKind> {
         self.next();
+        let view = self.word("VIEW");
+        if view || self.word("PROCEDURE") || self.word("PROC") {
+            let if_exists = self.if_exists();
+            return Ok(StmtKind::DropModule { view, names: self.name_list()?, if_exists });
+        }
         if self.word("TABLE") {
             let if_exists = self.if_exists();
             return Ok(StmtKind::DropTable { names: self.name_list()?, if_exists });
@@ -401,7 +412,11 @@ impl Parser<'_> {
     }
 
     pub(super) fn alter(&mut self) -> Result<StmtKind> {
+        let begin = self.at;
         self.next();
+        if let Some(module) = self.module(begin, false, true)? {
+            return Ok(module);
+        }
         if self.word("DATABASE") {
             return self.alter_database();
         }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
+use super::super::ast::{Expr, ModuleKind};
 use super::super::convert::convert;
 use super::super::define;
 use super::super::error::{Result, SqlError};
+use super::super::function::split_name;
 use super::super::parse::{parse, parse_parameters};
 use super::super::state::Isolation;
 use super::super::value::Value;
@@ -98,10 +100,50 @@ impl Session {
         args: &[(Option<String>, SqlType, Value, bool)],
         out: Out<'_>,
     ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
-        match self.cdc_procedure(short, args, out)? {
-            Some(status) => Ok((status, Vec::new())),
-            None => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+        if let Some(status) = self.cdc_procedure(short, args, out)? {
+            return Ok((status, Vec::new()));
         }
+        let found = {
+            let state = self.shared.lock();
+            let module = state.find_module(&self.scalars, &split_name(name))?;
+            module.and_then(|(at, id)| state.db(at).modules.get(&id).map(|m| m.kind.clone()))
+        };
+        match found {
+            Some(ModuleKind::Procedure { parameters, body }) => {
+                self.user_procedure(name, &parameters, &body, args, out)
+            }
+            _ => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
+        }
+    }
+
+    /// A procedure of the user: its parameters are the variables of its text.
+    #[allow(clippy::type_complexity)]
+    fn user_procedure(
+        &mut self,
+        name: &str,
+        parameters: &[(String, SqlType, Option<Expr>)],
+        body: &str,
+        args: &[(Option<String>, SqlType, Value, bool)],
+        out: Out<'_>,
+    ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
+        let mut given = args.to_vec();
+        for (at, (parameter, _, default)) in parameters.iter().enumerate() {
+            let is = |n: &Option<String>| n.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(parameter));
+            if args.iter().any(|a| is(&a.0)) || args.get(at).is_some_and(|a| a.0.is_none()) {
+                continue;
+            }
+            let Some(default) = default else {
+                return Err(SqlError::batch(
+                    201,
+                    format!("Procedure or function '{name}' expects parameter '{parameter}', which was not supplied."),
+                )
+                .state(4));
+            };
+            let (ty, value) = self.evaluate(default)?;
+            given.push((Some(parameter.clone()), ty, value, false));
+        }
+        let declared: Vec<(String, SqlType)> = parameters.iter().map(|(n, ty, _)| (n.clone(), ty.clone())).collect();
+        self.run_prepared(body, &declared, &given, out)
     }
 
     #[allow(clippy::type_complexity)]

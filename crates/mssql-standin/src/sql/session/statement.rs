@@ -72,6 +72,16 @@ impl Session {
                 })?;
                 out.done(None);
             }
+            StmtKind::DefineModule(module) => {
+                self.waiting(|state, s, _| define::define_module(state, s, module))?;
+                out.done(None);
+            }
+            StmtKind::DropModule { view, names, if_exists } => {
+                for name in names {
+                    self.waiting(|state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
+                }
+                out.done(None);
+            }
             StmtKind::CreateSchema(name) => {
                 self.waiting(|state, s, _| define::create_schema(state, s, name))?;
                 out.done(None);

@@ -24,16 +24,20 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
         }
         "tables" => {
             let rows = tables().map(|(_, def, _)| vec![catalog(), t(&def.schema), t(&def.name), t("BASE TABLE")]);
+            let views = db.modules.values().filter(|m| m.is_view());
+            let rows = rows.chain(views.map(|m| vec![catalog(), t(&m.schema), t(&m.name), t("VIEW")]));
             (
                 columns("TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, TABLE_TYPE v10?"),
                 rows.collect(),
             )
         }
-        "views" => (
-            columns(
-                "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, VIEW_DEFINITION n4000?, CHECK_OPTION v7?, IS_UPDATABLE v3",
-            ),
-            Vec::new(),
+        "views" => super::super::shape::view(
+            "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, VIEW_DEFINITION n4000?, CHECK_OPTION v7?=NONE, IS_UPDATABLE v3=NO",
+            ["TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION"],
+            db.modules
+                .values()
+                .filter(|m| m.is_view())
+                .map(|m| [catalog(), t(&m.schema), t(&m.name), if m.text.len() > 4000 { NULL } else { t(&m.text) }]),
         ),
         "routines" => (
             columns(

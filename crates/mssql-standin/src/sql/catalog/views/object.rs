@@ -57,18 +57,37 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             });
             (list, rows.collect())
         }
-        "views" => (
-            with(
+        "views" => {
+            let list = with(
                 "is_replicated bit?, has_replication_filter bit?, has_opaque_metadata bit, has_unchecked_assembly_data bit, with_check_option bit, is_date_correlation_view bit",
-            ),
-            Vec::new(),
-        ),
-        "procedures" | "triggers" | "synonyms" | "sequences" => (columns(OBJECT), Vec::new()),
+            );
+            let rows = object_rows(state, at, &["V "]).into_iter().map(|(_, mut row)| {
+                row.extend([b(false), b(false), b(false), b(false), b(false), b(false)]);
+                row
+            });
+            (list, rows.collect())
+        }
+        "procedures" => {
+            let list = with(
+                "is_auto_executed bit, is_execution_replicated bit?, is_repl_serializable_only bit?, skips_repl_constraints bit?",
+            );
+            let rows = object_rows(state, at, &["P "]).into_iter().map(|(_, mut row)| {
+                row.extend([b(false), b(false), b(false), b(false)]);
+                row
+            });
+            (list, rows.collect())
+        }
+        "synonyms" => (with("base_object_name n1035?"), Vec::new()),
+        "triggers" | "sequences" => (columns(OBJECT), Vec::new()),
         "extended_properties" => (
             columns("class tinyint, class_desc n60?, major_id int, minor_id int, name sysname, value variant?"),
             Vec::new(),
         ),
-        "sql_modules" => (columns("object_id int, definition nmax?, uses_ansi_nulls bit?"), Vec::new()),
+        "sql_modules" => super::super::shape::view(
+            "object_id int, definition nmax?, uses_ansi_nulls bit?=1, uses_quoted_identifier bit?=1, is_schema_bound bit?=0, uses_database_collation bit?=0, is_recompiled bit?=0, null_on_null_input bit?=0, execute_as_principal_id int?, uses_native_compilation bit?=0",
+            ["object_id", "definition"],
+            db.modules.iter().map(|(id, m)| [n(*id), t(&m.text)]),
+        ),
         _ => return None,
     })
 }

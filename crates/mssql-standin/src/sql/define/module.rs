@@ -1,0 +1,88 @@
+//! Views and procedures.
+
+use std::collections::BTreeMap;
+
+use super::super::ast::{Module, ModuleKind};
+use super::super::bind::Binder;
+use super::super::error::{Result, SqlError, unsupported};
+use super::super::state::{ModuleDef, Scalars, State};
+use super::super::value::same_name;
+use super::now;
+
+/// CREATE, ALTER, or CREATE OR ALTER.
+pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Module) -> Result<()> {
+    let (database, schema, name) = state.resolve(scalars, &module.name)?;
+    if database != scalars.database {
+        return Err(unsupported("views and procedures in another database"));
+    }
+    let Some((schema, _)) = state.find_schema(database, &schema) else {
+        return Err(SqlError::batch(
+            2760,
+            format!(
+                "The specified schema name \"{schema}\" either does not exist or you do not have permission to use it."
+            ),
+        ));
+    };
+    let known = state.find_module(scalars, &module.name)?.map(|(_, id)| id);
+    let view = matches!(module.kind, ModuleKind::View { .. });
+    let other_kind = known.and_then(|id| state.db(database).modules.get(&id)).is_some_and(|m| m.is_view() != view);
+    if state.find_table(scalars, &module.name)?.is_some() || other_kind || known.is_some() && !module.alter {
+        return Err(
+            SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(3)
+        );
+    }
+    if known.is_none() && !module.make {
+        return Err(SqlError::batch(208, format!("Invalid object name '{}'.", module.name.join("."))).state(6));
+    }
+    if let ModuleKind::View { columns, query } = &module.kind {
+        let held = BTreeMap::new();
+        let mut binder = Binder::new(state, scalars, &held);
+        let plan = binder.query(query, None)?;
+        binder.named_columns(&name, columns, &plan)?;
+    }
+    let created = now(scalars);
+    let db = state.db_mut(database);
+    let id = known.unwrap_or_else(|| db.constraint_id());
+    let created = db.modules.get(&id).map_or(created, |m| m.created.clone());
+    let def = ModuleDef { schema, name, kind: module.kind.clone(), text: module.text.clone(), created };
+    db.modules.insert(id, def);
+    Ok(())
+}
+
+/// DROP VIEW, DROP PROCEDURE.
+pub(crate) fn drop_module(
+    state: &mut State,
+    scalars: &Scalars,
+    view: bool,
+    name: &[String],
+    if_exists: bool,
+) -> Result<()> {
+    let found = state.find_module(scalars, name)?;
+    let found = found.filter(|(at, id)| state.db(*at).modules.get(id).is_some_and(|m| m.is_view() == view));
+    match found {
+        Some((at, id)) => {
+            state.db_mut(at).modules.remove(&id);
+            Ok(())
+        }
+        None if if_exists => Ok(()),
+        None => Err(SqlError::batch(
+            3701,
+            format!(
+                "Cannot drop the {} '{}', because it does not exist or you do not have permission.",
+                if view { "view" } else { "procedure" },
+                name.join(".")
+            ),
+        )
+        .class(11)
+        .state(5)),
+    }
+}
+
+impl State {
+    /// A view or procedure by its name: its database and object id.
+    pub fn find_module(&self, scalars: &Scalars, name: &[String]) -> Result<Option<(usize, u32)>> {
+        let (database, schema, name) = self.resolve(scalars, name)?;
+        let is = |m: &ModuleDef| same_name(&m.name, &name) && same_name(&m.schema, &schema);
+        Ok(self.db(database).modules.iter().find(|(_, m)| is(m)).map(|(id, _)| (database, *id)))
+    }
+}

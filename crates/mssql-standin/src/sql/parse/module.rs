@@ -1,0 +1,77 @@
+//! CREATE, ALTER and DROP of views and procedures: their text is kept, to the end of the batch.
+
+use super::super::ast::{Module, ModuleKind, StmtKind};
+use super::super::error::{Result, SqlError};
+use super::super::token::Tok;
+use super::{Parser, parse};
+
+impl Parser<'_> {
+    /// What follows CREATE, CREATE OR ALTER, or ALTER; `None` where it is no module.
+    pub(super) fn module(&mut self, begin: usize, make: bool, alter: bool) -> Result<Option<StmtKind>> {
+        let view = self.word("VIEW");
+        if !view && !self.word("PROCEDURE") && !self.word("PROC") {
+            return Ok(None);
+        }
+        if begin != 0 {
+            let what = if view { "CREATE VIEW" } else { "CREATE/ALTER PROCEDURE" };
+            let message = format!("'{what}' must be the first statement in a query batch.");
+            return Err(SqlError::batch(111, message).class(15).at_line(self.line()));
+        }
+        let name = self.name()?;
+        let kind = if view {
+            let columns = if self.is_op("(") { self.ident_list()? } else { Vec::new() };
+            self.module_options()?;
+            self.expect_word("AS")?;
+            let query = Box::new(self.query()?);
+            self.words(&["WITH", "CHECK", "OPTION"]);
+            self.op(";");
+            if self.peek() != &Tok::End {
+                return Err(self.unexpected());
+            }
+            ModuleKind::View { columns, query }
+        } else {
+            let parenthesis = self.op("(");
+            let mut parameters = Vec::new();
+            while matches!(self.peek(), Tok::Var(_)) {
+                let name = self.variable()?;
+                self.word("AS");
+                let sql_type = self.data_type()?;
+                let default = if self.op("=") { Some(self.unary()?) } else { None };
+                let _ = self.word("OUTPUT") || self.word("OUT");
+                self.word("READONLY");
+                parameters.push((name, sql_type, default));
+                if !self.op(",") {
+                    break;
+                }
+            }
+            if parenthesis {
+                self.expect_op(")")?;
+            }
+            self.module_options()?;
+            self.expect_word("AS")?;
+            let body = self.sql.get(self.start_of(self.at)..).unwrap_or_default().to_owned();
+            parse(&body)?;
+            self.at = self.tokens.len().saturating_sub(1);
+            ModuleKind::Procedure { parameters, body }
+        };
+        let text = self.sql.trim().to_owned();
+        Ok(Some(StmtKind::DefineModule(Box::new(Module { name, make, alter, kind, text }))))
+    }
+
+    /// `WITH SCHEMABINDING, RECOMPILE, EXECUTE AS OWNER`: read and left aside.
+    fn module_options(&mut self) -> Result<()> {
+        if !self.word("WITH") {
+            return Ok(());
+        }
+        loop {
+            if self.words(&["EXECUTE", "AS"]) {
+                self.next();
+            } else {
+                self.ident()?;
+            }
+            if !self.op(",") {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Views and procedures.
+
+use crate::{check, connect, server};
+
+#[test]
+fn views() {
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "CREATE TABLE t (id int PRIMARY KEY, a int, s varchar(9)); INSERT t VALUES (1, 10, 'x'), (2, 20, 'y')",
+                "#2",
+            ),
+            ("CREATE VIEW v AS SELECT id, a * 2 AS twice FROM t WHERE a > 5", ""),
+            ("CREATE VIEW dbo.w (k, n) WITH SCHEMABINDING AS SELECT s, COUNT(*) FROM t GROUP BY s", ""),
+            (
+                "SELECT * FROM v ORDER BY id DESC; SELECT x.k, v.twice FROM dbo.w x JOIN v ON v.id = x.n",
+                "2, 40 | 1, 20 ; \"x\", 20 | \"y\", 20",
+            ),
+            ("WITH t AS (SELECT 1 AS id, 9 AS a) SELECT * FROM v WHERE id = 1", "1, 20"),
+            ("CREATE VIEW v AS SELECT 1 AS a", "!2714 There is already an object named 'v' in the database."),
+            ("ALTER VIEW v AS SELECT id FROM t", ""),
+            ("CREATE OR ALTER VIEW v AS SELECT id, s FROM t", ""),
+            ("SELECT * FROM v", "1, \"x\" | 2, \"y\""),
+            (
+                "CREATE VIEW bad AS SELECT a + 1 FROM t",
+                "!4511 Create View or Function failed because no column name was specified for column 1.",
+            ),
+            ("CREATE VIEW bad AS SELECT nosuch FROM t", "!207 Invalid column name 'nosuch'."),
+            (
+                "SELECT 1; CREATE VIEW bad AS SELECT 1 AS a",
+                "!111 'CREATE VIEW' must be the first statement in a query batch.",
+            ),
+            (
+                "SELECT name, type_desc FROM sys.objects WHERE type = 'V' ORDER BY name; SELECT TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS ORDER BY 1; SELECT definition FROM sys.sql_modules WHERE object_id = OBJECT_ID('w', 'V')",
+                "\"v\", \"VIEW\" | \"w\", \"VIEW\" ; \"v\" | \"w\" ; \"CREATE VIEW dbo.w (k, n) WITH SCHEMABINDING AS SELECT s, COUNT(*) FROM t GROUP BY s\"",
+            ),
+            (
+                "SELECT TABLE_TYPE, COUNT(*) FROM INFORMATION_SCHEMA.TABLES GROUP BY TABLE_TYPE ORDER BY 1",
+                "\"BASE TABLE\", 1 | \"VIEW\", 2",
+            ),
+            ("INSERT v VALUES (5, 'z')", "!208 Invalid object name 'v'."),
+            (
+                "DROP VIEW v, w; DROP VIEW IF EXISTS v; DROP VIEW v",
+                "!3701 Cannot drop the view 'v', because it does not exist or you do not have permission.",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn procedures() {
+    check(
+        &mut connect(&server()),
+        &[
+            ("CREATE TABLE t (id int PRIMARY KEY, a int)", ""),
+            (
+                "CREATE PROCEDURE put @id int, @a int = 7, @was int OUTPUT AS\nBEGIN\n  SET NOCOUNT ON\n  SELECT @was = COUNT(*) FROM t\n  INSERT t VALUES (@id, @a)\n  RETURN 3\nEND",
+                "",
+            ),
+            (
+                "DECLARE @n int, @r int; EXEC @r = put 1, 5, @n OUTPUT; SELECT @n, @r; EXEC put @id = 2, @was = @n OUTPUT; SELECT @n, a FROM t ORDER BY id",
+                "0, 3 ; 1, 5 | 1, 7",
+            ),
+            ("EXEC put", "!201 Procedure or function 'put' expects parameter '@id', which was not supplied."),
+            ("CREATE PROC bad AS SELECT 1 WHERE )", "!102 Incorrect syntax near ')'."),
+            ("ALTER PROC put AS SELECT 1 AS one", ""),
+            ("EXEC dbo.put", "1"),
+            (
+                "SELECT name FROM sys.procedures; DROP PROC put; EXEC put",
+                "\"put\" ; !2812 Could not find stored procedure 'put'.",
+            ),
+        ],
+    );
+}
