@@ -64,6 +64,15 @@ pub trait ChangeSource: Send + Sync {
     /// The tables at the point given by `snapshot` or `seek`, in the order of their names.
     fn tables(&self) -> Vec<Arc<TableVersion>>;
 
+    /// What it takes to fix the same point again in another run, with the same chunks; asked for after `snapshot`. Kept on the
+    /// target with the copy's marks. Nothing: the source needs no help.
+    fn memo(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Called before `snapshot` with what [`memo`](Self::memo) gave in the run that began the copy.
+    fn recall(&mut self, _memo: &[u8]) {}
+
     /// Fixes the point that a full copy is to show. The copy may show rows of transactions that were open at
     /// that point: `fixups` takes them out again.
     fn snapshot(&mut self) -> impl Future<Output = Result<SnapshotPoint, Fault>> + Send;

@@ -48,6 +48,22 @@ pub struct LiveSource {
     lineage: Lineage,
     tables: Vec<Cut>,
     log: Option<LogReader>,
+    /// Of the run that began the copy.
+    recalled: Option<Memo>,
+    /// Of the snapshot.
+    id: [u8; 16],
+}
+
+/// What makes a copy that was begun the same in another run: where the log stood, and where tables are cut.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Memo {
+    id: [u8; 16],
+    database: [u8; 16],
+    fork: [u8; 16],
+    applied: [u8; 10],
+    restart: [u8; 10],
+    /// Object ids and boundaries, of tables that are cut.
+    cuts: Vec<(u32, Vec<Boundary>)>,
 }
 
 /// A table and where it is cut.
@@ -85,7 +101,18 @@ impl LiveSource {
             database = %database.name,
             "connected to the source"
         );
-        Ok(LiveSource { pool, mode, chunk_bytes, wanted, database, lineage, tables: Vec::new(), log: None })
+        Ok(LiveSource {
+            pool,
+            mode,
+            chunk_bytes,
+            wanted,
+            database,
+            lineage,
+            tables: Vec::new(),
+            log: None,
+            recalled: None,
+            id: [0; 16],
+        })
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -104,6 +131,15 @@ impl LiveSource {
         self.tables.get(table).ok_or_else(|| Fault::bug(format!("there is no table {table}")))
     }
 
+    fn recalled_at(&self) -> Option<Checkpoint> {
+        self.recalled.as_ref().map(|memo| Checkpoint {
+            applied: CommitLsn(Lsn::from_be_bytes(memo.applied)),
+            restart: RestartLsn(Lsn::from_be_bytes(memo.restart)),
+            lineage: self.lineage,
+            commit_time_us: None,
+        })
+    }
+
     async fn follow(&mut self, at: Option<Checkpoint>) -> Result<&LogReader, Error> {
         let (pool, wanted) = (self.pool.clone(), self.wanted.clone());
         let log = LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at).await?;
@@ -111,7 +147,7 @@ impl LiveSource {
     }
 
     /// What tells this way of cutting the tables from another.
-    fn id(&self) -> Result<[u8; 16], Fault> {
+    fn new_id(&self) -> Result<[u8; 16], Fault> {
         let cuts: Vec<_> = self.tables.iter().map(|cut| (cut.table.version.id.0, &*cut.boundaries)).collect();
         let at = self.checkpoint().applied.0.to_string();
         let text = serde_json::to_string(&(self.lineage.database, self.lineage.fork, at, cuts))
@@ -125,6 +161,26 @@ impl ChangeSource for LiveSource {
 
     fn tables(&self) -> Vec<Arc<TableVersion>> {
         self.tables.iter().map(|cut| cut.table.version.clone()).collect()
+    }
+
+    fn memo(&self) -> Vec<u8> {
+        let at = self.checkpoint();
+        let cuts = self.tables.iter().filter(|cut| !cut.boundaries.is_empty());
+        let memo = Memo {
+            id: self.id,
+            database: self.lineage.database,
+            fork: self.lineage.fork,
+            applied: at.applied.0.to_be_bytes(),
+            restart: at.restart.0.to_be_bytes(),
+            cuts: cuts.map(|cut| (cut.table.version.id.0, cut.boundaries.to_vec())).collect(),
+        };
+        // Without it the copy begins anew after a crash: that is slow, and right.
+        serde_json::to_vec(&memo).unwrap_or_default()
+    }
+
+    fn recall(&mut self, memo: &[u8]) {
+        let memo: Option<Memo> = serde_json::from_slice(memo).ok();
+        self.recalled = memo.filter(|m| (m.database, m.fork) == (self.lineage.database, self.lineage.fork));
     }
 
     async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
@@ -141,19 +197,25 @@ impl ChangeSource for LiveSource {
                 catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect()
             }
             // Where the log stands is noted first: what is copied after it is as new or newer.
-            Mode::Log => self.follow(None).await?.tables().to_vec(),
+            Mode::Log => self.follow(self.recalled_at()).await?.tables().to_vec(),
         };
         let mut session = self.pool.session().await?;
         self.tables.clear();
         for table in tables {
-            let boundaries = match (self.wanted)(&table.version.name) {
-                true => chunks::boundaries(&mut session, &table, self.chunk_bytes).await?,
-                false => Vec::new(),
+            let id = table.version.id.0;
+            let boundaries = match &self.recalled {
+                _ if !(self.wanted)(&table.version.name) => Vec::new(),
+                Some(memo) => memo.cuts.iter().find(|(of, _)| *of == id).map(|(_, b)| b.clone()).unwrap_or_default(),
+                None => chunks::boundaries(&mut session, &table, self.chunk_bytes).await?,
             };
             self.tables.push(Cut { table, boundaries: Arc::new(boundaries) });
         }
         let checkpoint = self.checkpoint();
-        Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id()?, end_lsn: checkpoint.applied.0 })
+        self.id = match &self.recalled {
+            Some(memo) => memo.id,
+            None => self.new_id()?,
+        };
+        Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id, end_lsn: checkpoint.applied.0 })
     }
 
     fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {

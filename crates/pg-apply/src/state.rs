@@ -54,6 +54,8 @@ pub struct TaskState {
     pub phase: Phase,
     /// The snapshot that was or is being copied.
     pub snapshot: Option<[u8; 16]>,
+    /// What the source of that snapshot needs to have it again.
+    pub memo: Vec<u8>,
     /// What the opener said of its settings last time (see [`crate::TaskSettings::settings_hash`]).
     pub settings_hash: Vec<u8>,
     /// How far the target is; `None` before phase [`Phase::Streaming`].
@@ -67,7 +69,7 @@ pub(crate) struct Lease {
     pub epoch: i64,
 }
 
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Any constant will do: it keeps two that start at once from making the tables twice.
 const MIGRATION_LOCK: i64 = 0x6c6f_6766_6572_7279;
@@ -108,6 +110,12 @@ CREATE TABLE "logferry"."chunk" (
 COMMENT ON SCHEMA "logferry" IS 'State of logferry tasks; written in the transactions that write the data';
 "#;
 
+/// What a source needs to go on with a copy.
+const VERSION_2: &str = r#"
+ALTER TABLE "logferry"."task" ADD COLUMN memo bytea NOT NULL DEFAULT '';
+UPDATE "logferry"."version" SET version = 2;
+"#;
+
 /// Brings the state tables to the present shape. Safe when several start at once.
 pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     let doing = || Error::sql("set up the state tables in schema \"logferry\"");
@@ -121,14 +129,18 @@ pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     if !there.get::<_, bool>(0) {
         tx.batch_execute("CREATE SCHEMA \"logferry\"").await.map_err(doing())?;
     }
+    let mut found = 1;
     if there.get::<_, bool>(1) {
         let row = tx.query_one("SELECT max(version) FROM \"logferry\".\"version\"", &[]).await.map_err(doing())?;
-        let found: i32 = row.get(0);
+        found = row.get(0);
         if found > VERSION {
             return Err(Error::NewerState { found, known: VERSION });
         }
     } else {
         tx.batch_execute(VERSION_1).await.map_err(doing())?;
+    }
+    if found < 2 {
+        tx.batch_execute(VERSION_2).await.map_err(doing())?;
     }
     tx.commit().await.map_err(doing())
 }
@@ -166,7 +178,7 @@ pub(crate) async fn open(client: &mut Client, task: &str, settings_hash: &[u8]) 
 pub(crate) async fn read(client: &impl tokio_postgres::GenericClient, task: &str) -> Result<TaskState, Error> {
     let row = client
         .query_opt(
-            "SELECT t.phase, t.snapshot, t.settings_hash, c.applied, c.restart, c.database_guid, c.fork_guid, c.commit_time \
+            "SELECT t.phase, t.snapshot, t.settings_hash, c.applied, c.restart, c.database_guid, c.fork_guid, c.commit_time, t.memo \
              FROM logferry.task t JOIN logferry.checkpoint c USING (task) WHERE task = $1",
             &[&task],
         )
@@ -189,7 +201,7 @@ pub(crate) async fn read(client: &impl tokio_postgres::GenericClient, task: &str
     if (phase == Phase::Streaming) != checkpoint.is_some() {
         return Err(bad("phase and checkpoint contradict each other"));
     }
-    Ok(TaskState { phase, snapshot, settings_hash: row.get(2), checkpoint })
+    Ok(TaskState { phase, snapshot, memo: row.get(8), settings_hash: row.get(2), checkpoint })
 }
 
 fn read_checkpoint(row: &Row) -> Result<Option<Checkpoint>, String> {

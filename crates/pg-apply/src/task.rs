@@ -108,6 +108,19 @@ impl TaskTarget {
     /// # Errors
     /// Where tables are there that should not be: all of them are named, and nothing is changed.
     pub async fn create_tables(&self, tables: &[Arc<TargetTable>], snapshot: &SnapshotPoint) -> Result<Phase, Fault> {
+        self.create_tables_of(tables, snapshot, &[]).await
+    }
+
+    /// The same, and keeps what the source needs to have the snapshot again.
+    ///
+    /// # Errors
+    /// As [`Self::create_tables`].
+    pub async fn create_tables_of(
+        &self,
+        tables: &[Arc<TargetTable>],
+        snapshot: &SnapshotPoint,
+        memo: &[u8],
+    ) -> Result<Phase, Fault> {
         ddl::keys(tables)?;
         for note in tables.iter().flat_map(|t| ddl::notes(t).into_iter().map(move |n| (t, n))) {
             tracing::warn!(table = shown(note.0), "{}", note.1);
@@ -139,8 +152,8 @@ impl TaskTarget {
         };
         client
             .execute(
-                "UPDATE logferry.task SET phase = $2, snapshot = $3, changed_at = now() WHERE task = $1",
-                &[&lease.task, &phase.as_str(), &&snapshot.id[..]],
+                "UPDATE logferry.task SET phase = $2, snapshot = $3, memo = $4, changed_at = now() WHERE task = $1",
+                &[&lease.task, &phase.as_str(), &&snapshot.id[..], &memo],
             )
             .await
             .map_err(lease.doing("record the phase"))?;

@@ -148,6 +148,7 @@ impl Runner<'_> {
                 (plans, sink, checkpoint, false)
             }
             _ => {
+                source.recall(&state.memo);
                 let point = source.snapshot().await?;
                 let plans = self.plans(&source)?;
                 check_readable(&source, &plans)?;
@@ -176,7 +177,7 @@ impl Runner<'_> {
         S: ChangeSource + 'static,
     {
         self.progress.enter(Phase::Schema);
-        target.create_tables(&plans.targets(), point).await?;
+        target.create_tables_of(&plans.targets(), point, &source.memo()).await?;
         self.progress.enter(Phase::Copying);
         self.progress.forget_chunks();
         let work = CopyWork::list(&source, plans, target, self.progress).await?;

@@ -151,6 +151,24 @@ async fn the_same_rows_are_the_same_snapshot() {
     assert_ne!(ids[0], ids[2], "other chunks are another snapshot");
 }
 
+/// A copy that was begun goes on with the chunks that it had, though the table has grown.
+#[tokio::test]
+async fn a_snapshot_is_recalled_with_its_chunks() {
+    let standin = standin(&numbers("int NOT NULL PRIMARY KEY", "@n"));
+    let mut source = open(settings(&standin), 100_000).await.expect("a source");
+    let point = source.snapshot().await.expect("a snapshot");
+    let (chunks, memo) = (source.chunks(0).expect("chunks"), source.memo());
+    standin.batch("USE shop; INSERT t SELECT k + 5000, pad FROM t").expect("it has grown");
+    let mut again = open(settings(&standin), 100_000).await.expect("a source");
+    again.recall(&memo);
+    assert_eq!(again.snapshot().await.expect("a snapshot"), point);
+    assert_eq!(again.chunks(0).expect("chunks").len(), chunks.len());
+    assert_eq!(self::chunks(&again, "t").await.expect("rows").concat().len(), 4000);
+    // What cannot be read is as good as nothing.
+    again.recall(b"{");
+    assert_ne!(again.snapshot().await.expect("a snapshot").id, point.id);
+}
+
 /// A connection whose answer was not read to its end is never met again by somebody else.
 #[tokio::test]
 async fn an_answer_given_up_takes_its_connection_with_it() {

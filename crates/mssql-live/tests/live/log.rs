@@ -305,6 +305,24 @@ async fn a_transaction_that_commits_before_rows_are_read_is_not_seen_in_part() {
     standin.faults().clear();
 }
 
+/// The copy was interrupted; what was copied before and what is copied after it are of different moments, and the log mends both.
+#[tokio::test]
+async fn a_copy_that_goes_on_begins_its_changes_where_it_began() {
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let point = source.snapshot().await.expect("a snapshot");
+    let mut target = Target::default();
+    target.copy(&source).await;
+    let memo = source.memo();
+    drop(source);
+    standin.batch("USE shop; UPDATE a SET n = -n, s = 'x'; DELETE b WHERE y = 3; INSERT c VALUES (NEWID(), 9)").expect("done");
+    let mut source = follow(&standin).await.expect("a source");
+    source.recall(&memo);
+    assert_eq!(source.snapshot().await.expect("a snapshot"), point);
+    target.drain(&mut source, 1 << 20).await.expect("the log is read");
+    target.check(&standin);
+}
+
 /// The log has rows of a table that is not there any more when it is read.
 #[tokio::test]
 async fn a_table_that_went_while_nobody_looked_is_no_riddle() {
