@@ -315,7 +315,9 @@ async fn a_copy_that_goes_on_begins_its_changes_where_it_began() {
     target.copy(&source).await;
     let memo = source.memo();
     drop(source);
-    standin.batch("USE shop; UPDATE a SET n = -n, s = 'x'; DELETE b WHERE y = 3; INSERT c VALUES (NEWID(), 9)").expect("done");
+    standin
+        .batch("USE shop; UPDATE a SET n = -n, s = 'x'; DELETE b WHERE y = 3; INSERT c VALUES (NEWID(), 9)")
+        .expect("done");
     let mut source = follow(&standin).await.expect("a source");
     source.recall(&memo);
     assert_eq!(source.snapshot().await.expect("a snapshot"), point);
