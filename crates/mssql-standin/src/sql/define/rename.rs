@@ -5,6 +5,7 @@ use super::super::function::split_name;
 use super::super::state::{Scalars, State, from_storage};
 use super::super::value::same_name;
 use super::column::note_altered;
+use super::index::note_indexes;
 use super::meta_mut;
 use super::table::wait_for_table;
 
@@ -40,7 +41,7 @@ pub(crate) fn rename(state: &mut State, scalars: &Scalars, old: &str, new: &str,
         if kind == "INDEX" {
             let key = meta_mut(state, at).keys.iter_mut().find(|k| same_name(&k.name, name)).ok_or_else(wrong)?;
             new.clone_into(&mut key.name);
-            return Ok(());
+            return note_indexes(state, scalars, table);
         }
         let def = state.db(at.database).storage.table_def(at.table);
         let place = def.and_then(|d| d.columns.iter().position(|c| same_name(&c.name, name))).ok_or_else(wrong)?;
