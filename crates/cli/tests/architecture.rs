@@ -87,6 +87,9 @@ fn both_databases_clients_stay_where_they_belong() {
                 let outside = text(package, "manifest_path").contains("/tests/");
                 assert!(may || outside, "crate {name} must not speak to PostgreSQL");
             }
+            if text(dependency, "name") == "tiberius" && dependency["kind"].is_null() {
+                assert_eq!(name, "logferry-mssql-live", "crate {name} must not speak to SQL Server");
+            }
         }
     }
 }
