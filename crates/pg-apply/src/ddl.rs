@@ -138,16 +138,20 @@ pub fn restart_identities(table: &TargetTable) -> Vec<String> {
     let mut all = Vec::new();
     for column in &table.columns {
         let Some(identity) = identity_of(column) else { continue };
-        let (pick, extreme) = if identity.increment < 0 { ("least", "min") } else { ("greatest", "max") };
+        let (pick, extreme, side) =
+            if identity.increment < 0 { ("least", "min", "<=") } else { ("greatest", "max", ">=") };
         let last = identity.last.map_or_else(|| "NULL".to_owned(), |n| n.to_string());
         let name = quoted(&column.name);
         let table_text = literal(&qualified(table));
         let column_text = literal(&column.name);
-        // The sequence of an `ignore`d table may not be there, or be somebody's default instead.
+        // Rows in front of the first number were given theirs: they do not move the counter. The sequence of an `ignore`d table may
+        // not be there, have other bounds, or be somebody's default instead.
         all.push(format!(
             "SELECT setval(s::regclass, v, true) FROM (SELECT pg_get_serial_sequence({table_text}, {column_text}) AS s, \
-             {pick}((SELECT {extreme}({name}) FROM {})::bigint, {last}::bigint) AS v) x WHERE s IS NOT NULL AND v IS NOT NULL",
-            qualified(table)
+             {pick}((SELECT {extreme}({name}) FROM {} WHERE {name} {side} {})::bigint, {last}::bigint) AS v) x \
+             JOIN pg_sequence q ON q.seqrelid = s::regclass WHERE v BETWEEN q.seqmin AND q.seqmax",
+            qualified(table),
+            identity.seed,
         ));
     }
     all
@@ -246,15 +250,12 @@ fn integer_range(t: &PgType) -> Option<(i128, i128)> {
     }
 }
 
-/// SQL Server's sequences run through the whole type; PostgreSQL's stop at 1 or -1 unless told otherwise.
+/// SQL Server's counters run through the whole type, wherever they begin, and can be set to any of it; PostgreSQL's stop at 1 or -1
+/// unless told otherwise.
 fn sequence_options(column: &TargetColumn, identity: Identity) -> String {
     let (min, max) = integer_range(&column.pg_type).unwrap_or((i64::MIN.into(), i64::MAX.into()));
     let seed = identity.seed.clamp(min, max);
-    let mut sql = format!("START WITH {seed} INCREMENT BY {}", identity.increment);
-    if identity.increment < 0 || seed < 1 {
-        let _fits = write!(sql, " MINVALUE {min} MAXVALUE {max}");
-    }
-    sql
+    format!("START WITH {seed} INCREMENT BY {} MINVALUE {min} MAXVALUE {max}", identity.increment)
 }
 
 fn literal(text: &str) -> String {

@@ -191,6 +191,9 @@ fn identities_go_on() {
             ("rows", Identity { seed: 1, increment: 1, last: None }),
             ("down", Identity { seed: -5, increment: -2, last: Some(-7) }),
             ("zero", Identity { seed: 0, increment: 10, last: None }),
+            // A row that was given a number below the first one, and a counter that was set below it.
+            ("below", Identity { seed: 1, increment: 1, last: None }),
+            ("reseeded", Identity { seed: 1, increment: 1, last: Some(-3) }),
         ];
         for (name, identity) in identities {
             let mut t = TargetTable::clone(&tables(&format!("{name}(id:int key, v)"))[0]);
@@ -201,10 +204,11 @@ fn identities_go_on() {
         task.create_tables(&all, &snapshot(1)).await.unwrap();
         copy(&task, &all[0], 0, "3 a").await.unwrap();
         copy(&task, &all[1], 0, "41 a").await.unwrap();
-        let chunks = [(all[0].clone(), 1), (all[1].clone(), 1), (all[2].clone(), 0), (all[3].clone(), 0)];
+        copy(&task, &all[4], 0, "-3 a").await.unwrap();
+        let chunks: Vec<_> = all.iter().cloned().zip([1, 1, 0, 0, 1, 0]).collect();
         task.finish_copy(&chunks, &fixups(&all, "")).await.unwrap();
         let client = database.client().await.unwrap();
-        for (name, next) in [("up", 18), ("rows", 42), ("down", -9), ("zero", 0)] {
+        for (name, next) in [("up", 18), ("rows", 42), ("down", -9), ("zero", 0), ("below", 1), ("reseeded", -2)] {
             let row =
                 client.query_one(&format!("INSERT INTO s.{name}(v) VALUES ('n') RETURNING id"), &[]).await.unwrap();
             assert_eq!(row.get::<_, i32>(0), next, "{name}");
