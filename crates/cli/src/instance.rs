@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use logferry_config::{BackupSource, Task};
 use logferry_model::Fault;
-use logferry_mssql_backup::Backups;
+use logferry_mssql_backup::{Backups, SoundSets};
 use logferry_pg_apply::Target;
 use logferry_pipeline::{Failure, Progress, Stop, Stopper, Summary, run};
 use serde::Serialize;
@@ -154,10 +154,11 @@ impl Instance<'_> {
         let progress = Progress::new();
         tracing::info!(database = name, "database begins");
         let shown = self.paths.watch.is_none().then(|| tokio::spawn(bars::show(Arc::clone(&progress))));
+        let sound = SoundSets::default();
         let source = async || {
             let mut backups = Backups::find(&self.paths.files)?;
             backups.take_nameless();
-            Ok(open::of_backups(backups, Some(name.clone()), &task, self.paths)?)
+            Ok(open::of_backups(backups, Some(name.clone()), &task, self.paths)?.knowing(sound.clone()))
         };
         let done = run(&task, source, &progress, &self.stop).await;
         if let Some(shown) = shown {

@@ -8,7 +8,7 @@ use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{
     BackupSet, BackupSource, Backups, Catalog, Chain, Changes, DataFiles, Error, LogFiles, PageSource, ReplayOptions,
-    Result, Watch,
+    Result, SoundSets, Watch,
 };
 use logferry_testkit::compare::Expected;
 
@@ -27,15 +27,15 @@ enum Parts {
 }
 
 /// The files of a task as its source.
-pub(crate) fn source(task: &Task, paths: &Paths) -> std::result::Result<BackupSource, Fault> {
+pub(crate) fn source(task: &Task, paths: &Paths, sound: &SoundSets) -> std::result::Result<BackupSource, Fault> {
     let options = replay_options(task);
     Ok(match parts(paths)? {
-        Parts::Backups(backups) => of_backups(backups, paths.database.clone(), task, paths)?,
+        Parts::Backups(backups) => of_backups(backups, paths.database.clone(), task, paths)?.knowing(sound.clone()),
         Parts::Set(_) | Parts::Files(..) if paths.watch.is_some() => {
             return Err(Fault::operator("only a chain of backups can be watched, not data files and not a single set")
                 .with_hint("leave watch out, or give backups"));
         }
-        Parts::Set(chain) => BackupSource::of_chain(*chain, options)?,
+        Parts::Set(chain) => BackupSource::of_chain(*chain, options)?.knowing(sound.clone()),
         Parts::Files(data, Some(log)) => BackupSource::of_files(data, log, options)?,
         Parts::Files(data, None) => BackupSource::of_data(data, options)?,
     })

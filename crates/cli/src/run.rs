@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use logferry_config::{BackupSource, Secret, Source, Task};
 use logferry_model::Class;
+use logferry_mssql_backup::SoundSets;
 use logferry_pg_apply::Target;
 use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, Summary};
 
@@ -66,7 +67,11 @@ pub(crate) fn in_foreground(task: &Task) -> Result<Summary, Failed> {
 /// Runs a task with the source that its settings name.
 pub(crate) async fn run(task: &Task, progress: &Arc<Progress>, stop: &Stop) -> Result<Summary, Failure> {
     match &task.source {
-        Source::Backup(paths) => logferry_pipeline::run(task, async || open::source(task, paths), progress, stop).await,
+        Source::Backup(paths) => {
+            let sound = SoundSets::default();
+            let source = async || open::source(task, paths, &sound);
+            logferry_pipeline::run(task, source, progress, stop).await
+        }
         Source::Server(at) => {
             logferry_pipeline::run(task, async || server::source(task, at).await, progress, stop).await
         }

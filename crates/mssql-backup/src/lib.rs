@@ -46,4 +46,4 @@ pub use log_blocks::LogBlocks;
 pub use log_file::LogFiles;
 pub use pages::{FileExtent, PageSource};
 pub use set::BackupSet;
-pub use source::BackupSource;
+pub use source::{BackupSource, SoundSets};

@@ -16,7 +16,7 @@ use logferry_model::{
     TableVersion,
 };
 use logferry_mssql_format::page::{PAGE_SIZE, PageId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::arrivals::{Arrivals, Watch};
 use crate::backups::Backups;
@@ -27,6 +27,7 @@ use crate::data_file::DataFiles;
 use crate::error::Error;
 use crate::log_file::LogFiles;
 use crate::scan::{Extent, RowReader, rowset_extents};
+use crate::set::BackupSet;
 use crate::store::PageStore;
 
 /// Bytes of rows that one call of `fill` shows.
@@ -44,6 +45,22 @@ pub struct BackupSource {
     tables: Vec<Arc<TableVersion>>,
     snapshot: Option<Arc<Snapshot>>,
     arrivals: Option<Arrivals>,
+    sound: SoundSets,
+}
+
+/// Backup sets that were read to their end and found sound. Shared by the sources that one process opens one after the other, so that a lost
+/// connection does not cost another reading of all files.
+#[derive(Clone, Debug, Default)]
+pub struct SoundSets(Arc<Mutex<FxHashSet<[u8; 16]>>>);
+
+impl SoundSets {
+    fn has(&self, set: &BackupSet) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&set.header.set_guid.0)
+    }
+
+    fn add<'a>(&self, sets: impl Iterator<Item = &'a BackupSet>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(sets.map(|set| set.header.set_guid.0));
+    }
 }
 
 enum Input {
@@ -106,7 +123,21 @@ impl BackupSource {
     }
 
     fn new(input: Input, options: ReplayOptions) -> Self {
-        BackupSource { input, options, changes: None, tables: Vec::new(), snapshot: None, arrivals: None }
+        BackupSource {
+            input,
+            options,
+            changes: None,
+            tables: Vec::new(),
+            snapshot: None,
+            arrivals: None,
+            sound: SoundSets::default(),
+        }
+    }
+
+    /// Does not read again, before it begins, what was found sound already.
+    pub fn knowing(mut self, sound: SoundSets) -> Self {
+        self.sound = sound;
+        self
     }
 
     /// Does not end with its chain, but takes up the log backups that arrive.
@@ -229,7 +260,7 @@ impl ChangeSource for BackupSource {
 
     async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
         let origin = self.origin(None)?;
-        checked(&origin, None).await?;
+        checked(&origin, None, &self.sound).await?;
         let mut changes = Changes::begin(origin.clone())?;
         while changes.read_records(SLICE_RECORDS, Lsn::MAX, false)? == Read::Enough {
             tokio::task::yield_now().await;
@@ -294,7 +325,7 @@ impl ChangeSource for BackupSource {
             ))
             .with_hint("give the log file, too, which tells what came between, or copy anew under another task name"));
         }
-        checked(&origin, Some(checkpoint.restart.0)).await?;
+        checked(&origin, Some(checkpoint.restart.0), &self.sound).await?;
         let mut changes = Changes::begin(origin)?;
         changes.applied = applied;
         loop {
@@ -339,12 +370,27 @@ impl ChangeSource for BackupSource {
 }
 
 /// Reads a chain to its end: all of it, or the log from a position on. Data files and log files are read as they are needed.
-async fn checked(origin: &Origin, from: Option<Lsn>) -> Result<(), Fault> {
+async fn checked(origin: &Origin, from: Option<Lsn>, sound: &SoundSets) -> Result<(), Fault> {
     let LogOrigin::Chain(chain) = &origin.log else { return Ok(()) };
-    let chain = Arc::clone(chain);
-    let check = move || match from {
-        None => chain.verify(),
-        Some(from) => chain.verify_log(from.max(chain.redo_lsn())),
+    let is_known = match from {
+        None => chain.sets().all(|set| sound.has(set)),
+        Some(_) => chain.logs.iter().all(|set| sound.has(set)) && !chain.logs.is_empty(),
+    };
+    if is_known {
+        return Ok(());
+    }
+    let (chain, sound) = (Arc::clone(chain), sound.clone());
+    let check = move || {
+        let verified = match from {
+            None => chain.verify()?,
+            Some(from) => chain.verify_log(from.max(chain.redo_lsn()))?,
+        };
+        // Of a log that was read from some point on, what lies before that is needed by nobody.
+        match from {
+            None => sound.add(chain.sets()),
+            Some(_) => sound.add(chain.logs.iter()),
+        }
+        Ok::<_, Error>(verified)
     };
     let checked = tokio::task::spawn_blocking(check).await;
     let verified = checked.map_err(|e| Fault::bug(format!("checking the files ended: {e}")))??;

@@ -12,7 +12,7 @@ use logferry_mssql_backup::arrivals::Watch;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::changes::ReplayOptions;
-use logferry_mssql_backup::source::BackupSource;
+use logferry_mssql_backup::source::{BackupSource, SoundSets};
 use logferry_mssql_format::encode::BackupKind;
 use logferry_mssql_standin::storage::{Options, Row};
 use logferry_mssql_standin::workload::{Chain, TableKind, WorkloadOptions, generate_chain};
@@ -233,6 +233,30 @@ fn keyed_tables() {
     for seed in 100..104 {
         check(seed, &options(&[TableKind::Keyed, TableKind::Composite, TableKind::Guid]));
     }
+}
+
+/// A source that is opened again, as after a lost connection, does not read all files again to check them; one of another process does.
+#[tokio::test]
+async fn files_that_were_found_sound_are_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = generate_chain(141, &options(&[TableKind::Keyed]), folder.path()).unwrap();
+    let sound = SoundSets::default();
+    let snapshot = async |sound: SoundSets| {
+        let backups = Backups::find(&[folder.path().to_owned()]).unwrap();
+        let plan = PlanOptions::default();
+        let source = BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).unwrap();
+        source.knowing(sound).snapshot().await.map(drop)
+    };
+    snapshot(sound.clone()).await.unwrap();
+    // A byte of the last log, which a snapshot has no use for.
+    let path = &made.files.last().unwrap().path;
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(path, bytes).unwrap();
+    snapshot(sound).await.unwrap();
+    let fault = snapshot(SoundSets::default()).await.unwrap_err();
+    assert!(fault.message.contains(path.to_str().unwrap()), "{fault}");
 }
 
 /// Log backups arrive while the chain is followed: one before its turn, one in halves.
