@@ -35,6 +35,9 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
         standin.sql().attach_database(&name, data, &log).map_err(|e| Failed::other(e.message))?;
         attached.push(name);
     }
+    // Who reads that it listens may ask it to end at once.
+    let runtime = run::runtime()?;
+    let asked_to_end = runtime.block_on(async { asked_to_end() })?;
     let (address, user) = (standin.address(), standin.user());
     if json {
         out.json(&serde_json::json!({ "address": address.to_string(), "user": user, "attached": attached }))?;
@@ -46,7 +49,7 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
         writeln!(out, "other databases are in memory and end with it; backups go to {}", folder.display())?;
     }
     out.flush()?;
-    run::runtime()?.block_on(asked_to_end())?;
+    runtime.block_on(asked_to_end);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,14 +70,16 @@ fn beside(data: &Path) -> Result<(String, PathBuf), Failed> {
     Ok((name.to_owned(), log))
 }
 
-async fn asked_to_end() -> Result<(), Failed> {
+/// Hears signals from here on, and waits for one when it is awaited.
+fn asked_to_end() -> Result<impl Future<Output = ()>, Failed> {
     use tokio::signal::unix::{SignalKind, signal};
     let heard = |e: std::io::Error| Failed::other(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

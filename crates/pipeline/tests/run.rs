@@ -177,7 +177,7 @@ async fn a_server_that_restarts_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_is_tried_again_wherever_it_is_cut() {
     let mut bytes = 0;
-    let mut cuts = 0;
+    let mut retries = 0;
     loop {
         let mut test = Test::new();
         let port = PrivatePostgres::shared().port();
@@ -192,11 +192,12 @@ async fn a_connection_that_is_cut_is_tried_again_wherever_it_is_cut() {
         if !proxy.was_cut() {
             break;
         }
-        assert_eq!(summary.progress.retries, 1, "cut after {bytes} bytes");
-        cuts += 1;
+        // A cut behind the last commit does no harm.
+        assert!(summary.progress.retries <= 1, "cut after {bytes} bytes: {summary:?}");
+        retries += summary.progress.retries;
         bytes += 50 + bytes / 8;
     }
-    assert!(cuts > 20, "only {cuts} cuts");
+    assert!(retries > 20, "only {retries} retries");
 }
 
 async fn connect(url: &str) -> tokio_postgres::Client {
