@@ -2,12 +2,12 @@
 
 use logferry_model::SqlType;
 
-use super::super::ast::{Body, Expr, Item, JoinKind, Query, Select, SetOp};
+use super::super::ast::{Body, Expr, Item, Query, Select, SetOp};
 use super::super::error::{Result, SqlError, syntax};
-use super::super::plan::{Column, From, Node, OrderKey, Plan, PlanBody, SelectPlan, TopPlan, Typed};
+use super::super::plan::{Column, Node, OrderKey, Plan, PlanBody, SelectPlan, TopPlan, Typed};
 use super::super::types;
 use super::super::value::same_name;
-use super::table::{join, push_equalities};
+use super::table::push_equalities;
 use super::{Binder, Grouping, Scope, cast};
 
 impl Binder<'_> {
@@ -108,22 +108,7 @@ impl Binder<'_> {
 
     fn select_inner(&mut self, select: &Select, order: &[(Expr, bool)], outer: Option<&Scope<'_>>) -> Result<Plan> {
         let mut scope = Scope { sources: Vec::new(), outer };
-        let mut from: Option<From> = None;
-        for table in &select.from {
-            let first = scope.sources.len();
-            let next = self.table_ref(table, &mut scope)?;
-            from = Some(match from {
-                None => next,
-                Some(left) => join(
-                    left,
-                    next,
-                    JoinKind::Inner,
-                    None,
-                    (0..first).collect(),
-                    (first..scope.sources.len()).collect(),
-                ),
-            });
-        }
+        let mut from = self.joined(&select.from, &mut scope)?;
         let filter = select.filter.as_ref().map(|f| self.condition(f, &scope)).transpose()?;
         if let (Some(from), Some(filter)) = (&mut from, &filter) {
             self.find_access(from, filter);

@@ -14,10 +14,16 @@ impl Binder<'_> {
     /// The tables of a FROM.
     pub fn tables(&mut self, list: &[TableRef]) -> Result<(From, Vec<Source>)> {
         let mut scope = Scope { sources: Vec::new(), outer: None };
+        let from = self.joined(list, &mut scope)?;
+        from.map(|f| (f, scope.sources)).ok_or_else(|| syntax("FROM", 0))
+    }
+
+    /// The tables of a list, each with each; `None` where it is empty.
+    pub(super) fn joined(&mut self, list: &[TableRef], scope: &mut Scope<'_>) -> Result<Option<From>> {
         let mut from: Option<From> = None;
         for table in list {
             let first = scope.sources.len();
-            let next = self.table_ref(table, &mut scope)?;
+            let next = self.table_ref(table, scope)?;
             from = Some(match from {
                 None => next,
                 Some(left) => join(
@@ -30,7 +36,7 @@ impl Binder<'_> {
                 ),
             });
         }
-        from.map(|f| (f, scope.sources)).ok_or_else(|| syntax("FROM", 0))
+        Ok(from)
     }
 
     pub(super) fn table_ref(&mut self, table: &TableRef, scope: &mut Scope<'_>) -> Result<From> {
