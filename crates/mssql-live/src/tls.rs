@@ -62,12 +62,12 @@ impl Tls {
         let failed = |said: String, hint| Error::Tls { server: settings.to_string(), said, hint };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &settings.trust {
-            Trust::Any => Arc::new(AnyCertificate(provider.clone())),
+            Trust::Any => Arc::new(WithoutAuthority { pinned: None, provider: provider.clone() }),
             Trust::Pinned(path) => {
                 let hint = "give the server's certificate as a PEM file";
                 let pinned = CertificateDer::from_pem_file(path)
                     .map_err(|e| failed(format!("{}: {e}", path.display()), hint))?;
-                Arc::new(Pinned { pinned, provider: provider.clone() })
+                Arc::new(WithoutAuthority { pinned: Some(pinned), provider: provider.clone() })
             }
             Trust::Authority(path) => {
                 let hint = "give the certificates of the authority as a PEM file";
@@ -399,53 +399,15 @@ impl AsyncWrite for Wrapped {
     }
 }
 
-/// Takes any certificate; the server still has to own its key.
+/// Takes one certificate, or any, whoever signed it and whatever it says; the server still has to own its key.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-/// Takes one certificate.
-#[derive(Debug)]
-struct Pinned {
-    pinned: CertificateDer<'static>,
+struct WithoutAuthority {
+    /// `None`: any.
+    pinned: Option<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for WithoutAuthority {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -454,10 +416,12 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if certificate.as_ref() == self.pinned.as_ref() {
-            return Ok(ServerCertVerified::assertion());
+        match &self.pinned {
+            Some(pinned) if certificate.as_ref() != pinned.as_ref() => {
+                Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
     }
 
     fn verify_tls12_signature(
