@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use logferry_config::{BackupSource, Task};
 use logferry_model::Fault;
-use logferry_mssql_backup::{Backups, SoundSets};
+use logferry_mssql_backup::{Backups, Listing, SoundSets};
 use logferry_pg_apply::Target;
 use logferry_pipeline::{Failure, Progress, Stop, Stopper, Summary, run};
 use serde::Serialize;
@@ -79,6 +79,7 @@ struct Instance<'a> {
 impl Instance<'_> {
     async fn run(&self) -> Result<Vec<Outcome>, Failed> {
         let mut outcomes = BTreeMap::new();
+        let mut listed = self.listing()?;
         let mut waiting = self.look(&mut outcomes)?;
         let mut begun: Vec<String> = Vec::new();
         let mut running = FuturesUnordered::new();
@@ -102,8 +103,12 @@ impl Instance<'_> {
                     outcomes.insert(Some(name.clone()), self.outcome(name, done));
                 }
                 () = self.pause(watches.unwrap_or_default()), if watches.is_some() => {
-                    waiting = self.look(&mut outcomes)?;
-                    waiting.retain(|name| !begun.contains(name));
+                    let now = self.listing()?;
+                    if now != listed {
+                        listed = now;
+                        waiting = self.look(&mut outcomes)?;
+                        waiting.retain(|name| !begun.contains(name));
+                    }
                 }
             }
         }
@@ -116,6 +121,10 @@ impl Instance<'_> {
             () = tokio::time::sleep(time) => {}
             () = stop.asked() => {}
         }
+    }
+
+    fn listing(&self) -> Result<Listing, Failed> {
+        Listing::of(&self.paths.files).map_err(|e| Failed::check(e.into()))
     }
 
     /// The databases for which there is a chain, last first; the others are noted with the reason.

@@ -26,6 +26,23 @@ pub struct Watch {
 /// Length of a file and when it was written last.
 type State = (u64, Option<SystemTime>);
 
+/// The backup files of some paths as they are at a moment: cheap to make and to compare, beside reading what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing(Vec<(PathBuf, State)>);
+
+impl Listing {
+    /// Lists files, and those of folders.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn of(paths: &[PathBuf]) -> Result<Self, Error> {
+        // A file that is gone again is as good as one that never came.
+        let state =
+            |path: PathBuf| std::fs::metadata(&path).ok().map(|meta| (path, (meta.len(), meta.modified().ok())));
+        Ok(Listing(backup_files(paths)?.into_iter().filter_map(state).collect()))
+    }
+}
+
 /// Sees which files are new.
 pub(crate) struct Arrivals {
     pub(crate) watch: Watch,
@@ -93,10 +110,7 @@ impl Arrivals {
     fn has_changed(&mut self) -> Result<bool, Error> {
         let mut now = HashMap::new();
         let mut at_rest = Vec::new();
-        for path in backup_files(&self.watch.paths)? {
-            // A file that is gone again is as good as one that never came.
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
-            let state = (meta.len(), meta.modified().ok());
+        for (path, state) in Listing::of(&self.watch.paths)?.0 {
             if self.settled.get(&path) == Some(&state) {
                 continue;
             }

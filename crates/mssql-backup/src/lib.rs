@@ -35,7 +35,7 @@ pub mod source;
 mod spool;
 pub mod store;
 
-pub use arrivals::Watch;
+pub use arrivals::{Listing, Watch};
 pub use backups::Backups;
 pub use catalog::Catalog;
 pub use chain::Chain;
