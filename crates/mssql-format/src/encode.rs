@@ -9,6 +9,7 @@
 //! Unlike the readers, encoders trust their input: a row that does not fit on a page is a defect of the
 //! caller, and is said so by a panic.
 
+mod binxml;
 mod block;
 mod compressed;
 mod container;
@@ -22,6 +23,7 @@ mod scsu;
 mod vlf;
 mod xpress;
 
+pub use binxml::XmlWriter;
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
 pub use compressed::{compress_page, encode_cd_record, encode_compression_information, pack};
 pub use container::compress_backup;

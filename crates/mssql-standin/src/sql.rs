@@ -14,8 +14,8 @@
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
-//! Left out: functions and triggers of users, changes through views, columns of views in `sys.columns`, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
-//! xml and CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
+//! Left out: functions of users, triggers on tables, changes through views, columns of views in `sys.columns`, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
+//! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
 //! declared as the primary key of CREATE TABLE.
 //!
 //! Unlike a server: a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
@@ -35,6 +35,7 @@ mod error;
 mod eval;
 mod function;
 mod lookup;
+mod method;
 mod parse;
 mod plan;
 mod run;
@@ -45,8 +46,10 @@ mod state;
 mod table_function;
 mod time;
 mod token;
+mod trigger;
 mod types;
 mod value;
+mod xml;
 
 use bind::{bind_comparison, bind_wrong_count};
 pub use error::{Effect, SqlError};

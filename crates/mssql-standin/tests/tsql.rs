@@ -16,8 +16,10 @@ mod tsql {
     pub mod query;
     pub mod session;
     pub mod stored;
+    pub mod trigger;
     pub mod value;
     pub mod window;
+    pub mod xml;
 }
 
 use logferry_model::{Cell, SqlType};

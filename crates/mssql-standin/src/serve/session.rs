@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use logferry_model::{Cell, SqlType};
+use logferry_mssql_format::binxml;
 
 use crate::sql::{self, Param, ResultColumn, ResultSink, TransactionChange};
 use crate::tds::{
@@ -178,12 +179,14 @@ struct Sink<'a> {
     failed: bool,
     /// A result is open: its rows are kept.
     rows: bool,
+    /// The columns of the result that are xml: clients get text, rows have the binary form.
+    xml: Vec<usize>,
     stopped: Result<(), Stopped>,
 }
 
 impl<'a> Sink<'a> {
     fn new(results: &'a mut dyn Results, state: &'a mut State, parameters: &'a [Parameter]) -> Self {
-        Sink { results, state, parameters, outputs: 0, failed: false, rows: false, stopped: Ok(()) }
+        Sink { results, state, parameters, outputs: 0, failed: false, rows: false, xml: Vec::new(), stopped: Ok(()) }
     }
 
     fn finish(mut self) -> Result<(), Stopped> {
@@ -201,6 +204,18 @@ impl<'a> Sink<'a> {
         }
     }
 
+    fn row_with_xml(&mut self, cells: &[Cell<'_>]) -> Result<(), Stopped> {
+        let texts: Vec<Option<Vec<u8>>> =
+            self.xml.iter().map(|at| cells.get(*at).and_then(|cell| cell.bytes()).map(xml_text)).collect();
+        let mut cells = cells.to_vec();
+        for (at, text) in self.xml.iter().zip(&texts) {
+            if let (Some(cell), Some(text)) = (cells.get_mut(*at), text) {
+                *cell = Cell::Bytes(text);
+            }
+        }
+        self.results.row(&cells)
+    }
+
     /// A statement that failed without changing rows has an end, too.
     fn end_failed(&mut self) {
         if std::mem::take(&mut self.failed) {
@@ -212,6 +227,8 @@ impl<'a> Sink<'a> {
 impl ResultSink for Sink<'_> {
     fn columns(&mut self, columns: &[ResultColumn]) {
         self.end_failed();
+        let xml = columns.iter().enumerate().filter(|(_, c)| c.sql_type == SqlType::Xml);
+        self.xml = xml.map(|(at, _)| at).collect();
         let columns: Vec<_> = columns.iter().map(column_of).collect();
         if self.stopped.is_ok() {
             self.stopped = self.results.keep(true).and_then(|()| self.results.columns(&columns));
@@ -227,7 +244,10 @@ impl ResultSink for Sink<'_> {
 
     fn row(&mut self, cells: &[Cell<'_>]) -> bool {
         if self.stopped.is_ok() {
-            self.stopped = self.results.row(cells);
+            self.stopped = match self.xml.is_empty() {
+                true => self.results.row(cells),
+                false => self.row_with_xml(cells),
+            };
         }
         self.stopped.is_ok()
     }
@@ -270,8 +290,18 @@ impl ResultSink for Sink<'_> {
         let named = outputs().find(|(_, sent)| sent.name.eq_ignore_ascii_case(name));
         let Some((ordinal, sent)) = named.or_else(|| outputs().nth(self.outputs)) else { return };
         self.outputs += 1;
-        let cell = bytes.map_or(Cell::Null, Cell::Bytes);
+        let text = bytes.filter(|_| *sql_type == SqlType::Xml).map(xml_text);
+        let cell = text.as_deref().or(bytes).map_or(Cell::Null, Cell::Bytes);
         self.give(|results, _| results.output(ordinal, &sent.name, sql_type, cell));
+    }
+}
+
+/// The text of an xml value, in UTF-16.
+fn xml_text(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    match binxml::is_binary(bytes) && binxml::text(bytes, &mut text).is_ok() {
+        true => String::from_utf8_lossy(&text).encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        false => bytes.to_vec(),
     }
 }
 

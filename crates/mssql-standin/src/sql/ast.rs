@@ -10,7 +10,7 @@ pub(crate) type Name = Vec<String>;
 pub(crate) struct Stmt {
     pub line: u32,
     pub kind: StmtKind,
-    /// As it was written, of ALTER TABLE: CDC keeps it.
+    /// As it was written, of what defines something: CDC keeps it, triggers are told it.
     pub text: String,
 }
 
@@ -103,6 +103,38 @@ pub(crate) enum StmtKind {
         names: Vec<Name>,
         if_exists: bool,
     },
+    DefineTrigger(Box<Trigger>),
+    DropTrigger {
+        names: Vec<Name>,
+        if_exists: bool,
+        on_database: bool,
+    },
+    /// ENABLE and DISABLE TRIGGER: without names, all.
+    SwitchTrigger {
+        enable: bool,
+        names: Vec<Name>,
+        on: TriggerOn,
+    },
+}
+
+/// A trigger.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    pub name: Name,
+    pub make: bool,
+    pub alter: bool,
+    pub on: TriggerOn,
+    /// INSERT, UPDATE, DELETE; or events and groups of them, in capitals.
+    pub events: Vec<String>,
+    pub body: String,
+    pub text: String,
+}
+
+/// What a trigger watches.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum TriggerOn {
+    Database,
+    Table(Name),
 }
 
 /// A view or a procedure.
@@ -370,6 +402,12 @@ pub(crate) enum Expr {
         distinct: bool,
         star: bool,
         over: Option<Box<Over>>,
+    },
+    /// `x.value('...', 'int')`, `x.STAsText()`
+    Method {
+        of: Box<Expr>,
+        name: String,
+        args: Vec<Expr>,
     },
     Cast {
         value: Box<Expr>,

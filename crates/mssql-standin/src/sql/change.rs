@@ -15,7 +15,7 @@ use logferry_model::SqlType;
 
 use super::bind::{Binder, TableAt};
 use super::convert::assign;
-use super::error::{Effect, Result, SqlError, invalid_column, unsupported};
+use super::error::{Effect, Result, SqlError, invalid_column};
 use super::eval::{Ctx, Env, eval};
 use super::plan::{Column, Part, Typed};
 use super::session::BLOCKED;
@@ -118,9 +118,6 @@ pub(super) fn implicit(value: Value, from: &SqlType, to: &SqlType, place: (&str,
             ),
         )
         .state(3));
-    }
-    if matches!(to, SqlType::Xml) && !value.is_null() {
-        return Err(unsupported("values of the type xml"));
     }
     assign(value, from, to, place)
 }

@@ -38,8 +38,28 @@ pub(crate) fn convert(value: Value, from: &SqlType, to: &SqlType, style: Option<
         SqlType::UniqueIdentifier => to_guid(value, from),
         to if is_text(to) => to_text(value, from, to, style),
         to if is_bytes(to) => to_binary(value, from, to, style),
-        SqlType::Xml => Err(unsupported("values of the type xml")),
+        SqlType::Xml => to_xml(value, from, style),
         other => Err(unsupported(format!("conversions to {}", types::name(other)))),
+    }
+}
+
+/// Text as it is read; style 1 and 3 keep the white space between elements.
+fn to_xml(value: Value, from: &SqlType, style: Option<i64>) -> Result<Value> {
+    let text = match &value {
+        Value::Text(t) => String::from_utf16_lossy(t),
+        Value::Bytes(b) => String::from_utf16_lossy(&xml_units(b)),
+        _ => return Err(clash(from, &SqlType::Xml)),
+    };
+    let keep_space = style.is_some_and(|style| style & 1 == 1);
+    super::xml::parse(&text, keep_space).map(|nodes| Value::text(&super::xml::text_of(&nodes)))
+}
+
+/// Bytes of a document: UTF-16 where it begins so, else UTF-8.
+fn xml_units(bytes: &[u8]) -> Vec<u16> {
+    match bytes {
+        [0xFF, 0xFE, rest @ ..] => super::xml::from_binary(rest),
+        [0xDF, 0xFF, ..] | [b'<', 0, ..] => super::xml::from_binary(bytes),
+        _ => String::from_utf8_lossy(bytes).encode_utf16().collect(),
     }
 }
 

@@ -129,6 +129,7 @@ fn text(e: &Expr, around: u8) -> String {
             };
             format!("{name}({})", if *star { "*".to_owned() } else { list(args) })
         }
+        Expr::Method { of, name, args } => format!("{}.{name}({})", text(of, own), list(args)),
         Expr::Cast { value, to, style, tries } => {
             let name = if *tries { "TRY_CAST" } else { "CONVERT" };
             let style = style.as_ref().map_or(String::new(), |s| format!(",{}", text(s, 0)));

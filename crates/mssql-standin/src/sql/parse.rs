@@ -11,6 +11,7 @@ mod expr;
 mod module;
 mod query;
 mod statement;
+mod trigger;
 
 use logferry_model::SqlType;
 
@@ -31,6 +32,16 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Stmt>> {
             return Ok(out);
         }
         out.push(p.statement()?);
+    }
+}
+
+/// A type by itself, as `value()` has it in a text.
+pub(crate) fn parse_type(text: &str) -> Result<SqlType> {
+    let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let sql_type = p.data_type()?;
+    match p.peek() {
+        Tok::End => Ok(sql_type),
+        _ => Err(p.unexpected()),
     }
 }
 

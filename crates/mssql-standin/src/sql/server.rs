@@ -154,6 +154,8 @@ impl Server {
             now: utc_now(),
             seed: u64::from(spid.unsigned_abs()) << 32 ^ utc_now().1,
             implicit: false,
+            event: None,
+            firing: Vec::new(),
             defined: Vec::new(),
             stays: None,
         };

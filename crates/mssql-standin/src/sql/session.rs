@@ -15,6 +15,7 @@ mod select;
 mod statement;
 mod stop;
 mod transaction;
+mod trigger;
 mod wait;
 
 use std::cell::RefCell;
@@ -198,17 +199,12 @@ impl Session {
         self.scalars.now = utc_now();
         self.stop.check()?;
         self.begin_implicitly(stmt, out);
-        let open = self.scalars.depth > 0;
-        let defining = if open { self.about_to_define(stmt) } else { Vec::new() };
         let done = match self.scalars.option("FMTONLY") {
             true => self.format_only(stmt, out),
-            false => self.kind(stmt, out, in_try),
+            false => self.watched(stmt, out, in_try),
         };
         match done {
             Ok(flow) => {
-                if open {
-                    self.has_defined(stmt, defining);
-                }
                 if !matches!(
                     stmt.kind,
                     StmtKind::If { .. }

@@ -61,6 +61,8 @@ pub(crate) struct Db {
     pub lookups: super::lookup::Lookups,
     /// Views and procedures, by object id.
     pub modules: BTreeMap<u32, ModuleDef>,
+    /// Triggers, by object id.
+    pub triggers: BTreeMap<u32, super::trigger::TriggerDef>,
 }
 
 /// A view or a procedure.
@@ -209,6 +211,10 @@ pub(crate) struct Scalars {
     /// Counts up for NEWID and RAND.
     pub seed: u64,
     pub implicit: bool,
+    /// What `EVENTDATA()` gives, in a trigger.
+    pub event: Option<std::sync::Arc<str>>,
+    /// The triggers that run, the innermost last.
+    pub firing: Vec<u32>,
     /// What the open transaction defined.
     pub defined: Vec<super::session::Defined>,
     /// What the last ROLLBACK could not take back.
@@ -327,6 +333,7 @@ impl State {
             cdc: None,
             lookups: Default::default(),
             modules: BTreeMap::new(),
+            triggers: BTreeMap::new(),
         }));
     }
 

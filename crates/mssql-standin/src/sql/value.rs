@@ -345,6 +345,7 @@ pub fn from_bytes(sql_type: &SqlType, bytes: &[u8]) -> Value {
         SqlType::NChar { .. } | SqlType::NVarChar { .. } | SqlType::NText { .. } => {
             Value::Text(bytes.chunks_exact(2).map(|c| little(c) as u16).collect())
         }
+        SqlType::Xml => Value::Text(super::xml::from_binary(bytes)),
         SqlType::Variant => variant_from(bytes).unwrap_or(Value::Null),
         _ => Value::Bytes(bytes.to_vec()),
     }
@@ -411,6 +412,7 @@ pub fn to_bytes(sql_type: &SqlType, value: &Value) -> Result<Option<Vec<u8>>> {
         }
         (Value::Guid(g), _) => g.to_vec(),
         (Value::Text(t), SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. }) => to_1252(t),
+        (Value::Text(t), SqlType::Xml) => super::xml::to_binary(&String::from_utf16_lossy(t)),
         (Value::Text(t), _) => t.iter().flat_map(|u| u.to_le_bytes()).collect(),
         (Value::Bytes(b), _) => b.clone(),
         (Value::Variant(v), _) => variant_bytes(&v.0, &v.1)?,

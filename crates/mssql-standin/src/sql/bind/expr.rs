@@ -3,7 +3,7 @@
 use logferry_model::SqlType;
 
 use super::super::ast::{BinOp, CmpOp, Expr, Query};
-use super::super::error::{Result, SqlError, invalid_column, syntax, unsupported};
+use super::super::error::{Result, SqlError, invalid_column, syntax};
 use super::super::function;
 use super::super::plan::{AggKind, Node, Plan, Typed};
 use super::super::types::{self, is_text};
@@ -67,9 +67,6 @@ impl Binder<'_> {
             Expr::Case { operand, whens, other } => self.case(operand.as_deref(), whens, other.as_deref(), scope),
             Expr::Cast { value, to, style, tries } => {
                 let value = self.value(value, scope)?;
-                if matches!(to, SqlType::Xml) && !value.is_null_word() {
-                    return Err(unsupported("values of the type xml"));
-                }
                 let style = style.as_deref().map(|s| self.value(s, scope)).transpose()?;
                 if value.is_null_word() {
                     return Ok(Typed::constant(to.clone(), Value::Null));
@@ -77,6 +74,7 @@ impl Binder<'_> {
                 let style = style.map(|s| Box::new(cast(s, &SqlType::Int)));
                 Ok(Typed::new(to.clone(), Node::Cast { value: Box::new(value), style, tries: *tries }))
             }
+            Expr::Method { of, name, args } => super::super::method::bind(self, of, name, args, scope),
             Expr::Subquery(query) => {
                 let plan = self.subquery(query, scope)?;
                 match &plan.columns[..] {

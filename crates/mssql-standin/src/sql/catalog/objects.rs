@@ -60,6 +60,20 @@ pub(super) fn objects(state: &State, database: usize) -> Vec<Object> {
             shipped: false,
         });
     }
+    for (id, trigger) in &db.triggers {
+        let Some(table) = trigger.table else { continue };
+        let schema = db.table_name(table).0;
+        out.push(Object {
+            id: *id,
+            name: trigger.name.clone(),
+            schema_id: schema_of(&schema),
+            schema,
+            parent: table,
+            kind: "TR",
+            created: trigger.created.clone(),
+            shipped: false,
+        });
+    }
     out.sort_by_key(|o| o.id);
     out
 }

@@ -8,6 +8,7 @@ mod object;
 mod server;
 mod session;
 mod space;
+mod trigger;
 
 use super::super::bind::Binder;
 use super::super::error::Result;
@@ -28,6 +29,7 @@ fn kind_name(kind: &str) -> &'static str {
         "D " => "DEFAULT_CONSTRAINT",
         "V " => "VIEW",
         "P " => "SQL_STORED_PROCEDURE",
+        "TR" => "SQL_TRIGGER",
         _ => "FOREIGN_KEY_CONSTRAINT",
     }
 }
@@ -93,6 +95,7 @@ pub(crate) fn table_function(_: &Binder<'_>, name: &[String], _: &[Typed]) -> Re
 }
 fn sys_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     object::view(binder, at, view)
+        .or_else(|| trigger::view(binder.state.db(at), view))
         .or_else(|| column::view(binder, at, view))
         .or_else(|| constraint::view(binder, at, view))
         .or_else(|| space::view(binder, at, view))

@@ -193,6 +193,7 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
     db.storage.drop_table(at.table).map_err(from_storage)?;
     db.lookups.forget(at.table);
     db.tables.remove(&at.table);
+    db.triggers.retain(|_, t| t.table != Some(at.table));
     Ok(())
 }
 

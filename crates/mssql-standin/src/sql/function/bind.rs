@@ -367,6 +367,9 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
             args.push(cast(mask, &SqlType::VarBinary { length: Some(128) }));
             SqlType::Bit
         }
+        F::EventData | F::XmlQuery => SqlType::Xml,
+        F::XmlValue => types::nvarchar_max(),
+        F::XmlExist => SqlType::Bit,
         F::XactState | F::AtSpid => SqlType::SmallInt,
         F::ErrorNumber
         | F::ErrorSeverity

@@ -106,6 +106,8 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
     let number = |n: Option<i128>| n.map_or(Value::Null, |n| Value::Dec(Dec { mantissa: n, scale: 0 }));
     let db = || ctx.state.db(s.database);
     Ok(match func {
+        F::EventData => s.event.as_deref().map_or(Value::Null, Value::text),
+        F::XmlValue | F::XmlQuery | F::XmlExist => super::super::method::of_xml(&v[0], &v[1], func)?,
         F::CdcMaxLsn => cdc::max_lsn(db())?,
         F::CdcMinLsn => cdc::min_lsn(db(), &text_at(&v, 0)),
         F::CdcIncrement | F::CdcDecrement => cdc::stepped(&v[0], func == F::CdcIncrement),

@@ -72,8 +72,11 @@ impl Parser<'_> {
         if let Some(module) = self.module(begin, true, alter)? {
             return Ok(module);
         }
+        if self.word("TRIGGER") {
+            return self.trigger(begin, true, alter);
+        }
         if alter {
-            return Err(unsupported("CREATE OR ALTER of anything but views and procedures"));
+            return Err(unsupported("CREATE OR ALTER of anything but views, procedures and triggers"));
         }
         if self.word("TABLE") {
             return self.create_table();
@@ -117,9 +120,9 @@ impl Parser<'_> {
             _ => return Err(self.unexpected()),
         };
         Err(match what.as_str() {
-            "FUNCTION" | "TRIGGER" | "TYPE" | "SEQUENCE" | "LOGIN" | "USER" | "ROLE" | "STATISTICS" | "SYNONYM"
-            | "COLUMNSTORE" | "XML" | "SPATIAL" | "FULLTEXT" | "PARTITION" | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR"
-            | "CERTIFICATE" | "MASTER" => unsupported(format!("CREATE {what}")),
+            "FUNCTION" | "TYPE" | "SEQUENCE" | "LOGIN" | "USER" | "ROLE" | "STATISTICS" | "SYNONYM" | "COLUMNSTORE"
+            | "XML" | "SPATIAL" | "FULLTEXT" | "PARTITION" | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR" | "CERTIFICATE"
+            | "MASTER" => unsupported(format!("CREATE {what}")),
             _ => self.unexpected(),
         })
     }
@@ -362,11 +365,11 @@ impl Parser<'_> {
         Ok(Some(Constraint { name, kind }))
     }
 
-    fn if_exists(&mut self) -> bool {
+    pub(super) fn if_exists(&mut self) -> bool {
         self.words(&["IF", "EXISTS"])
     }
 
-    fn name_list(&mut self) -> Result<Vec<Name>> {
+    pub(super) fn name_list(&mut self) -> Result<Vec<Name>> {
         let mut out = vec![self.name()?];
         while self.op(",") {
             out.push(self.name()?);
@@ -380,6 +383,9 @@ impl Parser<'_> {
         if view || self.word("PROCEDURE") || self.word("PROC") {
             let if_exists = self.if_exists();
             return Ok(StmtKind::DropModule { view, names: self.name_list()?, if_exists });
+        }
+        if self.word("TRIGGER") {
+            return self.drop_trigger();
         }
         if self.word("TABLE") {
             let if_exists = self.if_exists();
@@ -416,6 +422,9 @@ impl Parser<'_> {
         self.next();
         if let Some(module) = self.module(begin, false, true)? {
             return Ok(module);
+        }
+        if self.word("TRIGGER") {
+            return self.trigger(begin, false, true);
         }
         if self.word("DATABASE") {
             return self.alter_database();

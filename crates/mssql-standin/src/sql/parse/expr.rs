@@ -189,6 +189,14 @@ impl Parser<'_> {
             return Ok(Expr::BitNot(Box::new(self.unary()?)));
         }
         let mut e = self.primary()?;
+        while self.is_op(".") && matches!(self.peek_at(1), Tok::Word(_)) && self.is_op_at(2, "(") {
+            self.next();
+            let name = self.ident()?;
+            self.expect_op("(")?;
+            let args = if self.is_op(")") { Vec::new() } else { self.expr_list()? };
+            self.expect_op(")")?;
+            e = Expr::Method { of: Box::new(e), name, args };
+        }
         while self.word("COLLATE") {
             let name = self.ident()?;
             if !super::super::value::collation_known(&name) {
@@ -342,7 +350,15 @@ impl Parser<'_> {
     }
 
     fn named(&mut self) -> Result<Expr> {
-        let name = self.name()?;
+        let mut name = self.name()?;
+        // The methods of values are written like functions of a schema.
+        if self.is_op("(") && name.len() > 1 && name.last().is_some_and(|n| super::super::method::is_method(n)) {
+            let method = name.pop().unwrap_or_default();
+            self.expect_op("(")?;
+            let args = if self.is_op(")") { Vec::new() } else { self.expr_list()? };
+            self.expect_op(")")?;
+            return Ok(Expr::Method { of: Box::new(Expr::Column(name)), name: method, args });
+        }
         if self.is_op("(") { self.call(name) } else { Ok(Expr::Column(name)) }
     }
 

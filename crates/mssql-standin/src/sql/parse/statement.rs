@@ -21,7 +21,17 @@ impl Parser<'_> {
         let kind = self.statement_kind().map_err(|e| e.at_line(line))?;
         self.depth -= 1;
         let text = match kind {
-            StmtKind::AlterTable(..) => self.text_since(from),
+            StmtKind::AlterTable(..)
+            | StmtKind::CreateTable(_)
+            | StmtKind::DropTable { .. }
+            | StmtKind::CreateIndex(..)
+            | StmtKind::DropIndex { .. }
+            | StmtKind::CreateSchema(_)
+            | StmtKind::DefineModule(_)
+            | StmtKind::DropModule { .. }
+            | StmtKind::DefineTrigger(_)
+            | StmtKind::DropTrigger { .. }
+            | StmtKind::Exec { .. } => self.text_since(from),
             _ => String::new(),
         };
         Ok(Stmt { line, kind, text })
@@ -124,8 +134,12 @@ impl Parser<'_> {
             }
             "EXEC" | "EXECUTE" => self.exec(),
             "CHECKPOINT" => self.only(StmtKind::Checkpoint),
+            "ENABLE" | "DISABLE" => {
+                self.next();
+                self.switch_trigger(word == "ENABLE")
+            }
             "MERGE" | "GRANT" | "REVOKE" | "DENY" | "RESTORE" | "KILL" | "BULK" | "DBCC" | "OPEN" | "FETCH"
-            | "CLOSE" | "DEALLOCATE" | "GOTO" | "RECONFIGURE" | "SHUTDOWN" | "REVERT" | "ENABLE" | "DISABLE" => {
+            | "CLOSE" | "DEALLOCATE" | "GOTO" | "RECONFIGURE" | "SHUTDOWN" | "REVERT" => {
                 Err(unsupported(format!("the statement {word}")))
             }
             _ if self.at == 0 => self.exec_without_word(),

@@ -143,7 +143,11 @@ impl Session {
             given.push((Some(parameter.clone()), ty, value, false));
         }
         let declared: Vec<(String, SqlType)> = parameters.iter().map(|(n, ty, _)| (n.clone(), ty.clone())).collect();
-        self.run_prepared(body, &declared, &given, out)
+        // What it sets is as it was when it ends.
+        let options = self.scalars.options.clone();
+        let result = self.run_prepared(body, &declared, &given, out);
+        self.scalars.options = options;
+        result
     }
 
     #[allow(clippy::type_complexity)]

@@ -9,6 +9,7 @@ use super::super::ast::{Expr, Stmt, StmtKind};
 use super::super::cdc;
 use super::super::change::{self, Outcome};
 use super::super::error::{Effect, Result, SqlError, unsupported};
+use super::super::trigger::{define_trigger, drop_trigger, switch_trigger};
 use super::super::value::{Value, to_bytes};
 use super::super::{define, types};
 use super::select::{cells_of, result_columns};
@@ -80,6 +81,20 @@ impl Session {
                 for name in names {
                     self.waiting(|state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
                 }
+                out.done(None);
+            }
+            StmtKind::DefineTrigger(trigger) => {
+                self.waiting(|state, s, _| define_trigger(state, s, trigger))?;
+                out.done(None);
+            }
+            StmtKind::DropTrigger { names, if_exists, on_database } => {
+                for name in names {
+                    self.waiting(|state, s, _| drop_trigger(state, s, name, *if_exists, *on_database))?;
+                }
+                out.done(None);
+            }
+            StmtKind::SwitchTrigger { enable, names, on } => {
+                self.waiting(|state, s, _| switch_trigger(state, s, names, on, *enable))?;
                 out.done(None);
             }
             StmtKind::CreateSchema(name) => {

@@ -78,7 +78,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             (list, rows.collect())
         }
         "synonyms" => (with("base_object_name n1035?"), Vec::new()),
-        "triggers" | "sequences" => (columns(OBJECT), Vec::new()),
+        "sequences" => (columns(OBJECT), Vec::new()),
         "extended_properties" => (
             columns("class tinyint, class_desc n60?, major_id int, minor_id int, name sysname, value variant?"),
             Vec::new(),
@@ -86,7 +86,10 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         "sql_modules" => super::super::shape::view(
             "object_id int, definition nmax?, uses_ansi_nulls bit?=1, uses_quoted_identifier bit?=1, is_schema_bound bit?=0, uses_database_collation bit?=0, is_recompiled bit?=0, null_on_null_input bit?=0, execute_as_principal_id int?, uses_native_compilation bit?=0",
             ["object_id", "definition"],
-            db.modules.iter().map(|(id, m)| [n(*id), t(&m.text)]),
+            db.modules
+                .iter()
+                .map(|(id, m)| [n(*id), t(&m.text)])
+                .chain(db.triggers.iter().map(|(id, trigger)| [n(*id), t(&trigger.text)])),
         ),
         _ => return None,
     })

@@ -1,0 +1,100 @@
+//! Triggers that fire: in the transaction of the statement, which ends with them if they fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::ast::{Stmt, StmtKind};
+use super::super::error::{Result, SqlError};
+use super::super::trigger::{DdlEvent, event_data, events_of};
+use super::{Flow, Out, Session};
+
+impl Session {
+    /// Runs a statement, and the triggers of what it defines.
+    pub(super) fn watched(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {
+        let events = self.watched_events(stmt)?;
+        let alone = self.scalars.depth == 0;
+        if alone && events.is_empty() {
+            return self.kind(stmt, out, in_try);
+        }
+        if alone {
+            self.begin(None);
+        }
+        let defining = self.about_to_define(stmt);
+        let result = self.kind(stmt, out, in_try).and_then(|flow| {
+            self.has_defined(stmt, defining);
+            for event in &events {
+                self.fire_for(event, &stmt.text, out)?;
+            }
+            Ok(flow)
+        });
+        if alone && self.scalars.depth > 0 {
+            match &result {
+                Ok(_) => drop(self.commit()?),
+                Err(_) => self.roll_back_all(),
+            }
+        }
+        result
+    }
+
+    /// The events of a statement that triggers watch.
+    fn watched_events(&self, stmt: &Stmt) -> Result<Vec<DdlEvent>> {
+        let defines = matches!(
+            stmt.kind,
+            StmtKind::CreateTable(_)
+                | StmtKind::AlterTable(..)
+                | StmtKind::DropTable { .. }
+                | StmtKind::CreateIndex(..)
+                | StmtKind::DropIndex { .. }
+                | StmtKind::CreateSchema(_)
+                | StmtKind::DefineModule(_)
+                | StmtKind::DropModule { .. }
+                | StmtKind::DefineTrigger(_)
+                | StmtKind::DropTrigger { .. }
+                | StmtKind::Exec { .. }
+        );
+        if !defines {
+            return Ok(Vec::new());
+        }
+        let state = self.shared.lock();
+        if !state.db(self.scalars.database).triggers.values().any(|t| t.table.is_none() && !t.disabled) {
+            return Ok(Vec::new());
+        }
+        events_of(&state, &self.scalars, stmt)
+    }
+
+    fn fire_for(&mut self, event: &DdlEvent, command: &str, out: Out<'_>) -> Result<()> {
+        let (triggers, data) = {
+            let state = self.shared.lock();
+            let all = state.db(self.scalars.database).triggers.iter();
+            let fire: Vec<(u32, String)> =
+                all.filter(|(_, t)| t.watches(event.event)).map(|(id, t)| (*id, t.body.clone())).collect();
+            (fire, event_data(&state, &self.scalars, event, command))
+        };
+        let outer = self.scalars.event.replace(Arc::from(data));
+        let result = triggers.into_iter().try_for_each(|(id, body)| self.fire(id, &body, out));
+        self.scalars.event = outer;
+        result
+    }
+
+    /// Runs a trigger's text, unless it is what runs now. XACT_ABORT is on in it.
+    pub(super) fn fire(&mut self, id: u32, body: &str, out: Out<'_>) -> Result<()> {
+        if self.scalars.firing.contains(&id) {
+            return Ok(());
+        }
+        self.scalars.firing.push(id);
+        let options = self.scalars.options.clone();
+        self.scalars.options.insert("XACT_ABORT".into(), true);
+        let (rowcount, identity) = (self.scalars.rowcount, self.scalars.identity);
+        let outer = self.variables.replace(BTreeMap::new());
+        let result = self.nested(body, out);
+        *self.variables.borrow_mut() = outer;
+        (self.scalars.rowcount, self.scalars.identity) = (rowcount, identity);
+        self.scalars.options = options;
+        self.scalars.firing.pop();
+        result?;
+        match self.scalars.depth {
+            0 => Err(SqlError::batch(3609, "The transaction ended in the trigger. The batch has been aborted.")),
+            _ => Ok(()),
+        }
+    }
+}
