@@ -123,6 +123,11 @@ impl Error {
         }
     }
 
+    /// Whether it may go away by itself.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.class() == Class::Transient
+    }
+
     fn class(&self) -> Class {
         match self {
             Error::Connect { .. } | Error::Broken { .. } | Error::Silent { .. } => Class::Transient,

@@ -21,6 +21,7 @@
 //! The surprising part: nothing here undoes or redoes anything. Rows that move, savepoints, rebuilt indexes, rows written before a
 //! column was added: a key too many is a row read for nothing.
 
+mod end;
 mod places;
 mod transactions;
 
@@ -43,6 +44,7 @@ use crate::session::Session;
 use crate::source::Wanted;
 use crate::sql;
 use crate::value::Form;
+use end::{End, Pace};
 use places::{Key, Places, cells};
 use transactions::{Touched, Transactions};
 
@@ -61,6 +63,11 @@ const ROWS_STAY: &[&str] = &["ALTER INDEX", "CREATE INDEX", "DROP INDEX", "CREAT
 /// Reads the log.
 pub(crate) struct LogReader {
     pool: Pool,
+    /// Connections that are kept: one reads the log, one rows.
+    log_session: Option<Pooled>,
+    row_session: Option<Pooled>,
+    end: End,
+    pace: Pace,
     lineage: Lineage,
     wanted: Wanted,
     chunk_bytes: u64,
@@ -107,7 +114,8 @@ impl LogReader {
     ) -> Result<Self, Error> {
         let mut session = pool.session().await?;
         // Whoever ends between the two questions is in what is copied from here on; whoever does not is in the second answer.
-        let end = end_of_log(&mut session).await?;
+        let mut looked = End::default();
+        let end = looked.last_record(&mut session).await?;
         let open = active(&mut session).await?.into_iter().min();
         let applied = at.unwrap_or_else(|| Checkpoint {
             applied: CommitLsn(end),
@@ -124,6 +132,10 @@ impl LogReader {
         let tables: Vec<Arc<Table>> = catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect();
         let mut reader = LogReader {
             pool: pool.clone(),
+            log_session: None,
+            row_session: None,
+            end: looked,
+            pace: Pace::default(),
             lineage,
             wanted,
             chunk_bytes,
@@ -138,6 +150,7 @@ impl LogReader {
             round: None,
         };
         reader.read_places(&mut session).await?;
+        reader.log_session = Some(session);
         Ok(reader)
     }
 
@@ -165,14 +178,19 @@ impl LogReader {
             if self.round.is_some() {
                 return self.go_on(bytes_max).await;
             }
+            self.pace.breathe().await;
+            if self.transactions.committed.is_empty() && !self.has_more().await? {
+                break;
+            }
             self.read_log().await?;
             if self.transactions.committed.is_empty() {
                 break;
             }
+            self.pace.begin_round();
             self.begin_round().await?;
         }
         let mut batch = EventBatch::default();
-        if self.at > self.told {
+        if self.at > self.told && self.pace.may_tell() {
             // Nothing for the target up to here.
             self.told = self.at;
             self.applied.applied = CommitLsn(self.at.max(self.applied.applied.0));
@@ -189,10 +207,18 @@ impl LogReader {
         RestartLsn(oldest.map_or(self.applied.applied.0, |begin| begin.min(self.applied.applied.0)))
     }
 
+    /// Whether the log may have more than what was read.
+    async fn has_more(&mut self) -> Result<bool, Error> {
+        let mut session = session(&self.pool, &mut self.log_session).await?;
+        let more = self.end.has_moved(&mut session).await?;
+        self.log_session = Some(session);
+        Ok(more)
+    }
+
     /// Reads all of the log that there is.
     async fn read_log(&mut self) -> Result<(), Error> {
         const DOING: &str = "read the log";
-        let mut session = self.pool.session().await?;
+        let mut session = session(&self.pool, &mut self.log_session).await?;
         loop {
             let from = format!("0x{}", self.at);
             let mut answer =
@@ -218,6 +244,7 @@ impl LogReader {
             }
             drop(answer);
             if records < RECORDS_MAX {
+                self.log_session = Some(session);
                 return Ok(());
             }
         }
@@ -233,7 +260,7 @@ impl LogReader {
 
     /// Begins to read the rows of the transactions that were committed.
     async fn begin_round(&mut self) -> Result<(), Error> {
-        let mut session = self.pool.session().await?;
+        let mut session = session(&self.pool, &mut self.row_session).await?;
         let describes = |t: &Touched| t.describes || !t.locked.is_empty() || !t.unknown.is_empty();
         if self.transactions.committed.iter().any(describes) {
             self.refresh(&mut session).await?;
@@ -263,6 +290,7 @@ impl LogReader {
             // The tables may have another shape by now. The session is given up, and all is looked at again.
             debug!("a table changed while rows were read: once more");
             session.end().await?;
+            self.row_session = Some(session);
             return Ok(());
         }
         let late: HashSet<TableId> = late.iter().flat_map(|t| t.keys.keys().copied()).collect();
@@ -396,6 +424,8 @@ impl LogReader {
         while batch.rows.byte_len() < bytes_max {
             let Some(item) = round.items.pop_front() else {
                 round.session.end().await?;
+                self.row_session = Some(round.session);
+                self.pace.end_round();
                 batch.events.push(SourceEvent::Commit(round.checkpoint));
                 self.applied = round.checkpoint;
                 self.transactions.applied = round.checkpoint.applied.0;
@@ -480,11 +510,12 @@ fn by_key(table: &Table, keys: &[Key]) -> Result<(String, Vec<Value>), Error> {
     Ok((format!(" WHERE {}", chunks::any_of(order, places)), values))
 }
 
-async fn end_of_log(session: &mut Session) -> Result<Lsn, Error> {
-    const DOING: &str = "ask where the log ends";
-    let rows = session.rows(DOING, sql::LOG_END, &[]).await?;
-    let text = rows.first().and_then(|row| row.try_get::<&str, _>("lsn").ok().flatten()).unwrap_or_default();
-    text.parse().map_err(|e| Error::Unexpected { doing: DOING.to_owned(), what: format!("{e}") })
+/// The connection that was kept, or one of the pool.
+async fn session(pool: &Pool, kept: &mut Option<Pooled>) -> Result<Pooled, Error> {
+    match kept.take() {
+        Some(session) => Ok(session),
+        None => pool.session().await,
+    }
 }
 
 /// Where transactions began that are not over.

@@ -29,7 +29,9 @@ texts! {
     SIZES = "sizes.sql";
     /// The log from a position on: position, records at the most.
     LOG = "log.sql";
-    /// The last record of the log.
+    /// Where the log ends, as the server says.
+    LOG_STATE = "log_state.sql";
+    /// The last record of the log: from where.
     LOG_END = "log_end.sql";
     /// Transactions that are not over.
     ACTIVE = "active.sql";

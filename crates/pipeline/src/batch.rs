@@ -20,7 +20,7 @@ pub struct Limits {
     pub bytes: usize,
     /// Row changes.
     pub rows: usize,
-    /// Time since its first commit.
+    /// Time since its first commit, while the target is busy with others: a target that is idle does not wait.
     pub linger: Duration,
 }
 
@@ -81,6 +81,11 @@ impl Batcher {
     pub(crate) fn due(&self) -> Option<Instant> {
         let (_, since) = self.ready.filter(|_| !self.in_transaction)?;
         Some(since + self.limits.linger)
+    }
+
+    /// Whether a target that has nothing else to do should have the batch now. A position alone can wait.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.batch.transactions > 0 && self.ready.is_some() && !self.in_transaction
     }
 
     /// The batch, if it ends at the end of a transaction and says anything.
@@ -184,6 +189,30 @@ mod tests {
         check("-!", &["0@0"]);
         check("(.)--!", &["1@4"]);
         check("(.)-(.!)!", &["2@7"]);
+    }
+
+    #[test]
+    fn an_idle_target_wants_changes_and_not_positions() {
+        let limits = Limits { bytes: 1, rows: 100, linger: Duration::from_secs(1) };
+        let mut batcher = Batcher::new(limits);
+        let at = Checkpoint {
+            applied: CommitLsn(Lsn::MAX),
+            restart: RestartLsn(Lsn::MAX),
+            lineage: Lineage::default(),
+            commit_time_us: None,
+        };
+        let now = Instant::now();
+        batcher.progress(at, now);
+        assert!(!batcher.is_wanted(), "a position alone");
+        batcher.begin();
+        assert!(!batcher.is_wanted(), "a transaction that is not whole");
+        batcher.commit(at, now);
+        assert!(batcher.is_wanted());
+        batcher.begin();
+        assert!(!batcher.is_wanted(), "another one that is not whole");
+        batcher.commit(at, now);
+        assert!(batcher.flush().is_some());
+        assert!(!batcher.is_wanted(), "it was given");
     }
 
     #[test]

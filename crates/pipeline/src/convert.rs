@@ -183,6 +183,11 @@ impl Converter {
         self.batcher.due()
     }
 
+    /// Whether an idle target should have the batch in the making at once.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.batcher.is_wanted()
+    }
+
     /// The batch in the making, if it ends with a transaction.
     pub(crate) fn flush(&mut self) -> Option<Order> {
         self.batcher.flush().map(Order::Apply)

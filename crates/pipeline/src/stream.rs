@@ -107,6 +107,12 @@ impl HandOver {
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await else { return false };
         self.sender.send((order, room)).await.is_ok()
     }
+
+    /// Waits until the target has done all that it was given.
+    async fn until_idle(&self) {
+        // Only the end of the stream closes it.
+        let _all = self.room.acquire_many(self.units_max as u32).await;
+    }
 }
 
 async fn read<S: ChangeSource>(
@@ -117,6 +123,7 @@ async fn read<S: ChangeSource>(
     mut stop: Stop,
 ) -> Result<StreamEnd, Fault> {
     let mut orders = Vec::new();
+    let mut pause = Pause::default();
     loop {
         if stop.is_asked() {
             if let Some(order) = converter.flush() {
@@ -127,6 +134,7 @@ async fn read<S: ChangeSource>(
         let mut next = std::pin::pin!(source.next(read_bytes));
         let read = loop {
             let due = converter.due();
+            let is_wanted = converter.is_wanted();
             // The read goes on behind a batch that is due: it is never given up half way.
             tokio::select! {
                 biased;
@@ -136,16 +144,24 @@ async fn read<S: ChangeSource>(
                         return Ok(StreamEnd::Stopped);
                     }
                 }
+                () = hand_over.until_idle(), if is_wanted => {
+                    if let Some(order) = converter.flush() && !hand_over.give(order).await {
+                        return Ok(StreamEnd::Stopped);
+                    }
+                }
                 () = stop.asked() => break Ok(Some(Default::default())),
             }
         };
         let ended = match read {
             Ok(Some(batch)) if batch.events.is_empty() => {
-                orders.extend(converter.flush());
-                idle(&mut stop).await;
+                if let Some(order) = converter.flush() && !hand_over.give(order).await {
+                    return Ok(StreamEnd::Stopped);
+                }
+                pause.wait(&mut stop).await;
                 None
             }
             Ok(Some(batch)) => {
+                pause = Pause::default();
                 let converted = converter.convert(&batch, Instant::now(), &mut orders);
                 if converter.due().is_some_and(|due| due <= Instant::now()) {
                     orders.extend(converter.flush());
@@ -172,13 +188,32 @@ async fn read<S: ChangeSource>(
     }
 }
 
-/// How long a source that has nothing is left alone.
-const IDLE: Duration = Duration::from_millis(100);
+/// How long a source that has nothing is left alone: at first so long,
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+/// and by and by so long, so that an idle source is asked five times in a second, and a change waits no longer than that.
+const PAUSE_LONGEST: Duration = Duration::from_millis(200);
 
-async fn idle(stop: &mut Stop) {
-    tokio::select! {
-        () = tokio::time::sleep(IDLE) => {}
-        () = stop.asked() => {}
+/// The next pause; each is by a quarter longer than the one before.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Pause(PAUSE_FIRST)
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self, stop: &mut Stop) {
+        tokio::select! {
+            () = tokio::time::sleep(self.next()) => {}
+            () = stop.asked() => {}
+        }
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 5 / 4).min(PAUSE_LONGEST);
+        pause
     }
 }
 
@@ -219,7 +254,7 @@ async fn apply<K: ChangeSink>(
 #[cfg(test)]
 mod tests {
     use logferry_config::TableFilter;
-    use logferry_model::Checkpoint;
+    use logferry_model::{Checkpoint, ChunkId, EventBatch, SnapshotPoint, TableVersion};
     use logferry_testkit::faulty::{FaultPlan, Gate, SeamFault};
     use logferry_testkit::recording::Recording;
     use logferry_testkit::scripted::ScriptedSource;
@@ -305,6 +340,21 @@ mod tests {
 
     fn commits(recording: &Recording) -> Vec<String> {
         recording.lines().into_iter().filter(|l| l.starts_with("commit")).collect()
+    }
+
+    #[test]
+    fn an_idle_source_is_asked_seldom() {
+        let mut pause = Pause::default();
+        let asked = |pause: &mut Pause, seconds: u64| {
+            let (mut time, mut asked) = (Duration::ZERO, 0);
+            while time < Duration::from_secs(seconds) {
+                time += pause.next();
+                asked += 1;
+            }
+            asked
+        };
+        assert_eq!(asked(&mut pause, 60), 313, "in the first minute without changes");
+        assert_eq!(asked(&mut pause, 60), 300, "in each minute from then on");
     }
 
     #[tokio::test]
@@ -396,6 +446,65 @@ mod tests {
         run.limits.linger = Duration::ZERO;
         let recording = Recording::default();
         run.go(&script, &recording, &FaultPlan::default()).await.expect("it works");
+        assert_eq!(changes(&recording), ALL);
+    }
+
+    /// A source that waits for ever when it has no more.
+    struct Endless(ScriptedSource);
+
+    impl ChangeSource for Endless {
+        type Reader = <ScriptedSource as ChangeSource>::Reader;
+
+        fn tables(&self) -> Vec<Arc<TableVersion>> {
+            self.0.tables()
+        }
+        async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
+            self.0.snapshot().await
+        }
+        fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {
+            self.0.chunks(table)
+        }
+        fn open_chunk(&self, chunk: &ChunkId) -> Result<Self::Reader, Fault> {
+            self.0.open_chunk(chunk)
+        }
+        async fn fixups(&mut self) -> Result<EventBatch, Fault> {
+            self.0.fixups().await
+        }
+        async fn seek(&mut self, at: Checkpoint) -> Result<(), Fault> {
+            self.0.seek(at).await
+        }
+        async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
+            match self.0.next(bytes_max).await? {
+                Some(batch) => Ok(Some(batch)),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_target_does_not_wait_for_a_batch_to_fill() {
+        // The limits would let the batch wait for a minute, and the source is silent from the last commit on.
+        let (run, stopper) = Run::new(1000);
+        let script = SCRIPT.strip_suffix("progress").expect("a script").trim_end().to_owned();
+        let mut source = Endless(ScriptedSource::new(&script));
+        let at = source.snapshot().await.expect("a snapshot").checkpoint;
+        let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
+        let plans = Plans::compile(&source.tables(), &Settings::default(), &filter).expect("plans");
+        let converter = Converter::new(plans, run.limits, Some(at));
+        let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
+        let recording = Recording::default();
+        let mut sink = recording.open();
+        let create = async |_: &mut _, _: &Arc<TargetTable>| Ok(());
+        let seen = async {
+            while changes(&recording).len() < ALL.len() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            stopper.stop();
+        };
+        let streamed = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop, create);
+        let waited = tokio::time::timeout(run.limits.linger / 2, async { tokio::join!(streamed, seen) }).await;
+        let (end, ()) = waited.expect("it does not linger");
+        assert_eq!(end.expect("stopping is no fault"), StreamEnd::Stopped);
         assert_eq!(changes(&recording), ALL);
     }
 

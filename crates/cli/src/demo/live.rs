@@ -59,7 +59,7 @@ pub(super) fn perform(args: &Demo, database: &Database<'_>, json: bool, out: &mu
     }
 
     let (enough, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let writers: Vec<JoinHandle<()>> = (0..WRITERS).map(|n| writer(&standin, &enough, &done, n, args.rows)).collect();
+    let writers: Vec<JoinHandle<()>> = (0..WRITERS).map(|n| writer(&standin, &enough, &done, n, args)).collect();
     let began = Instant::now();
     let seconds = Duration::from_secs(u64::from(args.seconds));
     let runtime = run::runtime()?;
@@ -143,7 +143,7 @@ fn write_task(folder: &Path, standin: &Standin, database: &Database<'_>) -> Resu
     let (port, user, url) = (standin.address().port(), standin.user(), database.url());
     let text = format!(
         "task: demo\nsource:\n  mode: log\n  host: 127.0.0.1\n  port: {port}\n  database: shop\n  user: {user}\n  \
-         password: ${{DEMO_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\napply: {{linger_ms: 20}}\n"
+         password: ${{DEMO_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\n"
     );
     std::fs::write(&path, text).map_err(|e| Failed::other(format!("could not write {}: {e}", path.display())))?;
     Ok(path)
@@ -155,12 +155,17 @@ fn writer(
     enough: &Arc<AtomicBool>,
     done: &Arc<AtomicU64>,
     number: u32,
-    rows: u32,
+    args: &Demo,
 ) -> JoinHandle<()> {
     let (standin, enough, done) = (standin.clone(), enough.clone(), done.clone());
+    let (rows, rate) = (args.rows.max(1), args.rate);
     std::thread::spawn(move || {
-        let rows = rows.max(1);
+        let began = Instant::now();
         for n in (0..u32::MAX / 64).take_while(|_| !enough.load(Ordering::Relaxed)) {
+            if rate > 0 {
+                let due = Duration::from_secs_f64(f64::from(n) * f64::from(WRITERS) / f64::from(rate));
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+            }
             let id = (n * 7 + number * 31) % rows;
             let batch = format!(
                 "USE shop; BEGIN TRAN;

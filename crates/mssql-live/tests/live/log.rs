@@ -344,6 +344,55 @@ async fn a_table_that_went_while_nobody_looked_is_no_riddle() {
     target.check(&standin);
 }
 
+/// A server that says where its log ends is asked that and no more while nothing happens; the log itself once a second.
+#[tokio::test]
+async fn an_idle_database_costs_next_to_nothing() {
+    use std::sync::atomic::AtomicU64;
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    source.snapshot().await.expect("a snapshot");
+    target.copy(&source).await;
+    target.drain(&mut source, 1 << 20).await.expect("nothing");
+    let counts: Arc<[AtomicU64; 2]> = Arc::default();
+    let counted = counts.clone();
+    standin.faults().set(move |seen| {
+        counted[usize::from(seen.text.contains("fn_dblog"))].fetch_add(1, Ordering::Relaxed);
+        None
+    });
+    let began = std::time::Instant::now();
+    for _ in 0..100 {
+        let batch = source.next(1 << 20).await.expect("it works").expect("it does not end");
+        assert!(batch.events.is_empty());
+    }
+    let [states, logs] = [0, 1].map(|n| counts[n].load(Ordering::Relaxed));
+    assert_eq!(states, 100, "one question each time");
+    assert!(logs <= 1 + began.elapsed().as_secs(), "the log was read {logs} times");
+    standin.faults().clear();
+    standin.batch("USE shop; UPDATE a SET n = 12345 WHERE id = 6").expect("done");
+    target.drain(&mut source, 1 << 20).await.expect("the change");
+    target.check(&standin);
+}
+
+/// Before 2016 SP2, or without the right to see it, the log itself is what is asked.
+#[tokio::test]
+async fn a_server_that_does_not_tell_where_its_log_ends_is_followed_too() {
+    let standin = standin(TABLES);
+    standin.faults().set(|seen| {
+        let said = logferry_mssql_standin::tds::SqlError::new(208, 16, "Invalid object name 'sys.dm_db_log_stats'.");
+        seen.text.contains("dm_db_log_stats").then(|| logferry_mssql_standin::tds::Fault::Error(said))
+    });
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    source.snapshot().await.expect("a snapshot");
+    target.copy(&source).await;
+    for n in 0..3 {
+        standin.batch(&format!("USE shop; UPDATE a SET n = {n} WHERE id = 6")).expect("done");
+        target.drain(&mut source, 1 << 20).await.expect("the change");
+        target.check(&standin);
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_followed_is_refused_by_name() {
     let standin = standin("CREATE TABLE heap (id int); CREATE TABLE pk (id int NOT NULL PRIMARY KEY NONCLUSTERED)");

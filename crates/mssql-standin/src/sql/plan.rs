@@ -246,6 +246,8 @@ pub(crate) enum Access {
     All,
     /// The one with this clustered key.
     Key(Vec<Typed>),
+    /// Those with one of these clustered keys.
+    Keys(Vec<Vec<Typed>>),
     /// Those between two bounds of the clustered key, in its order.
     Range {
         low: Option<Bound>,
@@ -383,6 +385,7 @@ fn from_escapes(from: &From, level: usize) -> bool {
         From::Table { access, .. } => match access {
             Access::All => false,
             Access::Key(values) | Access::Lookup { values, .. } => values.iter().any(|e| escapes(e, level)),
+            Access::Keys(keys) => keys.iter().flatten().any(|e| escapes(e, level)),
             Access::Range { low, high } => low.iter().chain(high).flat_map(|b| &b.values).any(|e| escapes(e, level)),
         },
         From::Rows { .. } => false,

@@ -25,6 +25,11 @@ impl Binder<'_> {
                     *access = Access::Key(equal);
                     return;
                 }
+                let mut keys = Vec::new();
+                if !key.is_empty() && any_key(filter, &key, &mut keys) {
+                    *access = Access::Keys(keys);
+                    return;
+                }
                 let indexed = db.meta(*table).keys.iter().filter(|k| !k.clustered).map(|k| {
                     let of_index = k.columns.iter().map(|(c, _)| (*c, of(*c)));
                     of_index.map_while(|(c, key)| Some((c, key.equal(filter)?.clone()))).collect::<Vec<_>>()
@@ -125,6 +130,38 @@ impl Key<'_> {
             },
         }
     }
+}
+
+/// Finds whole keys of which a row must have one: `k IN (..)`, or keys of several columns written out with OR.
+fn any_key(filter: &Typed, key: &[Key<'_>], found: &mut Vec<Vec<Typed>>) -> bool {
+    let before = found.len();
+    let is_one = match (&filter.node, key) {
+        (Node::And(a, b), _) => {
+            let equal: Vec<Typed> = key.iter().map_while(|k| k.equal(filter)).cloned().collect();
+            if equal.len() == key.len() {
+                found.push(equal);
+                return true;
+            }
+            any_key(a, key, found) || any_key(b, key, found)
+        }
+        (Node::Or(a, b), _) => any_key(a, key, found) && any_key(b, key, found),
+        (Node::In(value, list), [one]) if one.ty.is_some() && one.is(value) && list.iter().all(Typed::is_fixed) => {
+            found.extend(list.iter().map(|e| vec![e.clone()]));
+            true
+        }
+        (Node::Compare(..), [one]) => match one.equal(filter) {
+            Some(e) => {
+                found.push(vec![e.clone()]);
+                true
+            }
+            None => false,
+        },
+        _ => false,
+    };
+    if !is_one {
+        found.truncate(before);
+    }
+    is_one
 }
 
 /// Where rows begin or end by a key, as far as a condition tells. Comparisons of rows written out, `a > 1 OR a = 1 AND b > 2`,

@@ -1,6 +1,6 @@
 //! Rows of tables and joins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -254,6 +254,36 @@ fn each_row_of(
                 return Ok(());
             }
         },
+        Access::Keys(all) => {
+            let mut keys = BTreeSet::new();
+            let mut clear = true;
+            for values in all {
+                match found(&def.primary_key, values)? {
+                    Found::Nothing => {}
+                    Found::Unclear => clear = false,
+                    Found::Values(values) => {
+                        let mut probe: Row = vec![None; def.columns.len()];
+                        for (column, value) in def.primary_key.iter().zip(values) {
+                            probe[*column] = Some(value);
+                        }
+                        match storage.key_of(table, &probe) {
+                            Some(key) => drop(keys.insert(key)),
+                            None => clear = false,
+                        }
+                    }
+                }
+            }
+            if clear {
+                for key in keys {
+                    if let Some(row) = storage.seen_row(xact, table, before, &key)
+                        && !each(&key, &row)
+                    {
+                        return Ok(());
+                    }
+                }
+                return Ok(());
+            }
+        }
         Access::Lookup { columns, values } => match found(columns, values)? {
             Found::Nothing => return Ok(()),
             Found::Unclear => {}

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logferry_model::SqlType;
@@ -64,9 +64,7 @@ impl Session {
                     state.waits.remove(&spid);
                     return Err(e);
                 }
-                let (held, waited) =
-                    shared.released.wait_timeout(state, left.min(SLICE)).unwrap_or_else(PoisonError::into_inner);
-                state = held;
+                let waited = shared.released.wait_for(&mut state, left.min(SLICE));
                 if !waited.timed_out() {
                     break;
                 }
