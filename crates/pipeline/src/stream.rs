@@ -154,7 +154,9 @@ async fn read<S: ChangeSource>(
         };
         let ended = match read {
             Ok(Some(batch)) if batch.events.is_empty() => {
-                if let Some(order) = converter.flush() && !hand_over.give(order).await {
+                if let Some(order) = converter.flush()
+                    && !hand_over.give(order).await
+                {
                     return Ok(StreamEnd::Stopped);
                 }
                 pause.wait(&mut stop).await;
