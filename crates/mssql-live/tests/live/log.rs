@@ -380,7 +380,7 @@ async fn a_server_that_does_not_tell_where_its_log_ends_is_followed_too() {
     let standin = standin(TABLES);
     standin.faults().set(|seen| {
         let said = logferry_mssql_standin::tds::SqlError::new(208, 16, "Invalid object name 'sys.dm_db_log_stats'.");
-        seen.text.contains("dm_db_log_stats").then(|| logferry_mssql_standin::tds::Fault::Error(said))
+        seen.text.contains("dm_db_log_stats").then_some(logferry_mssql_standin::tds::Fault::Error(said))
     });
     let mut source = follow(&standin).await.expect("a source");
     let mut target = Target::default();
