@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logferry_config::{ServerMode, ServerSource, Task, Trust as Asked};
+use logferry_config::{OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
 use logferry_model::Fault;
-use logferry_mssql_live::{Address, LiveSource, Mode, Settings, Trust};
+use logferry_mssql_live::{Address, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust};
 
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,8 +31,8 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
         read_only: server.read_only,
         connect_timeout: CONNECT_TIMEOUT,
         answer_timeout: Duration::from_secs(u64::from(server.answer_seconds)),
-        // A worker of the copy each, and two that read rows and log.
-        connections_max: u32::from(task.copy.workers) + 2,
+        // A worker of the copy each, two that read rows and log, one for log backups, and three that hold the log.
+        connections_max: u32::from(task.copy.workers) + 6,
     };
     let mode = match server.mode {
         ServerMode::Snapshot => Mode::Snapshot,
@@ -40,5 +40,15 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
     };
     let filter = task.tables.clone();
     let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;
-    Ok(LiveSource::open(settings, mode, chunk_bytes, Arc::new(move |name| filter.takes(name))).await?)
+    let log = LogSettings {
+        on_gap: match server.on_gap {
+            AskedOnGap::Stop => OnGap::Stop,
+            AskedOnGap::Resync => OnGap::Resync,
+        },
+        hold: server.hold_log.map(|hold| HoldLog {
+            max_mb: hold.max_mb,
+            max_age: Duration::from_secs(60 * u64::from(hold.max_minutes)),
+        }),
+    };
+    Ok(LiveSource::open(settings, mode, chunk_bytes, Arc::new(move |name| filter.takes(name))).await?.with_log(log))
 }

@@ -47,3 +47,8 @@ pub const SERVER_PORT: u16 = 1433;
 /// How long the source may think about an answer, or about its next piece. The slowest that is asked for on purpose is a walk
 /// through an index; what takes longer is most likely waiting for something that does not come.
 pub const ANSWER_SECONDS: u32 = 300;
+
+/// Where the log is held: an hour of a busy server, and less than the room that most log volumes have.
+pub const HOLD_LOG_MB: u32 = 4_096;
+/// Where the log is held: as long as a restart or a slow target takes, not as long as a weekend.
+pub const HOLD_LOG_MINUTES: u32 = 60;

@@ -21,6 +21,6 @@ pub use error::ConfigError;
 pub use filter::{Pattern, TableFilter};
 pub use secret::{Secret, redact};
 pub use task::{
-    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, MemorySettings, OnExisting, RetrySettings, ServerMode,
-    ServerSource, Source, TargetSettings, Task, Trust,
+    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, HoldLog, MemorySettings, OnExisting, OnGap,
+    RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
 };

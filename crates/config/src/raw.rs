@@ -50,7 +50,23 @@ pub(crate) struct Source {
     pub password: Option<At<String>>,
     pub read_only: Option<At<bool>>,
     pub answer_seconds: Option<At<u32>>,
+    pub on_gap: Option<At<OnGap>>,
+    pub hold_log: Option<At<HoldLog>>,
     pub tls: Option<At<Tls>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnGap {
+    Stop,
+    Resync,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoldLog {
+    pub max_mb: Option<At<u32>>,
+    pub max_minutes: Option<At<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -71,6 +71,28 @@ pub struct ServerSource {
     pub read_only: bool,
     /// How long an answer, or its next piece, is waited for.
     pub answer_seconds: u32,
+    /// `mode: log`: what happens where the log was truncated before it was read, and no backup has it.
+    pub on_gap: OnGap,
+    /// `mode: log`: whether, and within which bounds, the log is held.
+    pub hold_log: Option<HoldLog>,
+}
+
+/// What happens at a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// The task stops, and says so.
+    Stop,
+    /// All tables are read anew.
+    Resync,
+}
+
+/// Bounds within which the log is held by an open transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLog {
+    /// Active log, in MB.
+    pub max_mb: u32,
+    /// Age of the transaction.
+    pub max_minutes: u32,
 }
 
 /// What is read of a running server.
@@ -345,6 +367,8 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.read_only, "read_only")?;
         self.other_mode(&raw.mode, &raw.answer_seconds, "answer_seconds")?;
         self.other_mode(&raw.mode, &raw.tls, "tls")?;
+        self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
+        self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
         let Some(files) = raw.files else {
             return Err(self
                 .wrong(&raw.mode, "key \"files\" is missing beside this one")
@@ -396,6 +420,17 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.log, "log")?;
         self.other_mode(&raw.mode, &raw.watch, "watch")?;
         self.other_mode(&raw.mode, &raw.watch_seconds, "watch_seconds")?;
+        if mode != ServerMode::Log {
+            self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
+            self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
+        }
+        let hold_log = match raw.hold_log.map(|hold| hold.value) {
+            Some(hold) => Some(HoldLog {
+                max_mb: self.number(hold.max_mb, defaults::HOLD_LOG_MB, 1..=u32::MAX)?,
+                max_minutes: self.number(hold.max_minutes, defaults::HOLD_LOG_MINUTES, 1..=10_080)?,
+            }),
+            None => None,
+        };
         let needed = |value: &Option<At<String>>, key: &str, what: &str| match value {
             Some(value) => {
                 let text = self.interpolate(value)?;
@@ -443,6 +478,11 @@ impl Checker<'_> {
             certificate_name: tls.name.map(|n| self.interpolate(&n)).transpose()?,
             read_only: raw.read_only.is_some_and(|r| r.value),
             answer_seconds: self.number(raw.answer_seconds, defaults::ANSWER_SECONDS, 1..=86_400)?,
+            on_gap: match raw.on_gap.map(|gap| gap.value) {
+                Some(raw::OnGap::Resync) => OnGap::Resync,
+                Some(raw::OnGap::Stop) | None => OnGap::Stop,
+            },
+            hold_log,
         })
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Table {
     pub(crate) version: Arc<TableVersion>,
     /// What its rows can be cut by.
     pub(crate) order: Option<Order>,
+    /// The primary key, where its columns can be looked up by, clustered or not.
+    pub(crate) by_primary: Option<Order>,
     /// Rows and bytes, where the server tells.
     pub(crate) size: Option<Size>,
 }
@@ -331,7 +333,7 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
     }
     let position = |id: &u32| stored.iter().position(|c| c.row.id == *id);
     let (mut primary_key, mut unique_keys) = (None, Vec::new());
-    let mut order = None;
+    let (mut order, mut by_primary) = (None, None);
     for index in indexes.iter().filter(|index| index.unique) {
         if index.filtered || index.disabled {
             let why = if index.filtered { "it has a filter" } else { "it is disabled" };
@@ -343,9 +345,14 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
             continue;
         };
         let fits = |c: &Column| !c.nullable && is_ordered(c);
-        if index.id == 1 && positions.iter().filter_map(|&p| stored.get(p)).all(fits) {
-            let columns = positions.iter().filter_map(|&p| stored.get(p)).map(order_column).collect();
-            order = Some(Order { columns });
+        if positions.iter().filter_map(|&p| stored.get(p)).all(fits) {
+            let columns: Vec<_> = positions.iter().filter_map(|&p| stored.get(p)).map(order_column).collect();
+            if index.primary {
+                by_primary = Some(Order { columns: columns.clone() });
+            }
+            if index.id == 1 {
+                order = Some(Order { columns });
+            }
         }
         let key = UniqueKey { name: index.name.clone(), columns: positions, clustered: index.id == 1 };
         if index.primary {
@@ -356,7 +363,32 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
     }
     let columns = stored.iter().map(|column| source_column(column, &mut notes)).collect();
     let version = TableVersion { id: TableId(id), version: 1, name, columns, primary_key, unique_keys, notes };
-    Table { version: Arc::new(version), order, size }
+    Table { version: Arc::new(version), order, by_primary, size }
+}
+
+impl Table {
+    /// The columns that changed rows are known by: those of the clustered key, where it is the primary one, else of the primary key.
+    pub(crate) fn key(&self) -> Option<&Order> {
+        match self.version.primary_key.as_ref()?.clustered {
+            true => self.order.as_ref(),
+            false => self.by_primary.as_ref(),
+        }
+    }
+
+    /// The table with its unique clustered key as the primary one: that is what the log knows rows by. The primary key that it has,
+    /// if any, stays as a unique key.
+    pub(crate) fn known_by_clustered_key(mut self) -> Self {
+        let at = self.version.unique_keys.iter().position(|key| key.clustered);
+        let Some(at) = at.filter(|_| self.order.is_some()) else { return self };
+        let mut version = (*self.version).clone();
+        let clustered = version.unique_keys.remove(at);
+        version.notes.push(format!("rows are known by unique index \"{}\", which is clustered", clustered.name));
+        if let Some(primary) = version.primary_key.replace(clustered) {
+            version.unique_keys.push(primary);
+        }
+        self.version = Arc::new(version);
+        self
+    }
 }
 
 /// Whether a boundary of the column's values can be handed back to the server as what it is.
@@ -491,5 +523,35 @@ mod tests {
         let names: Vec<&str> = table.version.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a", "kept", "doc"]);
         assert_eq!(table.version.notes.len(), 4, "{:?}", table.version.notes);
+    }
+
+    #[test]
+    fn rows_are_known_by_the_unique_clustered_key() {
+        let key = |name: &str, column: usize, clustered| UniqueKey {
+            name: name.to_owned(),
+            columns: vec![column],
+            clustered,
+        };
+        let version = |primary_key, unique_keys| TableVersion {
+            id: TableId(1),
+            version: 1,
+            name: TableName::new("dbo", "t"),
+            columns: Vec::new(),
+            primary_key,
+            unique_keys,
+            notes: Vec::new(),
+        };
+        let order = || Order { columns: Vec::new() };
+        let known = |version: TableVersion, order: Option<Order>| {
+            Table { version: Arc::new(version), order, by_primary: None, size: None }.known_by_clustered_key().version
+        };
+        let (pk, ux) = (|| key("pk", 0, false), || key("ux", 1, true));
+        let found = known(version(Some(pk()), vec![ux()]), Some(order()));
+        assert_eq!((found.primary_key.clone(), found.unique_keys.clone()), (Some(ux()), vec![pk()]));
+        let found = known(version(None, vec![ux()]), Some(order()));
+        assert_eq!((found.primary_key.clone(), found.unique_keys.clone()), (Some(ux()), vec![]));
+        // A column of the clustered key may be NULL: no.
+        let found = known(version(Some(pk()), vec![ux()]), None);
+        assert_eq!((found.primary_key.clone(), found.unique_keys.clone()), (Some(pk()), vec![ux()]));
     }
 }

@@ -71,10 +71,15 @@ pub enum Error {
         what: String,
     },
     /// The log was truncated before it was read.
-    #[error("the log from {from} on is no longer there: {said}")]
+    #[error(
+        "gap: the log from {from} on is no longer there{}, and no log backup leads on: {said}",
+        begins.map_or_else(String::new, |begins| format!(", it begins at {begins}"))
+    )]
     Gap {
         /// where reading was to go on
         from: Lsn,
+        /// where the log begins, if it has anything
+        begins: Option<Lsn>,
         /// the server's words
         said: String,
     },
@@ -86,6 +91,9 @@ pub enum Error {
         /// the record
         lsn: Lsn,
     },
+    /// The temporary file for keys of large transactions.
+    #[error("a temporary file cannot be written or read: {0}")]
+    Temporary(String),
     /// A key that cannot be handed back to the server.
     #[error(
         "a changed row of table \"{table}\" cannot be looked up: its key column \"{column}\" has characters beyond ASCII"
@@ -151,11 +159,12 @@ impl Error {
                 "grant the right that is named to the task's user".to_owned()
             }
             Error::Gap { .. } => {
-                "what was committed in between is lost to this task: copy anew under another task name, and let log backups wait \
-                 while logferry is stopped for long"
+                "put the log backups back to where msdb says that they are, and let the task's user read them (sys.fn_dump_dblog, msdb); or \
+                 set source.on_gap: resync, to have all tables read anew; source.hold_log keeps the log while the task runs"
                     .to_owned()
             }
             Error::UnknownRowset { .. } => "copy anew under another task name".to_owned(),
+            Error::Temporary(_) => "TMPDIR must lead to a folder with room: keys of large transactions are kept there".to_owned(),
             Error::Key { .. } => "leave the table out with tables.exclude".to_owned(),
             Error::NotSetUp { mend, .. } => mend.clone(),
             Error::OtherDatabase(_) => {

@@ -24,5 +24,5 @@ mod tls;
 pub mod value;
 
 pub use error::Error;
-pub use settings::{Address, Settings, Trust};
+pub use settings::{Address, HoldLog, LogSettings, OnGap, Settings, Trust};
 pub use source::{LiveSource, Mode};

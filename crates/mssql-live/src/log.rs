@@ -21,8 +21,11 @@
 //! The surprising part: nothing here undoes or redoes anything. Rows that move, savepoints, rebuilt indexes, rows written before a
 //! column was added: a key too many is a row read for nothing.
 
+mod backups;
 mod end;
+mod hold;
 mod places;
+mod spill;
 mod transactions;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -41,15 +44,21 @@ use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
 use crate::pool::{Pool, Pooled};
 use crate::session::Session;
+use crate::settings::{LogSettings, OnGap};
 use crate::source::Wanted;
 use crate::sql;
 use crate::value::Form;
+use backups::Reached;
 use end::{End, Pace};
+use hold::Hold;
 use places::{Key, Places, cells};
+use spill::SpilledKeys;
 use transactions::{Touched, Transactions};
 
 /// Records that are asked for at a time: a few seconds of a busy log, some MB.
 const RECORDS_MAX: i64 = 50_000;
+/// Keys of open and committed transactions that are kept in memory: some 30 MB.
+const KEYS_HERE_MAX: usize = 250_000;
 /// Rows that are looked up by one statement. Two sizes, so that the server keeps two plans per table.
 const KEYS_MAX: usize = 128;
 const KEYS_FEW: usize = 8;
@@ -68,6 +77,10 @@ pub(crate) struct LogReader {
     row_session: Option<Pooled>,
     end: End,
     pace: Pace,
+    settings: LogSettings,
+    hold: Option<Hold>,
+    /// Tables to be read whole in the next round, whatever the log says.
+    reload: HashSet<TableId>,
     lineage: Lineage,
     wanted: Wanted,
     chunk_bytes: u64,
@@ -77,6 +90,8 @@ pub(crate) struct LogReader {
     /// Where reading goes on: this record was read, unless it is the first.
     at: Lsn,
     first: bool,
+    /// The last record that is there, whether it was asked for or not, before the log is read once more.
+    seen: Option<Lsn>,
     applied: Checkpoint,
     told: Lsn,
     /// Tables that are new, gone or of another shape, to be told before the next rows.
@@ -97,6 +112,8 @@ struct Round {
 enum Item {
     /// Rows of these keys.
     Keys(Arc<Table>, Vec<Key>),
+    /// Rows of keys in a file.
+    Spilled(Arc<Table>, SpilledKeys),
     /// All rows are to go,
     Truncate(Arc<Table>),
     /// and a range of them to come.
@@ -111,14 +128,20 @@ impl LogReader {
         wanted: Wanted,
         chunk_bytes: u64,
         at: Option<Checkpoint>,
+        settings: LogSettings,
     ) -> Result<Self, Error> {
+        let hold = match settings.hold {
+            Some(bounds) => Some(Hold::begin(pool.clone(), bounds).await),
+            None => None,
+        };
         let mut session = pool.session().await?;
         // Whoever ends between the two questions is in what is copied from here on; whoever does not is in the second answer.
         let mut looked = End::default();
         let end = looked.last_record(&mut session).await?;
         let open = active(&mut session).await?.into_iter().min();
         let applied = at.unwrap_or_else(|| Checkpoint {
-            applied: CommitLsn(end),
+            // A commit that is in the log, but whose rows others do not see yet, counts as not applied.
+            applied: CommitLsn(open.map_or(end, |open| open.min(end))),
             restart: RestartLsn(open.map_or(end, |open| open.min(end))),
             lineage,
             commit_time_us: None,
@@ -129,13 +152,17 @@ impl LogReader {
                 applied.applied.0
             )));
         }
-        let tables: Vec<Arc<Table>> = catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect();
+        let tables = catalog::tables(&mut session).await?;
+        let tables: Vec<Arc<Table>> = tables.into_iter().map(|t| Arc::new(t.known_by_clustered_key())).collect();
         let mut reader = LogReader {
             pool: pool.clone(),
             log_session: None,
             row_session: None,
             end: looked,
             pace: Pace::default(),
+            settings,
+            hold,
+            reload: HashSet::new(),
             lineage,
             wanted,
             chunk_bytes,
@@ -144,6 +171,7 @@ impl LogReader {
             transactions: Transactions::after(applied.applied.0),
             at: applied.restart.0,
             first: true,
+            seen: None,
             applied,
             told: applied.applied.0,
             events: Vec::new(),
@@ -172,6 +200,12 @@ impl LogReader {
         self.places.read(session, &self.tables, &|table| wanted(&table.version.name)).await
     }
 
+    fn tell_hold(&self) {
+        if let Some(hold) = &self.hold {
+            hold.read(self.applied.restart.0);
+        }
+    }
+
     /// The next events; none where nothing happened.
     pub(crate) async fn next(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
         loop {
@@ -179,11 +213,18 @@ impl LogReader {
                 return self.go_on(bytes_max).await;
             }
             self.pace.breathe().await;
-            if self.transactions.committed.is_empty() && !self.has_more().await? {
+            let is_due = !self.transactions.committed.is_empty() || !self.reload.is_empty();
+            if !is_due && !self.has_more().await? {
                 break;
             }
-            self.read_log().await?;
-            if self.transactions.committed.is_empty() {
+            match self.read_log().await {
+                Err(gap @ Error::Gap { .. }) if self.settings.on_gap == OnGap::Resync => {
+                    warn!("{gap}; all tables are read anew");
+                    self.begin_anew().await?;
+                }
+                other => other?,
+            }
+            if self.transactions.committed.is_empty() && self.reload.is_empty() {
                 break;
             }
             self.pace.begin_round();
@@ -196,9 +237,27 @@ impl LogReader {
             self.applied.applied = CommitLsn(self.at.max(self.applied.applied.0));
             self.applied.restart = self.restart();
             self.transactions.applied = self.applied.applied.0;
+            self.tell_hold();
             batch.events.push(SourceEvent::Progress(self.applied));
         }
         Ok(batch)
+    }
+
+    /// Forgets what was read of the log: all tables are read whole in the next round, and the log from where it is now.
+    async fn begin_anew(&mut self) -> Result<(), Error> {
+        let mut session = self.pool.session().await?;
+        let end = self.end.last_record(&mut session).await?;
+        let open = active(&mut session).await?.into_iter().min();
+        self.at = open.map_or(end, |open| open.min(end));
+        self.first = true;
+        self.transactions = Transactions::after(self.at);
+        self.applied.applied = CommitLsn(self.at.max(self.applied.applied.0));
+        self.applied.restart = RestartLsn(self.at);
+        self.refresh(&mut session).await?;
+        let wanted = self.tables.iter().filter(|t| (self.wanted)(&t.version.name));
+        self.reload = wanted.map(|t| t.version.id).collect();
+        self.log_session = Some(session);
+        Ok(())
     }
 
     fn restart(&self) -> RestartLsn {
@@ -211,12 +270,38 @@ impl LogReader {
     async fn has_more(&mut self) -> Result<bool, Error> {
         let mut session = session(&self.pool, &mut self.log_session).await?;
         let more = self.end.has_moved(&mut session).await?;
+        if more && !self.first {
+            self.seen = self.end.last_record_behind(&mut session, self.at).await?;
+        }
         self.log_session = Some(session);
         Ok(more)
     }
 
-    /// Reads all of the log that there is.
+    /// Reads all of the log that there is, and log backups where it was truncated.
     async fn read_log(&mut self) -> Result<(), Error> {
+        loop {
+            let said = match self.read_active_log().await {
+                Err(Error::Gap { said, .. }) => said,
+                // That error is of a kind with which servers break the connection, at times before it has arrived.
+                Err(e @ Error::Broken { .. }) if self.is_truncated().await => e.to_string(),
+                other => {
+                    other?;
+                    break;
+                }
+            };
+            match self.read_backups(said).await? {
+                Reached::Further => {}
+                Reached::NothingYet => break,
+            }
+        }
+        // What the log has up to here was read, and what was not asked for is passed over.
+        if let Some(seen) = self.seen.take().filter(|seen| *seen > self.at && !self.first) {
+            self.at = seen;
+        }
+        Ok(())
+    }
+
+    async fn read_active_log(&mut self) -> Result<(), Error> {
         const DOING: &str = "read the log";
         let mut session = session(&self.pool, &mut self.log_session).await?;
         loop {
@@ -224,23 +309,13 @@ impl LogReader {
             let mut answer =
                 session.ask(DOING, sql::LOG, &[&from.as_str(), &RECORDS_MAX]).await.map_err(|e| self.gap(e))?;
             let mut records = 0;
-            let wrong = |what: String| Error::Unexpected { doing: DOING.to_owned(), what };
             while let Some(row) = answer.next().await.map_err(|e| self.gap(e))? {
                 records += 1;
-                let text: Option<&str> = row.try_get("lsn").map_err(|e| wrong(e.to_string()))?;
-                let lsn: Lsn = text.unwrap_or_default().parse().map_err(|e| wrong(format!("{e}")))?;
-                if lsn < self.at || lsn == self.at && !self.first {
-                    if records == 1 {
-                        continue;
-                    }
-                    return Err(wrong(format!("record {lsn} comes after {}", self.at)));
+                let taken = self.take(&row, DOING)?;
+                if !taken && records > 1 {
+                    let what = format!("a record comes after {} that is not behind it", self.at);
+                    return Err(Error::Unexpected { doing: DOING.to_owned(), what });
                 }
-                let bytes: &[u8] = row.try_get("record").map_err(|e| wrong(e.to_string()))?.unwrap_or_default();
-                let length: i32 = row.try_get("length").map_err(|e| wrong(e.to_string()))?.unwrap_or(0);
-                let length = usize::try_from(length).unwrap_or(0);
-                self.transactions.record(&self.places, lsn, bytes, length).map_err(|e| wrong(e.to_string()))?;
-                self.at = lsn;
-                self.first = false;
             }
             drop(answer);
             if records < RECORDS_MAX {
@@ -250,10 +325,30 @@ impl LogReader {
         }
     }
 
+    /// Takes a record, unless it was read before.
+    fn take(&mut self, row: &tiberius::Row, doing: &str) -> Result<bool, Error> {
+        let wrong = |what: String| Error::Unexpected { doing: doing.to_owned(), what };
+        let text: Option<&str> = row.try_get("lsn").map_err(|e| wrong(e.to_string()))?;
+        let lsn: Lsn = text.unwrap_or_default().parse().map_err(|e| wrong(format!("{e}")))?;
+        if lsn < self.at || lsn == self.at && !self.first {
+            return Ok(false);
+        }
+        let bytes: &[u8] = row.try_get("record").map_err(|e| wrong(e.to_string()))?.unwrap_or_default();
+        let length: i32 = row.try_get("length").map_err(|e| wrong(e.to_string()))?.unwrap_or(0);
+        let length = usize::try_from(length).unwrap_or(0);
+        self.transactions.record(&self.places, lsn, bytes, length).map_err(|e| wrong(e.to_string()))?;
+        self.transactions.make_room(KEYS_HERE_MAX).map_err(|e| Error::Temporary(e.to_string()))?;
+        self.at = lsn;
+        self.first = false;
+        Ok(true)
+    }
+
     /// The server says that the log does not begin early enough.
     fn gap(&self, error: Error) -> Error {
         match error {
-            Error::Statement { number: 9003 | 9005 | 9013 | 9020, said, .. } => Error::Gap { from: self.at, said },
+            Error::Statement { number: 9003 | 9005 | 9013 | 9020, said, .. } => {
+                Error::Gap { from: self.at, begins: None, said }
+            }
             other => other,
         }
     }
@@ -267,7 +362,8 @@ impl LogReader {
         }
         let count = self.transactions.committed.len();
         let mut unreadable = Vec::new();
-        let whole = self.tables_to_read_whole(&mut unreadable)?;
+        let mut whole = self.tables_to_read_whole(&mut unreadable)?;
+        whole.extend(&self.reload);
         wait_for_ends(&mut session, &self.transactions.committed).await?;
 
         session.begin().await?;
@@ -310,14 +406,19 @@ impl LogReader {
                 items.extend((0..=boundaries.len()).map(|n| Item::Range(table.clone(), boundaries.clone(), n)));
                 continue;
             }
-            let keys: HashSet<&Key> =
-                self.transactions.committed.iter().filter_map(|t| t.keys.get(&id)).flatten().collect();
+            let sets = || self.transactions.committed.iter().filter_map(|t| t.keys.get(&id));
+            items.extend(sets().filter_map(|set| Some(Item::Spilled(table.clone(), set.spilled()?))));
+            let keys: HashSet<&Key> = sets().flat_map(|set| set.here()).collect();
             let mut keys: Vec<Key> = keys.into_iter().cloned().collect();
             keys.sort_unstable();
             items.extend(keys.chunks(KEYS_MAX).map(|keys| Item::Keys(table.clone(), keys.to_vec())));
         }
         let handled: Vec<Touched> = self.transactions.committed.drain(..count).collect();
-        let Some(last) = handled.last() else { return Ok(()) };
+        self.reload.clear();
+        // Of tables that are only reloaded there is no transaction: they are told as of the last one.
+        let at = self.applied.applied.0;
+        let reloaded = Touched { begin: at, commit: at, name: "reload".to_owned(), ..Touched::default() };
+        let last = handled.last().unwrap_or(&reloaded);
         let head = TransactionHead {
             id: last.id,
             begin_lsn: last.begin,
@@ -373,6 +474,16 @@ impl LogReader {
                     unreadable(table, lsn, why.to_owned());
                 }
             }
+            for (&id, &lsn) in &transaction.unnamed {
+                let Some(table) = known(id) else { continue };
+                if table.size.is_some_and(|size| size.bytes <= self.chunk_bytes) {
+                    whole.insert(id);
+                } else {
+                    let why = "a row was updated, and its record has not the primary key; the table is too large to be read whole for \
+                               that (copy.chunk_mb). Mode hybrid or cdc could follow it";
+                    unreadable(table, lsn, why.to_owned());
+                }
+            }
             // TRUNCATE and SWITCH lock the table, and give its rows other pages, or none.
             let locked = transaction.locked.iter().map(|&object| TableId(object));
             let units = transaction.units.iter().filter_map(|&unit| self.places.table_of_unit(unit));
@@ -395,7 +506,8 @@ impl LogReader {
     /// Looks at the tables anew: events for those that are new, gone or of another shape.
     async fn refresh(&mut self, session: &mut Session) -> Result<(), Error> {
         let mut before: HashMap<TableId, Arc<Table>> = self.tables.drain(..).map(|t| (t.version.id, t)).collect();
-        for mut table in catalog::tables(session).await? {
+        for table in catalog::tables(session).await? {
+            let mut table = table.known_by_clustered_key();
             match before.remove(&table.version.id) {
                 Some(old) if same_shape(&old.version, &table.version) => table.version = old.version.clone(),
                 old => {
@@ -430,7 +542,19 @@ impl LogReader {
                 self.applied = round.checkpoint;
                 self.transactions.applied = round.checkpoint.applied.0;
                 self.told = self.told.max(round.checkpoint.applied.0);
+                self.tell_hold();
                 return Ok(batch);
+            };
+            let item = match item {
+                Item::Spilled(table, mut spilled) => {
+                    let keys = spilled.next(KEYS_MAX).map_err(|e| Error::Temporary(e.to_string()))?;
+                    if keys.is_empty() {
+                        continue;
+                    }
+                    round.items.push_front(Item::Spilled(table.clone(), spilled));
+                    Item::Keys(table, keys)
+                }
+                item => item,
             };
             perform(&mut round.session, item, round.checkpoint.applied.0, &mut batch).await?;
         }
@@ -442,6 +566,7 @@ impl LogReader {
 /// Reads rows into a batch.
 async fn perform(session: &mut Session, item: Item, lsn: Lsn, batch: &mut EventBatch) -> Result<(), Error> {
     let (table, filter, values) = match item {
+        Item::Spilled(..) => return Ok(()),
         Item::Truncate(table) => {
             push(batch, &table, lsn, ChangeOp::Truncate);
             return Ok(());
@@ -480,7 +605,7 @@ fn push(batch: &mut EventBatch, table: &Table, lsn: Lsn, op: ChangeOp) {
 /// A row of which only the key is known.
 fn key_row(table: &Table, key: &[u8], rows: &mut RowStore) -> RowRef {
     let cells = cells(key);
-    let order = table.order.as_ref().map_or(&[][..], |o| o.columns.as_slice());
+    let order = table.key().map_or(&[][..], |o| o.columns.as_slice());
     let mut row = rows.start_row();
     for column in &table.version.columns {
         match order.iter().position(|c| c.name == column.name).and_then(|at| cells.get(at)) {
@@ -493,7 +618,7 @@ fn key_row(table: &Table, key: &[u8], rows: &mut RowStore) -> RowRef {
 
 /// The rows of some keys. The last key fills the places that are left, so that there are two texts per table.
 fn by_key(table: &Table, keys: &[Key]) -> Result<(String, Vec<Value>), Error> {
-    let order = table.order.as_ref().map_or(&[][..], |o| o.columns.as_slice());
+    let order = table.key().map_or(&[][..], |o| o.columns.as_slice());
     let mut values = Vec::new();
     for key in keys {
         for (column, cell) in order.iter().zip(cells(key)) {

@@ -81,6 +81,12 @@ impl Session {
         self.run("begin to read rows as of one moment", sql::BEGIN).await
     }
 
+    /// Begins a transaction that holds the log. It ends with the connection.
+    pub(crate) async fn hold(&mut self) -> Result<(), Error> {
+        self.in_transaction = true;
+        self.run("hold the log", sql::HOLD).await
+    }
+
     /// Ends it.
     pub(crate) async fn end(&mut self) -> Result<(), Error> {
         self.run("end to read rows as of one moment", sql::END).await?;

@@ -31,6 +31,34 @@ pub struct Settings {
     pub connections_max: u32,
 }
 
+/// How a log is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What happens where the log was truncated before it was read, and no backup has it.
+    pub on_gap: OnGap,
+    /// Whether the log is kept from being truncated before it is read.
+    pub hold: Option<HoldLog>,
+}
+
+/// What happens at a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// The task stops.
+    #[default]
+    Stop,
+    /// All tables are read anew, as they are then.
+    Resync,
+}
+
+/// Bounds within which the log is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLog {
+    /// The log that cannot be used again, in MB.
+    pub max_mb: u32,
+    /// How long a transaction is open.
+    pub max_age: std::time::Duration,
+}
+
 /// Which server of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {

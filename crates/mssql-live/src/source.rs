@@ -23,7 +23,7 @@ use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
 use crate::log::LogReader;
 use crate::pool::Pool;
-use crate::settings::Settings;
+use crate::settings::{LogSettings, Settings};
 use crate::value::Form;
 
 /// What is read.
@@ -42,6 +42,7 @@ pub type Wanted = Arc<dyn Fn(&TableName) -> bool + Send + Sync>;
 pub struct LiveSource {
     pool: Pool,
     mode: Mode,
+    log_settings: LogSettings,
     chunk_bytes: u64,
     wanted: Wanted,
     database: Database,
@@ -104,6 +105,7 @@ impl LiveSource {
         Ok(LiveSource {
             pool,
             mode,
+            log_settings: LogSettings::default(),
             chunk_bytes,
             wanted,
             database,
@@ -113,6 +115,13 @@ impl LiveSource {
             recalled: None,
             id: [0; 16],
         })
+    }
+
+    /// Says how the log is to be read.
+    #[must_use]
+    pub fn with_log(mut self, settings: LogSettings) -> Self {
+        self.log_settings = settings;
+        self
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -142,7 +151,7 @@ impl LiveSource {
 
     async fn follow(&mut self, at: Option<Checkpoint>) -> Result<&LogReader, Error> {
         let (pool, wanted) = (self.pool.clone(), self.wanted.clone());
-        let log = LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at).await?;
+        let log = LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?;
         Ok(self.log.insert(log))
     }
 

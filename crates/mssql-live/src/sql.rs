@@ -33,6 +33,16 @@ texts! {
     LOG_STATE = "log_state.sql";
     /// The last record of the log: from where.
     LOG_END = "log_end.sql";
+    /// The first record of the log.
+    LOG_BEGIN = "log_begin.sql";
+    /// Log backups: those that end behind a position.
+    LOG_BACKUPS = "log_backups.sql";
+    /// The log in one of them: from where, number of the set, files.
+    BACKED_UP_LOG = "backed_up_log.sql";
+    /// Begins a transaction that keeps the log from being truncated.
+    HOLD = "hold.sql";
+    /// How much of the log is in use.
+    LOG_SIZE = "log_size.sql";
     /// Transactions that are not over.
     ACTIVE = "active.sql";
     /// Heaps and clustered indexes.

@@ -17,6 +17,9 @@ use crate::sql;
 /// How long the end that the server tells is believed when it does not move.
 const BELIEVED: Duration = Duration::from_secs(1);
 
+/// How often the position is moved behind records that nobody asks for, so that it does not get old.
+const PASSED_AFTER: Duration = Duration::from_secs(10);
+
 /// Where the log ends.
 #[derive(Debug, Default)]
 pub(super) struct End {
@@ -24,6 +27,8 @@ pub(super) struct End {
     said: String,
     /// When the log itself was looked at.
     looked: Option<Instant>,
+    /// When records that are not asked for were passed over.
+    passed: Option<Instant>,
     /// The server has no such view, or does not show it.
     is_untold: bool,
 }
@@ -56,6 +61,25 @@ impl End {
         lsn(&found)
             .ok_or_else(|| unexpected("the log has no records".to_owned()))?
             .map_err(|e| unexpected(e.to_string()))
+    }
+
+    /// The last record behind one that is there; asked for seldom, as it costs as much as reading.
+    pub(super) async fn last_record_behind(&mut self, session: &mut Session, at: Lsn) -> Result<Option<Lsn>, Error> {
+        let now = Instant::now();
+        if self.passed.is_some_and(|passed| now - passed < PASSED_AFTER) {
+            return Ok(None);
+        }
+        self.passed = Some(now);
+        let from = format!("0x{at}");
+        match session.rows("ask where the log ends", sql::LOG_END, &[&from.as_str()]).await {
+            Ok(rows) => {
+                let text = rows.first().and_then(|row| row.try_get::<&str, _>("lsn").ok().flatten());
+                Ok(text.and_then(|text| text.parse().ok()))
+            }
+            // It is no longer there: the reading will find that, too.
+            Err(Error::Statement { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Whether the log may have more than when this was asked last.

@@ -34,6 +34,8 @@ pub(super) enum Rowset {
 pub(super) struct KeyLayout {
     row: RowLayout,
     entry: RowLayout,
+    /// Whether records of updates have the key.
+    names_updates: bool,
 }
 
 /// A row's clustered key: its cells, each behind its length.
@@ -41,7 +43,7 @@ pub(super) type Key = Box<[u8]>;
 
 impl KeyLayout {
     /// `columns` in the order of the key, each with its offset in rows and its bit in the NULL bitmap.
-    fn new(columns: &[(&OrderColumn, i32, i32)]) -> Option<Self> {
+    fn new(columns: &[(&OrderColumn, i32, i32)], names_updates: bool) -> Option<Self> {
         let (mut row, mut entry) = (Vec::new(), Vec::new());
         let (mut fixed_end, mut variables) = (1u16, 0u16);
         for (index, (column, offset, null_bit)) in columns.iter().enumerate() {
@@ -63,7 +65,14 @@ impl KeyLayout {
             row.push(PhysicalColumn { place: in_row, null_bit, missing: None });
             entry.push(PhysicalColumn { place: in_entry, null_bit: index as u16, missing: None });
         }
-        Some(KeyLayout { row: RowLayout::new(row), entry: RowLayout::index(entry, usize::from(fixed_end)) })
+        let entry = RowLayout::index(entry, usize::from(fixed_end));
+        Some(KeyLayout { row: RowLayout::new(row), entry, names_updates })
+    }
+
+    /// Whether records of updates have the key: in heaps, and where the clustered key is not the primary one, they say where the
+    /// row is and not which one.
+    pub(super) fn names_updates(&self) -> bool {
+        self.names_updates
     }
 
     /// The key in a row.
@@ -172,8 +181,7 @@ impl Places {
             let id = table.version.id;
             has_rowset.push(id);
             let layout = match (number("compression")?, number("index_id")?) {
-                (0, 1) => layout(table, columns.get(&partition).map_or(&[], Vec::as_slice)),
-                (0, _) => Err("it is a heap: the log does not tell which row an update changes".to_owned()),
+                (0, _) => layout(table, columns.get(&partition).map_or(&[], Vec::as_slice)),
                 _ => Err("its rows are compressed".to_owned()),
             };
             match layout {
@@ -216,9 +224,12 @@ impl Places {
 }
 
 fn layout(table: &Table, columns: &[(u32, i32, i32)]) -> Result<KeyLayout, String> {
-    let clustered = table.version.primary_key.as_ref().is_some_and(|key| key.clustered);
-    let order = table.order.as_ref().filter(|_| clustered);
-    let order = order.ok_or("it has no clustered primary key of types that rows can be looked up by")?;
+    let Some(key) = &table.version.primary_key else {
+        return Err("it has no primary key and no unique clustered one, so the log does not tell which row is changed (mode hybrid \
+                    or cdc could)"
+            .to_owned());
+    };
+    let order = table.key().ok_or("its primary key has a column of a type that rows cannot be looked up by")?;
     let id = |column: &OrderColumn| table.version.columns.iter().find(|c| c.name == column.name).map(|c| c.id);
     let found: Option<Vec<(&OrderColumn, i32, i32)>> = order
         .columns
@@ -228,7 +239,7 @@ fn layout(table: &Table, columns: &[(u32, i32, i32)]) -> Result<KeyLayout, Strin
             Some((column, place.1, place.2))
         })
         .collect();
-    let layout = found.and_then(|columns| KeyLayout::new(&columns));
+    let layout = found.and_then(|columns| KeyLayout::new(&columns, key.clustered));
     layout.ok_or_else(|| "where its key is in its rows is not understood".to_owned())
 }
 
@@ -245,7 +256,7 @@ mod tests {
         let (id, name) =
             (column(SqlType::Int), column(SqlType::VarChar { length: Some(9), collation: Default::default() }));
         // The row: a smallint before the id, the name behind it, another variable column.
-        let layout = KeyLayout::new(&[(&name, -1, 3), (&id, 6, 2)]).expect("a layout");
+        let layout = KeyLayout::new(&[(&name, -1, 3), (&id, 6, 2)], true).expect("a layout");
         let mut row = vec![0x30, 0, 10, 0, 9, 9, 7, 0, 0, 0, 4, 0, 0, 2, 0, 21, 0, 22, 0];
         row.extend_from_slice(b"abz");
         let entry = [&[0x36, 7, 0, 0, 0, 2, 0, 0, 1, 0, 14, 0][..], b"ab"].concat();
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn hostile_bytes_are_errors() {
         let id = column(SqlType::Int);
-        let layout = KeyLayout::new(&[(&id, 4, 1)]).expect("a layout");
+        let layout = KeyLayout::new(&[(&id, 4, 1)], true).expect("a layout");
         for len in 0..8 {
             assert!(layout.of_row(&[0x10, 0, 8, 0, 1, 2, 3, 4][..len]).is_err());
         }

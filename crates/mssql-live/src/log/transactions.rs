@@ -19,6 +19,7 @@ use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::FixedVar;
 
 use super::places::{FIRST_USER_ROWSET, Key, KeyLayout, Places, Rowset};
+use super::spill::KeySet;
 
 /// A transaction that is not over.
 #[derive(Debug, Default)]
@@ -38,7 +39,9 @@ pub(super) struct Touched {
     pub(super) begin: Lsn,
     pub(super) commit: Lsn,
     pub(super) commit_time_us: Option<i64>,
-    pub(super) keys: HashMap<TableId, HashSet<Key>>,
+    pub(super) keys: HashMap<TableId, KeySet>,
+    /// Tables of which it changed a row that the log does not name, with a record of each.
+    pub(super) unnamed: HashMap<TableId, Lsn>,
     /// Objects on which it took the lock that changes of their description need.
     pub(super) locked: HashSet<u32>,
     /// It changed system tables.
@@ -58,6 +61,7 @@ impl Touched {
             && !self.describes
             && self.unknown.is_empty()
             && self.in_place.is_empty()
+            && self.unnamed.is_empty()
     }
 }
 
@@ -69,6 +73,8 @@ pub(super) struct Transactions {
     pub(super) committed: Vec<Touched>,
     /// Rowsets that went, and the tables that they were of.
     pub(super) gone: HashMap<u64, u32>,
+    /// Keys in memory, at the most.
+    keys_here: usize,
     /// Commits up to this one are known already.
     pub(super) applied: Lsn,
 }
@@ -77,6 +83,27 @@ impl Transactions {
     /// None yet; commits up to a position do not count.
     pub(super) fn after(applied: Lsn) -> Self {
         Transactions { applied, ..Transactions::default() }
+    }
+
+    /// Keeps memory bounded: where there are too many keys, they go to temporary files.
+    pub(super) fn make_room(&mut self, keys_max: usize) -> std::io::Result<()> {
+        if self.keys_here <= keys_max {
+            return Ok(());
+        }
+        let open = self.open.values_mut().map(|open| &mut open.touched);
+        let sets = open.chain(&mut self.committed).flat_map(|touched| touched.keys.values_mut());
+        let mut sets: Vec<&mut KeySet> = sets.filter(|set| !set.here().is_empty()).collect();
+        // The largest: small transactions need no file of their own.
+        sets.sort_by_key(|set| set.here().len());
+        let mut left: usize = sets.iter().map(|set| set.here().len()).sum();
+        while left > keys_max / 2
+            && let Some(set) = sets.pop()
+        {
+            left -= set.here().len();
+            set.spill()?;
+        }
+        self.keys_here = left;
+        Ok(())
     }
 
     /// The begin of the oldest transaction that is not over.
@@ -156,9 +183,13 @@ impl Transactions {
                 }
             }
             (Context::TEXT_MIX | Context::TEXT_TREE, _) => {}
+            (_, op) if !keys.names_updates() && !is_whole_row(record, op) => {
+                open.touched.unnamed.entry(table).or_insert(record.lsn);
+            }
             (_, op) => {
                 let key = whole.key(record, keys, op)?;
-                open.touched.keys.entry(table).or_default().insert(key);
+                let is_new = open.touched.keys.entry(table).or_default().insert(key);
+                self.keys_here += usize::from(is_new);
             }
         }
         Ok(())
@@ -180,6 +211,13 @@ impl Transactions {
         open.touched.describes |= !open.system;
         Ok(())
     }
+}
+
+/// Whether a row comes or goes with all of its bytes; rows that moved within a heap leave a stub, and are marked.
+fn is_whole_row(record: &Record<'_>, op: Op) -> bool {
+    const KIND: u8 = 0x0E;
+    matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS)
+        && record.element(0).first().is_some_and(|status| status & KIND == 0)
 }
 
 /// The bytes of a record, of which the end may be missing.

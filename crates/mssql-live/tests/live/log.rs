@@ -21,10 +21,10 @@ async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
 
 /// A target: rows by their key. What is told replaces what is there.
 #[derive(Default)]
-struct Target {
+pub struct Target {
     tables: BTreeMap<TableId, BTreeMap<Row, Row>>,
     names: BTreeMap<TableId, (String, Vec<usize>)>,
-    at: Option<Checkpoint>,
+    pub at: Option<Checkpoint>,
     said: Vec<String>,
     changes: usize,
 }
@@ -38,20 +38,25 @@ impl Target {
         }
     }
 
-    async fn copy(&mut self, source: &LiveSource) {
+    pub async fn copy(&mut self, source: &LiveSource) {
+        self.try_copy(source).await.expect("rows");
+    }
+
+    pub async fn try_copy(&mut self, source: &LiveSource) -> Result<(), Fault> {
         self.know(source);
         for (index, table) in source.tables().iter().enumerate() {
-            for chunk in source.chunks(index).expect("chunks") {
-                let mut reader = source.open_chunk(&chunk).expect("a reader");
+            for chunk in source.chunks(index)? {
+                let mut reader = source.open_chunk(&chunk)?;
                 let (key, rows) = (&self.names[&table.id].1, self.tables.get_mut(&table.id).expect("known"));
                 let mut visit = |cells: &[Cell<'_>]| {
                     let row: Row = cells.iter().map(|c| c.bytes().map(<[u8]>::to_vec)).collect();
                     rows.insert(key.iter().map(|&k| row[k].clone()).collect(), row);
                     Ok(())
                 };
-                while reader.fill(&mut visit).await.expect("rows") == Fill::More {}
+                while reader.fill(&mut visit).await? == Fill::More {}
             }
         }
+        Ok(())
     }
 
     fn apply(&mut self, batch: &EventBatch) {
@@ -98,7 +103,7 @@ impl Target {
     }
 
     /// Applies until the source has nothing.
-    async fn drain(&mut self, source: &mut LiveSource, bytes: usize) -> Result<(), Fault> {
+    pub async fn drain(&mut self, source: &mut LiveSource, bytes: usize) -> Result<(), Fault> {
         loop {
             let batch = source.next(bytes).await?.expect("it does not end");
             if batch.events.is_empty() {
@@ -109,7 +114,7 @@ impl Target {
     }
 
     #[track_caller]
-    fn check(&self, standin: &Standin) {
+    pub fn check(&self, standin: &Standin) {
         for (id, rows) in &self.tables {
             let (name, _) = &self.names[id];
             let mut expect = stored(standin, name);
@@ -122,7 +127,7 @@ impl Target {
     }
 }
 
-const TABLES: &str = "
+pub const TABLES: &str = "
     CREATE TABLE a (id int NOT NULL PRIMARY KEY, n int, s varchar(900), big varchar(max));
     CREATE TABLE b (x nvarchar(20) NOT NULL, y smallint NOT NULL, v decimal(9,2), PRIMARY KEY (x, y));
     CREATE TABLE c (k uniqueidentifier NOT NULL PRIMARY KEY, v bigint);
@@ -393,17 +398,90 @@ async fn a_server_that_does_not_tell_where_its_log_ends_is_followed_too() {
     }
 }
 
+/// A heap with a primary key: rows come and go by their keys; the log does not tell which row an update changes.
+#[test]
+fn a_heap_with_a_primary_key_is_followed() {
+    check(&[
+        "CREATE TABLE h (id int NOT NULL PRIMARY KEY NONCLUSTERED, v varchar(300), n int)",
+        "INSERT h VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)",
+        "DELETE h WHERE id = 2; INSERT h VALUES (4, 'd', 4)",
+        "UPDATE h SET v = REPLICATE('long', 70) WHERE id = 3",
+        "UPDATE h SET v = 'short'",
+        "UPDATE h SET id = id + 10 WHERE id = 1; INSERT h VALUES (1, 'new', 10)",
+        "UPDATE h SET n = n + 100; DELETE h WHERE id = 4",
+        "BEGIN TRAN; DELETE h; ROLLBACK",
+        "DELETE h",
+    ]);
+}
+
+/// A heap that is too large to be read for each update stops the task at an update, and at nothing else.
+#[tokio::test]
+async fn an_update_in_a_large_heap_is_told_by_name() {
+    let standin = standin(
+        "CREATE TABLE h (id int NOT NULL PRIMARY KEY NONCLUSTERED, v varchar(8000) NOT NULL);
+         DECLARE @n int = 0; WHILE @n < 20 BEGIN INSERT h VALUES (@n, REPLICATE('x', 7000)); SET @n += 1 END",
+    );
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    source.snapshot().await.expect("a snapshot");
+    target.copy(&source).await;
+    standin.batch("USE shop; INSERT h VALUES (100, 'x'); DELETE h WHERE id < 3").expect("done");
+    target.drain(&mut source, 1 << 20).await.expect("rows come and go");
+    target.check(&standin);
+    assert!(target.said.is_empty(), "{:?}", target.said);
+    standin.batch("USE shop; UPDATE h SET v = 'y' WHERE id = 5").expect("done");
+    target.drain(&mut source, 1 << 20).await.expect("it is told, and the pipeline stops");
+    assert!(target.said.iter().any(|s| s.starts_with("dbo.h: a row was updated")), "{:?}", target.said);
+}
+
 #[tokio::test]
 async fn what_cannot_be_followed_is_refused_by_name() {
-    let standin = standin("CREATE TABLE heap (id int); CREATE TABLE pk (id int NOT NULL PRIMARY KEY NONCLUSTERED)");
+    let standin = standin("CREATE TABLE heap (id int)");
     let mut source = follow(&standin).await.expect("a source");
     source.snapshot().await.expect("a snapshot");
-    for (index, table) in source.tables().iter().enumerate() {
-        let chunk = source.chunks(index).expect("chunks").remove(0);
-        let Err(fault) = source.open_chunk(&chunk) else { panic!("{} is opened", table.name) };
-        assert_eq!(fault.class, Class::Operator);
-        assert!(fault.to_string().contains("cannot be followed by the log: it is a heap"), "{fault}");
+    let chunk = source.chunks(0).expect("chunks").remove(0);
+    let Err(fault) = source.open_chunk(&chunk) else { panic!("the heap is opened") };
+    assert_eq!(fault.class, Class::Operator);
+    assert!(fault.to_string().contains("cannot be followed by the log: it has no primary key"), "{fault}");
+}
+
+/// More keys than are kept in memory.
+#[tokio::test]
+async fn keys_of_a_large_transaction_wait_in_a_file() {
+    const ROWS: usize = 300_000;
+    let standin = standin(
+        "CREATE TABLE t (id int NOT NULL PRIMARY KEY, v int NOT NULL);
+         CREATE TABLE ten (n int NOT NULL PRIMARY KEY); INSERT ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
+    );
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    source.snapshot().await.expect("a snapshot");
+    target.copy(&source).await;
+    standin
+        .batch(
+            "USE shop; BEGIN TRAN; DECLARE @n int = 0;
+             WHILE @n < 300 BEGIN
+                 INSERT t SELECT @n * 1000 + a.n * 100 + b.n * 10 + c.n, @n FROM ten a CROSS JOIN ten b CROSS JOIN ten c;
+                 SET @n += 1
+             END;
+             COMMIT",
+        )
+        .expect("done");
+    let (mut rows, mut pieces) = (0, 0);
+    loop {
+        let batch = source.next(1 << 20).await.expect("rows").expect("it does not end");
+        if batch.events.is_empty() {
+            break;
+        }
+        assert!(batch.rows.byte_len() < 2 << 20, "a piece is bounded");
+        pieces += 1;
+        let inserts = batch
+            .events
+            .iter()
+            .filter(|e| matches!(e, SourceEvent::Change(c) if matches!(c.op, ChangeOp::Insert { .. })));
+        rows += inserts.count();
     }
+    assert!(rows >= ROWS && pieces > 5, "{rows} rows in {pieces} pieces");
 }
 
 #[tokio::test]
@@ -417,7 +495,7 @@ async fn a_log_that_was_cut_off_is_a_gap() {
     again.seek(point).await.expect("the position is only looked for when it is read");
     let fault = again.next(1 << 20).await.map(drop).expect_err("the log begins later");
     assert_eq!(fault.class, Class::Operator);
-    assert!(fault.to_string().starts_with("the log from 00000001:00000001"), "{fault}");
+    assert!(fault.to_string().starts_with("gap: the log from 00000001:00000001"), "{fault}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Against the stand-in: everything goes over TCP, TLS and TDS.
 
 mod copy;
+mod faults;
 mod log;
 mod session;
+mod truncation;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ pub fn settings(standin: &Standin) -> Settings {
         read_only: false,
         connect_timeout: Duration::from_secs(10),
         answer_timeout: Duration::from_secs(60),
-        connections_max: 4,
+        connections_max: 8,
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct State {
     /// Where backups with a relative name go.
     pub backups: PathBuf,
     pub databases: Vec<Option<Db>>,
+    /// Backups that were made, for `msdb`.
+    pub backup_sets: Vec<BackupSet>,
     /// Which session waits for which.
     pub waits: HashMap<i16, i16>,
     /// Whose the open transactions are.
@@ -28,6 +30,18 @@ pub(crate) struct State {
     /// Sessions by their numbers.
     pub sessions: BTreeMap<i16, SessionRow>,
     pub next_snapshot: u64,
+}
+
+/// A backup that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct BackupSet {
+    pub database: String,
+    /// `D`, `I` or `L`
+    pub kind: &'static str,
+    pub first_lsn: logferry_model::Lsn,
+    pub last_lsn: logferry_model::Lsn,
+    /// As it was named.
+    pub device: String,
 }
 
 /// A session, as `sys.dm_exec_sessions` shows it.
@@ -238,6 +252,7 @@ impl State {
             server: server.to_owned(),
             backups: PathBuf::new(),
             databases: Vec::new(),
+            backup_sets: Vec::new(),
             waits: HashMap::new(),
             owners: HashMap::new(),
             blocked_by: None,

@@ -4,6 +4,7 @@ mod column;
 mod constraint;
 mod information_schema;
 pub(crate) mod log;
+mod msdb;
 mod object;
 mod server;
 mod session;
@@ -78,6 +79,8 @@ pub(crate) fn view(binder: &Binder<'_>, name: &[String]) -> Result<Option<(Strin
         sys_view(binder, database, &lower)
     } else if same_name(&schema, "INFORMATION_SCHEMA") {
         information_schema::view(state, database, &lower)
+    } else if same_name(&schema, "dbo") && same_name(&state.db(database).name, "msdb") {
+        msdb::view(state, &lower)
     } else {
         None
     };

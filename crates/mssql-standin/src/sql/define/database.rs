@@ -1,7 +1,7 @@
 //! Databases, schemas, backups.
 
 use super::super::error::{Result, SqlError, unsupported};
-use super::super::state::{SYSTEM_DATABASES, Scalars, State, from_storage};
+use super::super::state::{BackupSet, SYSTEM_DATABASES, Scalars, State, from_storage};
 use super::super::value::same_name;
 
 pub(crate) fn create_schema(state: &mut State, scalars: &Scalars, name: &str) -> Result<()> {
@@ -87,15 +87,31 @@ pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path
         )
     })?;
     let nowhere = path.eq_ignore_ascii_case("NUL");
+    let device = path.to_owned();
     let path = state.backups.join(if nowhere { "/dev/null" } else { path });
     if !nowhere && !overwrite && path.metadata().is_ok_and(|m| m.len() > 0) {
         return Err(unsupported("BACKUP to a file that is there, without INIT: sets are not appended"));
     }
+    let name = state.db(at).name.clone();
     let storage = &mut state.db_mut(at).storage;
+    let before = storage.log_archived().unwrap_or(logferry_model::Lsn::ZERO);
     match kind {
         (true, _) => storage.backup_log(&path),
         (false, true) => storage.backup_diff(&path),
         (false, false) => storage.backup_full(&path),
     }
-    .map_err(from_storage)
+    .map_err(from_storage)?;
+    let last_lsn = storage.last_backup_lsn();
+    state.backup_sets.push(BackupSet {
+        database: name,
+        kind: match kind {
+            (true, _) => "L",
+            (false, true) => "I",
+            (false, false) => "D",
+        },
+        first_lsn: if kind.0 { before } else { last_lsn },
+        last_lsn,
+        device,
+    });
+    Ok(())
 }
