@@ -199,14 +199,16 @@ pub(crate) enum DemoMode {
     Backup,
     /// A running server, by its log.
     Log,
+    /// A running server, by its change tables.
+    Cdc,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// What is read: a chain of backups, or a running server by its log.
+    /// What is read: a chain of backups, or a running server by its log or by its change tables.
     #[arg(long, value_enum, default_value_t = DemoMode::Backup)]
     pub mode: DemoMode,
-    /// How long sessions write to the server, with --mode log.
+    /// How long sessions write to the server, with the modes that read one.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
     /// How many transactions they commit per second, with --mode log; 0: as many as they can.

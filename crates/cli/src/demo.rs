@@ -39,14 +39,19 @@ pub(crate) fn perform(args: &Demo, json: bool, out: &mut Out) -> Result<ExitCode
     let cluster = PrivatePostgres::start().map_err(|e| Failed::other(e.to_string()))?;
     let database = cluster.create_database().map_err(|e| Failed::other(e.to_string()))?;
     let alone = args.from.is_empty() && args.folder.is_none();
-    if args.mode == DemoMode::Log && !alone {
-        return Err(Failed::argument("--mode log makes its own data: --from and --folder are for backups"));
+    let live = match args.mode {
+        DemoMode::Backup => None,
+        DemoMode::Log => Some(live::Mode::Log),
+        DemoMode::Cdc => Some(live::Mode::Cdc),
+    };
+    if live.is_some() && !alone {
+        return Err(Failed::argument("a running server makes its own data: --from and --folder are for --mode backup"));
     }
-    if !json || args.mode != DemoMode::Log {
+    if !json || live.is_none() {
         say(out, &format!("PostgreSQL runs on port {} until the end of the demo", cluster.port()))?;
     }
-    let equal = if args.mode == DemoMode::Log {
-        live::perform(args, &database, json, out)?
+    let equal = if let Some(mode) = live {
+        live::perform(args, mode, &database, json, out)?
     } else if args.from.is_empty() {
         let temporary = tempfile::tempdir().map_err(|e| Failed::other(format!("no temporary folder: {e}")))?;
         let folder = args.folder.as_deref().unwrap_or(temporary.path());
@@ -55,7 +60,7 @@ pub(crate) fn perform(args: &Demo, json: bool, out: &mut Out) -> Result<ExitCode
         own_files(args, &database, out)?
     };
     if equal {
-        if !json || args.mode != DemoMode::Log {
+        if !json || live.is_none() {
             say(out, "every row on the target is the row that it should be")?;
         }
         return Ok(ExitCode::SUCCESS);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use logferry_config::{OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
 use logferry_model::Fault;
-use logferry_mssql_live::{Address, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust};
+use logferry_mssql_live::{Address, CdcSettings, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust};
 
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,6 +37,7 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
     let mode = match server.mode {
         ServerMode::Snapshot => Mode::Snapshot,
         ServerMode::Log => Mode::Log,
+        ServerMode::Cdc => Mode::Cdc(CdcSettings { enable: server.cdc_enable }),
     };
     let filter = task.tables.clone();
     let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;

@@ -52,3 +52,6 @@ pub const ANSWER_SECONDS: u32 = 300;
 pub const HOLD_LOG_MB: u32 = 4_096;
 /// Where the log is held: as long as a restart or a slow target takes, not as long as a weekend.
 pub const HOLD_LOG_MINUTES: u32 = 60;
+
+/// Whether change data capture may be enabled on the source: nothing is changed there without a word.
+pub const CDC_ENABLE: bool = false;

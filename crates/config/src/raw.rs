@@ -53,6 +53,13 @@ pub(crate) struct Source {
     pub on_gap: Option<At<OnGap>>,
     pub hold_log: Option<At<HoldLog>>,
     pub tls: Option<At<Tls>>,
+    pub cdc: Option<At<Cdc>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cdc {
+    pub enable: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -46,7 +46,7 @@ pub enum Source {
     Server(ServerSource),
 }
 
-/// `mode: snapshot` and `mode: log`: a running server.
+/// `mode: snapshot`, `mode: log` and `mode: cdc`: a running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSource {
     /// What is read.
@@ -75,6 +75,8 @@ pub struct ServerSource {
     pub on_gap: OnGap,
     /// `mode: log`: whether, and within which bounds, the log is held.
     pub hold_log: Option<HoldLog>,
+    /// `mode: cdc`: whether change data capture may be enabled for the database, and for tables without a capture instance.
+    pub cdc_enable: bool,
 }
 
 /// What happens at a gap.
@@ -102,6 +104,8 @@ pub enum ServerMode {
     Snapshot,
     /// The tables, and what is committed from then on, by the transaction log.
     Log,
+    /// The tables, and what is committed from then on, by change tables.
+    Cdc,
 }
 
 /// Whose certificate is believed.
@@ -297,7 +301,7 @@ struct Checker<'a> {
 const TRUST: &str = "one of ca, pinned or trust; none of them for the system's authorities";
 
 /// Modes that the project knows and this version does not have.
-const LATER_MODES: &[&str] = &["hybrid", "cdc"];
+const LATER_MODES: &[&str] = &["hybrid"];
 
 impl Checker<'_> {
     fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
@@ -347,14 +351,16 @@ impl Checker<'_> {
             "backup" => self.files(raw).map(Source::Backup),
             "snapshot" => self.server(raw, ServerMode::Snapshot).map(Source::Server),
             "log" => self.server(raw, ServerMode::Log).map(Source::Server),
+            "cdc" => self.server(raw, ServerMode::Cdc).map(Source::Server),
             later if LATER_MODES.contains(&later) => {
                 Err(self.wrong(&raw.mode, format!("mode \"{later}\" is not in this version")).with_hint(
-                    "this version reads files (backup), and a running server once (snapshot) or by its log (log)",
+                    "this version reads files (backup), and a running server once (snapshot), by its log (log) or by its change \
+                     tables (cdc)",
                 ))
             }
             _ => Err(self
                 .wrong(&raw.mode, "there is no such mode")
-                .expected(format!("backup, snapshot or log (in later versions: {})", LATER_MODES.join(", ")))),
+                .expected(format!("backup, snapshot, log or cdc (in later versions: {})", LATER_MODES.join(", ")))),
         }
     }
 
@@ -369,6 +375,7 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.tls, "tls")?;
         self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
         self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
+        self.other_mode(&raw.mode, &raw.cdc, "cdc")?;
         let Some(files) = raw.files else {
             return Err(self
                 .wrong(&raw.mode, "key \"files\" is missing beside this one")
@@ -431,6 +438,9 @@ impl Checker<'_> {
             }),
             None => None,
         };
+        if mode != ServerMode::Cdc {
+            self.other_mode(&raw.mode, &raw.cdc, "cdc")?;
+        }
         let needed = |value: &Option<At<String>>, key: &str, what: &str| match value {
             Some(value) => {
                 let text = self.interpolate(value)?;
@@ -483,6 +493,7 @@ impl Checker<'_> {
                 Some(raw::OnGap::Stop) | None => OnGap::Stop,
             },
             hold_log,
+            cdc_enable: raw.cdc.and_then(|cdc| cdc.value.enable).unwrap_or(defaults::CDC_ENABLE),
         })
     }
 

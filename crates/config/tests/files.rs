@@ -33,11 +33,12 @@ fn reference_names_every_key() {
     let (text, _) = load("reference.yaml");
     // What the parser expects, told by itself: a key that does not exist, in each mapping.
     for section in
-        ["", "source", "source.tls", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"]
+        ["", "source", "source.tls", "source.cdc", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"]
     {
         let broken = match section {
             "" => "nonsense: 1\n".to_owned(),
             "source.tls" => "task: a\nsource:\n  tls:\n    nonsense: 1\n".to_owned(),
+            "source.cdc" => "task: a\nsource:\n  cdc:\n    nonsense: 1\n".to_owned(),
             _ => format!("task: a\n{section}:\n  nonsense: 1\n"),
         };
         let error = Task::parse(&broken, "x.yaml", Path::new(""), &|_| None).expect_err("the key does not exist");
@@ -68,7 +69,7 @@ fn a_running_server_is_a_source() {
         (source.mode, source.port, &source.trust),
         (ServerMode::Snapshot, defaults::SERVER_PORT, &Trust::System)
     );
-    assert_eq!(source.answer_seconds, defaults::ANSWER_SECONDS);
+    assert_eq!((source.answer_seconds, source.cdc_enable), (defaults::ANSWER_SECONDS, false));
     assert_eq!(source.password.expose(), "secret");
     assert!(!format!("{task:?}").contains("secret"));
 }

@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log, watch, watch_seconds, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls
+    expected one of: mode, files, database, set, log, watch, watch_seconds, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc
     did you mean \"files\"?",
     );
 }
@@ -73,12 +73,12 @@ t.yaml:3:9: key \"files\" is missing beside this one
 fn modes() {
     check(
         "backup",
-        "cdc",
+        "hybrid",
         "
-t.yaml:3:9: mode \"cdc\" is not in this version
-    3 |   mode: cdc
-      |         ^^^
-    this version reads files (backup), and a running server once (snapshot) or by its log (log)",
+t.yaml:3:9: mode \"hybrid\" is not in this version
+    3 |   mode: hybrid
+      |         ^^^^^^
+    this version reads files (backup), and a running server once (snapshot), by its log (log) or by its change tables (cdc)",
     );
     check(
         "backup",
@@ -87,7 +87,7 @@ t.yaml:3:9: mode \"cdc\" is not in this version
 t.yaml:3:9: there is no such mode
     3 |   mode: bakup
       |         ^^^^^
-    expected backup, snapshot or log (in later versions: hybrid, cdc)",
+    expected backup, snapshot, log or cdc (in later versions: hybrid)",
     );
 }
 
@@ -260,6 +260,14 @@ t.yaml:4:9: this is more than the machine's name
 t.yaml:7:10: key \"files\" does not belong to mode snapshot
     7 |   files: [x.bak]
       |          ^",
+    );
+    check_server(
+        "  user: sa\n",
+        "  user: sa\n  cdc: {enable: true}\n",
+        "
+t.yaml:7:8: key \"cdc\" does not belong to mode snapshot
+    7 |   cdc: {enable: true}
+      |        ^",
     );
     check_server(
         "  user: sa\n",

@@ -50,6 +50,8 @@ pub(crate) struct Table {
     pub(crate) order: Option<Order>,
     /// The primary key, where its columns can be looked up by, clustered or not.
     pub(crate) by_primary: Option<Order>,
+    /// Its columns, one for one those of `version`, as a key would have them.
+    pub(crate) columns: Vec<OrderColumn>,
     /// Rows and bytes, where the server tells.
     pub(crate) size: Option<Size>,
 }
@@ -79,35 +81,52 @@ pub(crate) struct Size {
 
 const PAGE_SIZE: u64 = 8192;
 
+impl Table {
+    /// The columns by whose values a row is found, on both sides: the primary key, else the first unique key that is never NULL.
+    /// `None` where there is none.
+    pub(crate) fn row_key(&self) -> Option<&[usize]> {
+        let never_null = |key: &&UniqueKey| key.columns.iter().all(|&c| self.version.columns.get(c).is_some_and(|c| !c.nullable));
+        let key = self.version.primary_key.as_ref().or_else(|| self.version.unique_keys.iter().find(never_null));
+        key.map(|key| key.columns.as_slice())
+    }
+
+    /// The key of [`Self::row_key`] as rows can be looked up by it; `None` where there is none, or a value of it cannot be
+    /// handed back to the server.
+    pub(crate) fn lookup(&self) -> Option<Order> {
+        let columns = self.row_key()?.iter().map(|&c| self.columns.get(c).filter(|c| is_ordered(&c.sql_type)).cloned());
+        columns.collect::<Option<Vec<_>>>().map(|columns| Order { columns })
+    }
+}
+
 /// Reads one column of a row after the other, by name.
-struct Reader<'r> {
-    row: &'r Row,
-    doing: &'static str,
+pub(crate) struct Reader<'r> {
+    pub(crate) row: &'r Row,
+    pub(crate) doing: &'static str,
 }
 
 impl<'r> Reader<'r> {
-    fn optional<T: FromSql<'r>>(&self, column: &'static str) -> Result<Option<T>, Error> {
+    pub(crate) fn optional<T: FromSql<'r>>(&self, column: &'static str) -> Result<Option<T>, Error> {
         self.row.try_get(column).map_err(|e| Error::Unexpected {
             doing: self.doing.to_owned(),
             what: format!("column {column} is not as it should be: {e}"),
         })
     }
 
-    fn get<T: FromSql<'r>>(&self, column: &'static str) -> Result<T, Error> {
+    pub(crate) fn get<T: FromSql<'r>>(&self, column: &'static str) -> Result<T, Error> {
         self.optional(column)?
             .ok_or_else(|| Error::Unexpected { doing: self.doing.to_owned(), what: format!("column {column} is NULL") })
     }
 
-    fn text(&self, column: &'static str) -> Result<String, Error> {
+    pub(crate) fn text(&self, column: &'static str) -> Result<String, Error> {
         self.get::<&str>(column).map(str::to_owned)
     }
 
-    fn id(&self, column: &'static str) -> Result<u32, Error> {
+    pub(crate) fn id(&self, column: &'static str) -> Result<u32, Error> {
         let id: i32 = self.get(column)?;
         Ok(id as u32)
     }
 
-    fn is(&self, column: &'static str) -> Result<bool, Error> {
+    pub(crate) fn is(&self, column: &'static str) -> Result<bool, Error> {
         self.optional::<i32>(column).map(|n| n == Some(1))
     }
 }
@@ -148,6 +167,22 @@ impl Database {
             return not(why, format!("ALTER DATABASE {name} SET ALLOW_SNAPSHOT_ISOLATION ON"));
         }
         Ok(())
+    }
+
+    /// What a copy asks of a database whose changes are told to be told again over it: that it does not show what is never committed,
+    /// nor the same row twice.
+    pub(crate) fn must_have_versions(&self) -> Result<(), Error> {
+        match self.isolation {
+            Isolation::Snapshot | Isolation::ReadCommittedSnapshot => Ok(()),
+            Isolation::Locks => Err(Error::NotCaptured {
+                what: format!(
+                    "database \"{}\" allows neither SNAPSHOT isolation nor READ_COMMITTED_SNAPSHOT: its rows cannot be copied while \
+                     others write",
+                    self.name
+                ),
+                mend: format!("ALTER DATABASE {} SET ALLOW_SNAPSHOT_ISOLATION ON", sql::quoted(&self.name)),
+            }),
+        }
     }
 
     /// The history that positions belong to. Where the server does not tell, its name and the database's stand for it.
@@ -344,7 +379,7 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
             notes.push(format!("unique index \"{}\" is left out: a column of it is not stored", index.name));
             continue;
         };
-        let fits = |c: &Column| !c.nullable && is_ordered(c);
+        let fits = |c: &Column| !c.nullable && is_ordered(&c.row.sql_type());
         if positions.iter().filter_map(|&p| stored.get(p)).all(fits) {
             let columns: Vec<_> = positions.iter().filter_map(|&p| stored.get(p)).map(order_column).collect();
             if index.primary {
@@ -361,9 +396,10 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
             unique_keys.push(key);
         }
     }
+    let plain = stored.iter().map(order_column).collect();
     let columns = stored.iter().map(|column| source_column(column, &mut notes)).collect();
     let version = TableVersion { id: TableId(id), version: 1, name, columns, primary_key, unique_keys, notes };
-    Table { version: Arc::new(version), order, by_primary, size }
+    Table { version: Arc::new(version), order, by_primary, columns: plain, size }
 }
 
 impl Table {
@@ -392,11 +428,11 @@ impl Table {
 }
 
 /// Whether a boundary of the column's values can be handed back to the server as what it is.
-fn is_ordered(column: &Column) -> bool {
+fn is_ordered(sql_type: &SqlType) -> bool {
     !matches!(
-        column.row.sql_type(),
+        sql_type,
         SqlType::Money | SqlType::SmallMoney | SqlType::Variant | SqlType::HierarchyId | SqlType::RowVersion
-    ) && !column.row.sql_type().is_lob()
+    ) && !sql_type.is_lob()
 }
 
 fn order_column(column: &Column) -> OrderColumn {
@@ -543,7 +579,7 @@ mod tests {
         };
         let order = || Order { columns: Vec::new() };
         let known = |version: TableVersion, order: Option<Order>| {
-            Table { version: Arc::new(version), order, by_primary: None, size: None }.known_by_clustered_key().version
+            Table { version: Arc::new(version), order, by_primary: None, columns: Vec::new(), size: None }.known_by_clustered_key().version
         };
         let (pk, ux) = (|| key("pk", 0, false), || key("ux", 1, true));
         let found = known(version(Some(pk()), vec![ux()]), Some(order()));

@@ -114,6 +114,29 @@ pub enum Error {
         /// what mends it
         mend: String,
     },
+    /// Something that change data capture needs is not there.
+    #[error("{what}")]
+    NotCaptured {
+        /// what is missing
+        what: String,
+        /// what mends it
+        mend: String,
+    },
+    /// Captured changes were cleaned up before they were read.
+    #[error("the changes of table \"{table}\" after {from} are no longer there: capture instance \"{instance}\" begins at {low}")]
+    CdcGap {
+        /// the table
+        table: String,
+        /// its capture instance
+        instance: String,
+        /// where reading was to go on
+        from: Lsn,
+        /// what the server still has
+        low: Lsn,
+    },
+    /// Change data capture was disabled while it was read.
+    #[error("change data capture was disabled for the database: what was committed since is not captured")]
+    CdcGone,
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -161,6 +184,12 @@ impl Error {
             Error::Gap { .. } => {
                 "put the log backups back to where msdb says that they are, and let the task's user read them (sys.fn_dump_dblog, msdb); or \
                  set source.on_gap: resync, to have all tables read anew; source.hold_log keeps the log while the task runs"
+                    .to_owned()
+            }
+            Error::NotCaptured { mend, .. } => mend.clone(),
+            Error::CdcGap { .. } | Error::CdcGone => {
+                "what was committed in between is lost to this task: copy anew under another task name, and let the cleanup job keep \
+                 changes longer than logferry is ever stopped (sys.sp_cdc_change_job N'cleanup', @retention = MINUTES)"
                     .to_owned()
             }
             Error::UnknownRowset { .. } => "copy anew under another task name".to_owned(),

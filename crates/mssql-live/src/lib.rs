@@ -6,12 +6,14 @@
 //! ```
 //!
 //! Everything asked of the server is in `sql/*.sql`, with parameters instead of values, so that the server keeps one plan per
-//! text; only what a table is called and which columns it has is put into a text, always quoted. Nothing is created or changed.
+//! text; only what a table is called and which columns it has is put into a text, always quoted. Nothing is created or changed
+//! unless the settings say so.
 //!
 //! **Invariants:** a connection whose answer was not read to its end is never used again; every wait has a bound; a value
 //! that the client library would round or refuse is asked for in another form ([`value`]).
 
 mod catalog;
+mod cdc;
 mod chunks;
 mod error;
 mod log;
@@ -23,6 +25,7 @@ mod sql;
 mod tls;
 pub mod value;
 
+pub use cdc::CdcSettings;
 pub use error::Error;
 pub use settings::{Address, HoldLog, LogSettings, OnGap, Settings, Trust};
 pub use source::{LiveSource, Mode};

@@ -673,7 +673,7 @@ async fn wait_for_ends(session: &mut Session, committed: &[Touched]) -> Result<(
 }
 
 /// Whether two versions mean the same: the last identity value and the notes do not count.
-fn same_shape(a: &TableVersion, b: &TableVersion) -> bool {
+pub(crate) fn same_shape(a: &TableVersion, b: &TableVersion) -> bool {
     let plain = |t: &TableVersion| {
         let mut t = TableVersion { version: 0, notes: Vec::new(), ..t.clone() };
         for column in &mut t.columns {

@@ -3,7 +3,8 @@
 //! `mode: snapshot` copies the tables and is done. Each chunk is one statement: its rows are of one moment where the database
 //! allows that (`ALLOW_SNAPSHOT_ISOLATION`, `READ_COMMITTED_SNAPSHOT`), several chunks are of several moments.
 //!
-//! `mode: log` notes where the log stands, copies, and goes on from there: see [`crate::log`].
+//! `mode: log` notes where the log stands, copies, and goes on from there: see [`crate::log`]. `mode: cdc` does the same by change
+//! tables: see [`crate::cdc`].
 //!
 //! A chunk is read by a task of its own that decodes what comes while the one before is converted and written.
 
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::catalog::{self, Database, Isolation, Table};
+use crate::cdc::{CdcReader, CdcSettings};
 use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
 use crate::log::LogReader;
@@ -33,6 +35,43 @@ pub enum Mode {
     Snapshot,
     /// The tables, and what is committed from then on, by the transaction log.
     Log,
+    /// The tables, and what is committed from then on, by change tables.
+    Cdc(CdcSettings),
+}
+
+/// What reads changes.
+enum Changes {
+    Log(Box<LogReader>),
+    Cdc(Box<CdcReader>),
+}
+
+impl Changes {
+    fn tables(&self) -> &[Arc<Table>] {
+        match self {
+            Changes::Log(log) => log.tables(),
+            Changes::Cdc(cdc) => cdc.tables(),
+        }
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        match self {
+            Changes::Log(log) => log.checkpoint(),
+            Changes::Cdc(cdc) => cdc.checkpoint(),
+        }
+    }
+
+    /// Why the rows of a table would not be kept up to date.
+    fn refused(&self, table: &TableVersion) -> Option<Fault> {
+        let name = &table.name;
+        match self {
+            Changes::Log(log) => log
+                .refused(table.id)
+                .map(|why| Fault::operator(format!("table \"{name}\" cannot be followed by the log: {why}"))),
+            Changes::Cdc(cdc) => cdc.refused(table.id).map(|(why, mend)| {
+                Fault::operator(format!("table \"{name}\" cannot be followed by change data capture: {why}; {mend}"))
+            }),
+        }
+    }
 }
 
 /// Whether a table is needed: others are listed, and not looked at.
@@ -48,7 +87,7 @@ pub struct LiveSource {
     database: Database,
     lineage: Lineage,
     tables: Vec<Cut>,
-    log: Option<LogReader>,
+    changes: Option<Changes>,
     /// Of the run that began the copy.
     recalled: Option<Memo>,
     /// Of the snapshot.
@@ -93,8 +132,10 @@ impl LiveSource {
         let database = Database::read(&mut session).await?;
         let lineage = database.lineage(&mut session).await?;
         drop(session);
-        if mode == Mode::Log {
-            database.must_be_followed()?;
+        match mode {
+            Mode::Snapshot => {}
+            Mode::Log => database.must_be_followed()?,
+            Mode::Cdc(_) => database.must_have_versions()?,
         }
         info!(
             server = %database.server,
@@ -111,7 +152,7 @@ impl LiveSource {
             database,
             lineage,
             tables: Vec::new(),
-            log: None,
+            changes: None,
             recalled: None,
             id: [0; 16],
         })
@@ -125,8 +166,8 @@ impl LiveSource {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        if let Some(log) = &self.log {
-            return log.checkpoint();
+        if let Some(changes) = &self.changes {
+            return changes.checkpoint();
         }
         Checkpoint {
             applied: CommitLsn(COPIED),
@@ -149,10 +190,22 @@ impl LiveSource {
         })
     }
 
-    async fn follow(&mut self, at: Option<Checkpoint>) -> Result<&LogReader, Error> {
+    /// The tables; those of a mode that follows changes are followed from here on, or from a position.
+    async fn follow(&mut self, at: Option<Checkpoint>) -> Result<Vec<Arc<Table>>, Error> {
         let (pool, wanted) = (self.pool.clone(), self.wanted.clone());
-        let log = LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?;
-        Ok(self.log.insert(log))
+        let changes = match self.mode {
+            Mode::Snapshot => {
+                let mut session = self.pool.session().await?;
+                return Ok(catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect());
+            }
+            Mode::Log => {
+                Changes::Log(Box::new(LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?))
+            }
+            Mode::Cdc(settings) => {
+                Changes::Cdc(Box::new(CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?))
+            }
+        };
+        Ok(self.changes.insert(changes).tables().to_vec())
     }
 
     /// What tells this way of cutting the tables from another.
@@ -200,14 +253,8 @@ impl ChangeSource for LiveSource {
                 self.database.name
             );
         }
-        let tables: Vec<Arc<Table>> = match self.mode {
-            Mode::Snapshot => {
-                let mut session = self.pool.session().await?;
-                catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect()
-            }
-            // Where the log stands is noted first: what is copied after it is as new or newer.
-            Mode::Log => self.follow(self.recalled_at()).await?.tables().to_vec(),
-        };
+        // Where the changes stand is noted first: what is copied after it is as new or newer.
+        let tables = self.follow(self.recalled_at()).await?;
         let mut session = self.pool.session().await?;
         self.tables.clear();
         for table in tables {
@@ -236,11 +283,8 @@ impl ChangeSource for LiveSource {
 
     fn open_chunk(&self, chunk: &ChunkId) -> Result<LiveChunkReader, Fault> {
         let cut = self.cut(chunk.table)?;
-        if let Some(why) = self.log.as_ref().and_then(|log| log.refused(cut.table.version.id)) {
-            return Err(Fault::operator(format!(
-                "table \"{}\" cannot be followed by the log: {why}",
-                cut.table.version.name
-            )));
+        if let Some(why) = self.changes.as_ref().and_then(|changes| changes.refused(&cut.table.version)) {
+            return Err(why);
         }
         let filter = chunks::filter(cut.table.order.as_ref(), &cut.boundaries, chunk.number as usize);
         let (filter, values) =
@@ -267,30 +311,23 @@ impl ChangeSource for LiveSource {
             ))
             .into());
         }
-        let tables = match self.mode {
-            Mode::Snapshot => {
-                let mut session = self.pool.session().await?;
-                catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect()
-            }
-            Mode::Log => {
-                if checkpoint.lineage.fork != self.lineage.fork {
-                    return Err(Error::OtherDatabase(format!(
-                        "database \"{}\" was restored: its history is another one than that which the target has up to {}",
-                        self.database.name, checkpoint.applied.0
-                    ))
-                    .into());
-                }
-                self.follow(Some(checkpoint)).await?.tables().to_vec()
-            }
-        };
+        if self.mode != Mode::Snapshot && checkpoint.lineage.fork != self.lineage.fork {
+            return Err(Error::OtherDatabase(format!(
+                "database \"{}\" was restored: its history is another one than that which the target has up to {}",
+                self.database.name, checkpoint.applied.0
+            ))
+            .into());
+        }
+        let tables = self.follow(Some(checkpoint)).await?;
         let whole = |table| Cut { table, boundaries: Arc::default() };
         self.tables = tables.into_iter().map(whole).collect();
         Ok(())
     }
 
     async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
-        match &mut self.log {
-            Some(log) => Ok(Some(log.next(bytes_max).await?)),
+        match &mut self.changes {
+            Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max).await?)),
+            Some(Changes::Cdc(cdc)) => Ok(Some(cdc.next(bytes_max).await?)),
             None => Ok(None),
         }
     }

@@ -55,6 +55,26 @@ texts! {
     BEGIN = "begin.sql";
     /// Ends it.
     END = "end.sql";
+    /// Whether the database has CDC, and its collation: one row.
+    CDC_DATABASE = "cdc_database.sql";
+    /// How far the log is captured, and what shows that instances changed: one row.
+    CDC_LOOK = "cdc_look.sql";
+    /// Capture instances.
+    CDC_INSTANCES = "cdc_instances.sql";
+    /// Their columns.
+    CDC_COLUMNS = "cdc_columns.sql";
+    /// Transactions that were captured: after an LSN, up to an LSN, so many at the most.
+    CDC_TRANSACTIONS = "cdc_transactions.sql";
+    /// The jobs of CDC.
+    CDC_JOBS = "cdc_jobs.sql";
+    /// The last scan of the log.
+    CDC_SCANS = "cdc_scans.sql";
+    /// Enables CDC for a database.
+    CDC_ENABLE_DATABASE = "cdc_enable_database.sql";
+    /// Enables it for a table: schema, table, capture instance.
+    CDC_ENABLE_TABLE = "cdc_enable_table.sql";
+    /// Drops a capture instance: schema, table, capture instance.
+    CDC_DISABLE_TABLE = "cdc_disable_table.sql";
 }
 
 /// A name in brackets.

@@ -71,9 +71,17 @@ pub struct WrongForm {
 impl Form {
     /// The form of some columns.
     pub fn of(columns: &[SourceColumn]) -> Self {
+        Form::with_nulls(columns, |_| false)
+    }
+
+    /// The form of some columns of which some are not there: they are NULL in every row.
+    pub(crate) fn with_nulls(columns: &[SourceColumn], is_null: impl Fn(&SourceColumn) -> bool) -> Self {
         let mut form = Form { columns: Vec::new(), expressions: Vec::new() };
         for column in columns {
             let (kind, mut expressions) = ask_for(&quoted(&column.name), &column.sql_type);
+            if is_null(column) {
+                expressions.iter_mut().for_each(|expression| *expression = "CONVERT(nvarchar(1), NULL)".to_owned());
+            }
             form.expressions.append(&mut expressions);
             form.columns.push(ColumnForm { name: column.name.clone(), kind });
         }
@@ -90,7 +98,18 @@ impl Form {
     /// # Errors
     /// Where a value is not what was asked for: the table was changed under way.
     pub fn read(&self, row: Row, rows: &mut RowStore) -> Result<RowRef, WrongForm> {
-        let mut cells = row.into_iter();
+        self.read_cells(&mut row.into_iter(), rows)
+    }
+
+    /// Adds a row whose columns come after others that were taken from the answer's row before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_cells(
+        &self,
+        cells: &mut impl Iterator<Item = ColumnData<'static>>,
+        rows: &mut RowStore,
+    ) -> Result<RowRef, WrongForm> {
         let mut out = rows.start_row();
         let mut scratch = Vec::with_capacity(32);
         for column in &self.columns {

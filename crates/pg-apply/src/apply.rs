@@ -37,6 +37,7 @@ pub enum ApplyMode {
     /// What happened, each once: a row that should be there and is not, or the other way round, is an error.
     #[default]
     Exact,
-    /// What is now, perhaps told again: a row replaces whatever is there under its key. Tables without a key cannot have this.
+    /// What is now, perhaps told again: a row replaces whatever is there under its key. Of tables without a key each change is to be
+    /// told once.
     Replace,
 }

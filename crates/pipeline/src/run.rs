@@ -232,9 +232,13 @@ impl Runner<'_> {
             },
             connections_max: u32::from(self.task.copy.workers),
             mode: match &self.task.source {
-                // Of changed rows the log of a server tells the keys; what they are now is read then.
-                Source::Server(server) if server.mode == ServerMode::Log => ApplyMode::Replace,
-                Source::Server(_) | Source::Backup(_) => ApplyMode::Exact,
+                Source::Server(server) => match server.mode {
+                    ServerMode::Snapshot => ApplyMode::Exact,
+                    // Of changed rows the log of a server tells the keys; what they are now is read then. Change tables tell what
+                    // the copy may show already.
+                    ServerMode::Log | ServerMode::Cdc => ApplyMode::Replace,
+                },
+                Source::Backup(_) => ApplyMode::Exact,
             },
             ..TaskSettings::new(&self.task.name)
         })

@@ -1,4 +1,4 @@
-//! `logferry demo --mode log`: a server that is written to all the while.
+//! `logferry demo --mode log` and the like: a server that is written to all the while.
 //!
 //! ```text
 //!  writers ── stand-in (TDS) ── logferry run, killed and started again ── private PostgreSQL
@@ -34,6 +34,39 @@ const WRITERS: u32 = 3;
 /// How long the target may take to catch up when the writers have stopped.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
+/// How the server is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Log,
+    Cdc,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Log => "log",
+            Mode::Cdc => "cdc",
+        }
+    }
+
+    /// What makes the database ready.
+    fn prepare(self) -> &'static str {
+        match self {
+            Mode::Log => "",
+            // The job is asked to look for changes all the time, which a real one should not be.
+            Mode::Cdc => {
+                "EXEC sys.sp_cdc_enable_db;
+                 EXEC sys.sp_cdc_enable_table N'dbo', N'customers', NULL;
+                 EXEC sys.sp_cdc_enable_table N'dbo', N'orders', NULL;
+                 EXEC sys.sp_cdc_enable_table N'dbo', N'beat', NULL;
+                 EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 0, @maxtrans = 5000;
+                 EXEC sys.sp_cdc_stop_job N'capture';
+                 EXEC sys.sp_cdc_start_job N'capture'"
+            }
+        }
+    }
+}
+
 /// What was seen.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -47,13 +80,19 @@ struct Report {
     equal: bool,
 }
 
-pub(super) fn perform(args: &Demo, database: &Database<'_>, json: bool, out: &mut Out) -> Result<bool, Failed> {
+pub(super) fn perform(
+    args: &Demo,
+    mode: Mode,
+    database: &Database<'_>,
+    json: bool,
+    out: &mut Out,
+) -> Result<bool, Failed> {
     let failed = |e: String| Failed::other(format!("the stand-in for SQL Server: {e}"));
     let standin = Arc::new(Standin::start().map_err(|e| failed(e.to_string()))?);
     standin.batch("CREATE DATABASE shop").map_err(|e| failed(e.to_string()))?;
-    standin.batch(&schema(args.rows)).map_err(|e| failed(e.to_string()))?;
+    standin.batch(&format!("{};\n{}", schema(args.rows), mode.prepare())).map_err(|e| failed(e.to_string()))?;
     let folder = tempfile::tempdir().map_err(|e| Failed::other(format!("no temporary folder: {e}")))?;
-    let task = write_task(folder.path(), &standin, database)?;
+    let task = write_task(folder.path(), mode, &standin, database)?;
     if !json {
         say(out, &format!("a stand-in for SQL Server runs on {}; {WRITERS} sessions write to it", standin.address()))?;
     }
@@ -91,7 +130,7 @@ pub(super) fn perform(args: &Demo, database: &Database<'_>, json: bool, out: &mu
     let part =
         |n: usize| seen.get(seen.len().saturating_sub(1) * n / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
     let mut report = Report {
-        mode: "log",
+        mode: mode.name(),
         seconds: written.as_secs_f64(),
         transactions,
         transactions_per_second: transactions as f64 / written.as_secs_f64(),
@@ -138,12 +177,13 @@ fn schema(rows: u32) -> String {
     )
 }
 
-fn write_task(folder: &Path, standin: &Standin, database: &Database<'_>) -> Result<PathBuf, Failed> {
+fn write_task(folder: &Path, mode: Mode, standin: &Standin, database: &Database<'_>) -> Result<PathBuf, Failed> {
     let path = folder.join("demo.yaml");
     let (port, user, url) = (standin.address().port(), standin.user(), database.url());
     let text = format!(
-        "task: demo\nsource:\n  mode: log\n  host: 127.0.0.1\n  port: {port}\n  database: shop\n  user: {user}\n  \
-         password: ${{DEMO_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\n"
+        "task: demo\nsource:\n  mode: {}\n  host: 127.0.0.1\n  port: {port}\n  database: shop\n  user: {user}\n  \
+         password: ${{DEMO_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\n",
+        mode.name()
     );
     std::fs::write(&path, text).map_err(|e| Failed::other(format!("could not write {}: {e}", path.display())))?;
     Ok(path)

@@ -1,5 +1,6 @@
 //! Against the stand-in: everything goes over TCP, TLS and TDS.
 
+mod cdc;
 mod copy;
 mod faults;
 mod log;

@@ -48,6 +48,19 @@ pub(crate) struct Cdc {
     pub cleanup: Option<CleanupJob>,
     /// When `cdc.lsn_time_mapping` got its last row: days since 0001-01-01, ticks of 100 ns.
     pub mapped: (i32, u64),
+    /// The last scans, the latest at the end.
+    pub scans: std::collections::VecDeque<Scan>,
+}
+
+/// A scan of the log; those that find nothing are one with that before.
+#[derive(Clone, Debug)]
+pub(crate) struct Scan {
+    pub id: i64,
+    pub start: (i32, u64),
+    pub end: (i32, u64),
+    pub transactions: u64,
+    pub last_commit: Option<Lsn>,
+    pub empty: i64,
 }
 
 /// A capture instance.

@@ -107,13 +107,10 @@ impl<'b> Net<'b> {
             return if same { Ok(at) } else { Err(Error::Contradiction { table: shown(table), what }) };
         }
         let changes = match (mode, table.key.is_empty()) {
-            (ApplyMode::Exact, true) => Changes::Keyless(Keyless::default()),
+            // Nothing tells one of its rows from another: what is told of it must be exact in either mode.
+            (ApplyMode::Exact | ApplyMode::Replace, true) => Changes::Keyless(Keyless::default()),
             (ApplyMode::Exact, false) => Changes::Keyed(Keyed::default()),
             (ApplyMode::Replace, false) => Changes::Ensured(Ensured::default()),
-            (ApplyMode::Replace, true) => {
-                let what = "it has no key by which its rows could be replaced";
-                return Err(Error::Contradiction { table: shown(table), what });
-            }
         };
         self.tables.push(TableNet { table: table.clone(), truncated: false, changes });
         Ok(self.tables.len() - 1)
@@ -160,6 +157,10 @@ impl TableNet {
                     Changes::Keyed(keyed) => keyed.update(table, rows, before, after, self.truncated),
                     Changes::Keyless(keyless) => keyless.update(table, rows, before, after),
                     Changes::Ensured(ensured) => {
+                        let same = |c: &usize| rows.row(before).cell(*c) == rows.row(after).cell(*c);
+                        if table.key.iter().all(same) {
+                            return ensured.patch(table, rows, after);
+                        }
                         ensured.remove(table, rows, before)?;
                         ensured.put(table, rows, after)
                     }

@@ -288,6 +288,24 @@ impl OneTable<'_, '_> {
             let done = self.client.execute(&statement, &params).await;
             done.map_err(|e| self.refused("a delete", keys.len() as u64, e))?;
         }
+        for (known, pairs) in by_known(rows, &ensured.patches()) {
+            let columns = self.defined.known_values(&known);
+            if columns.is_empty() {
+                continue;
+            }
+            let statement = self.defined.statement(self.client, Kind::PartialUpdate(known)).await?;
+            for pairs in pairs.chunks(STATEMENT_ROWS_MAX) {
+                let mut arrays: Vec<Array> = (0..table.key.len() + columns.len()).map(|_| Array::new()).collect();
+                for pair in pairs {
+                    let (keys, others) = arrays.split_at_mut(table.key.len());
+                    push(keys, rows, pair.key, &table.key);
+                    push(others, rows, pair.row, &columns);
+                }
+                let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+                let done = self.client.execute(&statement, &params).await;
+                done.map_err(|e| self.refused("an update", pairs.len() as u64, e))?;
+            }
+        }
         self.insert(&ensured.inserts()).await
     }
 

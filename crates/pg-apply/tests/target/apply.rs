@@ -327,4 +327,22 @@ fn rows_that_are_told_as_they_are_replace_what_is_there() {
     check("ins 1 a b % upd 1 a b > 2 a b; del 1 ? ?; ins 3 c d", "2 a b, 3 c d");
     // A value of another unique key changes hands.
     check("ins 1 a x; ins 2 b y % ins 1 a y; ins 2 b x", "1 a y, 2 b x");
+    // What is not told stays, where there is anything.
+    check("ins 1 a b % upd 1 ? ? > 1 c ?; upd 7 ? ? > 7 c ?", "1 c b");
+    check("ins 1 a b % upd 1 ? ? > 1 c ?; upd 1 ? ? > 1 ? d", "1 c d");
+    check("ins 1 a b % ins 1 x y; upd 1 ? ? > 1 c ?", "1 c y");
+    check("ins 1 a b % del 1 ? ?; upd 1 ? ? > 1 c ?", "");
+    check("ins 1 a b % upd 1 ? ? > 1 c ?; del 1 ? ?", "");
+    check("ins 1 a b % upd 1 ? ? > 1 c ?; ins 1 x y; upd 1 ? ? > 1 ? ~", "1 x ~");
+}
+
+/// Of a table without a key nothing can be told twice.
+#[test]
+fn rows_without_a_key_are_counted_in_either_mode() {
+    run(async {
+        let mut s = streaming_as("t(a, b)", ApplyMode::Replace).await;
+        s.apply("ins x y; ins x y; ins z ~ % upd x y > x z; del z ~", 1).await.expect("they are there");
+        assert_eq!(s.rows().await, "x y, x z");
+        assert!(s.apply("del q q", 7).await.is_err(), "a row that is not there cannot go");
+    });
 }

@@ -1,5 +1,6 @@
 //! The views: how their columns are told, and which file has which.
 
+mod cdc;
 mod column;
 mod constraint;
 mod information_schema;
@@ -104,4 +105,5 @@ fn sys_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, 
         .or_else(|| space::view(binder, at, view))
         .or_else(|| server::view(binder, at, view))
         .or_else(|| session::view(binder, at, view))
+        .or_else(|| cdc::view(binder, at, view))
 }

@@ -133,7 +133,7 @@ pub(crate) fn enable_table(state: &mut State, at: usize, wanted: &Wanted, create
         unique: true,
         clustered: true,
         index_id: 1,
-        columns: vec![(0, false), (2, false), (3, false)],
+        columns: order_of(instance.columns.len()).into_iter().map(|c| (c, false)).collect(),
         included: Vec::new(),
         named_by_system: false,
     };
@@ -202,7 +202,13 @@ fn change_table(instance: &Instance) -> TableDef {
     ];
     columns.extend(instance.columns.iter().map(|c| ColumnDef::new(c.name.clone(), c.sql_type.clone())));
     columns.push(ColumnDef::new("__$command_id", SqlType::Int));
-    TableDef { schema: SCHEMA.into(), name: format!("{}_CT", instance.name), columns, primary_key: vec![0, 2, 3] }
+    let primary_key = order_of(instance.columns.len());
+    TableDef { schema: SCHEMA.into(), name: format!("{}_CT", instance.name), columns, primary_key }
+}
+
+/// What the clustered index of a change table is made of: commit, command, sequence, operation.
+pub(super) fn order_of(captured: usize) -> Vec<usize> {
+    vec![0, super::read::HEAD + captured, 2, 3]
 }
 
 /// The rows of an instance in the tables of the schema `cdc`.

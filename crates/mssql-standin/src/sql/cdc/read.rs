@@ -13,7 +13,7 @@ use super::{Cdc, Instance};
 use crate::storage::Row;
 
 /// Columns of a change table before those of the source.
-const HEAD: usize = 5;
+pub(super) const HEAD: usize = 5;
 
 /// A function that reads an instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +124,9 @@ fn changes(db: &Db, instance: &Instance, from: Lsn, to: Lsn) -> Vec<Change> {
     let value = |row: &Row, at: usize| bytes(row, at).map_or(Value::Null, Value::Bytes);
     let mut out = Vec::new();
     let mut probe: Row = vec![None; HEAD + instance.columns.len() + 1];
-    (probe[0], probe[2], probe[3]) = (Some(low.to_vec()), Some(vec![0; 10]), Some(vec![0; 4]));
+    let least = i32::MIN.to_le_bytes().to_vec();
+    (probe[0], probe[2], probe[3]) = (Some(low.to_vec()), Some(vec![0; 10]), Some(least.clone()));
+    probe[HEAD + instance.columns.len()] = Some(least);
     for (_, row) in db.storage.rows_from(instance.changes, &probe) {
         if row.first().and_then(|b| b.as_deref()).is_some_and(|start| start > &high[..]) {
             break;

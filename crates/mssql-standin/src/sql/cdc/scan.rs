@@ -7,7 +7,7 @@ use super::super::session::commit_in;
 use super::super::state::{Db, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::{DAY_TICKS, DAYS_TO_1900, Value, to_bytes};
-use super::{CapturedColumn, Instance, SCHEMA, own_table};
+use super::{CapturedColumn, Instance, SCHEMA, Scan, own_table};
 use crate::storage::{CapturedChange, Row, Transaction, XactOptions};
 
 /// Without changes, `cdc.lsn_time_mapping` gets a row so often: ticks of 100 ns.
@@ -23,17 +23,43 @@ pub(crate) fn scan(state: &mut State, at: usize, now: (i32, u64), most: usize) -
     let db = state.db_mut(at);
     let Some(mut cdc) = db.cdc.take() else { return Ok(0) };
     let result = scan_into(db, &mut cdc, now, most);
+    if let Ok((count, last)) = result {
+        note(&mut cdc, now, count, last);
+    }
     db.cdc = Some(cdc);
-    result
+    result.map(|(count, _)| count)
 }
 
-fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) -> Result<usize> {
+/// Scans that are listed.
+const SCANS_MAX: usize = 32;
+
+fn note(cdc: &mut super::Cdc, now: (i32, u64), count: usize, last: Option<Lsn>) {
+    let found = |scan: &mut Scan| {
+        let both_empty = scan.transactions == 0 && count == 0;
+        both_empty.then(|| {
+            scan.end = now;
+            scan.empty += 1;
+        })
+    };
+    if cdc.scans.back_mut().and_then(found).is_some() {
+        return;
+    }
+    let id = cdc.scans.back().map_or(1, |scan| scan.id + 1);
+    let empty = i64::from(count == 0);
+    cdc.scans.push_back(Scan { id, start: now, end: now, transactions: count as u64, last_commit: last, empty });
+    if cdc.scans.len() > SCANS_MAX {
+        cdc.scans.pop_front();
+    }
+}
+
+/// How many transactions there were, and where the last one was committed.
+fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) -> Result<(usize, Option<Lsn>)> {
     let transactions = db.storage.take_captured(most);
     let elapsed = |then: (i32, u64)| (i64::from(now.0 - then.0) * DAY_TICKS as i64 + now.1 as i64) - then.1 as i64;
     let idle = transactions.is_empty() && elapsed(cdc.mapped) > IDLE as i64;
     let fresh: Vec<usize> = (0..cdc.instances.len()).filter(|i| cdc.instances[*i].start.is_none()).collect();
     if transactions.is_empty() && fresh.is_empty() && !idle {
-        return Ok(0);
+        return Ok((0, None));
     }
     db.storage.clock_reaches((now.0 - DAYS_TO_1900).max(0) as u32, to_300ths(now.1));
     let xact = db.storage.begin(XactOptions { name: "CDC scan", spid: 23 });
@@ -64,7 +90,7 @@ fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) ->
     }
     cdc.mapped = now;
     commit_in(db, xact, None)?;
-    Ok(transactions.len())
+    Ok((transactions.len(), transactions.last().map(|t| t.commit_lsn)))
 }
 
 /// A row of `cdc.lsn_time_mapping` that no transaction is behind.

@@ -1,0 +1,173 @@
+//! `mode: cdc` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
+
+mod server;
+
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use logferry_mssql_standin::serve::Standin;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+use server::{check_equal, command, rows, text, write_task};
+
+const TABLES: &[&str] = &["Customers", "Orders", "Types"];
+
+const SHOP: &str = "
+    CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
+    CREATE TABLE dbo.Orders (customer int NOT NULL, number int NOT NULL, total decimal(12,2), note varchar(max), plan_of ntext,
+        PRIMARY KEY NONCLUSTERED (customer, number));
+    CREATE TABLE dbo.Types (id int NOT NULL PRIMARY KEY, b bit, ti tinyint, f float, d date, t time(7), d2 datetime2(7),
+        o datetimeoffset(3), g uniqueidentifier, vb varbinary(max), c char(5), nc nchar(5), x xml, v sql_variant, r rowversion);
+    DECLARE @n int = 0;
+    WHILE @n < 300 BEGIN
+        INSERT dbo.Customers VALUES (@n, N'Jos\u{e9} ' + CAST(@n AS nvarchar(9)), @n, GETDATE());
+        INSERT dbo.Orders VALUES (@n % 10, @n, @n / 7.0, REPLICATE('caf\u{e9} ', @n), REPLICATE(N'\u{e9}', @n));
+        SET @n += 1
+    END;
+    INSERT dbo.Types (id, b, ti, f, d, t, d2, o, g, vb, c, nc, x, v) VALUES (1, 1, 255, -1.5, '0001-01-01', '23:59:59.1234567',
+        '9999-12-31 23:59:59.9', '2020-02-29 12:00:00 +05:30', NEWID(), 0x00ff, 'ab', N'cd', N'<a>1</a>', CAST(5 AS int));
+    INSERT dbo.Types (id) VALUES (2)";
+
+const CAPTURE: &str = "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N'dbo', N'Customers', NULL;
+    EXEC sys.sp_cdc_enable_table N'dbo', N'Orders', NULL; EXEC sys.sp_cdc_enable_table N'dbo', N'Types', NULL;
+    EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 0; EXEC sys.sp_cdc_stop_job N'capture';
+    EXEC sys.sp_cdc_start_job N'capture'";
+
+fn shop(more: &str) -> Arc<Standin> {
+    let standin = Standin::start().expect("a stand-in");
+    standin.batch("CREATE DATABASE shop").expect("a database");
+    standin.batch(&format!("USE shop; {SHOP}; {more}")).expect("the tables");
+    Arc::new(standin)
+}
+
+/// Writes until it is enough.
+fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u32) -> std::thread::JoinHandle<()> {
+    let (standin, enough) = (standin.clone(), enough.clone());
+    std::thread::spawn(move || {
+        for n in (0..500).cycle().take_while(|_| !enough.load(Ordering::Relaxed)) {
+            let id = (n * 7 + writer * 31) % 300;
+            let batch = format!(
+                "USE shop; BEGIN TRAN;
+                 UPDATE dbo.Customers SET credit = credit + 1.5, name = N'new' WHERE id = {id};
+                 DELETE dbo.Orders WHERE number = {};
+                 INSERT dbo.Orders VALUES ({writer}, {}, {n}, REPLICATE('n', {n}), NULL);
+                 UPDATE dbo.Orders SET total = {n} WHERE number = {id};
+                 UPDATE dbo.Orders SET number = number + 1000 WHERE number = {};
+                 UPDATE dbo.Types SET f = {n}, vb = CAST(REPLICATE(CAST('x' AS varchar(max)), {n}) AS varbinary(max)) WHERE id = 1;
+                 {}",
+                id + 1,
+                id + 1,
+                id + 2,
+                if n % 11 == 3 { "ROLLBACK" } else { "COMMIT" }
+            );
+            // A deadlock's victim, or a key that is taken, changes nothing.
+            standin.batch(&batch).ok();
+        }
+    })
+}
+
+async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        let mut equal = true;
+        for table in tables {
+            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
+            equal &= found.is_ok_and(|found| found.is_equal());
+        }
+        if equal {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "the target never has what the source has");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the task has said that it is further than `after`.
+async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>, running: &mut Running) -> String {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        // Until the first statement there is no such table.
+        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
+            let applied: Option<String> = rows.first().and_then(|row| row.get(0));
+            if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
+                return applied;
+            }
+        }
+        assert!(running.0.try_wait().expect("a process").is_none(), "logferry has ended");
+        assert!(began.elapsed() < Duration::from_secs(120), "the task does not come on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_followed_by_its_change_tables_through_kills_while_others_write() {
+    let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "cdc", &standin, &database, "");
+    let enough = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..2).map(|writer| write(&standin, &enough, writer)).collect();
+    let start = || Running(command(&task, &standin).spawn().expect("it runs"));
+    let mut at = None;
+    for _ in 0..4 {
+        let mut running = start();
+        at = Some(wait_for_checkpoint(&database, at, &mut running).await);
+        at = Some(wait_for_checkpoint(&database, at, &mut running).await);
+    }
+    // Killed at any moment, too.
+    for after_ms in [30, 90, 170, 400] {
+        let running = start();
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        drop(running);
+    }
+    let mut running = start();
+    wait_for_checkpoint(&database, at, &mut running).await;
+    enough.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    wait_until_equal(&standin, &database, TABLES).await;
+    drop(running);
+    check_equal(&standin, &database, TABLES).await;
+}
+
+#[test]
+fn what_is_not_captured_is_told_before_anything_is_written() {
+    let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
+    standin.batch("USE shop; CREATE TABLE dbo.Other (id int NOT NULL PRIMARY KEY)").expect("a table");
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "cdc", &standin, &database, "");
+    let output = command(&task, &standin).output().expect("it runs");
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("table \"dbo.Other\" cannot be followed by change data capture: it has no capture instance"), "{said}");
+    assert!(said.contains("EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'Other'"), "{said}");
+    assert!(said.contains("tables.exclude: [dbo.Other]"), "{said}");
+}
+
+#[test]
+fn the_demo_by_change_tables_ends_with_every_row_equal() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["--json", "demo", "--mode", "cdc", "--seconds", "1", "--rows", "200"])
+        .env_remove("LOGFERRY_LOG")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["equal"], &report["kills"]), (&true.into(), &1.into()), "{report}");
+}

@@ -1,0 +1,7 @@
+-- Whether the database has CDC, the collation that capture converts text through, and whether there are jobs (not in edition 5).
+SELECT
+    CONVERT(int, d.is_cdc_enabled) AS is_cdc_enabled,
+    d.collation_name,
+    CONVERT(int, SERVERPROPERTY('EngineEdition')) AS engine_edition
+FROM sys.databases AS d
+WHERE d.name = DB_NAME();

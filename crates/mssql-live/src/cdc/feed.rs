@@ -1,0 +1,412 @@
+//! Reading one change table, a page at a time.
+//!
+//! The cursor is the whole of what the rows are ordered by, so that a page may end anywhere: between the changes of a transaction,
+//! between the two rows of an update.
+//!
+//! ```text
+//!  __$start_lsn  __$command_id  __$seqval  __$operation
+//!  commit        what the transaction did first, second, ...     1 delete, 2 insert, 3 and 4 update
+//! ```
+//! <https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql>
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use logferry_model::{Cell, Change, ChangeOp, EventBatch, Lsn, RowRef, RowStore, RowView, SourceEvent};
+use tiberius::{ColumnData, ToSql};
+
+use super::instances::{self, Instance};
+use crate::catalog::{Order, Table};
+use crate::chunks::{self, Value};
+use crate::error::Error;
+use crate::session::Session;
+use crate::value::Form;
+
+/// Rows of the first page; later ones are as many as fit.
+const FIRST_ROWS: i64 = 256;
+const ROWS_MAX: i64 = 4_096;
+/// Rows that are looked up by one statement. Two sizes, so that the server keeps two plans per table.
+const KEYS_MAX: usize = 128;
+const KEYS_FEW: usize = 8;
+
+/// A table and the instance that it is read by.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) table: Arc<Table>,
+    pub(crate) instance: Instance,
+    form: Form,
+    /// Asks for a page.
+    text: String,
+    /// Columns that the row before an update does not have unless they changed, and perhaps the one after it neither; with
+    /// their bits.
+    large: Vec<(usize, Option<usize>)>,
+    /// Columns that are read from the table.
+    fetched: Vec<usize>,
+    key: Vec<usize>,
+}
+
+/// A place in a change table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cursor {
+    pub(crate) lsn: Lsn,
+    command: i32,
+    seqval: [u8; 10],
+    operation: i32,
+}
+
+impl Cursor {
+    /// Behind all changes of a transaction.
+    pub(crate) fn behind(lsn: Lsn) -> Self {
+        Cursor { lsn, command: i32::MAX, seqval: [u8::MAX; 10], operation: i32::MAX }
+    }
+}
+
+/// A row of a change table.
+#[derive(Debug)]
+struct Entry {
+    at: Cursor,
+    mask: Vec<u8>,
+    row: RowRef,
+}
+
+/// Values of some columns, as the table has them now; by key.
+type Found = HashMap<Vec<u8>, Vec<Option<Vec<u8>>>>;
+
+/// What a change table has between two LSNs.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) served: Arc<Served>,
+    cursor: Cursor,
+    end: Lsn,
+    take: i64,
+    rows: RowStore,
+    entries: VecDeque<Entry>,
+    found: Found,
+    /// Of an update whose second row is on the next page.
+    before: Option<(Cursor, RowStore, RowRef)>,
+    pub(crate) done: bool,
+}
+
+impl Served {
+    pub(crate) fn new(table: Arc<Table>, instance: Instance, database_collation: Option<&str>) -> Self {
+        // What is not captured is read from the table.
+        let missing: Vec<u32> = instance.missing(&table.version).iter().map(|c| c.id).collect();
+        let form = Form::with_nulls(&table.version.columns, |c| missing.contains(&c.id));
+        let command = if instance.has_commands { "ISNULL([__$command_id], 0)" } else { "0" };
+        let order = if instance.has_commands { "[__$command_id], " } else { "" };
+        let text = format!(
+            "SELECT TOP (@P1) [__$start_lsn], {command}, [__$seqval], [__$operation], [__$update_mask], {} FROM {} \
+             WHERE [__$start_lsn] >= CONVERT(binary(10), @P3) AND [__$start_lsn] <= CONVERT(binary(10), @P2) AND \
+             ([__$start_lsn] > CONVERT(binary(10), @P3) OR {command} > @P4 OR {command} = @P4 AND \
+             ([__$seqval] > CONVERT(binary(10), @P5) OR [__$seqval] = CONVERT(binary(10), @P5) AND [__$operation] > @P6)) \
+             ORDER BY [__$start_lsn], {order}[__$seqval], [__$operation]",
+            form.select_list(),
+            instance.change_table()
+        );
+        let large = table.version.columns.iter().enumerate().filter(|(_, c)| c.sql_type.is_lob());
+        let large = large.map(|(at, c)| (at, instance.bit(c.id))).collect();
+        let mut fetched = instances::fetched(&table, database_collation);
+        fetched.extend((0..).zip(&table.version.columns).filter(|(_, c)| missing.contains(&c.id)).map(|(at, _)| at));
+        fetched.sort_unstable();
+        fetched.dedup();
+        let key = table.row_key().unwrap_or_default().to_vec();
+        Served { table, instance, form, text, large, fetched, key }
+    }
+
+    /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
+    /// are not captured yet.
+    pub(crate) fn refused(&self, followed: bool) -> Option<(String, String)> {
+        let missing = self.instance.missing(&self.table.version);
+        if !missing.is_empty() && !followed {
+            let names: Vec<&str> = missing.iter().map(|c| c.name.as_str()).collect();
+            let why = format!("capture instance \"{}\" does not have column \"{}\"", self.instance.name, names.join("\", \""));
+            let mend = instances::statement_for(&self.table.version, Some(&format!("{}_2", self.instance.name)));
+            return Some((why, mend));
+        }
+        let name = |at: usize| self.table.version.columns.get(at).map_or("", |c| c.name.as_str());
+        let leave_out = || format!("tables.exclude: [\"{}\"]", self.table.version.name);
+        if let Some(&first) = self.fetched.first()
+            && (self.table.lookup().is_none() || self.fetched.iter().any(|at| self.key.contains(at)))
+        {
+            let why = format!(
+                "the captured values of column \"{}\" are not to be believed (it is computed or new, or its collation is not that of the \
+                 database), and its rows cannot be looked up by a key that is",
+                name(first)
+            );
+            return Some((why, leave_out()));
+        }
+        if self.key.is_empty() {
+            return Some(("it has no key by which its rows could be told again".to_owned(), leave_out()));
+        }
+        None
+    }
+
+    pub(crate) fn is_keyed(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    fn doing(&self) -> String {
+        format!("read the captured changes of table \"{}\"", self.table.version.name)
+    }
+}
+
+impl Feed {
+    /// Changes that were committed behind `cursor`, up to and with `end`.
+    pub(crate) fn new(served: Arc<Served>, cursor: Cursor, end: Lsn) -> Self {
+        Feed {
+            served,
+            cursor,
+            end,
+            take: FIRST_ROWS,
+            rows: RowStore::new(),
+            entries: VecDeque::new(),
+            found: Found::new(),
+            before: None,
+            done: false,
+        }
+    }
+
+    /// The commit of the next change; none where the page is empty.
+    pub(crate) fn head(&self) -> Option<Lsn> {
+        self.entries.front().map(|entry| entry.at.lsn).or(self.before.as_ref().map(|(at, ..)| at.lsn))
+    }
+
+    pub(crate) fn needs_page(&self) -> bool {
+        self.entries.is_empty() && !self.done
+    }
+
+    /// Reads the next page: about `bytes_max`, and one row at least. The answer may be given up half way, and the connection with it.
+    pub(crate) async fn fill(&mut self, session: &mut Session, bytes_max: usize) -> Result<(), Error> {
+        let served = self.served.clone();
+        let doing = served.doing();
+        let wrong = |what: &str| Error::Unexpected { doing: doing.clone(), what: what.to_owned() };
+        self.rows.clear();
+        let (end, from) = (self.end.to_be_bytes(), self.cursor.lsn.to_be_bytes());
+        let (end, from, seqval) = (&end[..], &from[..], self.cursor.seqval);
+        let seqval = &seqval[..];
+        let parameters: [&dyn ToSql; 6] =
+            [&self.take, &end, &from, &self.cursor.command, &seqval, &self.cursor.operation];
+        let mut answer = session.ask(&doing, &served.text, &parameters).await?;
+        let mut count = 0;
+        let mut whole = false;
+        while self.rows.byte_len() < bytes_max {
+            let Some(row) = answer.next().await? else {
+                whole = true;
+                break;
+            };
+            count += 1;
+            let mut cells = row.into_iter();
+            let at = cursor(&mut cells).ok_or_else(|| wrong("a row has no place in the order"))?;
+            if at <= self.cursor {
+                return Err(wrong("rows came in another order than they were asked for"));
+            }
+            let mask = match cells.next() {
+                Some(ColumnData::Binary(Some(mask))) if at.operation > 2 && !served.large.is_empty() => mask.into_owned(),
+                Some(_) => Vec::new(),
+                None => return Err(wrong("a row has no update mask")),
+            };
+            let row = served.form.read_cells(&mut cells, &mut self.rows).map_err(|e| wrong(&e.to_string()))?;
+            self.entries.push_back(Entry { at, mask, row });
+            self.cursor = at;
+        }
+        drop(answer);
+        self.done = whole && count < self.take;
+        let each = self.rows.byte_len() / usize::try_from(count.max(1)).unwrap_or(1);
+        self.take = i64::try_from(bytes_max / each.max(1)).unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX);
+        if self.done && self.entries.is_empty() && self.before.is_some() {
+            return Err(wrong("the first row of an update is there without the second"));
+        }
+        Ok(())
+    }
+
+    /// Reads what capture does not give for the rows of the page.
+    pub(crate) async fn fetch(&mut self, session: &mut Session) -> Result<(), Error> {
+        self.found.clear();
+        if self.served.fetched.is_empty() {
+            return Ok(());
+        }
+        let mut keys: Vec<Vec<u8>> = self
+            .entries
+            .iter()
+            .filter(|e| matches!(e.at.operation, 2 | 4))
+            .map(|e| key_of(self.rows.row(e.row), &self.served.key))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let Some(order) = self.served.table.lookup() else { return Ok(()) };
+        for keys in keys.chunks(KEYS_MAX) {
+            look_up(session, &self.served, &order, keys, &mut self.found).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves the changes of the transaction that committed at `lsn` into a batch, as far as they are on the page and there is room.
+    pub(crate) fn give(&mut self, lsn: Lsn, batch: &mut EventBatch, bytes_max: usize) -> Result<(), Error> {
+        let served = self.served.clone();
+        let wrong = |what: &str| Error::Unexpected { doing: served.doing(), what: what.to_owned() };
+        while batch.rows.byte_len() < bytes_max {
+            let Some(entry) = self.entries.pop_front_if(|entry| entry.at.lsn == lsn) else { break };
+            let row = self.rows.row(entry.row);
+            let change_lsn = Lsn::from_be_bytes(entry.at.seqval);
+            let op = match (entry.at.operation, self.before.take()) {
+                (1, None) => Some(ChangeOp::Delete { before: served.gone(row, &mut batch.rows) }),
+                (2, None) => Some(served.came(row, &[], None, &self.found, &mut batch.rows)),
+                (3, None) => {
+                    let mut kept = RowStore::new();
+                    let kept_row = kept.push_row(row.cells());
+                    self.before = Some((entry.at, kept, kept_row));
+                    None
+                }
+                (4, Some((at, kept, kept_row))) if (at.lsn, at.command, at.seqval) == (entry.at.lsn, entry.at.command, entry.at.seqval) => {
+                    let before = kept.row(kept_row);
+                    Some(served.came(row, &entry.mask, Some(before), &self.found, &mut batch.rows))
+                }
+                (1..=4, _) => return Err(wrong("the two rows of an update are not one after the other")),
+                (other, _) => return Err(wrong(&format!("operation {other} is not known"))),
+            };
+            if let Some(op) = op {
+                let table = served.table.version.clone();
+                batch.events.push(SourceEvent::Change(Change { lsn: change_lsn, table, op }));
+            }
+        }
+        Ok(())
+    }
+}
+
+
+impl Served {
+    /// A row that is gone: of a keyed table only its key counts.
+    fn gone(&self, row: RowView<'_>, rows: &mut RowStore) -> RowRef {
+        rows.push_row(row.cells().enumerate().map(|(at, cell)| match self.is_keyed() && !self.key.contains(&at) {
+            true => Cell::Unchanged,
+            false => cell,
+        }))
+    }
+
+    /// A row that came, or is another now.
+    fn came(
+        &self,
+        row: RowView<'_>,
+        mask: &[u8],
+        before: Option<RowView<'_>>,
+        found: &Found,
+        rows: &mut RowStore,
+    ) -> ChangeOp {
+        let is_update = before.is_some();
+        let unchanged = |at: usize| {
+            let large = self.large.iter().find(|(column, _)| *column == at);
+            is_update && large.is_some_and(|(_, bit)| bit.is_some_and(|bit| !instances::is_set(mask, bit)))
+        };
+        if !self.is_keyed() {
+            // What did not change is what it was; of large values capture tells that in the row after the update only.
+            let after = rows.push_row(row.cells());
+            let Some(before) = before else { return ChangeOp::Insert { after } };
+            let whole = before.cells().enumerate().map(|(at, cell)| if unchanged(at) { row.cell(at) } else { cell });
+            return ChangeOp::Update { before: rows.push_row(whole), after };
+        }
+        let now = match self.fetched.is_empty() {
+            true => None,
+            false => match found.get(&key_of(row, &self.key)) {
+                Some(now) => Some(now),
+                // It is gone by now: so it will be captured that it went.
+                None => return ChangeOp::Delete { before: self.gone(before.unwrap_or(row), rows) },
+            },
+        };
+        let moved = before.is_some_and(|before| self.key.iter().any(|&c| before.cell(c) != row.cell(c)));
+        let after = rows.push_row(row.cells().enumerate().map(|(at, cell)| {
+            if let (Some(now), Some(place)) = (now, self.fetched.iter().position(|c| *c == at)) {
+                return now.get(place).and_then(Option::as_deref).map_or(Cell::Null, Cell::Bytes);
+            }
+            // Not changed and not there is the same as not changed. A row whose key changed is told in full.
+            if cell == Cell::Null && !moved && unchanged(at) { Cell::Unchanged } else { cell }
+        }));
+        match before {
+            Some(before) => ChangeOp::Update { before: self.gone(before, rows), after },
+            None => ChangeOp::Insert { after },
+        }
+    }
+}
+
+fn cursor(cells: &mut impl Iterator<Item = ColumnData<'static>>) -> Option<Cursor> {
+    let lsn = |cell: Option<ColumnData<'static>>| match cell {
+        Some(ColumnData::Binary(Some(bytes))) => <[u8; 10]>::try_from(&*bytes).ok(),
+        _ => None,
+    };
+    let number = |cell: Option<ColumnData<'static>>| match cell {
+        Some(ColumnData::I32(Some(n))) => Some(n),
+        _ => None,
+    };
+    Some(Cursor {
+        lsn: Lsn::from_be_bytes(lsn(cells.next())?),
+        command: number(cells.next())?,
+        seqval: lsn(cells.next())?,
+        operation: number(cells.next())?,
+    })
+}
+
+/// The cells of a key, one after the other with their lengths.
+fn key_of(row: RowView<'_>, key: &[usize]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &column in key {
+        let cell = row.cell(column).bytes().unwrap_or_default();
+        out.extend_from_slice(&(cell.len() as u32).to_le_bytes());
+        out.extend_from_slice(cell);
+    }
+    out
+}
+
+fn cells_of(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = key.split_first_chunk::<4>()?;
+        let (cell, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        key = rest;
+        Some(cell)
+    })
+}
+
+/// Reads the fetched columns of some rows.
+async fn look_up(
+    session: &mut Session,
+    served: &Served,
+    order: &Order,
+    keys: &[Vec<u8>],
+    found: &mut Found,
+) -> Result<(), Error> {
+    let version = &served.table.version;
+    let doing = format!("look up changed rows of table \"{}\"", version.name);
+    let mut values = Vec::new();
+    for key in keys {
+        for (column, cell) in order.columns.iter().zip(cells_of(key)) {
+            let value = Value::of(&column.sql_type, cell)
+                .ok_or_else(|| Error::Key { table: version.name.to_string(), column: column.name.clone() })?;
+            values.push(value);
+        }
+    }
+    let width = order.columns.len();
+    let places = if keys.len() <= KEYS_FEW { KEYS_FEW } else { KEYS_MAX };
+    let last: Vec<Value> = values.get(values.len().saturating_sub(width)..).unwrap_or_default().to_vec();
+    for _ in keys.len()..places {
+        values.extend_from_slice(&last);
+    }
+    let columns = served.key.iter().chain(&served.fetched).filter_map(|&at| version.columns.get(at).cloned());
+    let form = Form::of(&columns.collect::<Vec<_>>());
+    let filter = chunks::any_of(&order.columns, places);
+    let text = format!("SELECT {} FROM {} WHERE {filter}", form.select_list(), chunks::from(&served.table));
+    let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    // Where the table was altered or dropped just now, all is looked at again.
+    let altered = |e: Error| match e {
+        Error::Statement { number: 207 | 208, said, .. } => Error::Broken { doing: doing.clone(), said },
+        other => other,
+    };
+    let mut answer = session.ask(&doing, &text, &values).await.map_err(altered)?;
+    let mut rows = RowStore::new();
+    while let Some(row) = answer.next().await? {
+        rows.clear();
+        let row = form.read(row, &mut rows);
+        let row = row.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?;
+        let row = rows.row(row);
+        let key = key_of(row, &(0..width).collect::<Vec<_>>());
+        found.insert(key, row.cells().skip(width).map(|cell| cell.bytes().map(<[u8]>::to_vec)).collect());
+    }
+    Ok(())
+}

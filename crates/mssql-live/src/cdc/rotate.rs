@@ -1,0 +1,186 @@
+//! Tables and instances that change while they are read.
+//!
+//! A capture instance has the columns that its table had when it was made. What is added later is in another instance, made after
+//! it; both are filled from then on:
+//!
+//! ```text
+//!  instance 1   a b ────────────────────────────────► (dropped, where it is ours)
+//!  ALTER TABLE ADD c     │
+//!  instance 2            └──── a b c ───────────────►
+//!  read by               1, c from the table │ 2
+//! ```
+//!
+//! So nothing is ever missing: in between, the new column is read from the table, by key. Rows that were there before may have got a
+//! value for it without a word in the log, so the table is read anew, once.
+
+use std::sync::Arc;
+
+use logferry_model::{SourceEvent, TableVersion};
+use tiberius::ToSql;
+use tracing::{info, warn};
+
+use super::feed::Served;
+use super::instances::{self, Instance, Seen};
+use super::{CdcReader, gap};
+use crate::catalog::{self, Table};
+use crate::error::Error;
+use crate::session::Session;
+use crate::sql;
+
+impl CdcReader {
+    /// Instances came, went or were cleaned up, or tables were altered: events for what is another now.
+    pub(super) async fn look_again(&mut self, session: &mut Session, seen: Seen) -> Result<(), Error> {
+        // In this order: what is in the second list was there when the first one was read.
+        let tables: Vec<Table> = catalog::tables(session).await?;
+        let instances = instances::instances(session).await?;
+        let applied = self.applied.applied.0;
+        self.pending = None;
+        let mut now = Vec::with_capacity(tables.len());
+        for mut table in tables {
+            let id = table.version.id;
+            if let Some(old) = self.tables.iter().find(|t| t.version.id == id) {
+                let same = crate::log::same_shape(&old.version, &table.version);
+                let version = if same { old.version.version } else { old.version.version + 1 };
+                if same {
+                    table.version = old.version.clone();
+                } else {
+                    table.version = Arc::new(TableVersion { version, ..(*table.version).clone() });
+                }
+            }
+            now.push(Arc::new(table));
+        }
+        let before = std::mem::replace(&mut self.tables, now);
+        for gone in before.iter().filter(|t| !self.tables.iter().any(|n| n.version.id == t.version.id)) {
+            if self.served.remove(&gone.version.id).is_some() {
+                self.events.push(SourceEvent::Dropped(gone.version.clone()));
+            }
+        }
+        for table in self.tables.clone() {
+            if !(self.wanted)(&table.version.name) {
+                continue;
+            }
+            let id = table.version.id;
+            let own: Vec<&Instance> = instances.iter().filter(|i| i.table == id).collect();
+            let ready = own.iter().rev().find(|i| i.start.is_some_and(|start| start <= applied));
+            let later = own.iter().filter_map(|i| i.start).filter(|start| *start > applied).min();
+            let unscanned = own.iter().any(|i| i.start.is_none());
+            if unscanned || later.is_some() {
+                let at = later.unwrap_or(applied);
+                self.pending = Some(self.pending.map_or(at, |pending| pending.min(at)));
+            }
+            let old = self.served.get(&id).cloned();
+            // One that begins before the position has all that comes after it, whichever was read until here.
+            let Some(instance) = ready else {
+                match (old, own.first()) {
+                    (Some(old), _) if !own.iter().any(|i| i.id == old.instance.id) => return Err(dropped(&old)),
+                    (Some(old), _) => return Err(gap(&table, own.first().map_or(&old.instance, |first| first), applied)),
+                    // A table that is new: its instance is not yet there, or there and not yet reached.
+                    (None, None) => self.not_captured(session, &table, &instances).await?,
+                    (None, Some(_)) => {}
+                }
+                continue;
+            };
+            let one = Arc::new(Served::new(table.clone(), (*instance).clone(), self.collation.as_deref()));
+            if let Some((why, mend)) = one.refused(true) {
+                let what = format!("table \"{}\" cannot be followed by change data capture any more: {why}", table.version.name);
+                return Err(Error::NotCaptured { what, mend });
+            }
+            let is_reshaped = old.as_ref().is_some_and(|old| old.table.version != table.version);
+            let added = old.as_ref().is_none_or(|old| has_more(&old.table.version, &table.version));
+            if old.is_none() || is_reshaped {
+                self.events.push(SourceEvent::Table(table.version.clone()));
+            }
+            if added {
+                warn!(table = %table.version.name, "a table or a column of it is new: the table is read");
+                self.reloads.push_back(table.clone());
+            }
+            if let Some(old) = old.filter(|old| old.instance.id != instance.id) {
+                info!(table = %table.version.name, instance = instance.name, "the table is read by another capture instance");
+                if self.settings.enable && instances::is_ours(&old.instance.name) {
+                    disable(session, &table, &old.instance).await?;
+                }
+            }
+            let is_last = own.last().is_some_and(|last| last.id == instance.id);
+            if is_last && !instance.missing(&table.version).is_empty() {
+                self.rotate(session, &table, &own, &instances).await?;
+            }
+            self.served.insert(id, one);
+        }
+        self.seen = seen;
+        Ok(())
+    }
+
+    /// A column has no instance: makes one, or says what would.
+    async fn rotate(
+        &mut self,
+        session: &mut Session,
+        table: &Table,
+        own: &[&Instance],
+        all: &[Instance],
+    ) -> Result<(), Error> {
+        let name = instances::name_of_ours(&table.version, all);
+        if !self.settings.enable {
+            warn!(
+                table = %table.version.name,
+                "a new column is not captured, and read from the table at each change; to mend it: {}",
+                instances::statement_for(&table.version, Some(&name))
+            );
+            return Ok(());
+        }
+        if let [older, _, ..] = own {
+            disable(session, table, older).await?;
+        }
+        enable(session, table, &name).await
+    }
+
+    async fn not_captured(&mut self, session: &mut Session, table: &Table, all: &[Instance]) -> Result<(), Error> {
+        if self.settings.enable {
+            return enable(session, table, &instances::name_of_ours(&table.version, all)).await;
+        }
+        if self.untold.insert(table.version.id) {
+            warn!(
+                table = %table.version.name,
+                "a new table is not captured, and left out; to have it: {}",
+                instances::statement_for(&table.version, None)
+            );
+        }
+        Ok(())
+    }
+}
+
+fn dropped(served: &Served) -> Error {
+    Error::NotCaptured {
+        what: format!(
+            "capture instance \"{}\" of table \"{}\" was dropped: what was committed since is not captured",
+            served.instance.name, served.table.version.name
+        ),
+        mend: format!(
+            "copy anew under another task name, after {}",
+            instances::statement_for(&served.table.version, Some(&served.instance.name))
+        ),
+    }
+}
+
+/// Whether a table has columns that it did not have.
+fn has_more(old: &TableVersion, new: &TableVersion) -> bool {
+    new.columns.iter().any(|column| !old.columns.iter().any(|c| c.id == column.id))
+}
+
+/// Makes an instance.
+pub(super) async fn enable(session: &mut Session, table: &Table, name: &str) -> Result<(), Error> {
+    let version = &table.version;
+    info!(table = %version.name, instance = name, "enabling change data capture for a table");
+    let doing = format!("enable change data capture for table \"{}\"", version.name);
+    let parameters: [&dyn ToSql; 3] = [&version.name.schema.as_str(), &version.name.name.as_str(), &name];
+    session.rows(&doing, sql::CDC_ENABLE_TABLE, &parameters).await.map(drop)
+}
+
+/// Drops an instance.
+pub(super) async fn disable(session: &mut Session, table: &Table, instance: &Instance) -> Result<(), Error> {
+    let version = &table.version;
+    info!(table = %version.name, instance = instance.name, "a capture instance is not needed any more");
+    let doing = format!("drop capture instance \"{}\" of table \"{}\"", instance.name, version.name);
+    let parameters: [&dyn ToSql; 3] =
+        [&version.name.schema.as_str(), &version.name.name.as_str(), &instance.name.as_str()];
+    session.rows(&doing, sql::CDC_DISABLE_TABLE, &parameters).await.map(drop)
+}
