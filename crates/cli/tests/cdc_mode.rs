@@ -155,7 +155,10 @@ fn what_is_not_captured_is_told_before_anything_is_written() {
     let output = command(&task, &standin).output().expect("it runs");
     let said = text(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("table \"dbo.Other\" cannot be followed by change data capture: it has no capture instance"), "{said}");
+    assert!(
+        said.contains("table \"dbo.Other\" cannot be followed by change data capture: it has no capture instance"),
+        "{said}"
+    );
     assert!(said.contains("EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'Other'"), "{said}");
     assert!(said.contains("tables.exclude: [dbo.Other]"), "{said}");
 }

@@ -32,9 +32,20 @@ fn reference_states_the_defaults() {
 fn reference_names_every_key() {
     let (text, _) = load("reference.yaml");
     // What the parser expects, told by itself: a key that does not exist, in each mapping.
-    for section in
-        ["", "source", "source.tls", "source.cdc", "target", "tables", "names", "types", "copy", "apply", "memory", "retry"]
-    {
+    for section in [
+        "",
+        "source",
+        "source.tls",
+        "source.cdc",
+        "target",
+        "tables",
+        "names",
+        "types",
+        "copy",
+        "apply",
+        "memory",
+        "retry",
+    ] {
         let broken = match section {
             "" => "nonsense: 1\n".to_owned(),
             "source.tls" => "task: a\nsource:\n  tls:\n    nonsense: 1\n".to_owned(),

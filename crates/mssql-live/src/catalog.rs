@@ -85,7 +85,8 @@ impl Table {
     /// The columns by whose values a row is found, on both sides: the primary key, else the first unique key that is never NULL.
     /// `None` where there is none.
     pub(crate) fn row_key(&self) -> Option<&[usize]> {
-        let never_null = |key: &&UniqueKey| key.columns.iter().all(|&c| self.version.columns.get(c).is_some_and(|c| !c.nullable));
+        let never_null =
+            |key: &&UniqueKey| key.columns.iter().all(|&c| self.version.columns.get(c).is_some_and(|c| !c.nullable));
         let key = self.version.primary_key.as_ref().or_else(|| self.version.unique_keys.iter().find(never_null));
         key.map(|key| key.columns.as_slice())
     }
@@ -579,7 +580,9 @@ mod tests {
         };
         let order = || Order { columns: Vec::new() };
         let known = |version: TableVersion, order: Option<Order>| {
-            Table { version: Arc::new(version), order, by_primary: None, columns: Vec::new(), size: None }.known_by_clustered_key().version
+            Table { version: Arc::new(version), order, by_primary: None, columns: Vec::new(), size: None }
+                .known_by_clustered_key()
+                .version
         };
         let (pk, ux) = (|| key("pk", 0, false), || key("ux", 1, true));
         let found = known(version(Some(pk()), vec![ux()]), Some(order()));

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TransactionHead,
-    TransactionId,
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId,
+    TransactionHead, TransactionId,
 };
 use tiberius::ToSql;
 use tracing::{debug, info};
@@ -341,7 +341,12 @@ impl CdcReader {
     }
 
     /// Reads rows of tables that are to be read whole. They are newer than the position, and made right by what follows.
-    async fn read_whole(&mut self, session: &mut Session, batch: &mut EventBatch, bytes_max: usize) -> Result<(), Error> {
+    async fn read_whole(
+        &mut self,
+        session: &mut Session,
+        batch: &mut EventBatch,
+        bytes_max: usize,
+    ) -> Result<(), Error> {
         let at = self.applied.applied;
         batch.events.append(&mut self.events);
         loop {
@@ -416,7 +421,8 @@ async fn enabled(session: &mut Session, settings: CdcSettings) -> Result<Facts, 
     if !settings.enable {
         return Err(Error::NotCaptured {
             what: "the database does not have change data capture".to_owned(),
-            mend: "EXEC sys.sp_cdc_enable_db, then sys.sp_cdc_enable_table for each table; or source.cdc.enable: true".to_owned(),
+            mend: "EXEC sys.sp_cdc_enable_db, then sys.sp_cdc_enable_table for each table; or source.cdc.enable: true"
+                .to_owned(),
         });
     }
     info!("enabling change data capture for the database");

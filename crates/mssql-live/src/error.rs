@@ -123,7 +123,9 @@ pub enum Error {
         mend: String,
     },
     /// Captured changes were cleaned up before they were read.
-    #[error("the changes of table \"{table}\" after {from} are no longer there: capture instance \"{instance}\" begins at {low}")]
+    #[error(
+        "the changes of table \"{table}\" after {from} are no longer there: capture instance \"{instance}\" begins at {low}"
+    )]
     CdcGap {
         /// the table
         table: String,

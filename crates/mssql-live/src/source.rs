@@ -198,12 +198,12 @@ impl LiveSource {
                 let mut session = self.pool.session().await?;
                 return Ok(catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect());
             }
-            Mode::Log => {
-                Changes::Log(Box::new(LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?))
-            }
-            Mode::Cdc(settings) => {
-                Changes::Cdc(Box::new(CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?))
-            }
+            Mode::Log => Changes::Log(Box::new(
+                LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?,
+            )),
+            Mode::Cdc(settings) => Changes::Cdc(Box::new(
+                CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?,
+            )),
         };
         Ok(self.changes.insert(changes).tables().to_vec())
     }

@@ -119,7 +119,11 @@ impl Served {
         let missing = self.instance.missing(&self.table.version);
         if !missing.is_empty() && !followed {
             let names: Vec<&str> = missing.iter().map(|c| c.name.as_str()).collect();
-            let why = format!("capture instance \"{}\" does not have column \"{}\"", self.instance.name, names.join("\", \""));
+            let why = format!(
+                "capture instance \"{}\" does not have column \"{}\"",
+                self.instance.name,
+                names.join("\", \"")
+            );
             let mend = instances::statement_for(&self.table.version, Some(&format!("{}_2", self.instance.name)));
             return Some((why, mend));
         }
@@ -201,7 +205,9 @@ impl Feed {
                 return Err(wrong("rows came in another order than they were asked for"));
             }
             let mask = match cells.next() {
-                Some(ColumnData::Binary(Some(mask))) if at.operation > 2 && !served.large.is_empty() => mask.into_owned(),
+                Some(ColumnData::Binary(Some(mask))) if at.operation > 2 && !served.large.is_empty() => {
+                    mask.into_owned()
+                }
                 Some(_) => Vec::new(),
                 None => return Err(wrong("a row has no update mask")),
             };
@@ -257,7 +263,9 @@ impl Feed {
                     self.before = Some((entry.at, kept, kept_row));
                     None
                 }
-                (4, Some((at, kept, kept_row))) if (at.lsn, at.command, at.seqval) == (entry.at.lsn, entry.at.command, entry.at.seqval) => {
+                (4, Some((at, kept, kept_row)))
+                    if (at.lsn, at.command, at.seqval) == (entry.at.lsn, entry.at.command, entry.at.seqval) =>
+                {
                     let before = kept.row(kept_row);
                     Some(served.came(row, &entry.mask, Some(before), &self.found, &mut batch.rows))
                 }
@@ -272,7 +280,6 @@ impl Feed {
         Ok(())
     }
 }
-
 
 impl Served {
     /// A row that is gone: of a keyed table only its key counts.

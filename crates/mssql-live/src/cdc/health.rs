@@ -53,7 +53,9 @@ impl Trouble {
             Trouble::Missing => "the database has no capture job: nothing is captured".to_owned(),
             Trouble::Stopped => "the capture job does not run: nothing is captured".to_owned(),
             Trouble::Behind(seconds) => format!("the capture job is {seconds} s behind"),
-            Trouble::Fails(errors) => format!("the capture job met {errors} errors in its last scan: see sys.dm_cdc_errors"),
+            Trouble::Fails(errors) => {
+                format!("the capture job met {errors} errors in its last scan: see sys.dm_cdc_errors")
+            }
         }
     }
 
@@ -85,7 +87,8 @@ impl Health {
         let kind = |trouble: &Trouble| std::mem::discriminant(trouble);
         match (&found, &self.told) {
             (Some(trouble), told) => {
-                let known = told.as_ref().is_some_and(|(old, at)| kind(old) == kind(trouble) && at.elapsed() < TOLD_EVERY);
+                let known =
+                    told.as_ref().is_some_and(|(old, at)| kind(old) == kind(trouble) && at.elapsed() < TOLD_EVERY);
                 if !known {
                     warn!("{}; to mend it: {}", trouble.what(), trouble.mend());
                     self.told = Some((trouble.clone(), Instant::now()));

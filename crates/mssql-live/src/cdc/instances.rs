@@ -189,7 +189,8 @@ pub(crate) fn statement_for(table: &TableVersion, name: Option<&str>) -> String 
 /// computed, which capture leaves NULL, and text of a code page that capture takes through that of the database.
 /// <https://learn.microsoft.com/sql/relational-databases/track-changes/known-issues-and-errors-change-data-capture>
 pub(crate) fn fetched(table: &Table, database_collation: Option<&str>) -> Vec<usize> {
-    let is_code_page = |ty: &SqlType| matches!(ty, SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. });
+    let is_code_page =
+        |ty: &SqlType| matches!(ty, SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. });
     let columns = table.version.columns.iter().zip(&table.columns).enumerate();
     let spoiled = columns.filter(|(_, (column, plain))| {
         column.computed || is_code_page(&plain.sql_type) && plain.collation.as_deref() != database_collation

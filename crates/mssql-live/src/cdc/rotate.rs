@@ -73,7 +73,9 @@ impl CdcReader {
             let Some(instance) = ready else {
                 match (old, own.first()) {
                     (Some(old), _) if !own.iter().any(|i| i.id == old.instance.id) => return Err(dropped(&old)),
-                    (Some(old), _) => return Err(gap(&table, own.first().map_or(&old.instance, |first| first), applied)),
+                    (Some(old), _) => {
+                        return Err(gap(&table, own.first().map_or(&old.instance, |first| first), applied));
+                    }
                     // A table that is new: its instance is not yet there, or there and not yet reached.
                     (None, None) => self.not_captured(session, &table, &instances).await?,
                     (None, Some(_)) => {}
@@ -82,7 +84,10 @@ impl CdcReader {
             };
             let one = Arc::new(Served::new(table.clone(), (*instance).clone(), self.collation.as_deref()));
             if let Some((why, mend)) = one.refused(true) {
-                let what = format!("table \"{}\" cannot be followed by change data capture any more: {why}", table.version.name);
+                let what = format!(
+                    "table \"{}\" cannot be followed by change data capture any more: {why}",
+                    table.version.name
+                );
                 return Err(Error::NotCaptured { what, mend });
             }
             let is_reshaped = old.as_ref().is_some_and(|old| old.table.version != table.version);

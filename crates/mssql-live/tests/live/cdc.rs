@@ -37,8 +37,10 @@ fn run(standin: &Standin, batch: &str) {
 /// A stand-in with tables, all captured, and scanned once.
 fn captured(tables: &str, names: &[&str]) -> Standin {
     let standin = standin(tables);
-    let enable: Vec<String> =
-        names.iter().map(|n| format!("EXEC sys.sp_cdc_enable_table N'dbo', N'{n}', NULL, @supports_net_changes = 0")).collect();
+    let enable: Vec<String> = names
+        .iter()
+        .map(|n| format!("EXEC sys.sp_cdc_enable_table N'dbo', N'{n}', NULL, @supports_net_changes = 0"))
+        .collect();
     let stop = "EXEC sys.sp_cdc_stop_job N'capture'";
     run(&standin, &format!("EXEC sys.sp_cdc_enable_db; {}; {stop}; {SCAN}", enable.join("; ")));
     standin
@@ -274,7 +276,10 @@ async fn transactions_come_in_the_order_of_their_commits() {
 /// Debezium DBZ-1691, DBZ-2012, DBZ-8557: one large transaction, read in pages of any size, a reader that is killed in between.
 #[tokio::test]
 async fn a_large_transaction_is_paged_and_comes_whole_after_a_restart() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY, pad varchar(max)); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
+    let standin = captured(
+        "CREATE TABLE a (id int PRIMARY KEY, pad varchar(max)); CREATE TABLE b (id int PRIMARY KEY)",
+        &["a", "b"],
+    );
     let (source, mut target) = begin(&standin).await;
     run(
         &standin,
@@ -410,7 +415,8 @@ async fn what_is_not_captured_is_refused_by_name() {
         })
         .collect();
     let a = "capture instance \"dbo_a\" does not have column \"x\"; EXEC sys.sp_cdc_enable_table";
-    let b = "\"dbo.b\" cannot be followed by change data capture: it has no capture instance; EXEC sys.sp_cdc_enable_table";
+    let b =
+        "\"dbo.b\" cannot be followed by change data capture: it has no capture instance; EXEC sys.sp_cdc_enable_table";
     for (said, expect) in said.iter().zip([a, b, "it has no key"]) {
         assert!(said.contains(expect), "{said}");
     }
@@ -462,7 +468,8 @@ async fn a_database_that_was_set_back_is_noticed() {
 /// Microsoft's known issues: what capture leaves NULL or spoils is read from the table.
 #[tokio::test]
 async fn values_that_are_not_captured_are_read_from_the_table() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY, s varchar(20), twice AS id * 2 PERSISTED, v int)", &["a"]);
+    let standin =
+        captured("CREATE TABLE a (id int PRIMARY KEY, s varchar(20), twice AS id * 2 PERSISTED, v int)", &["a"]);
     let (mut source, mut target) = begin(&standin).await;
     run(&standin, "INSERT a (id, s, v) VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)");
     run(&standin, "UPDATE a SET v = 7; DELETE a WHERE id = 2; UPDATE a SET id = 9 WHERE id = 3");
@@ -534,8 +541,12 @@ async fn nothing_is_lost_while_others_write_and_the_reader_is_killed() {
 #[tokio::test]
 async fn a_column_that_is_added_is_read_and_then_captured() {
     for enable in [true, false] {
-        let standin = captured("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY)", &["b"]);
-        run(&standin, "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL, N'logferry_old'; INSERT a VALUES (1, 1), (2, 2), (3, 3)");
+        let standin =
+            captured("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY)", &["b"]);
+        run(
+            &standin,
+            "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL, N'logferry_old'; INSERT a VALUES (1, 1), (2, 2), (3, 3)",
+        );
         run(&standin, SCAN);
         let settings = CdcSettings { enable };
         let mut source = open(&standin, settings).await.expect("a source");
@@ -552,7 +563,10 @@ async fn a_column_that_is_added_is_read_and_then_captured() {
             // The task only says what is to be typed.
             run(&standin, "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL, N'second'");
         }
-        run(&standin, "UPDATE a SET c = 'third' WHERE id = 4; INSERT b VALUES (1); EXEC sys.sp_cdc_stop_job N'capture'");
+        run(
+            &standin,
+            "UPDATE a SET c = 'third' WHERE id = 4; INSERT b VALUES (1); EXEC sys.sp_cdc_stop_job N'capture'",
+        );
         run(&standin, SCAN);
         target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
         run(&standin, "UPDATE a SET c = 'fourth' WHERE id = 4; INSERT a VALUES (5, 5, 'five')");
@@ -577,7 +591,10 @@ async fn tables_come_and_go() {
     let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
     let (mut source, mut target) = begin(&standin).await;
     run(&standin, "CREATE TABLE c (id int PRIMARY KEY, v int); INSERT c VALUES (1, 1), (2, 2)");
-    run(&standin, "EXEC sys.sp_cdc_enable_table N'dbo', N'c', NULL; EXEC sys.sp_cdc_stop_job N'capture'; INSERT c VALUES (3, 3)");
+    run(
+        &standin,
+        "EXEC sys.sp_cdc_enable_table N'dbo', N'c', NULL; EXEC sys.sp_cdc_stop_job N'capture'; INSERT c VALUES (3, 3)",
+    );
     run(&standin, "INSERT a VALUES (1); DELETE c WHERE id = 2");
     run(&standin, SCAN);
     target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
