@@ -14,11 +14,11 @@
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
-//! Left out: functions of users, triggers on tables, changes through views, columns of views in `sys.columns`, cursors, table variables, MERGE, PIVOT, FOR XML and JSON, values of
+//! Left out: functions of users, INSTEAD OF triggers, changes through views, columns of views in `sys.columns`, cursors, PIVOT, FOR XML and JSON, values of
 //! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
 //! declared as the primary key of CREATE TABLE.
 //!
-//! Unlike a server: a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
+//! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables; a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
 //! which stays; nonclustered indexes are in system tables but have no pages, other constraints than keys and defaults are
 //! kept beside the storage; text sorts by folded code points.
 

@@ -12,6 +12,7 @@ mod tsql {
     pub mod dblog;
     pub mod define;
     pub mod index;
+    pub mod merge;
     pub mod module;
     pub mod query;
     pub mod session;

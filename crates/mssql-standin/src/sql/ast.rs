@@ -2,6 +2,8 @@
 
 use logferry_model::SqlType;
 
+use super::value::Value;
+
 /// A name of up to four parts, as written.
 pub(crate) type Name = Vec<String>;
 
@@ -20,6 +22,13 @@ pub(crate) enum StmtKind {
     Insert(Box<Insert>),
     Update(Box<Update>),
     Delete(Box<Delete>),
+    Merge(Box<Merge>),
+    /// `INSERT ... EXEC`
+    InsertExec(Box<Insert>, Box<Stmt>),
+    /// `DECLARE @t TABLE (...)`
+    DeclareTable(Box<CreateTable>),
+    /// `DBCC name (arguments)`
+    Dbcc(String, Vec<String>),
     Truncate(Name),
     CreateTable(Box<CreateTable>),
     DropTable {
@@ -158,7 +167,7 @@ pub(crate) enum ModuleKind {
 pub(crate) struct Insert {
     pub table: Name,
     pub columns: Vec<String>,
-    pub output: Vec<Item>,
+    pub output: Output,
     pub source: InsertSource,
 }
 
@@ -167,6 +176,51 @@ pub(crate) enum InsertSource {
     Values(Vec<Vec<Option<Expr>>>),
     Query(Box<Query>),
     Defaults,
+    /// Rows that are worked out already, and the types of their values.
+    Rows(Vec<SqlType>, Vec<Vec<Value>>),
+}
+
+/// `OUTPUT ... INTO t (columns)`
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output {
+    pub items: Vec<Item>,
+    pub into: Option<(Name, Vec<String>)>,
+    /// Whether both images are there at every row, NULL where a row has none: in MERGE.
+    pub merges: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Merge {
+    pub with: Vec<(String, Vec<String>, Query)>,
+    pub target: Name,
+    pub alias: Option<String>,
+    pub source: TableRef,
+    pub on: Expr,
+    pub clauses: Vec<MergeClause>,
+    pub output: Output,
+}
+
+/// `WHEN ... THEN ...`
+#[derive(Clone, Debug)]
+pub(crate) struct MergeClause {
+    pub when: MergeWhen,
+    pub test: Option<Expr>,
+    pub action: MergeAction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MergeWhen {
+    Matched,
+    NotInTarget,
+    NotInSource,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum MergeAction {
+    Update(Vec<(Name, Option<BinOp>, Option<Expr>)>),
+    Delete,
+    /// Columns and values; `None` is DEFAULT.
+    Insert(Vec<String>, Vec<Option<Expr>>),
 }
 
 #[derive(Clone, Debug)]
@@ -176,7 +230,7 @@ pub(crate) struct Update {
     pub target: Name,
     /// Column or variable, operator of `+=`, value (`None` for DEFAULT).
     pub sets: Vec<(Name, Option<BinOp>, Option<Expr>)>,
-    pub output: Vec<Item>,
+    pub output: Output,
     pub from: Vec<TableRef>,
     pub filter: Option<Expr>,
 }
@@ -186,7 +240,7 @@ pub(crate) struct Delete {
     pub with: Vec<(String, Vec<String>, Query)>,
     pub top: Option<Expr>,
     pub target: Name,
-    pub output: Vec<Item>,
+    pub output: Output,
     pub from: Vec<TableRef>,
     pub filter: Option<Expr>,
 }
@@ -305,7 +359,7 @@ pub(crate) enum Item {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TableRef {
-    Named { name: Name, alias: Option<String> },
+    Named { name: Name, alias: Option<String>, no_lock: bool },
     Derived { query: Box<Query>, alias: String, columns: Vec<String> },
     Values { rows: Vec<Vec<Expr>>, alias: String, columns: Vec<String> },
     Func { name: Name, args: Vec<Expr>, alias: Option<String> },

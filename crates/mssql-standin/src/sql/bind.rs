@@ -50,6 +50,8 @@ pub(crate) struct Binder<'a> {
     windows: Option<Vec<WindowPlan>>,
     /// How deep in views.
     views: u32,
+    /// Tables that are read and whose locks count.
+    pub read: Vec<TableAt>,
 }
 
 #[derive(Default)]
@@ -71,12 +73,24 @@ pub(crate) struct TableAt {
 
 impl<'a> Binder<'a> {
     pub fn new(state: &'a State, scalars: &'a Scalars, variables: &'a BTreeMap<String, (SqlType, Value)>) -> Self {
-        Binder { state, scalars, variables, with: Vec::new(), grouping: None, windows: None, views: 0 }
+        Binder {
+            state,
+            scalars,
+            variables,
+            with: Vec::new(),
+            grouping: None,
+            windows: None,
+            views: 0,
+            read: Vec::new(),
+        }
     }
 
     /// A user table, or error 208.
     pub fn table(&self, name: &[String]) -> Result<TableAt> {
-        self.state.find_table(self.scalars, name)?.ok_or_else(|| invalid_object(&name.join(".")))
+        self.state.find_table(self.scalars, name)?.ok_or_else(|| match name {
+            [variable] if variable.starts_with('@') => table::no_table_variable(variable),
+            _ => invalid_object(&name.join(".")),
+        })
     }
 
     /// The columns of a user table.

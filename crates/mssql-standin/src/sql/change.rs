@@ -2,7 +2,9 @@
 
 mod check;
 mod delete;
+mod images;
 mod insert;
+mod merge;
 mod output;
 mod target;
 mod update;
@@ -25,7 +27,9 @@ use super::value::{Value, same_name, to_bytes};
 use crate::storage::{Row, RowKey, Transaction};
 
 pub(crate) use delete::delete;
+pub(crate) use images::Images;
 pub(crate) use insert::{insert, select_into};
+pub(crate) use merge::merge;
 pub(crate) use update::update;
 
 type Variables = RefCell<BTreeMap<String, (SqlType, Value)>>;
@@ -36,6 +40,8 @@ pub(crate) struct Outcome {
     pub count: u64,
     /// Of OUTPUT.
     pub output: Option<(Vec<Column>, Vec<Vec<Value>>)>,
+    /// For triggers.
+    pub images: Vec<Images>,
 }
 
 /// A table that is to be changed, with all that is asked of it.
@@ -97,7 +103,7 @@ impl Target {
     }
 }
 
-fn blocked(state: &mut State, database: usize, by: Transaction) -> SqlError {
+pub(crate) fn blocked(state: &mut State, database: usize, by: Transaction) -> SqlError {
     state.blocked_by = Some((database, by));
     SqlError::new(BLOCKED, "")
 }

@@ -8,6 +8,7 @@ mod cursor;
 mod ddl;
 mod exec;
 mod expr;
+mod merge;
 mod module;
 mod query;
 mod statement;

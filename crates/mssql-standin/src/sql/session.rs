@@ -6,6 +6,8 @@
 //! until the lock timeout; where sessions wait in a circle, the one that closes it is the deadlock victim.
 
 mod catalog_procedure;
+mod collect;
+mod dbcc;
 mod definition;
 mod describe;
 mod option;
@@ -30,7 +32,7 @@ use super::error::{Effect, Result, SqlError};
 use super::parse::parse;
 use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, TransactionChange};
-use super::state::Scalars;
+use super::state::{Scalars, TEMPDB};
 use super::value::{Value, to_bytes};
 pub(crate) use definition::Defined;
 pub(crate) use select::send_values;
@@ -160,6 +162,7 @@ impl Session {
     fn batch(&mut self, sql: &str, out: Out<'_>) -> std::result::Result<i32, SqlError> {
         self.scalars.now = utc_now();
         self.nest += 1;
+        let outer = self.enter_scope();
         let result = match parse(sql) {
             Ok(_) if self.nest > NEST_MAX => Err(SqlError::batch(
                 217,
@@ -171,6 +174,7 @@ impl Session {
                 Err(e)
             }
         };
+        self.leave_scope(outer);
         self.nest -= 1;
         match result {
             Ok(Flow::Return(status)) => Ok(status),
@@ -237,7 +241,10 @@ impl Session {
                     return Err(e);
                 }
                 out.error(&e);
-                if matches!(stmt.kind, StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_)) {
+                if matches!(
+                    stmt.kind,
+                    StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_) | StmtKind::Merge(_)
+                ) {
                     out.info(&SqlError {
                         class: 0,
                         line: stmt.line,
@@ -250,8 +257,32 @@ impl Session {
         }
     }
 
+    /// Table variables are of one scope. Gives what to leave it with.
+    fn enter_scope(&mut self) -> (u64, usize) {
+        self.scalars.scopes += 1;
+        let outer = std::mem::replace(&mut self.scalars.scope, self.scalars.scopes);
+        (outer, self.scalars.table_variables.len())
+    }
+
+    fn leave_scope(&mut self, (scope, tables): (u64, usize)) {
+        self.scalars.scope = scope;
+        if self.scalars.table_variables.len() > tables {
+            let gone = self.scalars.table_variables.split_off(tables);
+            let mut state = self.shared.lock();
+            let db = state.db_mut(TEMPDB);
+            for table in gone {
+                // Where an open transaction has changed it, it stays until the session ends.
+                if db.storage.drop_table(table).is_ok() {
+                    db.tables.remove(&table);
+                    db.lookups.forget(table);
+                }
+            }
+        }
+    }
+
     pub(crate) fn nested(&mut self, sql: &str, out: Out<'_>) -> Result<i32> {
         self.nest += 1;
+        let outer = self.enter_scope();
         let result = match self.nest > NEST_MAX {
             true => Err(SqlError::batch(
                 217,
@@ -259,6 +290,7 @@ impl Session {
             )),
             false => parse(sql).and_then(|list| self.statements(&list, out, false)),
         };
+        self.leave_scope(outer);
         self.nest -= 1;
         Ok(match result? {
             Flow::Return(status) => status,

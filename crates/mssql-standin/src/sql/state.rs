@@ -225,6 +225,13 @@ pub(crate) struct Scalars {
     /// Counts up for NEWID and RAND.
     pub seed: u64,
     pub implicit: bool,
+    /// What `inserted` and `deleted` are, in a trigger.
+    pub images: Option<std::sync::Arc<super::change::Images>>,
+    /// The batch, procedure or trigger that runs, and how many there were: table variables are those of one.
+    pub scope: u64,
+    pub scopes: u64,
+    /// Table variables, those of the innermost scope last.
+    pub table_variables: Vec<u32>,
     /// What `EVENTDATA()` gives, in a trigger.
     pub event: Option<std::sync::Arc<str>>,
     /// The triggers that run, the innermost last.
@@ -381,7 +388,7 @@ impl State {
             [] => return Err(SqlError::batch(208, "Invalid object name ''.")),
         };
         let at = match database {
-            _ if table.starts_with('#') => TEMPDB,
+            _ if table.starts_with(['#', '@']) => TEMPDB,
             "" => scalars.database,
             database => self.find_database(database).ok_or_else(|| {
                 SqlError::batch(
@@ -390,9 +397,10 @@ impl State {
                 )
             })?,
         };
-        let table = match table.starts_with('#') {
-            true => temp_name(table, scalars.spid),
-            false => table.clone(),
+        let table = match table.chars().next() {
+            Some('#') => temp_name(table, scalars.spid),
+            Some('@') => format!("{}.{:X}{}", table.to_lowercase(), scalars.scope, temp_suffix(scalars.spid)),
+            _ => table.clone(),
         };
         Ok((at, if schema.is_empty() { "dbo".into() } else { schema.to_owned() }, table))
     }

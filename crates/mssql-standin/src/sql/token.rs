@@ -149,6 +149,9 @@ impl<'a> Lexer<'a> {
                     other => other,
                 })
             }
+            '$' if second.is_some_and(|c| c.is_ascii_alphabetic()) => {
+                Ok(Tok::Word(self.take_while(is_word).to_owned()))
+            }
             c if is_word_start(c) => Ok(Tok::Word(self.take_while(is_word).to_owned())),
             c => match OPS.iter().find(|op| rest.starts_with(**op)) {
                 Some(op) => {

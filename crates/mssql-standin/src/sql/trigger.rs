@@ -41,6 +41,11 @@ impl TriggerDef {
         out
     }
 
+    /// Whether it fires for a statement that changed rows.
+    pub fn watches_rows(&self, table: u32, verb: &str) -> bool {
+        !self.disabled && self.table == Some(table) && self.events.iter().any(|e| e == verb)
+    }
+
     /// Whether it fires for a statement that defines something.
     pub fn watches(&self, event: &str) -> bool {
         !self.disabled && self.table.is_none() && self.expanded().iter().any(|(name, _)| *name == event)

@@ -112,7 +112,7 @@ fn errors_name_what_is_wrong() {
                 "SELECT 1 UNION SELECT 1, 2",
                 "!205 All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal number of expressions in their target lists.",
             ),
-            ("MERGE p USING o ON 1 = 1", "!40517 The SQL Server stand-in does not support the statement MERGE."),
+            ("KILL 77", "!40517 The SQL Server stand-in does not support the statement KILL."),
             ("EXEC nosuch", "!2812 Could not find stored procedure 'nosuch'."),
             ("USE nosuch", "!911 Database 'nosuch' does not exist. Make sure that the name is entered correctly."),
         ],

@@ -132,3 +132,51 @@ fn a_trigger_that_fails_ends_the_statement() {
         ],
     );
 }
+
+#[test]
+fn changes_of_rows_fire_triggers_on_their_table() {
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "CREATE TABLE t (id int IDENTITY PRIMARY KEY, a int, s varchar(9)); CREATE TABLE seen (n int IDENTITY, what varchar(9), id int, a int, was int)",
+                "",
+            ),
+            (
+                "CREATE TRIGGER tr ON t AFTER INSERT, UPDATE, DELETE AS BEGIN SET NOCOUNT ON; INSERT seen SELECT CASE WHEN UPDATE(a) THEN 'a' ELSE 'not' END, ISNULL(i.id, d.id), i.a, d.a FROM inserted i FULL JOIN deleted d ON i.id = d.id END",
+                "",
+            ),
+            ("INSERT t (a) VALUES (50), (51); SELECT SCOPE_IDENTITY(), @@TRANCOUNT", "#2 ; 2, 0"),
+            (
+                "BEGIN TRAN; UPDATE t SET s = 'y' WHERE a = 50; SELECT @@ROWCOUNT; COMMIT; DELETE t WHERE a >= 50",
+                "#1 ; 1 ; #2",
+            ),
+            (
+                "SELECT what, id, a, was FROM seen ORDER BY n",
+                "\"a\", 1, 50, null | \"a\", 2, 51, null | \"not\", 1, 50, 50 | \"a\", 1, null, 50 | \"a\", 2, null, 51",
+            ),
+            (
+                "SELECT name, type, OBJECT_NAME(parent_object_id) FROM sys.objects WHERE type = 'TR'",
+                "\"tr\", \"TR\", \"t\"",
+            ),
+            (
+                "ALTER TRIGGER tr ON t AFTER DELETE AS IF EXISTS (SELECT * FROM deleted WHERE a = 1) BEGIN RAISERROR('no', 16, 1); ROLLBACK END",
+                "",
+            ),
+            (
+                "INSERT t (a) VALUES (1); DELETE t WHERE a = 1; SELECT 1",
+                "#1 ; !50000 no ; !3609 The transaction ended in the trigger. The batch has been aborted.",
+            ),
+            ("SELECT COUNT(*), @@TRANCOUNT FROM t", "1, 0"),
+            (
+                "DISABLE TRIGGER tr ON t; DELETE t WHERE a = 1; DROP TABLE t; SELECT COUNT(*) FROM sys.triggers",
+                "#1 ; 0",
+            ),
+            (
+                "CREATE TRIGGER x ON t FOR INSERT AS RETURN",
+                "!8197 The object 't' does not exist or is invalid for this operation.",
+            ),
+            ("SELECT * FROM inserted", "!208 Invalid object name 'inserted'."),
+        ],
+    );
+}

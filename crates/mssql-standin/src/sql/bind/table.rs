@@ -42,8 +42,12 @@ impl Binder<'_> {
     pub(super) fn table_ref(&mut self, table: &TableRef, scope: &mut Scope<'_>) -> Result<From> {
         let source = scope.sources.len();
         match table {
-            TableRef::Named { name, alias } => {
+            TableRef::Named { name, alias, no_lock } => {
+                let waits = self.read.len();
                 let (from, mut found) = self.named_table(name, source, scope)?;
+                if *no_lock {
+                    self.read.truncate(waits);
+                }
                 if let Some(alias) = alias {
                     found.alias.clone_from(alias);
                     found.schema = None;
@@ -192,8 +196,29 @@ impl Binder<'_> {
             let found = derived(single, &columns, &plan)?;
             return Ok((From::Query { source, plan: Box::new(plan) }, found));
         }
+        if let ([single], Some(images)) = (name, &self.scalars.images) {
+            let rows = match () {
+                () if same_name(single, "inserted") => Some(&images.inserted),
+                () if same_name(single, "deleted") => Some(&images.deleted),
+                () => None,
+            };
+            if let Some(rows) = rows {
+                let rows = Rc::new(rows.iter().cloned().map(Rc::new).collect());
+                let (alias, columns) = (single.clone(), images.columns.clone());
+                return Ok((
+                    From::Rows { source, rows },
+                    Source { alias, schema: None, columns, computed: Vec::new() },
+                ));
+            }
+        }
         if let Some(at) = self.state.find_table(self.scalars, name)? {
+            self.read.push(at);
             return self.table_source(at, source);
+        }
+        if let [variable] = name
+            && variable.starts_with('@')
+        {
+            return Err(no_table_variable(variable));
         }
         if let Some(found) = self.view(name, source)? {
             return Ok(found);
@@ -208,6 +233,11 @@ impl Binder<'_> {
         }
         Err(invalid_object(&name.join(".")))
     }
+}
+
+/// Error 1087.
+pub(super) fn no_table_variable(name: &str) -> SqlError {
+    SqlError::batch(1087, format!("Must declare the table variable \"{name}\".")).class(15).state(2)
 }
 
 pub(super) fn join(

@@ -10,6 +10,7 @@ use super::super::eval::Ctx;
 use super::super::session::begin_in;
 use super::super::state::{Scalars, State, from_storage};
 use super::check::check_referenced;
+use super::images::images_of;
 use super::output::{OutputOf, bind_output, run_output};
 use super::target::{bind_target, find_hits, lock_hits};
 use super::{Outcome, Variables};
@@ -47,9 +48,10 @@ pub(crate) fn delete(
         state,
         scalars,
         variables,
-        &target,
+        (&target, &stmt.output),
         output,
         hits.iter().map(|h| (None, Some(&h.row), Some(&h.parts))),
     )?;
-    Ok(Outcome { count: hits.len() as u64, output })
+    let images = images_of(state, &target, "DELETE", None, hits.iter().map(|h| (None, Some(&*h.row))));
+    Ok(Outcome { count: hits.len() as u64, output, images })
 }

@@ -15,6 +15,7 @@ use super::super::state::{Scalars, State, from_storage};
 use super::super::value::{Dec, Value, from_bytes, to_bytes};
 use super::super::{define, run, types};
 use super::check::{check_references, check_rows, check_unique, duplicate, key_values};
+use super::images::images_of;
 use super::output::{OutputOf, bind_output, run_output};
 use super::{Outcome, Target, Variables, blocked, conflict, implicit, own_snapshot_lost};
 use crate::storage::{Error as StorageError, Row, RowKey, Transaction};
@@ -114,6 +115,13 @@ pub(crate) fn insert(
                     );
                 }
             }
+            InsertSource::Rows(types, rows) => {
+                if types.len() != places.len() {
+                    return Err(wrong_count(types.len()));
+                }
+                let typed = |row: &Vec<Value>| types.iter().cloned().zip(row.iter().cloned()).map(Some).collect();
+                given.extend(rows.iter().map(typed));
+            }
             InsertSource::Query(query) => {
                 let plan = binder.query(query, None)?;
                 if plan.columns.len() != places.len() {
@@ -206,8 +214,10 @@ pub(crate) fn insert(
             write_row(state, scalars, &target, xact, row.clone())?;
         }
     }
-    let output = run_output(state, scalars, variables, &target, output, rows.iter().map(|r| (Some(r), None, None)))?;
-    Ok(Outcome { count: rows.len() as u64, output })
+    let written = rows.iter().map(|r| (Some(r), None, None));
+    let output = run_output(state, scalars, variables, (&target, &stmt.output), output, written)?;
+    let images = images_of(state, &target, "INSERT", None, rows.iter().map(|r| (Some(r), None)));
+    Ok(Outcome { count: rows.len() as u64, output, images })
 }
 
 fn number_of(v: &Value) -> i128 {
@@ -299,5 +309,5 @@ pub(crate) fn select_into(
                 .max();
         }
     }
-    Ok(Outcome { count: rows.len() as u64, output: None })
+    Ok(Outcome { count: rows.len() as u64, ..Outcome::default() })
 }

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::ast::Item;
+use super::super::ast::{Insert, InsertSource, Output};
 use super::super::bind::{Binder, Scope, Source};
 use super::super::error::Result;
 use super::super::eval::{Ctx, Env, eval};
 use super::super::plan::{Column, Part, Typed};
 use super::super::state::{Scalars, State};
 use super::super::value::Value;
-use super::{Target, Variables};
+use super::{Target, Variables, insert};
 use crate::storage::Row;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,17 +25,18 @@ pub(super) enum OutputOf {
 pub(super) fn bind_output(
     binder: &mut Binder<'_>,
     target: &Target,
-    items: &[Item],
+    output: &Output,
     sources: &[Source],
     of: OutputOf,
 ) -> Result<Option<(Vec<Column>, Vec<Typed>)>> {
-    if items.is_empty() {
+    let of = if output.merges { OutputOf::Both } else { of };
+    if output.items.is_empty() {
         return Ok(None);
     }
     let image = |alias: &str| Source {
         alias: alias.to_owned(),
         schema: None,
-        columns: target.columns.clone(),
+        columns: target.columns.iter().map(|c| Column { nullable: c.nullable || output.merges, ..c.clone() }).collect(),
         computed: target.computed.clone(),
     };
     let mut all: Vec<Source> = sources.to_vec();
@@ -45,7 +46,7 @@ pub(super) fn bind_output(
     if of != OutputOf::Inserted {
         all.push(image("deleted"));
     }
-    let (columns, bound) = binder.items(items, Scope { sources: all, outer: None })?;
+    let (columns, bound) = binder.items(&output.items, Scope { sources: all, outer: None })?;
     Ok(Some((columns, bound)))
 }
 
@@ -53,10 +54,10 @@ type Changed<'a> = (Option<&'a Row>, Option<&'a Arc<Row>>, Option<&'a Vec<Part>>
 
 #[allow(clippy::type_complexity)]
 pub(super) fn run_output<'a>(
-    state: &State,
-    scalars: &Scalars,
+    state: &mut State,
+    scalars: &mut Scalars,
     variables: &Variables,
-    target: &Target,
+    (target, stmt): (&Target, &Output),
     output: Option<(Vec<Column>, Vec<Typed>)>,
     rows: impl Iterator<Item = Changed<'a>>,
 ) -> Result<Option<(Vec<Column>, Vec<Vec<Value>>)>> {
@@ -65,14 +66,27 @@ pub(super) fn run_output<'a>(
     let mut out = Vec::new();
     for (new, old, parts) in rows {
         let mut all: Vec<Part> = parts.cloned().unwrap_or_default();
-        if let Some(new) = new {
-            all.push(Part::Stored(Arc::new(new.clone()), Rc::clone(&target.types), None));
+        let none = || Part::Values(Rc::new(vec![Value::Null; target.types.len()]));
+        match new {
+            Some(new) => all.push(Part::Stored(Arc::new(new.clone()), Rc::clone(&target.types), None)),
+            None if stmt.merges => all.push(none()),
+            None => {}
         }
-        if let Some(old) = old {
-            all.push(Part::Stored(Arc::clone(old), Rc::clone(&target.types), None));
+        match old {
+            Some(old) => all.push(Part::Stored(Arc::clone(old), Rc::clone(&target.types), None)),
+            None if stmt.merges => all.push(none()),
+            None => {}
         }
         let env = Env { ctx: &ctx, parts: &all, aggs: &[], outer: None };
         out.push(items.iter().map(|e| eval(e, &env)).collect::<Result<_>>()?);
     }
-    Ok(Some((columns, out)))
+    let Some((table, places)) = &stmt.into else { return Ok(Some((columns, out))) };
+    let types = columns.into_iter().map(|c| c.ty).collect();
+    let source = InsertSource::Rows(types, out);
+    let into = Insert { table: table.clone(), columns: places.clone(), output: Output::default(), source };
+    // SCOPE_IDENTITY() is that of the statement itself.
+    let identity = scalars.identity;
+    insert(state, scalars, variables, &into)?;
+    scalars.identity = identity;
+    Ok(None)
 }

@@ -14,6 +14,7 @@ use super::super::session::begin_in;
 use super::super::state::{Scalars, State, from_storage};
 use super::super::value::{Value, from_bytes, to_bytes};
 use super::check::{check_referenced, check_references, check_rows, check_unique};
+use super::images::images_of;
 use super::insert::{bind_defaults, write_row};
 use super::output::{OutputOf, bind_output, run_output};
 use super::target::{bind_target, find_hits, lock_hits};
@@ -176,6 +177,8 @@ pub(crate) fn update(
         }
     }
     let changed = hits.iter().zip(&new_rows).map(|(h, new)| (Some(new), Some(&h.row), Some(&h.parts)));
-    let output = run_output(state, scalars, variables, &target, output, changed)?;
-    Ok(Outcome { count: hits.len() as u64, output })
+    let output = run_output(state, scalars, variables, (&target, &stmt.output), output, changed)?;
+    let changed = hits.iter().zip(&new_rows).map(|(h, new)| (Some(new), Some(&*h.row)));
+    let images = images_of(state, &target, "UPDATE", Some(&places), changed);
+    Ok(Outcome { count: hits.len() as u64, output, images })
 }

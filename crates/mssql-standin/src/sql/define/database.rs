@@ -55,10 +55,7 @@ pub(crate) fn alter_database(
         let on = value == "ON";
         let db = state.db_mut(at);
         match option.as_str() {
-            "READ_COMMITTED_SNAPSHOT" if on => db.read_committed_snapshot = true,
-            "READ_COMMITTED_SNAPSHOT" => {
-                return Err(unsupported("READ COMMITTED by locks: readers always see versions"));
-            }
+            "READ_COMMITTED_SNAPSHOT" => db.read_committed_snapshot = on,
             "ALLOW_SNAPSHOT_ISOLATION" => db.allow_snapshot = on,
             "RECOVERY" if value == "FULL" => db.simple_recovery = false,
             "RECOVERY" => return Err(unsupported("recovery models other than FULL")),

@@ -369,7 +369,7 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
         }
         F::EventData | F::XmlQuery => SqlType::Xml,
         F::XmlValue => types::nvarchar_max(),
-        F::XmlExist => SqlType::Bit,
+        F::XmlExist | F::Updated => SqlType::Bit,
         F::XactState | F::AtSpid => SqlType::SmallInt,
         F::ErrorNumber
         | F::ErrorSeverity

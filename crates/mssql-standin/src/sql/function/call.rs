@@ -106,6 +106,11 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
     let number = |n: Option<i128>| n.map_or(Value::Null, |n| Value::Dec(Dec { mantissa: n, scale: 0 }));
     let db = || ctx.state.db(s.database);
     Ok(match func {
+        F::Updated => {
+            let (images, name) = (s.images.as_deref(), text_at(&v, 0));
+            let at = images.and_then(|i| i.columns.iter().position(|c| super::super::value::same_name(&c.name, &name)));
+            Value::bit(at.and_then(|at| images?.set.get(at).copied()).unwrap_or(false))
+        }
         F::EventData => s.event.as_deref().map_or(Value::Null, Value::text),
         F::XmlValue | F::XmlQuery | F::XmlExist => super::super::method::of_xml(&v[0], &v[1], func)?,
         F::CdcMaxLsn => cdc::max_lsn(db())?,

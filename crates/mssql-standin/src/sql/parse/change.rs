@@ -1,6 +1,6 @@
 //! INSERT, UPDATE, DELETE, and the hints of all statements.
 
-use super::super::ast::{BinOp, Delete, Expr, Insert, InsertSource, StmtKind, TableRef, Update};
+use super::super::ast::{BinOp, Delete, Expr, Insert, InsertSource, Name, Output, StmtKind, TableRef, Update};
 use super::super::error::{Result, syntax, unsupported};
 use super::super::token::Tok;
 use super::Parser;
@@ -15,7 +15,7 @@ impl Parser<'_> {
             return Err(unsupported("INSERT BULK"));
         }
         self.word("INTO");
-        let table = self.name()?;
+        let table = self.table_name()?;
         self.hints()?;
         let columns = if self.is_op("(") && !self.is_word_at(1, "SELECT") { self.ident_list()? } else { Vec::new() };
         let output = self.output()?;
@@ -40,7 +40,9 @@ impl Parser<'_> {
             }
             InsertSource::Values(rows)
         } else if self.is_word("EXEC") || self.is_word("EXECUTE") {
-            return Err(unsupported("INSERT ... EXEC"));
+            let exec = self.statement()?;
+            let source = InsertSource::Defaults;
+            return Ok(StmtKind::InsertExec(Box::new(Insert { table, columns, output, source }), Box::new(exec)));
         } else if self.is_word("WITH") {
             let with = self.with_list()?;
             let mut query = self.query()?;
@@ -52,15 +54,29 @@ impl Parser<'_> {
         Ok(StmtKind::Insert(Box::new(Insert { table, columns, output, source })))
     }
 
-    pub(super) fn output(&mut self) -> Result<Vec<super::super::ast::Item>> {
+    /// A table, or a variable that is one.
+    pub(super) fn table_name(&mut self) -> Result<Name> {
+        match self.peek() {
+            Tok::Var(_) => Ok(vec![self.variable()?]),
+            _ => self.name(),
+        }
+    }
+
+    pub(super) fn output(&mut self) -> Result<Output> {
+        let mut output = Output::default();
         if !self.word("OUTPUT") {
-            return Ok(Vec::new());
+            return Ok(output);
         }
-        let items = self.items()?;
-        if self.is_word("INTO") {
-            return Err(unsupported("OUTPUT INTO"));
+        output.items = self.items()?;
+        if self.word("INTO") {
+            let table = self.table_name()?;
+            let columns = if self.is_op("(") { self.ident_list()? } else { Vec::new() };
+            output.into = Some((table, columns));
+            if self.is_word("OUTPUT") {
+                return Err(unsupported("OUTPUT beside OUTPUT INTO"));
+            }
         }
-        Ok(items)
+        Ok(output)
     }
 
     fn dml_top(&mut self) -> Result<Option<Expr>> {
@@ -80,21 +96,9 @@ impl Parser<'_> {
             return Err(unsupported("UPDATE STATISTICS"));
         }
         let top = self.dml_top()?;
-        let target = self.name()?;
+        let target = self.table_name()?;
         self.hints()?;
-        self.expect_word("SET")?;
-        let mut sets = Vec::new();
-        loop {
-            let column = match self.peek() {
-                Tok::Var(_) => vec![self.variable()?],
-                _ => self.name()?,
-            };
-            let op = self.assign_op()?;
-            sets.push((column, op, if self.word("DEFAULT") { None } else { Some(self.expr()?) }));
-            if !self.op(",") {
-                break;
-            }
-        }
+        let sets = self.sets()?;
         let output = self.output()?;
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
         let filter = self.filter()?;
@@ -102,11 +106,26 @@ impl Parser<'_> {
         Ok(StmtKind::Update(Box::new(Update { with: Vec::new(), top, target, sets, output, from, filter })))
     }
 
+    /// `SET a = 1, b += 2, c = DEFAULT`
+    #[allow(clippy::type_complexity)]
+    pub(super) fn sets(&mut self) -> Result<Vec<(Name, Option<BinOp>, Option<Expr>)>> {
+        self.expect_word("SET")?;
+        let mut sets = Vec::new();
+        loop {
+            let column = self.table_name()?;
+            let op = self.assign_op()?;
+            sets.push((column, op, if self.word("DEFAULT") { None } else { Some(self.expr()?) }));
+            if !self.op(",") {
+                return Ok(sets);
+            }
+        }
+    }
+
     pub(super) fn delete(&mut self) -> Result<StmtKind> {
         self.next();
         let top = self.dml_top()?;
         self.word("FROM");
-        let target = self.name()?;
+        let target = self.table_name()?;
         self.hints()?;
         let output = self.output()?;
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
@@ -143,28 +162,33 @@ impl Parser<'_> {
         Ok(op)
     }
 
-    /// `WITH (NOLOCK)`, `(NOLOCK)`: read and left aside.
-    pub(super) fn hints(&mut self) -> Result<()> {
+    /// `WITH (NOLOCK)`, `(NOLOCK)`: read and left aside, but for whether locks are not waited for.
+    pub(super) fn hints(&mut self) -> Result<bool> {
         let with = self.is_word("WITH") && self.is_op_at(1, "(");
         let bare = self.is_op("(") && matches!(self.peek_at(1), Tok::Word(w) if is_hint(w)) && self.is_op_at(2, ")");
         if !with && !bare {
-            return Ok(());
+            return Ok(false);
         }
         if with {
             self.next();
         }
         self.next();
         let mut depth = 1;
+        let mut no_lock = false;
         while depth > 0 {
             match self.next() {
                 Tok::Op("(") => depth += 1,
                 Tok::Op(")") => depth -= 1,
                 Tok::Word(w) if depth == 1 && !is_hint(&w) => return Err(syntax(&w, self.line())),
+                Tok::Word(w) => {
+                    let w = w.to_ascii_uppercase();
+                    no_lock |= matches!(w.as_str(), "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT");
+                }
                 Tok::End => return Err(self.unexpected()),
                 _ => {}
             }
         }
-        Ok(())
+        Ok(no_lock)
     }
 
     /// `OPTION (...)`: read and left aside.

@@ -197,6 +197,13 @@ impl Parser<'_> {
         if self.is_word("AS") {
             return Err(unsupported("node, edge and file tables"));
         }
+        let table = self.table_of(name)?;
+        self.storage_options()?;
+        Ok(StmtKind::CreateTable(Box::new(table)))
+    }
+
+    /// `(columns, constraints, indexes)`
+    pub(super) fn table_of(&mut self, name: Name) -> Result<CreateTable> {
         self.expect_op("(")?;
         let mut table = CreateTable { name, columns: Vec::new(), constraints: Vec::new(), indexes: Vec::new() };
         loop {
@@ -224,8 +231,7 @@ impl Parser<'_> {
             }
         }
         self.expect_op(")")?;
-        self.storage_options()?;
-        Ok(StmtKind::CreateTable(Box::new(table)))
+        Ok(table)
     }
 
     fn column_spec(&mut self) -> Result<ColumnSpec> {

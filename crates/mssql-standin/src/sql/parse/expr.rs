@@ -308,6 +308,16 @@ impl Parser<'_> {
                     over: None,
                 })
             }
+            "UPDATE" if self.is_op_at(1, "(") => {
+                self.next();
+                self.next();
+                let column = self.ident()?;
+                self.expect_op(")")?;
+                let name = vec!["$UPDATED".to_owned()];
+                let args = vec![Expr::Text(column, true)];
+                let set = Expr::Func { name, args, distinct: false, star: false, over: None };
+                Ok(Expr::Compare(CmpOp::Eq, Box::new(set), Box::new(Expr::Number("1".into()))))
+            }
             "NEXT" if self.is_word_at(1, "VALUE") => Err(unsupported("sequences")),
             _ => self.named(),
         }

@@ -297,10 +297,7 @@ impl Parser<'_> {
             self.expect_op(")")?;
             return Ok(inner);
         }
-        if matches!(self.peek(), Tok::Var(_)) {
-            return Err(unsupported("table variables"));
-        }
-        let name = self.name()?;
+        let name = self.table_name()?;
         if self.is_op("(") && !matches!(self.peek_at(1), Tok::Word(w) if super::change::is_hint(w)) {
             self.next();
             let args = if self.is_op(")") { Vec::new() } else { self.argument_list()? };
@@ -308,13 +305,13 @@ impl Parser<'_> {
             let alias = self.alias(false)?;
             return Ok(TableRef::Func { name, args, alias });
         }
-        self.hints()?;
+        let no_lock = self.hints()?;
         if self.is_word("FOR") && self.is_word_at(1, "SYSTEM_TIME") {
             return Err(unsupported("FOR SYSTEM_TIME"));
         }
         let alias = self.alias(false)?;
-        self.hints()?;
-        Ok(TableRef::Named { name, alias })
+        let no_lock = self.hints()? || no_lock;
+        Ok(TableRef::Named { name, alias, no_lock })
     }
 }
 

@@ -133,15 +133,15 @@ impl Parser<'_> {
                 Ok(StmtKind::WaitDelay(self.expr()?))
             }
             "EXEC" | "EXECUTE" => self.exec(),
+            "MERGE" => self.merge(),
+            "DBCC" => self.dbcc(),
             "CHECKPOINT" => self.only(StmtKind::Checkpoint),
             "ENABLE" | "DISABLE" => {
                 self.next();
                 self.switch_trigger(word == "ENABLE")
             }
-            "MERGE" | "GRANT" | "REVOKE" | "DENY" | "RESTORE" | "KILL" | "BULK" | "DBCC" | "OPEN" | "FETCH"
-            | "CLOSE" | "DEALLOCATE" | "GOTO" | "RECONFIGURE" | "SHUTDOWN" | "REVERT" => {
-                Err(unsupported(format!("the statement {word}")))
-            }
+            "GRANT" | "REVOKE" | "DENY" | "RESTORE" | "KILL" | "BULK" | "OPEN" | "FETCH" | "CLOSE" | "DEALLOCATE"
+            | "GOTO" | "RECONFIGURE" | "SHUTDOWN" | "REVERT" => Err(unsupported(format!("the statement {word}"))),
             _ if self.at == 0 => self.exec_without_word(),
             _ => Err(self.unexpected()),
         }
@@ -171,6 +171,13 @@ impl Parser<'_> {
                 }
                 kind
             }
+            Tok::Word(w) if w.eq_ignore_ascii_case("MERGE") => {
+                let mut kind = self.merge()?;
+                if let StmtKind::Merge(merge) = &mut kind {
+                    merge.with = with;
+                }
+                kind
+            }
             Tok::Word(w) if w.eq_ignore_ascii_case("DELETE") => {
                 let mut kind = self.delete()?;
                 if let StmtKind::Delete(delete) = &mut kind {
@@ -196,7 +203,8 @@ impl Parser<'_> {
             let name = self.variable()?;
             self.word("AS");
             if self.is_word("TABLE") {
-                return Err(unsupported("table variables"));
+                self.next();
+                return self.table_of(vec![name]).map(|table| StmtKind::DeclareTable(Box::new(table)));
             }
             let sql_type = self.data_type()?;
             let value = if self.op("=") { Some(self.expr()?) } else { None };

@@ -16,9 +16,6 @@ impl Parser<'_> {
         let name = self.name()?;
         self.expect_word("ON")?;
         let on = self.trigger_on()?;
-        if on != TriggerOn::Database {
-            return Err(unsupported("triggers on tables"));
-        }
         if self.word("WITH") {
             loop {
                 if self.words(&["EXECUTE", "AS"]) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use logferry_model::{Cell, SqlType};
 
 use super::super::ast::{Expr, Query};
-use super::super::bind::{Binder, Scope};
+use super::super::bind::{Binder, Scope, TableAt};
 use super::super::change::{self};
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
@@ -14,9 +14,10 @@ use super::super::eval::{Ctx, Env, eval, holds};
 use super::super::plan::{Column, Plan, PlanBody};
 use super::super::run;
 use super::super::sink::ResultColumn;
-use super::super::state::{Isolation, State};
+use super::super::state::{Isolation, Scalars, State};
 use super::super::value::{Value, to_bytes};
 use super::{Out, Session};
+use crate::storage::Transaction;
 
 impl Session {
     pub(super) fn select(&mut self, query: &Query, out: Out<'_>) -> Result<()> {
@@ -24,15 +25,25 @@ impl Session {
             && let Some(into) = &select.into
         {
             let outcome = self.changes(|state, s, v| change::select_into(state, s, v, query, into))?;
-            self.changed(outcome, out);
-            return Ok(());
+            return self.changed(outcome, out);
         }
         let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
-        self.take_snapshot(&mut state)?;
-        let plan = {
-            let variables = self.variables.borrow();
-            Binder::new(&state, &self.scalars, &variables).query(query, None)?
+        let (state, plan) = loop {
+            let mut state = shared.lock();
+            self.take_snapshot(&mut state)?;
+            let (plan, read) = {
+                let variables = self.variables.borrow();
+                let mut binder = Binder::new(&state, &self.scalars, &variables);
+                (binder.query(query, None)?, binder.read)
+            };
+            if reader_waits_for(&state, &self.scalars, &read).is_none() {
+                break (state, plan);
+            }
+            drop(state);
+            self.waiting(|state, scalars, _| match reader_waits_for(state, scalars, &read) {
+                Some(by) => Err(change::blocked(state, by.0, by.1)),
+                None => Ok(()),
+            })?;
         };
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
         let assigns = matches!(&plan.body, PlanBody::Select(s) if !s.assigns.is_empty());
@@ -122,6 +133,19 @@ impl Session {
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
         holds(&bound, &Env::empty(&ctx))
     }
+}
+
+/// Who has changed one of these tables and not committed, where readers wait for that: without READ COMMITTED SNAPSHOT. A
+/// server waits for the rows in question; here it is their tables.
+fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Option<(usize, Transaction)> {
+    if matches!(scalars.isolation, Isolation::ReadUncommitted | Isolation::Snapshot) {
+        return None;
+    }
+    read.iter().find_map(|at| {
+        let db = state.databases.get(at.database)?.as_ref().filter(|db| !db.read_committed_snapshot)?;
+        let own = scalars.xacts.get(&at.database);
+        db.storage.holder_of_any(at.table).filter(|by| Some(by) != own).map(|by| (at.database, by))
+    })
 }
 
 /// Sends rows that are there already.

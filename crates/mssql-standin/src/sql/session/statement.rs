@@ -23,16 +23,29 @@ impl Session {
             StmtKind::Select(query) => self.select(query, out)?,
             StmtKind::Insert(insert) => {
                 let rows = self.changes(|state, s, v| change::insert(state, s, v, insert))?;
-                self.changed(rows, out);
+                self.changed(rows, out)?;
             }
             StmtKind::Update(update) => {
                 let rows = self.changes(|state, s, v| change::update(state, s, v, update))?;
-                self.changed(rows, out);
+                self.changed(rows, out)?;
             }
             StmtKind::Delete(delete) => {
                 let rows = self.changes(|state, s, v| change::delete(state, s, v, delete))?;
-                self.changed(rows, out);
+                self.changed(rows, out)?;
             }
+            StmtKind::Merge(merge) => {
+                let rows = self.changes(|state, s, v| change::merge(state, s, v, merge))?;
+                self.changed(rows, out)?;
+            }
+            StmtKind::InsertExec(insert, exec) => self.insert_exec(insert, exec, out)?,
+            StmtKind::DeclareTable(table) => {
+                let made = self.waiting(|state, s, _| {
+                    define::create_table(state, s, table)?;
+                    state.find_table(s, &table.name)
+                })?;
+                self.scalars.table_variables.extend(made.map(|at| at.table));
+            }
+            StmtKind::Dbcc(name, args) => self.dbcc(name, args, out)?,
             StmtKind::Truncate(name) => {
                 self.waiting(|state, s, _| define::truncate(state, s, name))?;
                 out.done(None);
@@ -317,8 +330,9 @@ impl Session {
         Ok(Flow::Next)
     }
 
-    pub(super) fn changed(&mut self, outcome: Outcome, out: Out<'_>) {
+    pub(super) fn changed(&mut self, outcome: Outcome, out: Out<'_>) -> Result<()> {
         self.scalars.rowcount = outcome.count as i64;
+        self.fire_rows(outcome.images, out)?;
         if let Some((columns, rows)) = outcome.output {
             out.columns(&result_columns(&columns));
             for row in rows {
@@ -330,5 +344,6 @@ impl Session {
             }
         }
         out.done(self.counted(outcome.count));
+        Ok(())
     }
 }

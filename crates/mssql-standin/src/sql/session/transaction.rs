@@ -31,6 +31,8 @@ impl Session {
             StmtKind::Insert(_)
             | StmtKind::Update(_)
             | StmtKind::Delete(_)
+            | StmtKind::Merge(_)
+            | StmtKind::InsertExec(..)
             | StmtKind::Truncate(_)
             | StmtKind::CreateTable(_)
             | StmtKind::DropTable { .. }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::ast::{Stmt, StmtKind};
+use super::super::change::Images;
 use super::super::error::{Result, SqlError};
 use super::super::trigger::{DdlEvent, event_data, events_of};
 use super::{Flow, Out, Session};
@@ -13,7 +14,7 @@ impl Session {
     pub(super) fn watched(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {
         let events = self.watched_events(stmt)?;
         let alone = self.scalars.depth == 0;
-        if alone && events.is_empty() {
+        if alone && events.is_empty() && !self.rows_watched(stmt) {
             return self.kind(stmt, out, in_try);
         }
         if alone {
@@ -60,6 +61,40 @@ impl Session {
             return Ok(Vec::new());
         }
         events_of(&state, &self.scalars, stmt)
+    }
+
+    /// Whether a statement changes rows where triggers on tables are.
+    fn rows_watched(&self, stmt: &Stmt) -> bool {
+        let changes = matches!(
+            stmt.kind,
+            StmtKind::Insert(_)
+                | StmtKind::Update(_)
+                | StmtKind::Delete(_)
+                | StmtKind::Merge(_)
+                | StmtKind::InsertExec(..)
+        );
+        changes && {
+            let state = self.shared.lock();
+            state.databases.iter().flatten().any(|db| db.triggers.values().any(|t| t.table.is_some() && !t.disabled))
+        }
+    }
+
+    /// Runs the triggers of what a statement did to rows.
+    pub(super) fn fire_rows(&mut self, images: Vec<Images>, out: Out<'_>) -> Result<()> {
+        for images in images {
+            let triggers: Vec<(u32, String)> = {
+                let state = self.shared.lock();
+                let all = state.db(images.database).triggers.iter();
+                all.filter(|(_, t)| t.watches_rows(images.table, images.verb))
+                    .map(|(id, t)| (*id, t.body.clone()))
+                    .collect()
+            };
+            let outer = self.scalars.images.replace(Arc::new(images));
+            let result = triggers.into_iter().try_for_each(|(id, body)| self.fire(id, &body, out));
+            self.scalars.images = outer;
+            result?;
+        }
+        Ok(())
     }
 
     fn fire_for(&mut self, event: &DdlEvent, command: &str, out: Out<'_>) -> Result<()> {
