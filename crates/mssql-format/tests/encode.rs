@@ -94,7 +94,7 @@ proptest! {
         expect.extend([&[][..], &lock]);
         prop_assert_eq!(elements(&record), expect);
 
-        let record = b.delete_rows(&h, Context::HEAP, &t, rowset, images[0], &lock);
+        let record = b.delete_rows(&h, Context::HEAP, &t, rowset, 0, images[0], &lock);
         let record = read_page(record, &h, &t, Op::DELETE_ROWS, Context::HEAP);
         prop_assert_eq!(elements(&record), vec![images[0], &lock]);
         let record = b.expunge_rows(&h, Context::CLUSTERED, &t);

@@ -143,7 +143,7 @@ impl Model {
         let image = if undone.is_some() { &[][..] } else { &slot.row };
         let index = self.log.len();
         self.log(at, undone, None, |b, head, target| {
-            b.delete_rows(head, Context::MARK_AS_GHOST, target, ROWSET, image, &[]);
+            b.delete_rows(head, Context::MARK_AS_GHOST, target, ROWSET, 0, image, &[]);
         });
         if undone.is_none() {
             self.undo.push((index, slot.key, Did::Ghost));

@@ -14,8 +14,7 @@
 //! Beside the pages the engine keeps what callers asked for: [`Database::rows`] are the committed rows as
 //! they were given, never read back from a page. Tests compare the two.
 //!
-//! Not done as on a server: one data file, one log file, no pages of nonclustered indexes, pages that became empty stay in their
-//! tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
+//! Not done as on a server: one data file, one log file, pages that became empty stay in their tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
 
 mod alter;
 mod attach;
@@ -27,12 +26,15 @@ mod chunks;
 mod clock;
 mod dblog;
 mod ddl;
+mod entry;
 mod heap;
 mod index;
 mod inspect;
 mod log;
 mod media;
 mod read;
+#[cfg(test)]
+mod real;
 mod space;
 mod system;
 mod table;
@@ -45,7 +47,7 @@ use std::sync::Arc;
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{MtfDate, PageImage, PageTarget, RecordBuilder, RecordHead};
-use logferry_mssql_format::log::op::Op;
+use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
@@ -174,11 +176,12 @@ const BOOT_PAGE: u32 = 9;
 /// Most bytes of a row.
 pub(crate) const ROW_MAX: usize = 8060;
 
-/// A heap or a clustered index: rows of one table, user's or system's.
+/// A heap, a clustered index, or a nonclustered one: rows or entries of one table, user's or system's.
 #[derive(Debug)]
 struct Rowset {
     id: u64,
     object_id: u32,
+    index_id: u32,
     layout: Arc<TableLayout>,
     /// Rows, LOBs, row overflow.
     units: [Option<AllocUnit>; 3],
@@ -247,6 +250,7 @@ pub struct Database {
     next_unit: u64,
     next_rowset: u64,
     next_blob: u32,
+    next_version: u32,
     locks: HashMap<(u64, RowKey), u64>,
     /// Bytes on a page that a transaction freed and may need again.
     reserved: HashMap<u32, HashMap<u64, usize>>,
@@ -262,7 +266,9 @@ pub struct Database {
     tracked: BTreeSet<u32>,
     unread: capture::Unread,
     /// Nonclustered indexes, by table.
-    indexes: BTreeMap<u32, Vec<IndexDef>>,
+    indexes: BTreeMap<u32, Vec<entry::Index>>,
+    /// Names of the constraints of clustered primary keys, by table.
+    key_names: BTreeMap<u32, String>,
     /// Attached files of a real server.
     read_only: bool,
     guids: Guids,
@@ -316,6 +322,7 @@ impl Database {
             next_unit: 1 << 56 | 0x80 << 16,
             next_rowset: 1 << 56 | 0x38 << 16,
             next_blob: 1000,
+            next_version: 0,
             locks: HashMap::new(),
             reserved: HashMap::new(),
             ghost_pages: BTreeMap::new(),
@@ -326,6 +333,7 @@ impl Database {
             tracked: BTreeSet::new(),
             unread: capture::Unread::default(),
             indexes: BTreeMap::new(),
+            key_names: BTreeMap::new(),
             read_only: false,
             guids,
             backups: backup::History::new(ids),
@@ -435,12 +443,13 @@ impl Database {
         let mut record = mem::take(&mut self.record);
         build(&mut record, &head);
         let lsn = self.log.append(record.bytes());
-        let op = Op(record.bytes()[22]);
+        let (op, context) = (Op(record.bytes()[22]), Context(record.bytes()[23]));
         self.record = record;
         if let By::Xact(id) | By::Undo(id, _) = by {
             let open = self.xacts.get_mut(&id).expect("the transaction is open");
             open.last_lsn = lsn;
-            if matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS) {
+            let of_row = matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
+            if of_row && context != Context::INDEX_LEAF {
                 open.row_lsn = lsn;
             }
         }

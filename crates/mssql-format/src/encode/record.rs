@@ -190,7 +190,8 @@ impl RecordBuilder {
         self.elements(&[lock])
     }
 
-    /// INSERT_ROWS: rows at `target.slot` and the slots behind it. `flags` bit 2: replaces the ghost at the slot.
+    /// INSERT_ROWS: rows at `target.slot` and the slots behind it. `flags` 2: replaces the ghost at the slot; 1: the entry of an
+    /// index that an UPDATE moved here (observed on 2008, with the DELETE_ROWS before it).
     #[allow(clippy::too_many_arguments)]
     pub fn insert_rows(
         &mut self,
@@ -209,18 +210,20 @@ impl RecordBuilder {
         self.elements(&elements)
     }
 
-    /// DELETE_ROWS: `row` is empty in compensations.
+    /// DELETE_ROWS: `row` is empty in compensations. `flags` bit 1: the entry of an index goes elsewhere.
+    #[allow(clippy::too_many_arguments)]
     pub fn delete_rows(
         &mut self,
         head: &RecordHead,
         context: Context,
         target: &PageTarget,
         rowset: u64,
+        flags: u16,
         row: &[u8],
         lock: &[u8],
     ) -> &[u8] {
         self.start(head, Op::DELETE_ROWS, context);
-        self.target(target).u64(rowset).u16(1).u16(0).u16(row_flags(context));
+        self.target(target).u64(rowset).u16(1).u16(flags).u16(row_flags(context));
         self.elements(&[row, lock])
     }
 
@@ -421,6 +424,13 @@ impl RecordBuilder {
         key[..4].copy_from_slice(&obj_id.to_le_bytes());
         key[4..6].copy_from_slice(&index_id.to_le_bytes());
         self.elements(&[&key])
+    }
+
+    /// INVALIDATE_CACHE of an object: class and id (kind 3, observed at the end of DROP TABLE).
+    pub fn invalidate_object(&mut self, head: &RecordHead, class: u32, id: u32) -> &[u8] {
+        self.start(head, Op::INVALIDATE_CACHE, Context::NULL);
+        self.u16(3);
+        self.elements(&[&class.to_le_bytes(), &id.to_le_bytes()])
     }
 
     /// ROOT_CHANGE

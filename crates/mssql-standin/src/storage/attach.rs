@@ -23,6 +23,7 @@ use std::path::Path;
 use self::log::read_log;
 use self::pages::Pages;
 use self::tables::{BaseTables, Source};
+use super::entry::Index;
 use super::{Database, Error, Options};
 
 /// 2008
@@ -49,10 +50,14 @@ impl Database {
         db.guids.binding = pages.binding()?;
         db.schemas = base.schemas.iter().map(|(id, name)| (name.clone(), *id)).collect();
         db.tables = BTreeMap::new();
+        db.indexes = BTreeMap::new();
         for table in &base.tables {
             let Source { table: held, rowset } = base.build(&pages, table)?;
             db.rowsets.insert(rowset.id, rowset);
             db.tables.insert(table.id, held);
+            let known = base.nonclustered(table.id).into_iter().map(|def| Index { def, kept: None });
+            db.indexes.insert(table.id, known.collect());
+            db.key_names.extend(base.key_name(table.id).map(|name| (table.id, name)));
         }
         Ok(db)
     }

@@ -30,6 +30,9 @@ impl Database {
         if !self.rowset(rowset).levels.is_empty() {
             return Err(Error::Unsupported(format!("loading into table {name}, which has rows")));
         }
+        if !self.kept_indexes(table).is_empty() {
+            return Err(Error::Unsupported(format!("loading into table {name}, which has nonclustered indexes")));
+        }
         let layout = Arc::clone(&self.rowset(rowset).layout);
         let heap = layout.key.is_empty();
         let xact = self.begin(XactOptions { name: "BULK INSERT", spid: 52 });
@@ -101,10 +104,11 @@ impl Database {
                     (true, _) => Vec::new(),
                     (false, _) => layout.key_values(self.first_row(rowset, level - 1, node.page)),
                 };
-                let images: Vec<_> = values.iter().map(|v| ColumnImage::Bytes(v)).collect();
+                let images = super::tree::images_of(&values);
                 let mut entry = Vec::new();
                 let child = Some(PageId::new(FILE, node.page).to_bytes());
-                encode_index_record(&layout.key_entry, &images, false, child, &mut entry);
+                let nulls = layout.null_keys() && !values.is_empty();
+                encode_index_record(&layout.key_entry, &images, nulls, child, &mut entry);
                 if open.as_ref().is_none_or(|(_, image)| image.free() < entry.len() + 2) {
                     let new = self.bulk_page(rowset);
                     let mut prev = PageId::default();

@@ -7,6 +7,7 @@ use logferry_mssql_format::encode::{ColumnImage, encode_forwarded, encode_row, e
 use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::{FixedVar, Place, RecordKind, stub_target};
 
+use super::entry::Indexed;
 use super::space::{AllocUnit, UnitKind};
 use super::system::object_lock;
 use super::table::{StoredColumn, TableLayout};
@@ -19,6 +20,8 @@ const IN_ROW_MAX: usize = 8000;
 const OVERFLOW_POINTER: usize = 24;
 const ROOT_POINTER: usize = 72;
 const TAG: usize = 14;
+/// Rows on a page of the version store.
+const VERSIONS_A_PAGE: u32 = 64;
 
 /// A physical value on its way into a row.
 #[derive(Clone, Debug)]
@@ -59,8 +62,13 @@ impl Database {
         let by = By::Xact(xact.0);
         let values =
             self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, value_of(c, &row))).collect())?;
+        let indexed = self.indexes.contains_key(&table);
         let key = if layout.key.is_empty() {
-            let image = self.write_values(by, rowset, values);
+            if indexed {
+                let nowhere = RowKey::Rid(RowId::default());
+                self.index_check(xact.0, table, None, Indexed { row: &row, key: &nowhere })?;
+            }
+            let image = self.write_values(by, rowset, values, false);
             let key = RowKey::Rid(self.heap_insert(by, rowset, &image));
             self.lock(xact.0, rowset, &key)?;
             key
@@ -73,11 +81,17 @@ impl Database {
             if self.live_row(rowset, &key).is_some() {
                 return Err(Error::DuplicateKey(self.table_at(table)?.def.name.clone()));
             }
+            if indexed {
+                self.index_check(xact.0, table, None, Indexed { row: &row, key: &locked })?;
+            }
             self.lock(xact.0, rowset, &locked)?;
-            let image = self.write_values(by, rowset, values);
+            let image = self.write_values(by, rowset, values, false);
             self.tree_put(by, rowset, &key, &image);
             locked
         };
+        if indexed {
+            self.index_insert(by, table, Indexed { row: &row, key: &key })?;
+        }
         let (lsn, row) = (self.last_row_lsn(xact), Arc::new(row));
         self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
         self.capture(xact, table, lsn, None, Some(&row));
@@ -114,11 +128,17 @@ impl Database {
                 return Err(Error::DuplicateKey(self.table_at(table)?.def.name.clone()));
             }
         }
+        let indexed = self.indexes.contains_key(&table);
+        if indexed {
+            let (from, to) = (Indexed { row: &old, key }, Indexed { row: &row, key: &new_key });
+            self.index_check(xact.0, table, Some(from), to)?;
+        }
         self.lock(xact.0, rowset, key)?;
         self.lock(xact.0, rowset, &new_key)?;
 
-        let (image, home) = self.image_of(rowset, key);
-        let (mut values, mut outside) = (stored_values(&layout, &image), Vec::new());
+        let (before, home) = self.image_of(rowset, key);
+        let image = &before;
+        let (mut values, mut outside) = (stored_values(&layout, image), Vec::new());
         for (column, _) in changes {
             let at = layout.of_logical[*column];
             if let Stored::Pointer(pointer) = &values[at] {
@@ -127,7 +147,8 @@ impl Database {
             values[at] = fresh(&layout.columns[at].sql_type, row[*column].as_deref());
         }
         let values = self.plan(&layout, values)?;
-        let image = self.write_values(by, rowset, values);
+        let mut image = self.write_values(by, rowset, values, new_key == *key);
+        keep_nulls(&layout, &before, &mut image);
         let mut moved_at = None;
         match (key, &new_key) {
             (RowKey::Rid(at), _) => self.update_in_heap(by, rowset, *at, home, &image),
@@ -139,6 +160,9 @@ impl Database {
             (RowKey::Key(old), _) => self.tree_modify(by, rowset, old, &image),
         }
         let lsn = self.last_row_lsn(xact);
+        if indexed {
+            self.index_update(by, table, Indexed { row: &old, key }, Indexed { row: &row, key: &new_key })?;
+        }
         for (sql_type, pointer) in outside {
             self.delete_outside(by, rowset, &sql_type, &pointer);
         }
@@ -166,6 +190,9 @@ impl Database {
         self.lock(xact.0, rowset, key)?;
         let by = By::Xact(xact.0);
         let (image, home) = self.image_of(rowset, key);
+        if self.indexes.contains_key(&table) {
+            self.index_delete(by, table, Indexed { row: &old, key })?;
+        }
         match key {
             RowKey::Key(key) => self.tree_ghost(by, rowset, key),
             RowKey::Rid(at) => {
@@ -202,8 +229,20 @@ impl Database {
             r.lock_xact(h, &object_lock(5, table));
         });
         self.flush_counts();
+        let indexes = self.kept_indexes(table).into_iter().map(|i| i.rowset);
+        for rowset in std::iter::once(rowset).chain(indexes) {
+            self.truncate_rowset(by, rowset);
+        }
+        let keys: Vec<RowKey> = self.table_at(table)?.committed.keys().cloned().collect();
+        for key in keys {
+            self.note_change(xact, table, key, None);
+        }
+        self.commit(xact)
+    }
+
+    fn truncate_rowset(&mut self, by: By, rowset: u64) {
         for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
-            let Some(unit) = self.rowset(rowset).units[kind.index()].clone() else { continue };
+            let Some(unit) = self.rowset(rowset).units[kind.index()].clone().filter(|u| u.iam != 0) else { continue };
             self.release_unit(by, rowset, kind);
             self.write(by, |r, h| {
                 r.invalidate_cache(h, unit.obj_id(), unit.index_id());
@@ -216,16 +255,11 @@ impl Database {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
-        self.clear_row_count(by, rowset);
+        self.write_row_count(by, rowset, 0);
         let held = self.rowset_mut(rowset);
         held.levels.clear();
         held.rows = 0;
         held.counted = true;
-        let keys: Vec<RowKey> = self.table_at(table)?.committed.keys().cloned().collect();
-        for key in keys {
-            self.note_change(xact, table, key, None);
-        }
-        self.commit(xact)
     }
 
     /// Takes away what committed deletes left, as the ghost cleanup task does; gives how many rows went.
@@ -249,6 +283,33 @@ impl Database {
             None => held.committed.get(key).cloned().or_else(|| self.loaded_row(table, key).map(Arc::new)),
         };
         row.ok_or_else(|| Error::NoSuchRow(held.def.name.clone()))
+    }
+
+    /// All rows that are committed, or were loaded in bulk.
+    pub(super) fn each_stored_row(&self, table: u32, each: &mut dyn FnMut(&Self, &RowKey, &Row)) {
+        let Some(held) = self.tables.get(&table) else { return };
+        held.committed.iter().for_each(|(key, row)| each(self, key, row));
+        if !held.loaded {
+            return;
+        }
+        let rowset = self.rowset(held.rowset);
+        for node in rowset.levels.first().into_iter().flatten() {
+            let page = self.page(node.page);
+            for slot in 0..page.slot_count() {
+                let Some(image) = page.row(slot) else { continue };
+                if !matches!(RecordKind::of(image[0]), RecordKind::Primary) {
+                    continue;
+                }
+                let row = plain_row(&rowset.layout, image);
+                let key = match rowset.is_heap() {
+                    true => RowKey::Rid(super::rid(node.page, slot)),
+                    false => RowKey::Key(rowset.layout.key_of_image(image)),
+                };
+                if !held.committed.contains_key(&key) {
+                    each(self, &key, &row);
+                }
+            }
+        }
     }
 
     /// A row that was loaded in bulk, from its page.
@@ -345,7 +406,9 @@ impl Database {
     }
 
     /// Writes what goes outside, then makes the row.
-    fn write_values(&mut self, by: By, rowset: u64, values: Vec<Stored>) -> Vec<u8> {
+    ///
+    /// `older`: the row was there before, in a version that its tag points to.
+    fn write_values(&mut self, by: By, rowset: u64, values: Vec<Stored>, older: bool) -> Vec<u8> {
         let values: Vec<Stored> = values
             .into_iter()
             .map(|value| match value {
@@ -363,6 +426,13 @@ impl Database {
             })
             .collect();
         let mut tag = [0; TAG];
+        if older && self.options.row_versions {
+            // Page, file and slot of the version store, which this engine does not have.
+            self.next_version += 1;
+            tag[..4].copy_from_slice(&(0x100 + self.next_version / VERSIONS_A_PAGE).to_le_bytes());
+            tag[4] = 1;
+            tag[6] = (self.next_version % VERSIONS_A_PAGE) as u8;
+        }
         tag[8..].copy_from_slice(&super::tree::xact_of(by).to_le_bytes()[..6]);
         let mut image = Vec::new();
         let layout = Arc::clone(&self.rowset(rowset).layout);
@@ -398,6 +468,22 @@ fn fresh(sql_type: &SqlType, value: Option<&[u8]>) -> Stored {
         Some(bytes) if is_text(sql_type) => Stored::Text(bytes.to_vec()),
         Some(bytes) if sql_type.is_lob() && bytes.len() > IN_ROW_MAX => Stored::OffRow(UnitKind::Lob, bytes.to_vec()),
         Some(bytes) => Stored::Bytes(bytes.to_vec()),
+    }
+}
+
+/// The bytes of a fixed column stay in the row when it becomes NULL (observed on 2016: only its NULL bit is logged).
+fn keep_nulls(layout: &TableLayout, before: &[u8], image: &mut [u8]) {
+    let Ok(old) = FixedVar::read(before) else { return };
+    for (bit, column) in layout.columns.iter().enumerate() {
+        let Place::Fixed { offset, len } = column.place else { continue };
+        let range = usize::from(offset)..usize::from(offset + len);
+        let is_null = FixedVar::read(image).is_ok_and(|new| new.is_null(bit as u16));
+        if is_null
+            && range.end <= old.fixed_end()
+            && let (Some(to), Some(from)) = (image.get_mut(range.clone()), before.get(range))
+        {
+            to.copy_from_slice(from);
+        }
     }
 }
 

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use logferry_mssql_format::row::Place;
-
 use super::space::{AllocUnit, UnitKind};
+use super::change::plain_row;
+use super::entry::Indexed;
+use super::index::STATISTICS;
 use super::system::definitions::{
-    SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
+    SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
+    SYSSINGLEOBJREFS,
 };
 use super::system::{
-    CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset,
+    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset, tiny,
 };
-use super::table::{NOT_STORED, TableLayout, TypeCodes, sort_key};
+use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Transaction, XactOptions};
-use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Rowset, Table, TableDef};
+use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
 
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
@@ -47,8 +49,24 @@ impl Database {
         Ok(())
     }
 
-    /// Makes a table and gives its object id.
+    /// The object id that the next table will have.
+    pub fn next_table(&self) -> u32 {
+        self.next_object
+    }
+
+    /// Name of the constraint of a table's clustered primary key.
+    pub fn key_name(&self, table: u32) -> Option<String> {
+        self.key_names.get(&table).cloned()
+    }
+
+    /// Makes a table and gives its object id. Its primary key is named after it.
     pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
+        let key = format!("PK_{}", def.name);
+        self.create_table_with_key(def, &key)
+    }
+
+    /// Makes a table whose primary key has a name, and gives its object id.
+    pub fn create_table_with_key(&mut self, def: TableDef, key: &str) -> Result<u32, Error> {
         self.writable()?;
         let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
         if self.table(&def.schema, &def.name).is_some() {
@@ -60,23 +78,14 @@ impl Database {
         let layout = TableLayout::of(&def);
         fits(&layout)?;
         let object = self.next_object_id();
+        if !def.primary_key.is_empty() {
+            self.key_names.insert(object, key.to_owned());
+        }
         let xact = self.begin_ddl("CREATE TABLE", object);
         let by = By::Xact(xact.0);
         let rowset = self.next_rowset;
         self.next_rowset += 1 << 16;
-        self.rowsets.insert(
-            rowset,
-            Rowset {
-                id: rowset,
-                object_id: object,
-                layout: Arc::new(layout),
-                units: [None, None, None],
-                levels: Vec::new(),
-                rows: 0,
-                counted: true,
-            },
-        );
-        self.add_units(by, rowset);
+        self.add_rowset(rowset, object, u32::from(!layout.key.is_empty()), layout);
         self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
         self.commit(xact)?;
         let next_column = def.columns.len() as u32 + 1;
@@ -169,38 +178,48 @@ impl Database {
         let layout = Arc::clone(&self.rowset(rowset).layout);
         let xact = self.begin_ddl("DROPOBJ", table);
         let by = By::Xact(xact.0);
-        self.write(by, |r, h| {
-            r.hobt_ddl(h, rowset, 3);
-        });
-        let units: Vec<u64> = self.rowset(rowset).units.iter().flatten().map(|u| u.id).collect();
-        for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
-            if self.rowset(rowset).units[kind.index()].is_some() {
-                self.release_unit(by, rowset, kind);
-            }
-        }
-        self.delete_system_row(by, SYSROWSETS, &[long(rowset)]);
-        for at in 0..layout.columns.len() {
-            self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(at as u32 + 1)]);
-        }
-        for unit in units {
-            self.delete_system_row(by, SYSALLOCUNITS, &[long(unit)]);
-        }
+        self.flush_counts();
+        self.drop_rowset(by, rowset);
         self.forget_indexes(by, table);
-        let index = u32::from(!layout.key.is_empty());
+        self.note_modified(by, table);
+        let keyed = !layout.key.is_empty();
+        let index = u32::from(keyed);
+        self.change_system_row(by, SYSIDXSTATS, &[int(table), int(index)], 31, &[0; 8]);
+        if keyed {
+            let key = key_object(table);
+            for object in [key, table] {
+                self.write(by, |r, h| {
+                    r.lock_xact(h, &object_lock(5, object));
+                });
+            }
+            self.note_modified(by, key);
+            self.write(by, |r, h| {
+                r.lock_xact(h, &metadata_lock(key));
+            });
+            self.delete_reference(by, CLASS_CONSTRAINT, key, 0);
+            self.delete_system_row(by, SYSSCHOBJS, &[int(key)]);
+        }
+        self.write(by, |r, h| {
+            r.lock_xact(h, &metadata_lock(table));
+        });
         self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(index)]);
+        self.delete_reference(by, CLASS_INDEX, table, index);
         for ordinal in 1..=layout.key.len() {
             self.delete_system_row(by, SYSISCOLS, &[int(table), int(1), int(ordinal as u32)]);
+        }
+        if keyed {
+            self.delete_system_row(by, SYSOBJVALUES, &[tiny(STATISTICS), int(table), int(1), int(0)]);
         }
         for id in column_ids {
             self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
         }
-        if !layout.key.is_empty() {
-            self.delete_system_row(by, SYSSCHOBJS, &[int(key_object(table))]);
-        }
         self.delete_system_row(by, SYSSCHOBJS, &[int(table)]);
+        self.write(by, |r, h| {
+            r.invalidate_object(h, 1, table);
+        });
         self.commit(xact)?;
         self.tables.remove(&table);
-        self.rowsets.remove(&rowset);
+        self.key_names.remove(&table);
         Ok(())
     }
 
@@ -227,7 +246,8 @@ impl Database {
         let held = self.rowset(rowset);
         let columns = || held.layout.columns.iter().filter(|c| c.logical.is_some());
         let lob = columns().any(|c| c.sql_type.is_lob());
-        let overflow = columns().any(|c| matches!(c.place, Place::Variable { .. }) && !c.sql_type.is_lob());
+        // Rows that may be longer than a page have a place for what is too much.
+        let overflow = held.layout.form == Form::Row && held.layout.max_leaf() > ROW_MAX as u32;
         let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
         for (kind, needed) in kinds {
             if needed && self.rowset(rowset).units[kind.index()].is_none() {
@@ -243,10 +263,7 @@ impl Database {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
-        let (page, slot) = self.find_by_key(SYSSCHOBJS, &[int(table)]);
-        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        row[36..44].copy_from_slice(&self.clock.datetime());
-        self.modify_system_row(by, page, slot, &row);
+        self.note_modified(by, table);
         let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
         let columns = self.rowset(rowset).layout.columns.len() as u16;
@@ -254,14 +271,23 @@ impl Database {
         self.modify_system_row(by, page, slot, &row);
     }
 
-    fn find_by_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> (u32, u16) {
+    pub(super) fn find_by_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> (u32, u16) {
         let key = self.system_key(object, values);
         self.find_row(system_rowset(object), &key).expect("system tables know all objects")
     }
 
+    pub(super) fn delete_reference(&mut self, by: By, class: u8, id: u32, part: u32) {
+        self.delete_system_row(by, SYSSINGLEOBJREFS, &[int(id), Some(vec![class]), int(part)]);
+    }
+
     pub(super) fn delete_system_row(&mut self, by: By, object: u32, values: &[Option<Vec<u8>>]) {
+        let rowset = system_rowset(object);
         let key = self.system_key(object, values);
-        self.tree_ghost(by, system_rowset(object), &key);
+        let Some(image) = self.live_row(rowset, &key) else { return };
+        let row = plain_row(&self.rowset(rowset).layout, image);
+        self.index_delete(by, object, Indexed { row: &row, key: &RowKey::Key(key.clone()) })
+            .expect("nobody else changes system tables");
+        self.tree_ghost(by, rowset, &key);
     }
 
     /// The key of a row of a system table, from the values of its key columns.
@@ -285,6 +311,14 @@ impl Table {
             }
         }
     }
+}
+
+/// The lock element of what is known of an object.
+fn metadata_lock(object: u32) -> Vec<u8> {
+    let mut lock = vec![5, 0x0A, 0, 0x10, 0x2C, 1, 0, 0, 0];
+    lock.extend(object.to_le_bytes());
+    lock.extend([0, 0, 0]);
+    lock
 }
 
 /// Object id of a table's primary key: the one that was given out after the table's own.

@@ -61,7 +61,7 @@ impl Database {
         let lock = self.row_lock(rowset, &[]);
         let (image, lock): (&[u8], &[u8]) = if undo { (&[], &[]) } else { (&row, &lock) };
         self.write_page(by, page, at.slot, |r, h, t| {
-            r.delete_rows(h, Context::HEAP, t, rowset, image, lock);
+            r.delete_rows(h, Context::HEAP, t, rowset, 0, image, lock);
         });
         self.page_mut(page).free_slot(at.slot);
         self.reserve(by, page, row.len() + 2);
@@ -211,7 +211,7 @@ impl Database {
         let row = self.page(page).row(at.slot).expect("the record is there").to_vec();
         let image: &[u8] = if matches!(by, By::Undo(..)) { &[] } else { &row };
         self.write_page(by, page, at.slot, |r, h, t| {
-            r.delete_rows(h, Context::TEXT_MIX, t, rowset, image, &[]);
+            r.delete_rows(h, Context::TEXT_MIX, t, rowset, 0, image, &[]);
         });
         self.page_mut(page).free_slot(at.slot);
         if let By::Xact(id) = by {

@@ -7,6 +7,9 @@ use logferry_mssql_format::encode::{
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, HEADER_SIZE, PageId, PageType};
 
+use super::system::definitions::SYSALLOCUNITS;
+use super::system::object_lock;
+use super::table::Form;
 use super::xact::SystemXact;
 use super::{By, Database, FILE, Node};
 
@@ -21,10 +24,23 @@ const PFS_MIXED: u8 = 0x20;
 const PFS_IAM: u8 = 0x10;
 const PFS_GHOSTS: u8 = 0x08;
 const PFS_FULL: u8 = 0x07;
+/// Byte of a PFS page's header (its type's flags): whether any of its pages has ghosts.
+const PFS_HAS_GHOSTS: usize = 2;
 /// The bits of a map begin behind the four bytes of its record's header.
 const MAP_RECORD_BITS: u32 = 32;
 /// Pages that the file grows by: 64 MB.
 const GROWTH: u32 = 8192;
+
+/// Who takes the first page of an allocation unit, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    /// The transaction that the page stays with.
+    pub by: By,
+    /// Whether it is a heap's.
+    pub heap: bool,
+    /// Whether the page was locked: not where the table is new in the same transaction.
+    pub locks: bool,
+}
 
 /// What an allocation unit holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +194,22 @@ impl Database {
     /// Takes a page for a rowset, inside of a system transaction. The page is not formatted yet. `leaf`: it will hold
     /// rows, and counts as a data page.
     pub(super) fn take_page(&mut self, by: By, rowset: u64, kind: UnitKind, leaf: bool) -> u32 {
+        let (page, deltas) = self.take_page_of(by, rowset, kind, leaf, None);
+        self.write(by, |r, h| {
+            r.hobt_delta(h, rowset, deltas);
+        });
+        page
+    }
+
+    /// The same without HOBT_DELTA, whose numbers it gives. `outer`: of first pages, the transaction that holds the locks.
+    fn take_page_of(
+        &mut self,
+        by: By,
+        rowset: u64,
+        kind: UnitKind,
+        leaf: bool,
+        outer: Option<First>,
+    ) -> (u32, [i64; 4]) {
         let unit = self.unit(rowset, kind).clone();
         let (page, new_extent) = match self.unit_mut(rowset, kind).free.pop() {
             Some(page) => (page, false),
@@ -193,9 +225,21 @@ impl Database {
                 (first, true)
             }
         };
+        if let Some(First { by: outer, locks: true, .. }) = outer {
+            self.write_lock(outer, &extent_lock(page));
+        }
+        if let Some(First { by: outer, heap: true, .. }) = outer {
+            // Pages of heaps are formatted twice, here as nothing in particular.
+            self.place_page(rowset, kind, page, PageType::DATA, 0, (PageId::default(), PageId::default()), 0);
+            self.format_record(outer, page, Context::HEAP, PageType::DATA, 0, Default::default(), 0);
+        }
         let old = self.pfs(page);
-        self.change_pfs(by, page, PFS_ALLOCATED, Some(unit.target()), &page_lock(page, rowset));
+        let lock = if outer.is_some() { Vec::new() } else { page_lock(page, rowset) };
+        self.change_pfs(by, page, PFS_ALLOCATED, Some(unit.target()), &lock);
         debug_assert_eq!(old & PFS_ALLOCATED, 0);
+        if let Some(First { by: outer, locks: true, .. }) = outer {
+            self.write_lock(outer, &page_lock(page, rowset)[..10]);
+        }
         let reserved = if new_extent { 8 } else { 0 };
         let data = i64::from(leaf);
         let counts = self.unit_mut(rowset, kind);
@@ -203,24 +247,59 @@ impl Database {
         counts.data += data;
         counts.reserved += reserved;
         self.rowset_mut(rowset).counted = false;
+        (page, [0, data, 1, reserved])
+    }
+
+    fn write_lock(&mut self, by: By, lock: &[u8]) {
+        // Of one page, the length stands in the element's head.
+        let mut lock = lock.to_vec();
+        if let [_, _, _, len, ..] = &mut lock[..] {
+            *len = 0x0A;
+        }
         self.write(by, |r, h| {
-            r.hobt_delta(h, rowset, [0, data, 1, reserved]);
+            r.lock_xact(h, &lock);
         });
-        page
     }
 
     /// Takes the first page of an allocation unit, with its IAM page. Gives the page, formatted.
     pub(super) fn take_first_page(&mut self, parent: u64, rowset: u64, kind: UnitKind) -> u32 {
-        let heap = self.rowset(rowset).is_heap();
-        let name = match (kind, heap) {
-            (UnitKind::InRow, false) => "Allocate Root",
-            (UnitKind::InRow, true) => "AllocHeapPageSimpleXactDML",
-            _ => "AllocLobPageSimpleXactDML",
+        let heap = self.rowset(rowset).is_heap() && kind == UnitKind::InRow;
+        let tree = kind == UnitKind::InRow && !heap;
+        let object = self.rowset(rowset).object_id;
+        let outer = if tree {
+            self.write(By::Xact(parent), |r, h| {
+                r.lock_xact(h, &object_lock(1, object));
+            });
+            self.begin_system(parent, "Allocate Root", SystemXact::Alone)
+        } else {
+            let name = if heap { "AllocHeapPageSimpleXactDML" } else { "AllocLobPageSimpleXactDML" };
+            let outer = self.begin_system(parent, name, SystemXact::Allocation);
+            self.write(By::Xact(outer), |r, h| {
+                r.lock_xact(h, &object_lock(1, object));
+            });
+            outer
         };
-        let outer = self.begin_system(parent, name, SystemXact::Allocation);
+        let page = self.take_first_of(outer, rowset, kind, First { by: By::Xact(outer), heap, locks: true });
+        let by = By::Xact(outer);
+        let iam = self.unit(rowset, kind).iam;
+        self.change_locked_root(by, rowset, kind, 39, iam);
+        self.change_locked_root(by, rowset, kind, 27, page);
+        self.format_first(by, rowset, kind, page);
+        self.change_locked_root(by, rowset, kind, if tree { 33 } else { 27 }, page);
+        self.end_system(outer);
+        if kind == UnitKind::InRow {
+            self.rowset_mut(rowset).levels = vec![vec![Node { low: Vec::new(), page }]];
+        } else {
+            self.unit_mut(rowset, kind).lob_pages.push(page);
+        }
+        page
+    }
+
+    /// The first page and the IAM page of an allocation unit.
+    pub(super) fn take_first_of(&mut self, outer: u64, rowset: u64, kind: UnitKind, first: First) -> u32 {
         let inner = self.begin_system(outer, "AllocFirstPage", SystemXact::Nested);
         let (by_outer, by_inner) = (By::Xact(outer), By::Xact(inner));
-        let page = self.take_page(by_inner, rowset, kind, kind == UnitKind::InRow);
+        let (page, deltas) = self.take_page_of(by_inner, rowset, kind, kind == UnitKind::InRow, Some(first));
         let iam = self.take_mixed_page(outer, rowset);
         let unit = self.unit(rowset, kind).clone();
         let start = PageId::new(FILE, 0);
@@ -238,30 +317,24 @@ impl Database {
             r.create_alloc_chain(h, PageId::new(FILE, iam), unit.obj_id(), unit.index_id());
         });
         self.end_system(inner);
-        self.change_root(by_outer, rowset, kind, 39, iam);
-        self.change_root(by_outer, rowset, kind, 27, page);
-        self.format_first(by_outer, rowset, kind, page);
-        let root = if kind == UnitKind::InRow && !heap { page } else { 0 };
-        if root != 0 {
-            self.change_root(by_outer, rowset, kind, 33, root);
-        }
-        self.end_system(outer);
-        if kind == UnitKind::InRow {
-            self.rowset_mut(rowset).levels = vec![vec![Node { low: Vec::new(), page }]];
-        } else {
-            self.unit_mut(rowset, kind).lob_pages.push(page);
-        }
+        self.write(by_outer, |r, h| {
+            r.hobt_delta(h, rowset, deltas);
+        });
         page
     }
 
     fn format_first(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {
         let none = (PageId::default(), PageId::default());
-        match kind {
-            UnitKind::InRow => {
-                let min_len = self.rowset(rowset).layout.row.fixed_end;
-                self.format_page(by, rowset, kind, page, Context::HEAP, PageType::DATA, 0, none, min_len);
+        let rows = &self.rowset(rowset).layout;
+        let (fixed_end, form) = (rows.row.fixed_end, rows.form);
+        match (kind, form) {
+            (UnitKind::InRow, Form::Row) => {
+                self.format_page(by, rowset, kind, page, Context::HEAP, PageType::DATA, 0, none, fixed_end);
             }
-            UnitKind::Lob | UnitKind::Overflow => {
+            (UnitKind::InRow, Form::Entry) => {
+                self.format_page(by, rowset, kind, page, Context::INDEX_LEAF, PageType::INDEX, 0, none, fixed_end);
+            }
+            (UnitKind::Lob | UnitKind::Overflow, _) => {
                 self.format_page(by, rowset, kind, page, Context::TEXT_MIX, PageType::TEXT_MIX, 0, none, 0);
             }
         }
@@ -281,6 +354,22 @@ impl Database {
         (prev, next): (PageId, PageId),
         min_len: u16,
     ) {
+        self.place_page(rowset, kind, page, page_type, level, (prev, next), min_len);
+        self.format_record(by, page, context, page_type, level, (prev, next), min_len);
+    }
+
+    /// Puts an empty page of a rowset into its place, without a record.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn place_page(
+        &mut self,
+        rowset: u64,
+        kind: UnitKind,
+        page: u32,
+        page_type: PageType,
+        level: u8,
+        (prev, next): (PageId, PageId),
+        min_len: u16,
+    ) {
         let unit = self.unit(rowset, kind);
         let image = PageImage::format(&FormatPage {
             id: PageId::new(FILE, page),
@@ -294,7 +383,6 @@ impl Database {
             min_len,
         });
         self.pages[page as usize] = Some(image);
-        self.format_record(by, page, context, page_type, level, (prev, next), min_len);
     }
 
     /// The record of a page that was formatted. What was on the page before does not matter.
@@ -355,12 +443,12 @@ impl Database {
 
     /// Notes a heap or LOB page's fullness in its PFS page.
     pub(super) fn note_fullness(&mut self, page: u32) {
-        let used = 8096 - self.page(page).free().min(8096);
-        let fullness = match used * 100 / 8096 {
-            0 if used == 0 => 0,
-            0..=50 => 1,
-            51..=80 => 2,
-            81..=95 => 3,
+        // By the bytes that are free: up to 50, 80, 95 and 100 % are used.
+        let fullness = match self.page(page).free() {
+            8096.. => 0,
+            4048.. => 1,
+            1619.. => 2,
+            404.. => 3,
             _ => 4,
         };
         let old = self.pfs(page);
@@ -385,12 +473,28 @@ impl Database {
         let old = self.pfs(page);
         if (old & PFS_GHOSTS != 0) != has {
             let (map, offset) = Self::pfs_of(page);
+            if has && self.page(map).bytes()[PFS_HAS_GHOSTS] == 0 {
+                self.note_interval(map, true);
+            }
             let header = self.page(page).header();
             self.write_page_of(By::None, map, 0, Some((header.obj_id, header.index_id)), |r, h, t| {
                 r.set_bits(h, Context::PFS, t, offset * 8 + 3, has, None);
             });
             self.set_pfs(page, old & !PFS_GHOSTS | if has { PFS_GHOSTS } else { 0 });
+            let mut others = self.ghost_pages.keys().filter(|p| Self::pfs_of(**p).0 == map);
+            if !has && others.next().is_none() {
+                self.note_interval(map, false);
+            }
         }
+    }
+
+    /// Notes in the header of a PFS page whether any of its pages has ghosts.
+    fn note_interval(&mut self, map: u32, has: bool) {
+        let (before, after) = ([u8::from(!has)], [u8::from(has)]);
+        self.write_page_of(By::None, map, 0, Some((99, 0)), |r, h, t| {
+            r.modify_header(h, Context::PFS, t, PFS_HAS_GHOSTS as u16, &before, &after);
+        });
+        self.page_mut(map).bytes_mut()[PFS_HAS_GHOSTS] = after[0];
     }
 
     pub(super) fn unit(&self, rowset: u64, kind: UnitKind) -> &AllocUnit {
@@ -421,6 +525,19 @@ impl Database {
         });
         let row = self.page_mut(at).row_mut(slot).expect("the row is there");
         row[usize::from(offset)..][..6].copy_from_slice(&new.to_bytes());
+    }
+
+    /// The same, with the lock on the row of `sysallocunits`.
+    fn change_locked_root(&mut self, by: By, rowset: u64, kind: UnitKind, offset: u16, page: u32) {
+        let mut lock = object_lock(1, SYSALLOCUNITS);
+        lock.extend([0x02, 0x0D, 0x00, 0x12, 0, 0]);
+        lock.extend(SYSALLOCUNITS.to_le_bytes());
+        lock.extend([0, 0]);
+        lock.extend(&super::tree::key_hash(&self.unit(rowset, kind).id.to_be_bytes()).to_be_bytes()[2..]);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &lock);
+        });
+        self.change_root(by, rowset, kind, offset, page);
     }
 
     fn change_pfs(&mut self, by: By, page: u32, new: u8, unit: Option<(u32, u16)>, lock: &[u8]) {

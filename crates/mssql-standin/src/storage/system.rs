@@ -14,16 +14,23 @@ use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
 use logferry_mssql_format::row::Place;
 
 use self::definitions::{
-    SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES,
-    SYSSCHOBJS, definitions,
+    INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES, SYSSCHOBJS,
+    SYSSINGLEOBJREFS, definitions,
 };
+use super::entry::{Index, Indexed, Kept, entry_layout};
+use super::index::{IndexDef, rowset_lock};
 use super::space::{AllocUnit, UnitKind};
-use super::table::{ColumnDef, DEFAULT_COLLATION, StoredColumn, TableLayout, TypeCodes, sort_key};
+use super::table::{ColumnDef, DEFAULT_COLLATION, Form, StoredColumn, TableLayout, TypeCodes, sort_key};
 use super::xact::XactOptions;
-use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, Rowset, TableDef, VERSION};
+use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, RowKey, TableDef, VERSION};
 
 /// `sys`
 const SYS_SCHEMA: u32 = 4;
+/// Place of `idtval` in `syscolpars`.
+const IDTVAL: usize = 15;
+/// Classes in `syssingleobjrefs`: an index on its data space, a constraint on its index.
+pub(super) const CLASS_INDEX: u8 = 8;
+pub(super) const CLASS_CONSTRAINT: u8 = 0x5D;
 /// Class of schemas in `sysclsobjs`.
 pub(super) const CLASS_SCHEMA: u8 = 50;
 /// Status of a dropped column in `sysrscols`.
@@ -36,7 +43,15 @@ impl Database {
     pub(super) fn create_system_tables(&mut self) -> Result<(), Error> {
         let definitions = definitions();
         for (object, def) in &definitions {
-            self.lay_system_table(*object, def);
+            let layout = TableLayout::with_order(def, (0..def.columns.len()).collect());
+            self.lay_system_rowset(*object, 1, layout);
+        }
+        for (object, index, null_bits) in INDEXES.iter().map(|i| (i.0, system_index(i), i.4)) {
+            let base = Arc::clone(&self.rowset(system_rowset(object)).layout);
+            let (layout, sources) = entry_layout(&base, &index).expect("system tables have plain keys");
+            let rowset = self.lay_system_rowset(object, index.id, layout);
+            let kept = Some(Kept { rowset, sources, null_bits });
+            self.indexes.entry(object).or_default().push(Index { def: index, kept });
         }
         let first = PageId::new(FILE, self.unit(system_rowset(SYSALLOCUNITS), UnitKind::InRow).first);
         self.pages[BOOT_PAGE as usize] = Some(boot_page(&BootPage {
@@ -58,12 +73,18 @@ impl Database {
 
         let xact = self.begin(XactOptions { name: "CREATE DATABASE", spid: 52 });
         let by = By::Xact(xact.0);
-        for (object, _) in &definitions {
-            let rowset = system_rowset(*object);
+        let rowsets: Vec<u64> = self.rowsets.keys().copied().collect();
+        for rowset in rowsets {
             self.insert_unit_row(by, rowset, UnitKind::InRow);
         }
         for (object, def) in &definitions {
             self.insert_object_rows(by, *object, def, SYS_SCHEMA, *b"S ", system_rowset(*object))?;
+            for index in INDEXES.iter().filter(|i| i.0 == *object).map(system_index) {
+                let rowset = system_rowset(*object) & 0xFFFF_FFFF_0000 | u64::from(index.id) << 48;
+                self.insert_rowset_row(by, rowset)?;
+                self.insert_rowset_columns(by, rowset)?;
+                self.write_index(by, *object, &index, rowset);
+            }
         }
         let created = Some(self.clock.datetime().to_vec());
         for (id, name) in [(1u32, "dbo"), (2, "guest"), (3, "INFORMATION_SCHEMA"), (4, "sys")] {
@@ -126,11 +147,11 @@ impl Database {
         }
     }
 
-    /// Sets the row count of a rowset to nothing, as a change of its row in `sysrowsets`.
-    pub(super) fn clear_row_count(&mut self, by: By, rowset: u64) {
+    /// Sets the row count of a rowset, as a change of its row in `sysrowsets`.
+    pub(super) fn write_row_count(&mut self, by: By, rowset: u64, count: u64) {
         let (page, slot) = self.find_system_row(SYSROWSETS, &(rowset as i64).to_le_bytes());
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        row[31..39].fill(0);
+        row[31..39].copy_from_slice(&count.to_le_bytes());
         self.modify_system_row(by, page, slot, &row);
     }
 
@@ -148,10 +169,12 @@ impl Database {
         self.find_row(system_rowset(object), &sortable).expect("system tables know all rowsets")
     }
 
-    /// The first pages of a system table, without a record.
-    fn lay_system_table(&mut self, object: u32, def: &TableDef) {
-        let rowset = system_rowset(object);
-        let layout = TableLayout::with_order(def, (0..def.columns.len()).collect());
+    /// The first pages of a system table, or of an index of one, without a record.
+    fn lay_system_rowset(&mut self, object: u32, index: u32, layout: TableLayout) -> u64 {
+        let rowset = match index {
+            1 => system_rowset(object),
+            index => u64::from(index) << 48 | u64::from(object) << 16,
+        };
         let mut unit = AllocUnit::new(rowset);
         let extent = self.free_extent();
         let iam = self.mixed_free.pop().unwrap_or_else(|| {
@@ -165,7 +188,7 @@ impl Database {
         self.pages[iam as usize] = Some(iam_page(PageId::new(FILE, iam), obj_id, index_id, 0, PageId::new(FILE, 0)));
         self.pages[page as usize] = Some(PageImage::format(&FormatPage {
             id: PageId::new(FILE, page),
-            page_type: PageType::DATA,
+            page_type: if layout.form == Form::Entry { PageType::INDEX } else { PageType::DATA },
             type_flags: 0,
             level: 0,
             obj_id,
@@ -184,18 +207,12 @@ impl Database {
         unit.extents = vec![extent];
         unit.free = (page + 1..page + EXTENT_PAGES).rev().collect();
         (unit.used, unit.data, unit.reserved) = (2, 1, 9);
-        self.rowsets.insert(
-            rowset,
-            Rowset {
-                id: rowset,
-                object_id: object,
-                layout: Arc::new(layout),
-                units: [Some(unit), None, None],
-                levels: vec![vec![Node { low: Vec::new(), page }]],
-                rows: 0,
-                counted: false,
-            },
-        );
+        self.add_rowset(rowset, object, index, layout);
+        let held = self.rowset_mut(rowset);
+        held.units = [Some(unit), None, None];
+        held.levels = vec![vec![Node { low: Vec::new(), page }]];
+        held.counted = false;
+        rowset
     }
 
     /// The rows that describe a table, in the order in which CREATE TABLE writes them.
@@ -208,72 +225,88 @@ impl Database {
         kind: [u8; 2],
         rowset: u64,
     ) -> Result<(), Error> {
-        let now = Some(self.clock.datetime().to_vec());
         let user = kind == *b"U ";
-        let status = if user { 0x000E_0000 } else { 0x2000 };
+        let status = if user { 0x000A_0000 } else { 0x2000 };
         let columns = def.columns.len() as u32;
-        self.insert_system_row(
-            by,
-            SYSSCHOBJS,
-            &vec![
-                int(object),
-                text(&def.name),
-                int(schema),
-                tiny(0),
-                int(status),
-                Some(kind.to_vec()),
-                int(0),
-                tiny(1),
-                int(columns),
-                now.clone(),
-                now.clone(),
-                int(0),
-            ],
-        );
-        for (at, column) in def.columns.iter().enumerate() {
-            self.insert_system_row(by, SYSCOLPARS, &column_row(object, at as u32 + 1, column)?);
+        let row = self.object_row(object, &def.name, schema, (status, kind), (0, if user { 0 } else { columns }));
+        self.insert_system_row(by, SYSSCHOBJS, &row);
+        if user {
+            // It is there, but is not whole yet: its columns come next, and then how many there are.
+            self.change_system_row(by, SYSSCHOBJS, &[int(object)], 15, &[0x0E]);
         }
-        self.insert_rowset_rows(by, object, rowset)?;
+        let identity = |c: &ColumnDef| user && c.identity.is_some();
+        for (at, column) in def.columns.iter().enumerate() {
+            let mut row = column_row(object, at as u32 + 1, column)?;
+            if identity(column) {
+                row[IDTVAL] = None;
+            }
+            self.insert_system_row(by, SYSCOLPARS, &row);
+        }
+        if user {
+            self.change_system_row(by, SYSSCHOBJS, &[int(object)], 24, &columns.to_le_bytes());
+        }
+        for (at, column) in def.columns.iter().enumerate().filter(|(_, c)| identity(c)) {
+            let id = at as u32 + 1;
+            let image = self.encode_plain(system_rowset(SYSCOLPARS), &column_row(object, id, column)?);
+            let (page, slot) = self.find_by_key(SYSCOLPARS, &[int(object), short(0), int(id)]);
+            self.modify_system_row(by, page, slot, &image);
+        }
+        self.insert_rowset_row(by, rowset)?;
+        if user {
+            self.write(by, |r, h| {
+                r.lock_xact(h, &rowset_lock(rowset));
+            });
+            self.add_units(by, rowset);
+        }
+        self.insert_rowset_columns(by, rowset)?;
         if user {
             self.write(by, |r, h| {
                 r.hobt_ddl(h, rowset, 1);
             });
         }
         self.insert_index_rows(by, object, def, schema, rowset);
-        if user {
-            self.write(by, |r, h| {
-                r.hobt_ddl(h, rowset, 2);
-            });
-        }
         Ok(())
     }
 
-    fn insert_rowset_rows(&mut self, by: By, object: u32, rowset: u64) -> Result<(), Error> {
-        let layout = Arc::clone(&self.rowset(rowset).layout);
+    /// The row of `sysrowsets`.
+    pub(super) fn insert_rowset_row(&mut self, by: By, rowset: u64) -> Result<(), Error> {
+        let held = self.rowset(rowset);
+        let (object, index, layout) = (held.object_id, held.index_id, Arc::clone(&held.layout));
+        let entries = layout.form == Form::Entry;
         let heap = layout.key.is_empty();
-        let index = if heap { 0u32 } else { 1 };
+        let system = object < 1000;
+        let unique = !heap
+            && self.indexes.get(&object).into_iter().flatten().all(|i| i.def.id != index || i.def.unique)
+            && layout.key.len() == layout.columns.iter().filter(|c| c.key_ordinal > 0).count();
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        let status = 0x0004_0042 | bit(unique, 4) | bit(!entries, 0x200) | bit(!system, 0x2000);
         let fixed = layout.row.fixed_end;
-        let null_bytes = layout.columns.len().div_ceil(8) as u16;
-        let min_int = if heap { 0 } else { layout.key_entry.fixed_end + 6 };
+        let (min_int, max_int) = layout.internal_sizes();
         let mut row = vec![
-            Some((rowset as i64).to_le_bytes().to_vec()),
+            long(rowset),
             tiny(1),
             int(object),
             int(index),
             int(1),
-            int(0x0004_0246),
+            int(status),
             short(0),
-            Some(0i64.to_le_bytes().to_vec()),
+            long(0),
             tiny(0),
             tiny(0),
             short(layout.columns.len() as u16),
-            int(u32::from(fixed + 2 + null_bytes)),
-            short(min_int),
+            int(layout.max_leaf()),
+            short(max_int),
             short(fixed),
             short(min_int),
         ];
         row.extend([None, None, int(1)]);
         self.insert_system_row(by, SYSROWSETS, &row);
+        Ok(())
+    }
+
+    /// The rows of `sysrscols`.
+    pub(super) fn insert_rowset_columns(&mut self, by: By, rowset: u64) -> Result<(), Error> {
+        let layout = Arc::clone(&self.rowset(rowset).layout);
         for (at, column) in layout.columns.iter().enumerate() {
             self.insert_system_row(by, SYSRSCOLS, &stored_column_row(rowset, at, column)?);
         }
@@ -283,70 +316,86 @@ impl Database {
     fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
         let heap = def.primary_key.is_empty();
         let user = schema != SYS_SCHEMA;
-        let name = if user { format!("PK_{}", def.name) } else { "clst".to_owned() };
+        let key = self.key_name(object).unwrap_or_else(|| format!("PK_{}", def.name));
+        let name = if user { key } else { "clst".to_owned() };
         let status = match (heap, user) {
-            (true, _) => 0x0008_0000,
-            (false, true) => 0x0008_002B,
-            (false, false) => 0x0008_000B,
+            (true, _) => 1,
+            (false, true) => 0x2B,
+            (false, false) => 0x8000B,
         };
-        self.insert_system_row(
-            by,
-            SYSIDXSTATS,
-            &vec![
-                int(object),
-                int(u32::from(!heap)),
-                if heap { None } else { text(&name) },
-                int(status),
-                int(0),
-                tiny(0),
-                tiny(u8::from(!heap)),
-                tiny(0),
-                int(1),
-                int(0),
-                Some((rowset as i64).to_le_bytes().to_vec()),
-            ],
-        );
+        let index = u32::from(!heap);
+        self.insert_index_row(by, object, index, (!heap).then_some(&name), (status, u8::from(!heap)), rowset);
+        if user {
+            self.insert_reference(by, (CLASS_INDEX, object, index), 1);
+        }
         for (ordinal, column) in def.primary_key.iter().enumerate() {
             let ordinal = ordinal as u8 + 1;
-            self.insert_system_row(
-                by,
-                SYSISCOLS,
-                &vec![
-                    int(object),
-                    int(1),
-                    int(u32::from(ordinal)),
-                    int(3),
-                    int(*column as u32 + 1),
-                    tiny(ordinal),
-                    tiny(0),
-                    tiny(0),
-                    tiny(0),
-                ],
-            );
+            self.insert_index_column(by, (object, 1), ordinal, (3, *column as u32 + 1), ordinal);
         }
-        if !user || heap {
+        if !user {
             return;
         }
-        let now = Some(self.clock.datetime().to_vec());
+        if !heap {
+            self.insert_statistics(by, object, 1);
+        }
+        self.end_rowset(by, rowset);
+        if heap {
+            return;
+        }
         let key = self.next_object_id();
-        self.insert_system_row(
-            by,
-            SYSSCHOBJS,
-            &vec![
-                int(key),
-                text(&name),
-                int(schema),
-                tiny(0),
-                int(0),
-                Some(b"PK".to_vec()),
-                int(object),
-                tiny(1),
-                int(1),
-                now.clone(),
-                now,
-                int(0),
-            ],
-        );
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, key));
+        });
+        let row = self.object_row(key, &name, schema, (0, *b"PK"), (object, 0));
+        self.insert_system_row(by, SYSSCHOBJS, &row);
+        self.insert_reference(by, (CLASS_CONSTRAINT, key, 0), 1);
+    }
+
+    /// A row of `sysschobjs`.
+    pub(super) fn object_row(
+        &self,
+        id: u32,
+        name: &str,
+        schema: u32,
+        (status, kind): (u32, [u8; 2]),
+        (parent, property): (u32, u32),
+    ) -> Row {
+        let now = Some(self.clock.datetime().to_vec());
+        vec![
+            int(id),
+            text(name),
+            int(schema),
+            tiny(0),
+            int(status),
+            Some(kind.to_vec()),
+            int(parent),
+            tiny(1),
+            int(property),
+            now.clone(),
+            now,
+            int(0),
+        ]
+    }
+
+    /// A row of `syssingleobjrefs`: what depends (class, id, part), and on what.
+    pub(super) fn insert_reference(&mut self, by: By, (class, id, part): (u8, u32, u32), on: u32) {
+        let row = vec![tiny(class), int(id), int(part), int(on), int(0), int(0)];
+        self.insert_system_row(by, SYSSINGLEOBJREFS, &row);
+    }
+
+    /// Changes bytes of a row of a system table.
+    pub(super) fn change_system_row(
+        &mut self,
+        by: By,
+        object: u32,
+        key: &[Option<Vec<u8>>],
+        offset: usize,
+        bytes: &[u8],
+    ) {
+        let (page, slot) = self.find_by_key(object, key);
+        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
+        row[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.modify_system_row(by, page, slot, &row);
     }
 
     pub(super) fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
@@ -387,6 +436,8 @@ impl Database {
         let key = layout.key_of(row);
         let image = self.encode_plain(rowset, row);
         self.tree_put(by, rowset, &key, &image);
+        self.index_insert(by, object, Indexed { row, key: &RowKey::Key(key) })
+            .expect("nobody else changes system tables");
     }
 
     pub(super) fn next_object_id(&mut self) -> u32 {
@@ -420,6 +471,19 @@ impl Database {
             r.modify_special(h, context, t, offset, (&before, after), &[], elements);
         });
         self.page_mut(BOOT_PAGE).bytes_mut()[at..at + after.len()].copy_from_slice(after);
+    }
+}
+
+/// An index of a system table.
+fn system_index(index: &(u32, u32, &str, &[usize], bool)) -> IndexDef {
+    IndexDef {
+        id: index.1,
+        name: index.2.to_owned(),
+        unique: true,
+        primary: false,
+        constraint: false,
+        columns: index.3.iter().map(|place| (*place as u32 + 1, false)).collect(),
+        included: Vec::new(),
     }
 }
 

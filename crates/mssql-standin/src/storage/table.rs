@@ -95,6 +95,8 @@ pub(crate) struct StoredColumn {
     pub place: Place,
     /// Place in index entries, if it is in the key.
     pub internal: Option<Place>,
+    /// Of keys of indexes: whether their order is the other way round.
+    pub descending: bool,
 }
 
 /// Place in a layout of a column that rows do not have.
@@ -111,6 +113,34 @@ pub(crate) struct TableLayout {
     pub key: Vec<usize>,
     pub row: RowShape,
     pub key_entry: RowShape,
+    pub form: Form,
+}
+
+/// Bytes of a page id in an entry above the leaves.
+const CHILD: u16 = 6;
+/// The least that `sysrowsets.maxint` says of a tree.
+const INTERNAL_LEAST: u16 = 15;
+
+/// Bytes of variable columns with what says where they end, at most; of `(max)` types, what of them may be in a row.
+fn longest_variables<'a>(columns: impl Iterator<Item = (Place, &'a SqlType)>) -> u32 {
+    let lengths: Vec<u32> = columns
+        .filter(|(place, _)| matches!(place, Place::Variable { .. }))
+        .map(|(_, sql_type)| match TypeCodes::of(sql_type) {
+            Ok(codes) if codes.length == 0xFFFF => 8000,
+            Ok(codes) => u32::from(codes.length),
+            Err(_) => 8000,
+        })
+        .collect();
+    if lengths.is_empty() { 0 } else { 2 + 2 * lengths.len() as u32 + lengths.iter().sum::<u32>() }
+}
+
+/// What the leaves of a rowset hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Rows of a table.
+    Row,
+    /// Entries of a nonclustered index.
+    Entry,
 }
 
 impl TableLayout {
@@ -127,6 +157,7 @@ impl TableLayout {
             key: Vec::new(),
             row: RowShape { places: Vec::new(), fixed_end: 4 },
             key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
+            form: Form::Row,
         };
         let (mut row, mut entry) = (Placer::new(4), Placer::new(1));
         for logical in order {
@@ -147,6 +178,7 @@ impl TableLayout {
                 key_ordinal: ordinal.map_or(0, |o| o as u16 + 1),
                 place,
                 internal: None,
+                descending: false,
             });
         }
         for logical in &def.primary_key {
@@ -182,6 +214,7 @@ impl TableLayout {
             key_ordinal: 0,
             place,
             internal: None,
+            descending: false,
         });
         layout
     }
@@ -207,31 +240,80 @@ impl TableLayout {
         for at in &self.key {
             let column = &self.columns[*at];
             let value = column.logical.and_then(|at| row[at].as_deref());
-            sort_key(&column.sql_type, value.unwrap_or_default(), &mut key);
+            self.push_key(column, value, &mut key);
         }
         key
     }
 
-    /// The key of a row as it stands on a page.
+    /// The key of a row, or of an entry, as it stands on a page.
     pub fn key_of_image(&self, image: &[u8]) -> Vec<u8> {
-        let record = FixedVar::read(image).expect("our own rows are whole");
+        let record = self.read(image);
         let mut key = Vec::new();
         for at in &self.key {
             let column = &self.columns[*at];
-            sort_key(&column.sql_type, &plain_value(&record, column.place), &mut key);
+            self.push_key(column, plain_value(&record, column.place, *at).as_deref(), &mut key);
         }
         key
     }
 
-    /// The values of the key's columns in a row as it stands on a page.
-    pub fn key_values(&self, image: &[u8]) -> Vec<Vec<u8>> {
-        let record = FixedVar::read(image).expect("our own rows are whole");
-        self.key.iter().map(|at| plain_value(&record, self.columns[*at].place)).collect()
+    /// The values of the key's columns in a row, or an entry, as it stands on a page.
+    pub fn key_values(&self, image: &[u8]) -> Vec<Option<Vec<u8>>> {
+        let record = self.read(image);
+        self.key.iter().map(|at| plain_value(&record, self.columns[*at].place, *at)).collect()
+    }
+
+    /// Appends a part of a key in a form that sorts as bytes.
+    pub fn push_key(&self, column: &StoredColumn, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        let begin = out.len();
+        if self.form == Form::Entry && column.nullable {
+            out.push(u8::from(value.is_some()));
+        }
+        if value.is_some() || !column.nullable {
+            sort_key(&column.sql_type, value.unwrap_or_default(), out);
+        }
+        if column.descending {
+            out[begin..].iter_mut().for_each(|b| *b = !*b);
+        }
+    }
+
+    /// Bytes of a row, or of an entry, at most: as `sysrowsets.maxleaf` says it.
+    pub fn max_leaf(&self) -> u32 {
+        let nulls = 2 + self.columns.len().div_ceil(8) as u32;
+        u32::from(self.row.fixed_end) + nulls + longest_variables(self.columns.iter().map(|c| (c.place, &c.sql_type)))
+    }
+
+    /// Bytes of an entry above the leaves, at least and at most.
+    pub fn internal_sizes(&self) -> (u16, u16) {
+        if self.key.is_empty() {
+            return (0, 0);
+        }
+        let least = self.key_entry.fixed_end + CHILD;
+        let columns = self.key.iter().map(|at| &self.columns[*at]);
+        let variable = longest_variables(columns.filter_map(|c| Some((c.internal?, &c.sql_type))));
+        let most = u32::from(least) + 2 + self.key.len().div_ceil(8) as u32 + variable;
+        (least, u16::try_from(most).unwrap_or(u16::MAX).max(INTERNAL_LEAST))
+    }
+
+    /// Whether a column of the key may be NULL: entries above the leaves have NULL bits then.
+    pub fn null_keys(&self) -> bool {
+        self.key.iter().any(|at| self.columns[*at].nullable)
+    }
+
+    fn read<'a>(&self, image: &'a [u8]) -> FixedVar<'a> {
+        let record = match self.form {
+            Form::Row => FixedVar::read(image),
+            Form::Entry => FixedVar::read_index(image, usize::from(self.row.fixed_end)),
+        };
+        record.expect("our own rows are whole")
     }
 }
 
-fn plain_value(record: &FixedVar<'_>, place: Place) -> Vec<u8> {
-    match place {
+/// A value that is in its row; `bit` is its NULL bit, counted from 0.
+fn plain_value(record: &FixedVar<'_>, place: Place, bit: usize) -> Option<Vec<u8>> {
+    if bit < usize::from(record.column_count()) && record.is_null(bit as u16) {
+        return None;
+    }
+    Some(match place {
         Place::Fixed { offset, len } => {
             record.fixed(usize::from(offset), usize::from(len)).expect("our own rows are whole").to_vec()
         }
@@ -246,22 +328,22 @@ fn plain_value(record: &FixedVar<'_>, place: Place) -> Vec<u8> {
         Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => {
             unreachable!("no table of ours has such columns")
         }
-    }
+    })
 }
 
 /// Gives columns their places, one after the other.
-struct Placer {
-    end: u16,
+pub(super) struct Placer {
+    pub end: u16,
     variables: u16,
     bits: Option<(u16, u8)>,
 }
 
 impl Placer {
-    fn new(start: u16) -> Self {
+    pub fn new(start: u16) -> Self {
         Placer { end: start, variables: 0, bits: None }
     }
 
-    fn place(&mut self, sql_type: &SqlType) -> Place {
+    pub fn place(&mut self, sql_type: &SqlType) -> Place {
         if *sql_type == SqlType::Bit {
             let (offset, bit) = match self.bits {
                 Some((offset, bit)) if bit < 7 => (offset, bit + 1),

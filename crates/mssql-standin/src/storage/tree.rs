@@ -1,18 +1,25 @@
-//! Clustered indexes: leaves in key order, upper levels above them, page splits.
+//! Trees: leaves in key order, upper levels above them, page splits. Clustered indexes have rows in their leaves, nonclustered
+//! ones entries.
 
 use logferry_mssql_format::encode::{ColumnImage, encode_index_record};
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{PageId, PageType};
-use logferry_mssql_format::row::RecordKind;
+use logferry_mssql_format::row::{RecordKind, status};
 
 use super::chunks::changed_chunks;
 use super::space::UnitKind;
+use super::table::Form;
 use super::xact::{SystemXact, Undo};
 use super::{By, Database, FILE, Node};
 
-/// Status bits of a deleted row that is still there.
-const GHOST: u8 = 6 << 1;
+/// Status bits of a deleted row that is still there, and of a deleted entry.
+const GHOST_ROW: u8 = 6 << 1;
+const GHOST_ENTRY: u8 = 5 << 1;
 const KIND_BITS: u8 = 7 << 1;
+/// Bit of the word at 58 of DELETE_ROWS: the row has a version tag (observed on 2016).
+const VERSIONED: u16 = 0x100;
+/// Objects of users have ids from here on.
+const USER_OBJECTS: u32 = 1000;
 
 /// Where a key is on its leaf, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +31,17 @@ enum Found {
 impl Database {
     /// Puts a row in: a new one, or in the place of a ghost with the same key.
     pub(super) fn tree_put(&mut self, by: By, rowset: u64, key: &[u8], row: &[u8]) {
+        self.tree_put_as(by, rowset, key, row, 0);
+    }
+
+    /// The same, with bits for the word at 58 of its record.
+    pub(super) fn tree_put_as(&mut self, by: By, rowset: u64, key: &[u8], row: &[u8], bits: u16) {
         let before = self.last_lsn(by);
         if self.rowset(rowset).levels.is_empty() {
             self.take_first_page(xact_of(by), rowset, UnitKind::InRow);
         }
         let lock = self.row_lock(rowset, key);
-        let context = Context::CLUSTERED;
+        let context = self.leaf_context(rowset);
         loop {
             let leaf = self.leaf_of(rowset, key);
             let page = self.rowset(rowset).levels[0][leaf].page;
@@ -45,7 +57,7 @@ impl Database {
                     }
                     let lock: &[u8] = if matches!(by, By::Undo(..)) { &[] } else { &lock };
                     self.write_page(by, page, slot, |r, h, t| {
-                        r.insert_rows(h, context, t, rowset, 2, &[row], lock);
+                        r.insert_rows(h, context, t, rowset, bits | 2, &[row], lock);
                     });
                     let image = self.page_mut(page);
                     image.replace(slot, row);
@@ -62,7 +74,7 @@ impl Database {
                         continue;
                     }
                     self.write_page(by, page, slot, |r, h, t| {
-                        r.insert_rows(h, context, t, rowset, 0, &[row], &lock);
+                        r.insert_rows(h, context, t, rowset, bits, &[row], &lock);
                     });
                     self.page_mut(page).insert(slot, row);
                 }
@@ -75,20 +87,30 @@ impl Database {
 
     /// Deletes a row: it stays as a ghost.
     pub(super) fn tree_ghost(&mut self, by: By, rowset: u64, key: &[u8]) {
+        self.tree_ghost_as(by, rowset, key, 0);
+    }
+
+    /// The same, with bits for the word at 58 of its record.
+    pub(super) fn tree_ghost_as(&mut self, by: By, rowset: u64, key: &[u8], bits: u16) {
         let before = self.last_lsn(by);
         let (page, slot) = self.find_row(rowset, key).expect("the row is there");
         let row = self.page(page).row(slot).expect("found").to_vec();
         let lock = self.row_lock(rowset, key);
-        let (image, lock): (&[u8], &[u8]) = match by {
-            By::Undo(..) => (&[], &[]),
-            _ => (&row, &lock),
+        let versioned = if row[0] & status::VERSION_TAG != 0 { VERSIONED } else { 0 };
+        let (image, lock, bits): (&[u8], &[u8], u16) = match by {
+            By::Undo(..) => (&[], &[], bits),
+            _ => (&row, &lock, bits | versioned),
         };
         self.write_page(by, page, slot, |r, h, t| {
-            r.delete_rows(h, Context::MARK_AS_GHOST, t, rowset, image, lock);
+            r.delete_rows(h, Context::MARK_AS_GHOST, t, rowset, bits, image, lock);
         });
+        let ghost = match self.rowset(rowset).layout.form {
+            Form::Row => GHOST_ROW,
+            Form::Entry => GHOST_ENTRY,
+        };
         let page_image = self.page_mut(page);
         let bytes = page_image.row_mut(slot).expect("found");
-        bytes[0] = bytes[0] & !KIND_BITS | GHOST;
+        bytes[0] = bytes[0] & !KIND_BITS | ghost;
         let ghosts = page_image.ghosts() + 1;
         page_image.set_ghosts(ghosts);
         self.note_ghosts(page, rowset);
@@ -114,7 +136,8 @@ impl Database {
         }
         let entry = self.key_entry(rowset, &old);
         let lock = self.row_lock(rowset, key);
-        self.write_modify(by, rowset, page, slot, Context::CLUSTERED, &old, row, (&entry, &lock));
+        let context = self.leaf_context(rowset);
+        self.write_modify(by, rowset, page, slot, context, &old, row, (&entry, &lock));
         self.page_mut(page).replace(slot, row);
         self.undoable(by, before, Undo::TreeModify { rowset, key: key.to_vec(), before: old });
     }
@@ -163,8 +186,9 @@ impl Database {
                 slot += 1;
                 continue;
             }
+            let context = self.leaf_context(rowset);
             self.write_page(By::None, page, slot, |r, h, t| {
-                r.expunge_rows(h, Context::CLUSTERED, t);
+                r.expunge_rows(h, context, t);
             });
             let image = self.page_mut(page);
             image.remove(slot);
@@ -200,12 +224,25 @@ impl Database {
         rowset.counted = false;
     }
 
-    /// The lock element of a row: object, page, key.
+    /// The context of records that change the leaves of a rowset.
+    pub(super) fn leaf_context(&self, rowset: u64) -> Context {
+        let rowset = self.rowset(rowset);
+        match rowset.layout.form {
+            Form::Entry => Context::INDEX_LEAF,
+            Form::Row if rowset.is_heap() => Context::HEAP,
+            Form::Row => Context::CLUSTERED,
+        }
+    }
+
+    /// The lock element of a row: object, page, key. Rows of system tables are locked without their pages.
     pub(super) fn row_lock(&self, rowset: u64, key: &[u8]) -> Vec<u8> {
         let rowset = self.rowset(rowset);
         let mut lock = vec![1, 1, 0, 0x0C, 0, 0];
         lock.extend(rowset.object_id.to_le_bytes());
-        lock.extend([0, 0, 1, 2, 0, 4]);
+        lock.extend([0, 0]);
+        if rowset.object_id >= USER_OBJECTS {
+            lock.extend([1, 2, 0, 4]);
+        }
         if rowset.is_heap() {
             lock.extend([2, 3, 0, 4]);
         } else {
@@ -240,9 +277,8 @@ impl Database {
     fn key_entry(&self, rowset: u64, row: &[u8]) -> Vec<u8> {
         let layout = &self.rowset(rowset).layout;
         let values = layout.key_values(row);
-        let images: Vec<_> = values.iter().map(|v| ColumnImage::Bytes(v)).collect();
         let mut entry = Vec::new();
-        encode_index_record(&layout.key_entry, &images, true, None, &mut entry);
+        encode_index_record(&layout.key_entry, &images_of(&values), true, None, &mut entry);
         entry
     }
 
@@ -286,7 +322,7 @@ impl Database {
     ) {
         let page = self.rowset(rowset).levels[level][at].page;
         let right = self.page(page).header().next;
-        let context = if level == 0 { Context::CLUSTERED } else { Context::INDEX_INTERIOR };
+        let context = if level == 0 { self.leaf_context(rowset) } else { Context::INDEX_INTERIOR };
         let xact = self.begin_system(xact, "SplitPage", SystemXact::Nested);
         let by = By::Xact(xact);
         self.in_sys_xact(by, upper, Context::INDEX_INTERIOR, true);
@@ -403,9 +439,8 @@ impl Database {
     fn pending(&self, rowset: u64, row: &[u8]) -> Pending {
         let layout = &self.rowset(rowset).layout;
         let values = layout.key_values(row);
-        let images: Vec<_> = values.iter().map(|v| ColumnImage::Bytes(v)).collect();
         let mut entry = Vec::new();
-        encode_index_record(&layout.key_entry, &images, false, Some([0; 6]), &mut entry);
+        encode_index_record(&layout.key_entry, &images_of(&values), layout.null_keys(), Some([0; 6]), &mut entry);
         Pending { low: layout.key_of_image(row), entry }
     }
 
@@ -465,6 +500,10 @@ pub(super) fn xact_of(by: By) -> u64 {
     }
 }
 
-fn key_hash(key: &[u8]) -> u64 {
+pub(super) fn images_of(values: &[Option<Vec<u8>>]) -> Vec<ColumnImage<'_>> {
+    values.iter().map(|v| v.as_deref().map_or(ColumnImage::Null, ColumnImage::Bytes)).collect()
+}
+
+pub(super) fn key_hash(key: &[u8]) -> u64 {
     key.iter().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01B3))
 }

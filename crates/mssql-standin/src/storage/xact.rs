@@ -44,6 +44,8 @@ pub(super) enum SystemXact {
     Nested,
     /// Type 1 with a parent: allocations.
     Allocation,
+    /// The same without a parent: the first page of a tree.
+    Alone,
 }
 
 /// A transaction that has not ended.
@@ -204,10 +206,13 @@ impl Database {
     pub(super) fn begin_system(&mut self, parent: u64, name: &str, kind: SystemXact) -> u64 {
         let (status, xact_type) = match kind {
             SystemXact::Nested => (1, 3),
-            SystemXact::Allocation => (0x10_0001, 1),
+            SystemXact::Allocation | SystemXact::Alone => (0x10_0001, 1),
         };
         let spid = self.xacts[&parent].spid;
-        self.begin_xact(name, spid, status, xact_type, Some(parent))
+        let told = (kind != SystemXact::Alone).then_some(parent);
+        let id = self.begin_xact(name, spid, status, xact_type, told);
+        self.xacts.get_mut(&id).expect("it was just begun").user = false;
+        id
     }
 
     /// Commits a transaction that the engine began: nothing waits for it.

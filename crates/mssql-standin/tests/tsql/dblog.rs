@@ -123,7 +123,7 @@ fn statements_as_records() {
         &[
             (
                 &format!("SELECT Operation, Context, AllocUnitName, [Slot ID] {log}"),
-                "\"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_INSERT_ROWS\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_MODIFY_ROW\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_DELETE_ROWS\", \"LCX_MARK_AS_GHOST\", \"dbo.t.pk\", 1 | \"LOP_SET_BITS\", \"LCX_PFS\", \"dbo.t.pk\", 0 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null",
+                "\"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_INSERT_ROWS\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_MODIFY_ROW\", \"LCX_CLUSTERED\", \"dbo.t.pk\", 1 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null | \"LOP_BEGIN_XACT\", \"LCX_NULL\", null, null | \"LOP_DELETE_ROWS\", \"LCX_MARK_AS_GHOST\", \"dbo.t.pk\", 1 | \"LOP_MODIFY_HEADER\", \"LCX_PFS\", \"Unknown Alloc Unit\", 0 | \"LOP_SET_BITS\", \"LCX_PFS\", \"dbo.t.pk\", 0 | \"LOP_COMMIT_XACT\", \"LCX_NULL\", null, null",
             ),
             (
                 &format!("SELECT [Transaction Name], SPID, [Xact Type] {log} AND Operation = 'LOP_BEGIN_XACT'"),

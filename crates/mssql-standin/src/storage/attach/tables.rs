@@ -13,7 +13,8 @@ use logferry_mssql_format::encode::RowShape;
 use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
 
 use super::super::space::AllocUnit;
-use super::super::table::{NOT_STORED, StoredColumn};
+use super::super::index::IndexDef;
+use super::super::table::{Form, NOT_STORED, StoredColumn};
 use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
 use super::pages::Pages;
 
@@ -21,6 +22,8 @@ use super::pages::Pages;
 const IN_ROW: u8 = 1;
 const MEMORY_OPTIMISED: u32 = 0x100;
 const BIT: u8 = 104;
+/// `sysidxstats.type`
+const NONCLUSTERED: u8 = 2;
 
 /// What user tables are described by.
 pub(super) struct BaseTables {
@@ -160,6 +163,7 @@ impl BaseTables {
         let rowset = Rowset {
             id: rowset.id,
             object_id: object.id,
+            index_id: rowset.index,
             layout: Arc::new(layout),
             units: slots,
             levels: Vec::new(),
@@ -175,6 +179,34 @@ impl BaseTables {
             loaded: false,
         };
         Ok(Source { table, rowset })
+    }
+
+    /// The nonclustered indexes of a table.
+    pub fn nonclustered(&self, object: u32) -> Vec<IndexDef> {
+        let own = self.indexes.iter().filter(|i| {
+            i.object == object && i.kind == NONCLUSTERED && i.status & (index::DISABLED | index::HYPOTHETICAL) == 0
+        });
+        own.map(|i| {
+            let columns = || self.index_columns.iter().filter(|c| c.object == object && c.index == i.index);
+            let mut key: Vec<&IndexColumnRow> = columns().filter(|c| c.key_ordinal > 0).collect();
+            key.sort_by_key(|c| c.key_ordinal);
+            IndexDef {
+                id: i.index,
+                name: i.name.clone(),
+                unique: i.status & index::UNIQUE != 0,
+                primary: i.status & index::PRIMARY_KEY != 0,
+                constraint: i.status & (index::PRIMARY_KEY | index::UNIQUE_CONSTRAINT) != 0,
+                columns: key.iter().map(|c| (c.column, false)).collect(),
+                included: columns().filter(|c| c.key_ordinal == 0).map(|c| c.column).collect(),
+            }
+        })
+        .collect()
+    }
+
+    /// Name of the clustered primary key's constraint.
+    pub fn key_name(&self, object: u32) -> Option<String> {
+        let key = self.indexes.iter().find(|i| i.object == object && i.index == 1 && i.status & index::PRIMARY_KEY != 0);
+        key.map(|i| i.name.clone())
     }
 
     /// The clustered primary key, as places of columns.
@@ -265,6 +297,7 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
         key: Vec::new(),
         row: RowShape { places: Vec::new(), fixed_end: 4 },
         key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
+        form: Form::Row,
     };
     for p in own {
         let logical = if p.is_live() { rows.iter().position(|c| c.id == p.column) } else { None };
@@ -287,6 +320,7 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
             key_ordinal: p.key_ordinal,
             place,
             internal: None,
+            descending: false,
         });
     }
     layout.key = def.primary_key.iter().filter_map(|c| layout.of_logical.get(*c).copied()).collect();

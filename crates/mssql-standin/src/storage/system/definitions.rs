@@ -14,6 +14,7 @@ pub const SYSIDXSTATS: u32 = 54;
 pub const SYSISCOLS: u32 = 55;
 pub const SYSOBJVALUES: u32 = 60;
 pub const SYSCLSOBJS: u32 = 64;
+pub const SYSSINGLEOBJREFS: u32 = 74;
 
 /// Name, object id, columns, key. The names are those that the server gives them.
 pub fn definitions() -> Vec<(u32, TableDef)> {
@@ -204,6 +205,19 @@ pub fn definitions() -> Vec<(u32, TableDef)> {
             ],
         ),
         table(
+            SYSSINGLEOBJREFS,
+            "syssingleobjrefs",
+            &[1, 0, 2],
+            vec![
+                ("class", T::TinyInt, no),
+                ("depid", T::Int, no),
+                ("depsubid", T::Int, no),
+                ("indepid", T::Int, no),
+                ("indepsubid", T::Int, no),
+                ("status", T::Int, no),
+            ],
+        ),
+        table(
             SYSCLSOBJS,
             "sysclsobjs",
             &[0, 1],
@@ -220,6 +234,23 @@ pub fn definitions() -> Vec<(u32, TableDef)> {
         ),
     ]
 }
+
+/// Nonclustered indexes of system tables: table, index id, name, columns by their places, whether entries have NULL bits
+/// though no column allows NULL. All have unique keys. (As in databases of 2016 and 2019.)
+#[rustfmt::skip]
+pub const INDEXES: &[(u32, u32, &str, &[usize], bool)] = &[
+    (SYSALLOCUNITS, 2, "nc", &[2, 1, 0], true),
+    (SYSSCHOBJS, 2, "nc1", &[3, 2, 1], false),
+    (SYSSCHOBJS, 3, "nc2", &[1, 2, 3], false),
+    (SYSSCHOBJS, 4, "nc3", &[6, 7, 0], false),
+    (SYSCOLPARS, 2, "nc", &[0, 3, 1], false),
+    (SYSSCALARTYPES, 2, "nc1", &[1, 2], false),
+    (SYSSCALARTYPES, 3, "nc2", &[2, 1], false),
+    (SYSIDXSTATS, 2, "nc", &[0, 2], false),
+    (SYSISCOLS, 2, "nc1", &[0, 4, 2, 1], true),
+    (SYSCLSOBJS, 2, "nc", &[2, 0], false),
+    (SYSSINGLEOBJREFS, 2, "nc1", &[3, 0, 4, 1, 2], false),
+];
 
 /// User type id, schema 4, type code, length, precision, scale, collation: the rows of `sysscalartypes`.
 #[rustfmt::skip]

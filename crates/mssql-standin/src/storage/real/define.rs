@@ -1,0 +1,119 @@
+//! Statements that make, change and drop tables: which rows of system tables they change, in which order.
+
+use logferry_model::Lsn;
+use logferry_mssql_format::log::op::Op;
+use logferry_mssql_format::log::record::Record;
+
+use super::super::{DEFAULT_COLLATION, Database, LogBlock, Options};
+use super::{ColumnDef, SqlType, TableDef, left_out, pairs, shape};
+
+/// The records of one transaction, without its begin and its end, and without the transactions that it began.
+fn of_one(records: &[Record<'_>]) -> Vec<String> {
+    let mut xacts = Vec::new();
+    let own = records.iter().map(|r| r.transaction).find(|t| *t != Default::default()).unwrap_or_default();
+    let mut out = Vec::new();
+    for record in records {
+        let ours = record.transaction == own || record.transaction == Default::default();
+        let ends = matches!(record.op, Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT);
+        if ours && !ends && left_out(record).is_none() {
+            out.push(shape(record, &mut xacts, (false, false)));
+        }
+    }
+    out
+}
+
+/// Compares the records of a real log from one LSN to another with those that a change of an own database makes. `before` is what was there;
+/// gives what `change` needs to know.
+#[track_caller]
+fn check<T>(
+    pair: (&str, &str),
+    (from, to): ([u32; 3], [u32; 3]),
+    before: impl Fn(&Database, &mut Database) -> T,
+    change: impl Fn(&mut Database, T),
+) {
+    let Some(folder) = pairs() else { return };
+    let real = Database::attach(&folder.join(pair.0), &folder.join(pair.1), Options::default()).expect("the pair");
+    let lsn = |[vlf, block, slot]: [u32; 3]| Lsn::new(vlf, block, slot as u16);
+    let held: Vec<LogBlock> = real.log_blocks(real.start_of_log()).collect();
+    let records: Vec<Record<'_>> = held
+        .iter()
+        .flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>())
+        .filter(|r| (lsn(from)..=lsn(to)).contains(&r.lsn))
+        .collect();
+    let theirs = of_one(&records);
+    assert!(!theirs.is_empty(), "the log has the statement");
+    let mut db = Database::create(Options::default()).expect("a database");
+    let known = before(&real, &mut db);
+    let begin = db.end_of_log();
+    change(&mut db, known);
+    let held: Vec<LogBlock> = db.log_blocks(begin).collect();
+    let ours: Vec<Record<'_>> =
+        held.iter().flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>()).collect();
+    let ours = of_one(&ours);
+    let mut text = String::new();
+    for n in 0..ours.len().max(theirs.len()) {
+        let line = |of: &[String]| of.get(n).cloned().unwrap_or_default();
+        let mark = if ours.get(n) == theirs.get(n) { " " } else { "!" };
+        text += &format!("{mark} {:<90} | {}\n", line(&theirs), line(&ours));
+    }
+    assert!(ours == theirs, "a server's | this engine's:\n{text}");
+}
+
+const SHELTER: (&str, &str) = ("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf");
+const TAX: (&str, &str) = ("tax-2019/tax.mdf", "tax-2019/tax_log.ldf");
+
+fn def_of(real: &Database, name: &str) -> (u32, TableDef, String) {
+    let (id, table) = real.tables.iter().find(|(_, t)| t.def.name == name).expect("the table is there still");
+    (*id, table.def.clone(), real.key_name(*id).unwrap_or_default())
+}
+
+#[test]
+fn create_table() {
+    check(
+        SHELTER,
+        ([0x22, 0xF0, 1], [0x22, 0xF0, 0x3C]),
+        |real, _| def_of(real, "Employees"),
+        |db, (_, def, key)| drop(db.create_table_with_key(def, &key).expect("a table")),
+    );
+}
+
+#[test]
+fn create_index() {
+    check(
+        SHELTER,
+        ([0x22, 0xF0, 0x3E], [0x22, 0xF0, 0x4E]),
+        |real, db| {
+            let (id, def, key) = def_of(real, "Employees");
+            let own = db.create_table_with_key(def, &key).expect("a table");
+            (own, real.indexes[&id].iter().map(|i| i.def.clone()).collect::<Vec<_>>())
+        },
+        |db, (table, indexes)| db.set_indexes(table, &indexes).expect("an index"),
+    );
+}
+
+#[test]
+fn drop_table() {
+    check(
+        TAX,
+        ([0x25, 0x54A, 1], [0x25, 0x54A, 0x5D]),
+        // That table is gone: what is known of it are the lengths of its names.
+        |_, db| {
+            let text = || SqlType::NVarChar { length: None, collation: DEFAULT_COLLATION };
+            let name = |len: usize| "n".repeat(len);
+            let columns = vec![
+                ColumnDef::new(name(10), SqlType::Int).identity(),
+                ColumnDef::new("first name xx", text()),
+                ColumnDef::new("second name x", text()),
+                ColumnDef::new("third name ", text()),
+                ColumnDef::new("the fourth one", text()),
+            ];
+            let def = TableDef { schema: "dbo".into(), name: "Employee".into(), columns, primary_key: vec![0] };
+            let table = db.create_table_with_key(def, "PK_Employee").expect("a table");
+            let xact = db.begin(Default::default());
+            db.insert(xact, table, vec![Some(vec![1; 4]), None, None, None, None]).expect("a row");
+            db.commit(xact).expect("it is open");
+            table
+        },
+        |db, table| db.drop_table(table).expect("it goes"),
+    );
+}
