@@ -9,7 +9,7 @@ use logferry_mssql_backup::{DataFiles, LogBlocks, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
 use logferry_mssql_format::redo;
 use logferry_mssql_format::row::row_len;
-use logferry_mssql_standin::storage::Options;
+use logferry_mssql_standin::storage::{IndexDef, Options};
 use logferry_mssql_standin::workload::{History, TableKind, WorkloadOptions};
 
 /// Rows of a page by slot.
@@ -30,6 +30,21 @@ fn rows(bytes: &PageBytes) -> Vec<(u16, Vec<u8>)> {
 fn check(seed: u64, options: &WorkloadOptions, steps: u32) {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::begin(seed, options).unwrap();
+    // Nonclustered indexes, one of them on rows that are there.
+    let tables: Vec<(u32, usize)> = history.db.tables().map(|(id, def)| (id, def.columns.len())).collect();
+    for (table, columns) in tables {
+        let last = columns as u32;
+        let index = |id: u32, column: u32, descending: bool, included: &[u32]| IndexDef {
+            id,
+            name: format!("ix{id}"),
+            unique: false,
+            primary: false,
+            constraint: false,
+            columns: vec![(column, descending)],
+            included: included.to_vec(),
+        };
+        history.db.set_indexes(table, &[index(2, 2, true, &[1]), index(3, last, false, &[])]).unwrap();
+    }
     let full = folder.path().join("full.bak");
     if options.fuzzy_full {
         let mut backup = history.db.begin_backup();

@@ -18,6 +18,8 @@ use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Transaction, XactOptions};
 use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
 
+/// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
+const LAST_COLUMN: usize = 24;
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
@@ -114,15 +116,19 @@ impl Database {
         fits(&layout)?;
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
+        self.note_modified(by, table);
         self.insert_system_row(by, SYSCOLPARS, &row);
+        self.change_system_row(by, SYSSCHOBJS, &[int(table)], LAST_COLUMN, &id.to_le_bytes());
         let at = layout.columns.len() - 1;
         let stored = stored_column_row(rowset, at, &layout.columns[at])?;
         self.rowset_mut(rowset).layout = Arc::new(layout);
         if !column.computed {
+            self.write_hobt_change(by, rowset);
             self.insert_system_row(by, SYSRSCOLS, &stored);
+            self.add_units(by, rowset);
+            self.write_hobt_change(by, rowset);
+            self.note_shape(by, rowset);
         }
-        self.add_units(by, rowset);
-        self.note_altered(by, table, rowset);
         self.commit(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.next_column += 1;
@@ -149,15 +155,32 @@ impl Database {
         let layout = old.without_column(column, DROPPED_COLUMNS + dropped);
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
-        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
+        for _ in 0..2 {
+            self.write(by, |r, h| {
+                r.lock_xact(h, &object_lock(5, table));
+            });
+        }
         if at != NOT_STORED {
             let stored = stored_column_row(rowset, at, &layout.columns[at])?;
             let key = [long(rowset), int(at as u32 + 1)];
+            self.write_hobt_change(by, rowset);
             self.delete_system_row(by, SYSRSCOLS, &key);
+            self.write_hobt_change(by, rowset);
             self.insert_system_row(by, SYSRSCOLS, &stored);
+            self.write_hobt_change(by, rowset);
+            self.rowset_mut(rowset).layout = Arc::new(layout);
+            // It has columns that are no longer there.
+            let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
+            let status = self.page(page).row(slot).expect("the row is there")[25] & !2 | 1;
+            self.change_system_row(by, SYSROWSETS, &[long(rowset)], 25, &[status]);
+        } else {
+            self.rowset_mut(rowset).layout = Arc::new(layout);
         }
-        self.rowset_mut(rowset).layout = Arc::new(layout);
-        self.note_altered(by, table, rowset);
+        self.note_modified(by, table);
+        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &metadata_lock(table));
+        });
         self.commit(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.def.columns.remove(column);
@@ -258,16 +281,27 @@ impl Database {
         }
     }
 
-    /// What every ALTER TABLE changes: the date in `sysschobjs`, the number of NULL bits in `sysrowsets`.
+    /// What the other changes of a table have in common: the date in `sysschobjs`, the shape of its rows in `sysrowsets`.
     pub(super) fn note_altered(&mut self, by: By, table: u32, rowset: u64) {
+        self.write_hobt_change(by, rowset);
+        self.note_modified(by, table);
+        self.note_shape(by, rowset);
+    }
+
+    fn write_hobt_change(&mut self, by: By, rowset: u64) {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
-        self.note_modified(by, table);
+    }
+
+    /// How many columns rows have and how long they are, in `sysrowsets`.
+    fn note_shape(&mut self, by: By, rowset: u64) {
         let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        let columns = self.rowset(rowset).layout.columns.len() as u16;
-        row[41..43].copy_from_slice(&columns.to_le_bytes());
+        let layout = &self.rowset(rowset).layout;
+        row[41..43].copy_from_slice(&(layout.columns.len() as u16).to_le_bytes());
+        row[43..47].copy_from_slice(&layout.max_leaf().to_le_bytes());
+        row[49..51].copy_from_slice(&layout.row.fixed_end.to_le_bytes());
         self.modify_system_row(by, page, slot, &row);
     }
 

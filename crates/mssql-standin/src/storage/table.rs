@@ -201,7 +201,12 @@ impl TableLayout {
             return layout;
         }
         let variables = self.row.places.iter().filter(|p| matches!(p, Place::Variable { .. })).count() as u16;
-        let mut placer = Placer { end: self.row.fixed_end, variables, bits: None };
+        // A bit goes into the byte of those before it, where that has room.
+        let bits = self.row.places.iter().filter_map(|p| match p {
+            Place::Bit { offset, bit } => Some((*offset, *bit)),
+            _ => None,
+        });
+        let mut placer = Placer { end: self.row.fixed_end, variables, bits: bits.max() };
         let place = placer.place(&column.sql_type);
         layout.row.places.push(place);
         layout.row.fixed_end = placer.end;

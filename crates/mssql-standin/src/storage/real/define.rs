@@ -73,7 +73,9 @@ fn create_table() {
         SHELTER,
         ([0x22, 0xF0, 1], [0x22, 0xF0, 0x3C]),
         |real, _| def_of(real, "Employees"),
-        |db, (_, def, key)| drop(db.create_table_with_key(def, &key).expect("a table")),
+        |db, (_, def, key)| {
+            db.create_table_with_key(def, &key).expect("a table");
+        },
     );
 }
 
@@ -88,6 +90,39 @@ fn create_index() {
             (own, real.indexes[&id].iter().map(|i| i.def.clone()).collect::<Vec<_>>())
         },
         |db, (table, indexes)| db.set_indexes(table, &indexes).expect("an index"),
+    );
+}
+
+/// A table of eight columns, the last of which is a bit.
+fn with_a_bit(db: &mut Database) -> u32 {
+    let mut columns: Vec<ColumnDef> = (0..8).map(|n| ColumnDef::new(format!("c{n}"), SqlType::Int)).collect();
+    columns[0] = columns[0].clone().not_null();
+    columns[7].sql_type = SqlType::Bit;
+    let def = TableDef { schema: "dbo".into(), name: "Pets".into(), columns, primary_key: vec![0] };
+    db.create_table(def).expect("a table")
+}
+
+#[test]
+fn add_column() {
+    check(
+        SHELTER,
+        ([0x23, 0x1C8, 1], [0x23, 0x1C8, 0xB]),
+        |_, db| with_a_bit(db),
+        |db, table| db.add_column(table, ColumnDef::new("a bit", SqlType::Bit)).expect("a column more"),
+    );
+}
+
+#[test]
+fn drop_column() {
+    check(
+        SHELTER,
+        ([0x23, 0x3F8, 1], [0x23, 0x3F8, 0x14]),
+        |_, db| {
+            let table = with_a_bit(db);
+            db.add_column(table, ColumnDef::new("a bit", SqlType::Bit)).expect("a column more");
+            table
+        },
+        |db, table| db.drop_column(table, 8).expect("a column less"),
     );
 }
 
