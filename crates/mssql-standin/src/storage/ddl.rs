@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::space::{AllocUnit, UnitKind};
 use super::change::plain_row;
 use super::entry::Indexed;
 use super::index::STATISTICS;
+use super::space::{AllocUnit, UnitKind};
 use super::system::definitions::{
-    SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
-    SYSSINGLEOBJREFS,
+    SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS, SYSSINGLEOBJREFS,
 };
 use super::system::{
-    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short, stored_column_row, system_rowset, tiny,
+    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short,
+    stored_column_row, system_rowset, tiny,
 };
 use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Transaction, XactOptions};

@@ -258,7 +258,9 @@ impl Database {
     fn build_index(&mut self, xact: u64, table: u32, kept: &Kept) -> Result<(), Error> {
         let by = By::Xact(xact);
         let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        self.each_stored_row(table, &mut |db, key, row| entries.push(db.index_entry(by, table, kept, Indexed { row, key })));
+        self.each_stored_row(table, &mut |db, key, row| {
+            entries.push(db.index_entry(by, table, kept, Indexed { row, key }))
+        });
         if entries.is_empty() {
             return Ok(());
         }
@@ -312,7 +314,8 @@ impl Database {
                     false => match level {
                         0 => layout.key_values(self.page(node.page).row(0).expect("built pages have rows")),
                         _ => {
-                            let leaf = below.iter().find(|n| n.low == node.low).expect("levels share their lowest keys");
+                            let leaf =
+                                below.iter().find(|n| n.low == node.low).expect("levels share their lowest keys");
                             layout.key_values(self.page(leaf.page).row(0).expect("built pages have rows"))
                         }
                     },

@@ -15,9 +15,7 @@ use logferry_mssql_format::log::xact::Xact;
 use logferry_mssql_format::row::{FixedVar, Place, RecordKind};
 
 use super::change::plain_row;
-use super::{
-    ColumnDef, Database, IndexDef, LogBlock, Options, Row, RowKey, TableDef, Transaction, XactOptions,
-};
+use super::{ColumnDef, Database, IndexDef, LogBlock, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
 fn pairs() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
@@ -174,7 +172,11 @@ fn works(records: &[Record<'_>], tables: &BTreeMap<u64, u32>) -> Vec<Work> {
                     && record.u32_at(28, "status").is_ok_and(|s| s == 1)
                 {
                     let name = String::from_utf16_lossy(
-                        &record.element(0).chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect::<Vec<_>>(),
+                        &record
+                            .element(0)
+                            .chunks_exact(2)
+                            .map(|c| u16::from_le_bytes([c[0], c[1]]))
+                            .collect::<Vec<_>>(),
                     );
                     let work = Work { name, steps: Vec::new(), aborts: false, other: false, range: (at, at) };
                     open.insert(id, work);
@@ -440,7 +442,11 @@ fn check(pair: (&str, &str), options: Options, old: bool, expect: (usize, usize)
             }
         }
     }
-    assert!(other.is_empty(), "{}: {same} are the same, {skipped} were not done; a server's | this engine's:\n{other}", pair.1);
+    assert!(
+        other.is_empty(),
+        "{}: {same} are the same, {skipped} were not done; a server's | this engine's:\n{other}",
+        pair.1
+    );
     assert_eq!((same, skipped), expect);
 }
 

@@ -12,8 +12,8 @@ use logferry_mssql_format::catalog::{
 use logferry_mssql_format::encode::RowShape;
 use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
 
-use super::super::space::AllocUnit;
 use super::super::index::IndexDef;
+use super::super::space::AllocUnit;
 use super::super::table::{Form, NOT_STORED, StoredColumn};
 use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
 use super::pages::Pages;
@@ -205,7 +205,8 @@ impl BaseTables {
 
     /// Name of the clustered primary key's constraint.
     pub fn key_name(&self, object: u32) -> Option<String> {
-        let key = self.indexes.iter().find(|i| i.object == object && i.index == 1 && i.status & index::PRIMARY_KEY != 0);
+        let key =
+            self.indexes.iter().find(|i| i.object == object && i.index == 1 && i.status & index::PRIMARY_KEY != 0);
         key.map(|i| i.name.clone())
     }
 
