@@ -245,9 +245,9 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
     all.push(b.insert_rows(&head(), Context::CLUSTERED, &target(3), ROWSET, 0, &[&row], none).to_vec());
     all.push(b.insert_rows(&head(), Context::CLUSTERED, &target(3), ROWSET, 0, &[&row[..]; 30], none).to_vec());
     all.push(b.insert_rows(&head(), Context::HEAP, &target(3), ROWSET, 2, &[&row], none).to_vec());
-    all.push(b.delete_rows(&head(), Context::MARK_AS_GHOST, &target(3), ROWSET, &row, none).to_vec());
-    all.push(b.delete_rows(&head(), Context::HEAP, &target(4), ROWSET, &row, none).to_vec());
-    all.push(b.delete_rows(&head(), Context::CLUSTERED, &target(4), ROWSET, &row, none).to_vec());
+    all.push(b.delete_rows(&head(), Context::MARK_AS_GHOST, &target(3), ROWSET, 0, &row, none).to_vec());
+    all.push(b.delete_rows(&head(), Context::HEAP, &target(4), ROWSET, 0, &row, none).to_vec());
+    all.push(b.delete_rows(&head(), Context::CLUSTERED, &target(4), ROWSET, 0, &row, none).to_vec());
     let (before, after) = (&row[4..8], &[9u8, 9, 9, 9][..]);
     all.push(
         b.modify_row(&head(), Context::CLUSTERED, &target(5), ROWSET, 4, 4, (before, after), (none, none)).to_vec(),
