@@ -50,7 +50,7 @@ pub(crate) struct Run {
     /// End when the chain of files ends, whatever the task's file says of watching.
     #[arg(long)]
     pub once: bool,
-    /// Without a task's file: backups, folders of backups, or data files (.mdf, .ndf) with log files (.ldf).
+    /// Without a task's file: backups, folders of backups, or data files (.mdf, .ndf) with log files (.ldf); here or as s3://bucket/prefix.
     #[arg(long, value_name = "FILE|FOLDER", num_args = 1.., requires = "to")]
     pub from: Vec<PathBuf>,
     /// Without a task's file: the target, postgres://user:password@host:port/database
@@ -72,7 +72,7 @@ pub(crate) struct Run {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// Files, or folders of them; stripes of one backup may be given together.
+    /// Files, or folders of them, here or as s3://bucket/prefix; stripes of one backup may be given together.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }

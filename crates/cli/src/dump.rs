@@ -13,6 +13,7 @@ use crate::args::{DumpPage, DumpRows, DumpWhat};
 use crate::failure::Failed;
 use crate::files::open_pages;
 use crate::output::Out;
+use crate::places::of_arguments;
 
 pub(crate) fn perform(what: &DumpWhat, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
     match what {
@@ -33,13 +34,13 @@ fn page_id(text: &str) -> Result<PageId, Failed> {
 
 fn page(args: &DumpPage, out: &mut Out) -> Result<(), Failed> {
     let id = page_id(&args.page)?;
-    let pages = open_pages(&args.files, args.set)?;
+    let pages = open_pages(&of_arguments(&args.files)?, args.set)?;
     write!(out, "{}", dump::page(&&*pages, id)?)?;
     Ok(())
 }
 
 fn rows(args: &DumpRows, out: &mut Out) -> Result<(), Failed> {
-    let pages = open_pages(&args.files, args.set)?;
+    let pages = open_pages(&of_arguments(&args.files)?, args.set)?;
     let catalog = Catalog::read(&*pages)?;
     let table = catalog.find_table(&args.table)?;
     dump::rows(&&*pages, &catalog, table, |line| Ok::<_, Failed>(writeln!(out, "{line}")?))?;

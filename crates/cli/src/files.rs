@@ -1,12 +1,9 @@
 //! What a file is, by how it begins.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
+use logferry_mssql_backup::input::InputFile;
 use logferry_mssql_backup::media::is_backup;
 use logferry_mssql_backup::set::BackupSet;
-use logferry_mssql_backup::{DataFiles, Error, PageSource, Result};
+use logferry_mssql_backup::{DataFiles, Error, PageSource, Place, Result};
 use logferry_mssql_format::page::{PAGE_SIZE, PageType};
 
 /// What a file is.
@@ -23,18 +20,9 @@ pub(crate) enum Kind {
 }
 
 /// Looks at the begin of a file.
-pub(crate) fn kind_of(path: &Path) -> Result<Kind> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let mut head = vec![0; PAGE_SIZE + 1];
-    let mut len = 0;
-    while len < head.len() {
-        match file.read_at(&mut head[len..], len as u64).map_err(failed)? {
-            0 => break,
-            n => len += n,
-        }
-    }
-    head.truncate(len);
+pub(crate) fn kind_of(place: &Place) -> Result<Kind> {
+    let mut head = [0; PAGE_SIZE + 1];
+    let head = InputFile::open(place)?.read_up_to(0, &mut head)?.to_vec();
     if is_backup(&head) {
         return Ok(Kind::Backup);
     }
@@ -48,30 +36,16 @@ pub(crate) fn kind_of(path: &Path) -> Result<Kind> {
 }
 
 /// The files as they are given, and of folders all those below them that are of SQL Server, in the order of their names.
-pub(crate) fn with_folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn with_folders(places: &[Place]) -> Result<Vec<Place>> {
     let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let mut folders = vec![path.clone()];
-        let mut found = Vec::new();
-        while let Some(folder) = folders.pop() {
-            let failed = |source| Error::Io { path: folder.clone(), source };
-            for entry in std::fs::read_dir(&folder).map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                // Links are not followed: a folder could be below itself.
-                let kind = entry.file_type().map_err(failed)?;
-                if kind.is_dir() {
-                    folders.push(entry.path());
-                } else if kind.is_file() && kind_of(&entry.path())? != Kind::Other {
-                    found.push(entry.path());
-                }
+    for place in places {
+        // What is named and is not there is told of as a file that cannot be read.
+        let found = if place.is_folder()? { place.files()? } else { vec![place.clone()] };
+        for file in found {
+            if file == *place || kind_of(&file)? != Kind::Other {
+                files.push(file);
             }
         }
-        found.sort();
-        files.append(&mut found);
     }
     Ok(files)
 }
@@ -80,11 +54,11 @@ pub(crate) fn with_folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 const VLF_SIGNATURE: u8 = 0xAB;
 
 /// Pages of data files or of a full backup, as they stand there.
-pub(crate) fn open_pages(paths: &[PathBuf], set: Option<u16>) -> Result<Box<dyn PageSource>> {
-    let kinds = paths.iter().map(|p| kind_of(p)).collect::<Result<Vec<_>>>()?;
+pub(crate) fn open_pages(paths: &[Place], set: Option<u16>) -> Result<Box<dyn PageSource>> {
+    let kinds = paths.iter().map(kind_of).collect::<Result<Vec<_>>>()?;
     match (paths, kinds.as_slice()) {
         ([path, ..], [Kind::Log | Kind::Other, ..]) => Err(Error::WrongKind {
-            path: path.clone(),
+            path: path.path().to_owned(),
             expected: "data file or backup",
             found: "it begins like neither".to_owned(),
         }),

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use logferry_mssql_backup::inspect::{Contents, inspect};
 use logferry_mssql_backup::media::{Media, Survey};
 use logferry_mssql_backup::set::{BackupKind, BackupSet, Guid, SetHeader, version_name};
-use logferry_mssql_backup::{Catalog, DataFiles, Error, PageSource};
+use logferry_mssql_backup::{Catalog, DataFiles, Error, PageSource, Place};
 use serde::Serialize;
 
 use crate::args::Inspect;
 use crate::failure::Failed;
 use crate::files::{Kind, kind_of, with_folders};
 use crate::output::{Out, Table};
+use crate::places::of_arguments;
 use logferry_mssql_format::log::xact::time_text;
 
 /// What is told of a file.
@@ -111,12 +112,12 @@ struct TableReport {
 }
 
 pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
-    let files = with_folders(&args.files)?;
+    let files = with_folders(&of_arguments(&args.files)?)?;
     let media = surveys(&files);
     let mut told_sets = HashSet::new();
     let mut refused = false;
-    for path in &files {
-        let report = report(path, &media, &mut told_sets)?;
+    for place in &files {
+        let report = report(place, &media, &mut told_sets)?;
         refused |= report.refused.is_some();
         if json { out.json(&report)? } else { report.write(out)? }
     }
@@ -124,38 +125,39 @@ pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitC
 }
 
 /// All backup files that can be read whole: stripes are told of together.
-fn surveys(paths: &[PathBuf]) -> Vec<Media> {
-    let survey = |p: &PathBuf| Media::survey(p).ok().filter(|s| s.error.is_none()).and_then(|s| s.media);
-    paths.iter().filter_map(survey).collect()
+fn surveys(places: &[Place]) -> Vec<Media> {
+    let survey = |p: &Place| Media::survey(p).ok().filter(|s| s.error.is_none()).and_then(|s| s.media);
+    places.iter().filter_map(survey).collect()
 }
 
-fn report(path: &PathBuf, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) -> Result<FileReport, Failed> {
+fn report(place: &Place, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) -> Result<FileReport, Failed> {
+    let path = || place.path().to_owned();
     let refuse = |holds, e: &Error| {
         let hint = e.hint().map(|h| format!("; {h}")).unwrap_or_default();
-        FileReport { file: path.clone(), holds, refused: Some(format!("{e}{hint}")) }
+        FileReport { file: path(), holds, refused: Some(format!("{e}{hint}")) }
     };
-    let kind = match kind_of(path) {
+    let kind = match kind_of(place) {
         Ok(kind) => kind,
         Err(e) => return Ok(refuse(Holds::Unknown, &e)),
     };
     Ok(match kind {
         Kind::Backup => {
-            let Survey { media, error } = Media::survey(path)?;
+            let Survey { media, error } = Media::survey(place)?;
             let (holds, stripes) = match &media {
                 Some(media) => backup(media, all, told),
                 None => (Holds::Unknown, None),
             };
             match error.or(stripes) {
                 Some(e) => refuse(holds, &e),
-                None => FileReport { file: path.clone(), holds, refused: None },
+                None => FileReport { file: path(), holds, refused: None },
             }
         }
-        Kind::Data => match data_file(path) {
-            Ok(database) => FileReport { file: path.clone(), holds: Holds::DataFile(database), refused: None },
+        Kind::Data => match data_file(place) {
+            Ok(database) => FileReport { file: path(), holds: Holds::DataFile(database), refused: None },
             Err(e) => refuse(Holds::Unknown, &e),
         },
         Kind::Log | Kind::Other => {
-            let seen = inspect(path)?;
+            let seen = inspect(place)?;
             let holds = match &seen.contents {
                 Contents::Log { header, vlfs, vlfs_used, range } => Holds::LogFile {
                     database_guid: Guid(header.binding_guid).to_string(),
@@ -168,7 +170,7 @@ fn report(path: &PathBuf, all: &[Media], told: &mut HashSet<([u8; 16], u16)>) ->
             };
             match &seen.error {
                 Some(e) => refuse(holds, e),
-                None => FileReport { file: path.clone(), holds, refused: None },
+                None => FileReport { file: path(), holds, refused: None },
             }
         }
     })
@@ -242,8 +244,8 @@ fn set(number: u16, header: &SetHeader, part: &logferry_mssql_backup::media::Set
     }
 }
 
-fn data_file(path: &PathBuf) -> Result<DatabaseReport, Error> {
-    let files = DataFiles::open(&[path])?;
+fn data_file(place: &Place) -> Result<DatabaseReport, Error> {
+    let files = DataFiles::open(&[place])?;
     let (catalog, tables) = tables(&files)?;
     Ok(DatabaseReport {
         database: catalog.boot.name.clone(),

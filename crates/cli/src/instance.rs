@@ -24,6 +24,7 @@ use crate::bars;
 use crate::failure::Failed;
 use crate::open;
 use crate::output::{Out, Table};
+use crate::places::TaskFiles;
 use crate::run::{runtime, stop_on_signals};
 use crate::summary::{Report, grouped};
 
@@ -46,10 +47,11 @@ struct Outcome {
 
 pub(crate) fn perform(task: &Task, paths: &BackupSource, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
     Target::parse(task.target.url.expose()).map_err(|e| Failed::config(e.into()))?;
+    let files = TaskFiles::of(paths).map_err(|e| Failed::check(e.into()))?;
     let (stopper, stop) = Stopper::new();
     let outcomes = runtime()?.block_on(async {
         let signals = tokio::spawn(stop_on_signals(stopper));
-        let outcomes = Instance { task, paths, stop }.run().await;
+        let outcomes = Instance { task, paths, files, stop }.run().await;
         signals.abort();
         outcomes
     })?;
@@ -73,6 +75,7 @@ pub(crate) fn perform(task: &Task, paths: &BackupSource, json: bool, out: &mut O
 struct Instance<'a> {
     task: &'a Task,
     paths: &'a BackupSource,
+    files: TaskFiles,
     stop: Stop,
 }
 
@@ -124,17 +127,17 @@ impl Instance<'_> {
     }
 
     fn listing(&self) -> Result<Listing, Failed> {
-        Listing::of(&self.paths.files).map_err(|e| Failed::check(e.into()))
+        Listing::of(&self.files.files).map_err(|e| Failed::check(e.into()))
     }
 
     /// The databases for which there is a chain, last first; the others are noted with the reason.
     fn look(&self, outcomes: &mut BTreeMap<Option<String>, Outcome>) -> Result<Vec<String>, Failed> {
-        let mut backups = Backups::find(&self.paths.files).map_err(|e| Failed::check(e.into()))?;
+        let mut backups = Backups::find(&self.files.files).map_err(|e| Failed::check(e.into()))?;
         let nameless = backups.take_nameless();
         outcomes.remove(&None);
         if !nameless.is_empty() {
             let why: Vec<String> = nameless.iter().map(|u| u.error.to_string()).collect();
-            let files = nameless.iter().flat_map(|u| u.paths.clone()).collect();
+            let files = nameless.iter().flat_map(|u| u.paths()).collect();
             outcomes.insert(None, Outcome { database: None, files, report: None, left_out: Some(why.join("; ")) });
         }
         let mut found = Vec::new();
@@ -165,9 +168,9 @@ impl Instance<'_> {
         let shown = self.paths.watch.is_none().then(|| tokio::spawn(bars::show(Arc::clone(&progress))));
         let sound = SoundSets::default();
         let source = async || {
-            let mut backups = Backups::find(&self.paths.files)?;
+            let mut backups = Backups::find(&self.files.files)?;
             backups.take_nameless();
-            Ok(open::of_backups(backups, Some(name.clone()), &task, self.paths)?.knowing(sound.clone()))
+            Ok(open::of_backups(backups, Some(name.clone()), &task, self.paths, &self.files)?.knowing(sound.clone()))
         };
         let done = run(&task, source, &progress, &self.stop).await;
         if let Some(shown) = shown {

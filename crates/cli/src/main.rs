@@ -15,6 +15,7 @@ mod instance;
 mod logging;
 mod open;
 mod output;
+mod places;
 mod run;
 mod server;
 mod standin;

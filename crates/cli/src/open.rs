@@ -1,20 +1,19 @@
 //! From the paths of a task or an argument to what is in them.
 
-use std::path::PathBuf;
-
 use logferry_config::{BackupSource as Paths, Task};
 use logferry_model::{Fault, TableName};
 use logferry_mssql_backup::chain::{Base, Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{
-    BackupSet, BackupSource, Backups, Catalog, Chain, Changes, DataFiles, Error, LogFiles, PageSource, ReplayOptions,
-    Result, SoundSets, Watch,
+    BackupSet, BackupSource, Backups, Catalog, Chain, Changes, DataFiles, Error, LogFiles, PageSource, Place,
+    ReplayOptions, Result, SoundSets, Watch,
 };
 use logferry_testkit::compare::Expected;
 
 use crate::args::DumpChanges;
 use crate::failure::Failed;
 use crate::files::{Kind, kind_of};
+use crate::places::TaskFiles;
 
 /// What a source is made of.
 enum Parts {
@@ -27,10 +26,17 @@ enum Parts {
 }
 
 /// The files of a task as its source.
-pub(crate) fn source(task: &Task, paths: &Paths, sound: &SoundSets) -> std::result::Result<BackupSource, Fault> {
+pub(crate) fn source(
+    task: &Task,
+    paths: &Paths,
+    files: &TaskFiles,
+    sound: &SoundSets,
+) -> std::result::Result<BackupSource, Fault> {
     let options = replay_options(task);
-    Ok(match parts(paths)? {
-        Parts::Backups(backups) => of_backups(backups, paths.database.clone(), task, paths)?.knowing(sound.clone()),
+    Ok(match parts(paths, files)? {
+        Parts::Backups(backups) => {
+            of_backups(backups, paths.database.clone(), task, paths, files)?.knowing(sound.clone())
+        }
         Parts::Set(_) | Parts::Files(..) if paths.watch.is_some() => {
             return Err(Fault::operator("only a chain of backups can be watched, not data files and not a single set")
                 .with_hint("leave watch out, or give backups"));
@@ -47,10 +53,11 @@ pub(crate) fn of_backups(
     database: Option<String>,
     task: &Task,
     paths: &Paths,
+    files: &TaskFiles,
 ) -> Result<BackupSource> {
     let source = BackupSource::of_backups(backups, database, plan_options(paths), replay_options(task))?;
     Ok(match paths.watch {
-        Some(every) => source.watching(Watch { paths: paths.files.clone(), every }),
+        Some(every) => source.watching(Watch { places: files.files.clone(), every }),
         None => source,
     })
 }
@@ -73,7 +80,7 @@ const PAGES_PER_MB: u32 = 128;
 
 /// The name of the database in the files.
 pub(crate) fn database_name(paths: &Paths) -> Result<String> {
-    Ok(match parts(paths)? {
+    Ok(match parts(paths, &TaskFiles::of(paths)?)? {
         Parts::Set(chain) => chain.database,
         Parts::Backups(backups) => backups.plan(paths.database.as_deref(), plan_options(paths))?.database,
         Parts::Files(data, _) => Catalog::read(&data)?.boot.name,
@@ -85,7 +92,7 @@ pub(crate) fn changes(args: &DumpChanges) -> std::result::Result<Changes, Failed
     let (files, log) = if args.data.is_empty() { (&args.chain, Vec::new()) } else { (&args.data, args.log.clone()) };
     let paths = Paths { database: args.database.clone(), set: args.set, log, ..Paths::of_files(files.clone()) };
     let options = ReplayOptions::default();
-    Ok(match parts(&paths)? {
+    Ok(match parts(&paths, &TaskFiles::of(&paths)?)? {
         Parts::Set(chain) => Changes::of_chain(*chain, options)?,
         Parts::Backups(backups) => {
             // The longest history: from the oldest full backup on, with no differential in the place of logs.
@@ -103,23 +110,25 @@ pub(crate) fn changes(args: &DumpChanges) -> std::result::Result<Changes, Failed
 }
 
 /// Finds out what the files are, and opens them.
-fn parts(paths: &Paths) -> Result<Parts> {
+fn parts(paths: &Paths, places: &TaskFiles) -> Result<Parts> {
+    let TaskFiles { files, log } = places;
     if let Some(set) = paths.set {
-        let full = BackupSet::open(&paths.files, Some(set))?;
+        let full = BackupSet::open(files, Some(set))?;
         let database = full.header.database.clone();
         return Ok(Parts::Set(Box::new(Chain { database, full, differential: None, logs: vec![], unneeded: vec![] })));
     }
-    let is_data = |path: &PathBuf| !path.is_dir() && kind_of(path).is_ok_and(|kind| kind == Kind::Data);
-    if !paths.log.is_empty() || paths.files.iter().any(is_data) {
-        let log = if paths.log.is_empty() { None } else { Some(LogFiles::open(&paths.log)?) };
-        if let (Some(_), []) = (&log, paths.files.as_slice()) {
+    let is_data =
+        |place: &Place| !place.is_folder().unwrap_or(true) && kind_of(place).is_ok_and(|kind| kind == Kind::Data);
+    if !log.is_empty() || files.iter().any(is_data) {
+        let log = if log.is_empty() { None } else { Some(LogFiles::open(log)?) };
+        if let (Some(_), []) = (&log, files.as_slice()) {
             let found = "a log file; its data files (.mdf) are missing".to_owned();
             let path = paths.log.first().cloned().unwrap_or_default();
             return Err(Error::WrongKind { path, expected: "database", found });
         }
-        return Ok(Parts::Files(DataFiles::open(&paths.files)?, log));
+        return Ok(Parts::Files(DataFiles::open(files)?, log));
     }
-    Ok(Parts::Backups(Backups::find(&paths.files)?))
+    Ok(Parts::Backups(Backups::find(files)?))
 }
 
 /// The rows on the pages when all of the log was replayed, by table, and how many transactions are open there.
@@ -127,7 +136,7 @@ pub(crate) fn rows_at_end(paths: &Paths) -> std::result::Result<(Vec<(TableName,
     let options = ReplayOptions::default();
     let mut open = 0;
     let mut rows = Vec::new();
-    let changes = match parts(paths)? {
+    let changes = match parts(paths, &TaskFiles::of(paths)?)? {
         Parts::Set(chain) => Changes::of_chain(*chain, options)?,
         Parts::Backups(backups) => {
             Changes::of_chain(backups.plan(paths.database.as_deref(), PlanOptions::default())?, options)?

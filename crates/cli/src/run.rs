@@ -18,6 +18,7 @@ use crate::files::{Kind, kind_of};
 use crate::instance;
 use crate::open;
 use crate::output::Out;
+use crate::places::{self, TaskFiles};
 use crate::server;
 use crate::summary;
 
@@ -69,7 +70,9 @@ pub(crate) async fn run(task: &Task, progress: &Arc<Progress>, stop: &Stop) -> R
     match &task.source {
         Source::Backup(paths) => {
             let sound = SoundSets::default();
-            let source = async || open::source(task, paths, &sound);
+            // One store for all tries: what it knows of the way to the objects stays known.
+            let files = TaskFiles::of(paths).map_err(|e| Failure { phase: Phase::Checking, fault: e.into() })?;
+            let source = async || open::source(task, paths, &files, &sound);
             logferry_pipeline::run(task, source, progress, stop).await
         }
         Source::Server(at) => {
@@ -116,10 +119,19 @@ pub(crate) fn sort_files(
 ) -> Result<BackupSource, Failed> {
     let mut source = BackupSource { database, set, ..BackupSource::of_files(Vec::new()) };
     for path in paths {
-        let is_log = !path.is_dir() && kind_of(&path).map_err(|e| Failed::check(e.into()))? == Kind::Log;
+        let is_log = is_log_file(&path).map_err(|e| Failed::check(e.into()))?;
         if is_log { source.log.push(path) } else { source.files.push(path) }
     }
     Ok(source)
+}
+
+fn is_log_file(path: &PathBuf) -> logferry_mssql_backup::Result<bool> {
+    let places = places::of_arguments(std::slice::from_ref(path))?;
+    let mut files = places.iter();
+    Ok(match files.next() {
+        Some(place) => !place.is_folder()? && kind_of(place)? == Kind::Log,
+        None => false,
+    })
 }
 
 /// What the exit code says: nothing was written, or it was.

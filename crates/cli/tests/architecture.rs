@@ -9,7 +9,8 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("logferry-model", &[]),
     ("logferry-mssql-format", &["model"]),
-    ("logferry-mssql-backup", &["model", "mssql-format"]),
+    ("logferry-object-storage", &[]),
+    ("logferry-mssql-backup", &["model", "mssql-format", "object-storage"]),
     ("logferry-mssql-live", &["model", "mssql-format"]),
     ("logferry-transform", &["model", "mssql-format"]),
     ("logferry-pg-apply", &["model"]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "mssql-format",
             "mssql-backup",
             "mssql-live",
+            "object-storage",
             "transform",
             "pg-apply",
             "config",

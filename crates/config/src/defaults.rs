@@ -35,6 +35,13 @@ pub const RETRY_CONNECTION_MINUTES: u32 = 720;
 /// time at the most; most are made every few minutes.
 pub const WATCH_SECONDS: u32 = 5;
 
+/// What is held of objects of a store in memory: eight ranges of 16 MB, two for each of four readers, one being read and one on its
+/// way. Longer ranges cost more when one breaks than their number does.
+pub const OBJECTS_MEMORY_MB: u32 = 128;
+
+/// Name of a session of an assumed role, which the other account finds in its records.
+pub const ROLE_SESSION: &str = "logferry";
+
 /// Target tables that exist already and are not ours are an error: the only choice that cannot destroy anything.
 pub const ON_EXISTING: OnExisting = OnExisting::Error;
 

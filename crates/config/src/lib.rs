@@ -13,12 +13,14 @@
 pub mod defaults;
 mod error;
 mod filter;
+mod object_storage;
 mod raw;
 mod secret;
 mod task;
 
 pub use error::ConfigError;
 pub use filter::{Pattern, TableFilter};
+pub use object_storage::{ObjectCredentials, ObjectRole, ObjectStorage};
 pub use secret::{Secret, redact};
 pub use task::{
     ALL_DATABASES, ApplySettings, BackupSource, CopySettings, HoldLog, MemorySettings, OnExisting, OnGap,

@@ -43,6 +43,7 @@ pub(crate) struct Source {
     pub log: Option<At<Vec<At<String>>>>,
     pub watch: Option<At<bool>>,
     pub watch_seconds: Option<At<u32>>,
+    pub object_storage: Option<At<ObjectStorage>>,
     pub host: Option<At<String>>,
     pub port: Option<At<u16>>,
     pub instance: Option<At<String>>,
@@ -83,6 +84,32 @@ pub(crate) struct Tls {
     pub pinned: Option<At<String>>,
     pub trust: Option<At<bool>>,
     pub name: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectStorage {
+    pub endpoint: Option<At<String>>,
+    pub region: Option<At<String>>,
+    pub addressing: Option<At<String>>,
+    pub credentials: Option<At<String>>,
+    pub profile: Option<At<String>>,
+    pub access_key: Option<At<String>>,
+    pub secret_key: Option<At<String>>,
+    pub session_token: Option<At<String>>,
+    pub role: Option<Role>,
+    pub sts_endpoint: Option<At<String>>,
+    pub ca: Option<At<String>>,
+    pub proxy: Option<At<String>>,
+    pub memory_mb: Option<At<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Role {
+    pub arn: At<String>,
+    pub external_id: Option<At<String>>,
+    pub session: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,7 +30,8 @@ impl fmt::Debug for Secret {
 }
 
 /// The text with every password in it replaced by as many asterisks, so that positions in the text stay as they are:
-/// in `scheme://user:password@host`, after `password=`, and in YAML after `password:`.
+/// in `scheme://user:password@host`, after `password=`, and in YAML after `password:`, `secret_key:` and
+/// `session_token:`.
 pub fn redact(text: &str) -> String {
     let mut hidden: Vec<(usize, usize)> = Vec::new();
     let end_of_word = |from: usize| {
@@ -45,7 +46,8 @@ pub fn redact(text: &str) -> String {
             hidden.push((from + colon + 1, host));
         }
     }
-    for (at, word) in text.match_indices("password:") {
+    let keys = ["password:", "secret_key:", "session_token:"];
+    for (at, word) in keys.into_iter().flat_map(|key| text.match_indices(key)) {
         // A YAML value: to the end of the line, whatever it has in it.
         let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
         let after = at + word.len();
@@ -82,6 +84,7 @@ mod tests {
         check("nothing", "nothing");
         check("  password: a b@c # x\nuser: me", "  password: *********\nuser: me");
         check("password:", "password:");
+        check("    secret_key: abc\n", "    secret_key: ***\n");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_saphyr::Location;
 use crate::defaults;
 use crate::error::ConfigError;
 use crate::filter::{Pattern, TableFilter};
+use crate::object_storage::ObjectStorage;
 use crate::raw::{self, At};
 use crate::secret::Secret;
 
@@ -124,7 +125,7 @@ pub enum Trust {
 /// `mode: backup`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupSource {
-    /// Files and folders: backups in any order, or the data files of one database.
+    /// Files and folders, here or as `s3://bucket/prefix`: backups in any order, or the data files of one database.
     pub files: Vec<PathBuf>,
     /// Which database, where the files hold several.
     pub database: Option<String>,
@@ -134,12 +135,15 @@ pub struct BackupSource {
     pub log: Vec<PathBuf>,
     /// Goes on with files that arrive later, looking for them so often.
     pub watch: Option<Duration>,
+    /// How those of a store are reached.
+    pub object_storage: ObjectStorage,
 }
 
 impl BackupSource {
     /// Backups in any order, or the data files of one database.
     pub fn of_files(files: Vec<PathBuf>) -> Self {
-        BackupSource { files, database: None, set: None, log: Vec::new(), watch: None }
+        let object_storage = ObjectStorage::default();
+        BackupSource { files, database: None, set: None, log: Vec::new(), watch: None, object_storage }
     }
 
     /// Whether all databases in the files are meant.
@@ -291,7 +295,7 @@ impl Default for RetrySettings {
 }
 
 /// Turns what YAML says into settings, or into an error that shows the place.
-struct Checker<'a> {
+pub(crate) struct Checker<'a> {
     text: &'a str,
     file: &'a str,
     folder: &'a Path,
@@ -411,6 +415,7 @@ impl Checker<'_> {
                 Some(Duration::from_secs(u64::from(seconds)))
             }
         };
+        let object_storage = self.object_storage(raw.object_storage.map(|o| o.value))?;
         let paths = |list: &[At<String>]| list.iter().map(|p| self.path(p)).collect::<Result<Vec<_>, _>>();
         Ok(BackupSource {
             files: paths(&files.value)?,
@@ -418,6 +423,7 @@ impl Checker<'_> {
             set,
             log: paths(raw.log.as_ref().map(|l| l.value.as_slice()).unwrap_or_default())?,
             watch,
+            object_storage,
         })
     }
 
@@ -427,6 +433,7 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.log, "log")?;
         self.other_mode(&raw.mode, &raw.watch, "watch")?;
         self.other_mode(&raw.mode, &raw.watch_seconds, "watch_seconds")?;
+        self.other_mode(&raw.mode, &raw.object_storage, "object_storage")?;
         if mode != ServerMode::Log {
             self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
             self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
@@ -539,7 +546,12 @@ impl Checker<'_> {
         Ok(filter)
     }
 
-    fn number<N>(&self, given: Option<At<N>>, default: N, allowed: RangeInclusive<N>) -> Result<N, ConfigError>
+    pub(crate) fn number<N>(
+        &self,
+        given: Option<At<N>>,
+        default: N,
+        allowed: RangeInclusive<N>,
+    ) -> Result<N, ConfigError>
     where
         N: PartialOrd + Copy + std::fmt::Display,
     {
@@ -554,21 +566,28 @@ impl Checker<'_> {
         }
     }
 
-    fn path(&self, raw: &At<String>) -> Result<PathBuf, ConfigError> {
+    pub(crate) fn path(&self, raw: &At<String>) -> Result<PathBuf, ConfigError> {
         let text = self.interpolate(raw)?;
         if text.is_empty() {
             return Err(self.wrong(raw, "the path is empty").expected("a file or a folder"));
         }
-        if let Some((scheme, _)) = text.split_once("://") {
-            return Err(self
-                .wrong(raw, format!("files at \"{scheme}://\" are not in this version"))
-                .expected("a path on this machine"));
+        match text.split_once("://") {
+            None => {}
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => return Ok(PathBuf::from(text)),
+            Some(("s3", _)) => {
+                return Err(self.wrong(raw, "there is no bucket").expected("s3://bucket/prefix"));
+            }
+            Some((scheme, _)) => {
+                return Err(self
+                    .wrong(raw, format!("files at \"{scheme}://\" are not in this version"))
+                    .expected("a path on this machine, or s3://bucket/prefix"));
+            }
         }
         Ok(self.folder.join(text))
     }
 
     /// Puts the values of `${VAR}` in; `$$` is one `$`.
-    fn interpolate(&self, raw: &At<String>) -> Result<String, ConfigError> {
+    pub(crate) fn interpolate(&self, raw: &At<String>) -> Result<String, ConfigError> {
         let mut out = String::new();
         let mut rest = raw.value.as_str();
         while let Some(at) = rest.find('$') {
@@ -597,7 +616,7 @@ impl Checker<'_> {
         Ok(out)
     }
 
-    fn wrong<T>(&self, at: &At<T>, message: impl Into<String>) -> ConfigError {
+    pub(crate) fn wrong<T>(&self, at: &At<T>, message: impl Into<String>) -> ConfigError {
         let location: Location = at.referenced;
         ConfigError::new(self.file, message).at(self.text, location)
     }

@@ -37,6 +37,7 @@ fn reference_names_every_key() {
         "source",
         "source.tls",
         "source.cdc",
+        "source.object_storage",
         "target",
         "tables",
         "names",
@@ -50,6 +51,7 @@ fn reference_names_every_key() {
             "" => "nonsense: 1\n".to_owned(),
             "source.tls" => "task: a\nsource:\n  tls:\n    nonsense: 1\n".to_owned(),
             "source.cdc" => "task: a\nsource:\n  cdc:\n    nonsense: 1\n".to_owned(),
+            "source.object_storage" => "task: a\nsource:\n  object_storage:\n    nonsense: 1\n".to_owned(),
             _ => format!("task: a\n{section}:\n  nonsense: 1\n"),
         };
         let error = Task::parse(&broken, "x.yaml", Path::new(""), &|_| None).expect_err("the key does not exist");

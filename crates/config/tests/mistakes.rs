@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log, watch, watch_seconds, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc
+    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc
     did you mean \"files\"?",
     );
 }

@@ -6,40 +6,37 @@
 //! not mend that.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::Duration;
 
-use crate::backups::{Backups, backup_files};
+use crate::backups::Backups;
 use crate::chain::{Chain, follow, gap};
 use crate::error::Error;
+use crate::places::{AsPlace, Place, State, backup_files};
 use crate::set::{BackupKind, BackupSet};
 
 /// Where to look for files that arrive, and how often.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// Files and folders.
-    pub paths: Vec<PathBuf>,
+    pub places: Vec<Place>,
     /// Time between two looks.
     pub every: Duration,
 }
 
-/// Length of a file and when it was written last.
-type State = (u64, Option<SystemTime>);
-
 /// The backup files of some paths as they are at a moment: cheap to make and to compare, beside reading what is in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing(Vec<(PathBuf, State)>);
+pub struct Listing(Vec<(Place, State)>);
 
 impl Listing {
     /// Lists files, and those of folders.
     ///
     /// # Errors
     /// Where one cannot be read.
-    pub fn of(paths: &[PathBuf]) -> Result<Self, Error> {
+    pub fn of<P: AsPlace>(places: &[P]) -> Result<Self, Error> {
         // A file that is gone again is as good as one that never came.
-        let state =
-            |path: PathBuf| std::fs::metadata(&path).ok().map(|meta| (path, (meta.len(), meta.modified().ok())));
-        Ok(Listing(backup_files(paths)?.into_iter().filter_map(state).collect()))
+        let state = |place: Place| place.state().map(|state| (place, state));
+        Ok(Listing(backup_files(places)?.into_iter().filter_map(state).collect()))
     }
 }
 
@@ -47,11 +44,11 @@ impl Listing {
 pub(crate) struct Arrivals {
     pub(crate) watch: Watch,
     /// Files as they were at the last look.
-    seen: HashMap<PathBuf, State>,
+    seen: HashMap<Place, State>,
     /// Files of which nothing will be needed any more, as long as they stay as they are: a set may be appended.
-    settled: HashMap<PathBuf, State>,
+    settled: HashMap<Place, State>,
     /// Files that did not change from one look to the next, at the last look that went on to read them.
-    read: Vec<(PathBuf, State)>,
+    read: Vec<(Place, State)>,
     /// What was last said about what is waited for.
     said: String,
 }
@@ -69,7 +66,7 @@ impl Arrivals {
         if !self.has_changed()? {
             return Ok(Vec::new());
         }
-        let backups = Backups::read(self.read.iter().map(|(path, _)| path.clone()).collect())?;
+        let backups = Backups::read(self.read.iter().map(|(place, _)| place.clone()).collect())?;
         let end = chain.end();
         let mut logs: Vec<&BackupSet> = Vec::new();
         for set in backups.sets().iter().filter(|s| s.header.database == chain.database) {
@@ -97,9 +94,9 @@ impl Arrivals {
         }
         let reached = taken.last().map_or(end, |set| set.header.last_lsn);
         let ahead = logs.iter().filter(|set| set.header.last_lsn > reached).flat_map(|set| paths(set));
-        let unusable = backups.unusable().iter().flat_map(|u| u.paths.iter().map(PathBuf::as_path));
+        let unusable = backups.unusable().iter().flat_map(|u| u.places.iter().map(Place::path));
         let needed: HashSet<&Path> = ahead.chain(unusable).collect();
-        self.settled.extend(self.read.iter().filter(|(path, _)| !needed.contains(path.as_path())).cloned());
+        self.settled.extend(self.read.iter().filter(|(place, _)| !needed.contains(place.path())).cloned());
         let concerns = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == chain.database);
         let waiting = waiting.or_else(|| backups.unusable().iter().find(|u| concerns(&u.database)).map(|u| u.again()));
         self.say(waiting);
@@ -110,12 +107,12 @@ impl Arrivals {
     fn has_changed(&mut self) -> Result<bool, Error> {
         let mut now = HashMap::new();
         let mut at_rest = Vec::new();
-        for (path, state) in Listing::of(&self.watch.paths)?.0 {
+        for (path, state) in Listing::of(&self.watch.places)?.0 {
             if self.settled.get(&path) == Some(&state) {
                 continue;
             }
             if self.seen.get(&path) == Some(&state) {
-                at_rest.push((path.clone(), state));
+                at_rest.push((path.clone(), state.clone()));
             }
             now.insert(path, state);
         }

@@ -4,12 +4,12 @@
 //! and a file that cannot be used is remembered with the database that it belongs to, as far as it still says.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::chain::{Chain, PlanOptions, Tail, plan};
 use crate::error::Error;
-use crate::input::InputFile;
-use crate::media::{Media, Survey, is_backup};
+use crate::media::{Media, Survey};
+use crate::places::{AsPlace, Place, backup_files};
 use crate::set::{BackupSet, Guid};
 
 /// Backup files and the sets in them.
@@ -23,7 +23,7 @@ pub struct Backups {
 #[derive(Debug)]
 pub struct Unusable {
     /// The files of the media set that are there.
-    pub paths: Vec<PathBuf>,
+    pub places: Vec<Place>,
     /// The set in them, where it is known.
     pub number: Option<u16>,
     /// The database, where the files still say.
@@ -35,12 +35,12 @@ pub struct Unusable {
 impl Backups {
     /// Reads the headers of all backup files among the given files and in the given folders. A file of another kind is an
     /// error if it was named, and passed over if it was found in a folder.
-    pub fn find(paths: &[PathBuf]) -> Result<Self, Error> {
-        Self::read(backup_files(paths)?)
+    pub fn find<P: AsPlace>(places: &[P]) -> Result<Self, Error> {
+        Self::read(backup_files(places)?)
     }
 
     /// Reads the headers of backup files.
-    pub(crate) fn read(files: Vec<PathBuf>) -> Result<Self, Error> {
+    pub(crate) fn read(files: Vec<Place>) -> Result<Self, Error> {
         let mut backups = Backups::default();
         let mut media_sets: BTreeMap<Guid, Vec<Media>> = BTreeMap::new();
         for file in files {
@@ -49,7 +49,7 @@ impl Backups {
                 (Some(media), None) => media_sets.entry(Guid(media.tape.media_set)).or_default().push(media),
                 (_, Some(error @ Error::WrongKind { .. })) => return Err(error),
                 (media, Some(error)) => backups.unusable.push(Unusable {
-                    paths: vec![file],
+                    places: vec![file],
                     number: None,
                     database: media.and_then(|m| m.sets.first().map(|s| s.config.database.clone())),
                     error,
@@ -62,7 +62,7 @@ impl Backups {
             media.sort_by_key(|m| std::cmp::Reverse(m.sets.len()));
             backups.add(&media);
         }
-        backups.unusable.sort_by(|a, b| (&a.paths, a.number).cmp(&(&b.paths, b.number)));
+        backups.unusable.sort_by(|a, b| (&a.places, a.number).cmp(&(&b.places, b.number)));
         Ok(backups)
     }
 
@@ -73,7 +73,7 @@ impl Backups {
             match BackupSet::join(media, Some(number)) {
                 Ok(set) => self.sets.push(set),
                 Err(error) => self.unusable.push(Unusable {
-                    paths: media.iter().map(|m| m.file.path().to_owned()).collect(),
+                    places: media.iter().map(|m| m.file.place().clone()).collect(),
                     number: Some(number),
                     database: Some(part.config.database.clone()),
                     error,
@@ -153,9 +153,14 @@ impl Backups {
 }
 
 impl Unusable {
+    /// Their paths.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.places.iter().map(|place| place.path().to_owned())
+    }
+
     /// The error anew: it is found again where it was found.
     pub fn again(&self) -> Error {
-        match BackupSet::open(&self.paths, self.number) {
+        match BackupSet::open(&self.places, self.number) {
             Err(error) => error,
             Ok(set) => Error::NoChain {
                 database: set.header.database.clone(),
@@ -163,42 +168,4 @@ impl Unusable {
             },
         }
     }
-}
-
-/// The files as they are given, and of folders all backup files below them.
-///
-/// # Errors
-/// Where one cannot be read.
-pub(crate) fn backup_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let mut files = Vec::new();
-    for path in paths {
-        match std::fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => walk(path, &mut files)?,
-            Ok(_) => files.push(path.clone()),
-            Err(source) => return Err(Error::Io { path: path.clone(), source }),
-        }
-    }
-    files.sort();
-    files.dedup();
-    Ok(files)
-}
-
-/// The backup files below a folder.
-fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: folder.to_owned(), source };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        // Links are not followed: a folder could be below itself.
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            walk(&path, into)?;
-        } else if kind.is_file() {
-            let mut head = [0u8; 8];
-            if is_backup(InputFile::open(&path)?.read_up_to(0, &mut head)?) {
-                into.push(path);
-            }
-        }
-    }
-    Ok(())
 }

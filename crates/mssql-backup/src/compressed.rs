@@ -9,7 +9,6 @@
 //! piece decompressed once.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +19,8 @@ use logferry_mssql_format::container::{
 use logferry_mssql_format::mtf::{DESCRIPTOR_HEADER, Descriptor};
 
 use crate::error::Error;
-use crate::input::{cut_short, read_raw};
+use crate::input::cut_short;
+use crate::places::Bytes;
 
 /// Shards of the cache: more than there are readers at once.
 const SHARDS: usize = 16;
@@ -54,7 +54,7 @@ type Shard = VecDeque<(usize, Arc<Vec<u8>>)>;
 #[derive(Clone, Copy)]
 pub(crate) struct Raw<'a> {
     pub path: &'a Path,
-    pub file: &'a File,
+    pub file: &'a Bytes,
     pub len: u64,
 }
 
@@ -226,7 +226,7 @@ impl<'a> Raw<'a> {
         if needed > self.len {
             return Err(self.cut_short(what, needed));
         }
-        read_raw(self.path, self.file, offset, into)
+        self.file.read_exact(self.path, offset, into)
     }
 
     fn read_up_to(self, offset: u64, into: &mut [u8]) -> Result<&mut [u8], Error> {

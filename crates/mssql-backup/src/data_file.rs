@@ -3,8 +3,6 @@
 //! A file is its pages, one after the other. Page 0 says which database and which file it is, so files may be given in
 //! any order and under any name.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use logferry_mssql_format::bytes::Malformed;
@@ -12,7 +10,9 @@ use logferry_mssql_format::file_header::FileHeader;
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, verify};
 
 use crate::error::{Error, Result};
+use crate::input::InputFile;
 use crate::pages::{FileExtent, PageSource};
+use crate::places::AsPlace;
 use crate::set::Guid;
 
 /// The data files of a database.
@@ -24,8 +24,7 @@ pub struct DataFiles {
 /// One data file.
 #[derive(Debug)]
 pub struct DataFile {
-    path: PathBuf,
-    file: File,
+    file: InputFile,
     header: FileHeader,
     pages: u32,
 }
@@ -36,8 +35,8 @@ impl DataFiles {
     /// # Errors
     /// Where one is no data file, or belongs to another database, or where two are the same file of the database, or the primary
     /// one (file 1) is not among them.
-    pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self> {
-        let mut files = paths.iter().map(|path| DataFile::open(path.as_ref())).collect::<Result<Vec<_>>>()?;
+    pub fn open<P: AsPlace>(paths: &[P]) -> Result<Self> {
+        let mut files = paths.iter().map(DataFile::open).collect::<Result<Vec<_>>>()?;
         files.sort_by_key(|file| file.header.file);
         let Some(first) = files.first() else {
             let why = "no data file was given".to_owned();
@@ -47,16 +46,16 @@ impl DataFiles {
             if other.header.binding_guid != first.header.binding_guid {
                 let (a, b) = (Guid(other.header.binding_guid), Guid(first.header.binding_guid));
                 let why = format!("its binding id is {a}, the other's {b}");
-                return Err(Error::Foreign { path: other.path.clone(), other: first.path.clone(), why });
+                return Err(Error::Foreign { path: other.path().to_owned(), other: first.path().to_owned(), why });
             }
         }
         if let Some([a, b]) = files.array_windows().find(|[a, b]| a.header.file == b.header.file) {
             let why = format!("both are file {} of the database", a.header.file);
-            return Err(Error::Foreign { path: b.path.clone(), other: a.path.clone(), why });
+            return Err(Error::Foreign { path: b.path().to_owned(), other: a.path().to_owned(), why });
         }
         if first.header.file != 1 {
             let found = format!("file {} of its database; the primary file (.mdf) is missing", first.header.file);
-            return Err(Error::WrongKind { path: first.path.clone(), expected: "primary data file", found });
+            return Err(Error::WrongKind { path: first.path().to_owned(), expected: "primary data file", found });
         }
         Ok(DataFiles { files })
     }
@@ -73,16 +72,15 @@ impl DataFiles {
 }
 
 impl DataFile {
-    fn open(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
+    fn open(place: &impl AsPlace) -> Result<Self> {
+        let file = InputFile::open(place)?;
+        let (path, len) = (file.path(), file.len());
         let wrong = |found: String| Error::WrongKind { path: path.to_owned(), expected: "data file", found };
         if len < 10 * PAGE_SIZE as u64 {
             return Err(wrong(format!("it has {len} bytes only")));
         }
         let mut page = [0; PAGE_SIZE];
-        file.read_exact_at(&mut page, 0).map_err(io)?;
+        file.read_exact(0, &mut page, "the file header")?;
         let header = verify(&mut page).and_then(|()| FileHeader::read(&page)).map_err(|e| wrong(e.to_string()))?;
         if header.filegroup == 0 {
             return Err(wrong("it is a log file".to_owned()));
@@ -96,12 +94,12 @@ impl DataFile {
                 len,
             });
         }
-        Ok(DataFile { path: path.to_owned(), file, header, pages })
+        Ok(DataFile { file, header, pages })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// What it says of itself.
@@ -117,8 +115,8 @@ impl PageSource for DataFiles {
             return Ok(());
         };
         let offset = u64::from(id.page) * PAGE_SIZE as u64;
-        file.file.read_exact_at(into, offset).map_err(|source| Error::Io { path: file.path.clone(), source })?;
-        let bad = |source| Error::Page { path: file.path.clone(), page: id, source };
+        file.file.read_exact(offset, into, "a page")?;
+        let bad = |source| Error::Page { path: file.path().to_owned(), page: id, source };
         verify(into).map_err(bad)?;
         let found = PageId::read(into, 32, "page id").map_err(bad)?;
         if into.get(1) != Some(&0) && found != id {

@@ -19,6 +19,9 @@ pub enum Error {
         /// what the system said
         source: io::Error,
     },
+    /// A store of objects could not be read, or an object of it.
+    #[error("{0}")]
+    Object(#[from] logferry_object_storage::Error),
     /// Bytes of a file are not what they should be.
     #[error("{path} is damaged at offset {offset}: {source}", path = path.display())]
     Damaged {
@@ -180,6 +183,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Error::Io { .. } => "check that the file exists and that it may be read",
+            Error::Object(error) => error.hint(),
             Error::Damaged { .. } | Error::Page { .. } => {
                 "copy the file again from the server and compare its size; RESTORE VERIFYONLY tells whether the original is sound"
             }
@@ -197,6 +201,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let class = match &error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::Interrupted => Class::Transient,
+            Error::Object(error) if error.kind == logferry_object_storage::Kind::Unavailable => Class::Transient,
             Error::UnreadableTable { .. } => Class::Table,
             _ => Class::Operator,
         };

@@ -1,20 +1,20 @@
 //! Files that are read at places, from several threads, and never whole.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::mtf::COMPRESSED_MAGIC;
 
 use crate::compressed::{Pieces, Raw};
 use crate::error::Error;
+use crate::places::{AsPlace, Bytes, Place};
 
 /// A file that was opened for reading. Of a compressed backup file it gives the stream that was compressed: offsets and
 /// lengths are those of the stream.
 #[derive(Debug)]
 pub struct InputFile {
-    path: PathBuf,
-    file: File,
+    place: Place,
+    bytes: Bytes,
     /// Of the file as it is.
     len: u64,
     pieces: Option<Box<Pieces>>,
@@ -22,17 +22,17 @@ pub struct InputFile {
 
 impl InputFile {
     /// Opens a file, to be read as it is.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        let len = file.metadata().map_err(failed)?.len();
-        Ok(InputFile { path: path.to_owned(), file, len, pieces: None })
+    pub fn open(place: &(impl AsPlace + ?Sized)) -> Result<Self, Error> {
+        let place = place.place();
+        let bytes = place.open()?;
+        let len = bytes.len(place.path())?;
+        Ok(InputFile { place, bytes, len, pieces: None })
     }
 
     /// Opens a backup file, compressed or not. Of a compressed one, this tells what is wrong with it and where its stream
     /// ends for that reason.
-    pub fn open_backup(path: &Path) -> Result<(Self, Option<Error>), Error> {
-        let mut file = Self::open(path)?;
+    pub fn open_backup(place: &(impl AsPlace + ?Sized)) -> Result<(Self, Option<Error>), Error> {
+        let mut file = Self::open(place)?;
         let mut head = [0u8; COMPRESSED_MAGIC.len()];
         if file.read_up_to(0, &mut head)? != COMPRESSED_MAGIC {
             return Ok((file, None));
@@ -47,7 +47,12 @@ impl InputFile {
 
     /// Its path, as it was given.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Its length when it was opened.
@@ -68,7 +73,7 @@ impl InputFile {
         }
         match &self.pieces {
             Some(pieces) => pieces.read_exact(self.raw(), offset, into),
-            None => read_raw(&self.path, &self.file, offset, into),
+            None => self.bytes.read_exact(self.path(), offset, into),
         }
     }
 
@@ -92,7 +97,7 @@ impl InputFile {
             Some(_) => source.within(format_args!("decompressed offset {offset}")),
             None => source,
         };
-        Error::Damaged { path: self.path.clone(), offset: at, source }
+        Error::Damaged { path: self.path().to_owned(), offset: at, source }
     }
 
     /// An error about a file that ends too early.
@@ -100,39 +105,15 @@ impl InputFile {
         match &self.pieces {
             // How long the rest would be when compressed, nobody knows.
             Some(pieces) => pieces.cut_short(self.raw(), what),
-            None => cut_short(&self.path, self.len, what, needed),
+            None => cut_short(self.path(), self.len, what, needed),
         }
     }
 
     fn raw(&self) -> Raw<'_> {
-        Raw { path: &self.path, file: &self.file, len: self.len }
+        Raw { path: self.path(), file: &self.bytes, len: self.len }
     }
 }
 
 pub(crate) fn cut_short(path: &Path, len: u64, what: &str, needed: u64) -> Error {
     Error::CutShort { path: path.to_owned(), what: what.to_owned(), needed, len }
-}
-
-/// Fills a buffer with the bytes of a file as it is; there are so many.
-pub(crate) fn read_raw(path: &Path, file: &File, offset: u64, into: &mut [u8]) -> Result<(), Error> {
-    read_at(file, offset, into).map_err(|source| Error::Io { path: path.to_owned(), source })
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, into, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut offset: u64, mut into: &mut [u8]) -> std::io::Result<()> {
-    while !into.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, into, offset)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                offset += n as u64;
-                into = into.split_at_mut(n).1;
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a file is and what it holds, as far as it can be told: also of files that will be refused.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use logferry_model::Lsn;
 use logferry_mssql_format::file_header::FileHeader;
@@ -12,6 +12,7 @@ use crate::input::InputFile;
 use crate::log_blocks::LogBlocks;
 use crate::log_file::{LogFile, LogFiles};
 use crate::media::{Media, Survey, is_backup};
+use crate::places::{AsPlace, Place};
 use crate::set::{BackupSet, Guid, SetHeader};
 
 /// A look at one file.
@@ -79,17 +80,18 @@ pub struct SetSummary {
 ///
 /// # Errors
 /// Only where it cannot be read at all; what else is wrong with it is in [`Inspection::error`].
-pub fn inspect(path: &Path) -> Result<Inspection, Error> {
-    let file = InputFile::open(path)?;
+pub fn inspect(place: &(impl AsPlace + ?Sized)) -> Result<Inspection, Error> {
+    let file = InputFile::open(place)?;
+    let place = file.place();
     let mut head = [0u8; 8];
     let head = file.read_up_to(0, &mut head)?;
     let (contents, error) =
-        if is_backup(head) { backup(path, head.starts_with(COMPRESSED_MAGIC))? } else { database_file(path, &file)? };
-    Ok(Inspection { path: path.to_owned(), bytes: file.len(), contents, error })
+        if is_backup(head) { backup(place, head.starts_with(COMPRESSED_MAGIC))? } else { database_file(place, &file)? };
+    Ok(Inspection { path: place.path().to_owned(), bytes: file.len(), contents, error })
 }
 
-fn backup(path: &Path, compressed: bool) -> Result<(Contents, Option<Error>), Error> {
-    let Survey { media, error } = Media::survey(path)?;
+fn backup(place: &Place, compressed: bool) -> Result<(Contents, Option<Error>), Error> {
+    let Survey { media, error } = Media::survey(place)?;
     let Some(media) = media else {
         return Ok((if compressed { Contents::CompressedBackup } else { Contents::Unknown }, error));
     };
@@ -113,9 +115,9 @@ fn backup(path: &Path, compressed: bool) -> Result<(Contents, Option<Error>), Er
     Ok((Contents::Backup { media_set: Guid(tape.media_set), stripe: tape.stripe, stripes: tape.stripes, sets }, error))
 }
 
-fn database_file(path: &Path, file: &InputFile) -> Result<(Contents, Option<Error>), Error> {
+fn database_file(place: &Place, file: &InputFile) -> Result<(Contents, Option<Error>), Error> {
     let wrong = |found: String| {
-        let error = Error::WrongKind { path: path.to_owned(), expected: "file of SQL Server", found };
+        let error = Error::WrongKind { path: place.path().to_owned(), expected: "file of SQL Server", found };
         Ok((Contents::Unknown, Some(error)))
     };
     let mut page = [0u8; PAGE_SIZE];
@@ -127,10 +129,10 @@ fn database_file(path: &Path, file: &InputFile) -> Result<(Contents, Option<Erro
         Ok(header) => header,
         Err(e) => return wrong(e.to_string()),
     };
-    match LogFile::open(path) {
+    match LogFile::open(place) {
         Ok(log) => {
             let vlfs_used = log.vlfs.iter().filter(|vlf| vlf.is_used()).count();
-            let (range, error) = match log_range(path) {
+            let (range, error) = match log_range(place) {
                 Ok(range) => (range, None),
                 Err(e) => (None, Some(e)),
             };
@@ -149,8 +151,8 @@ fn database_file(path: &Path, file: &InputFile) -> Result<(Contents, Option<Erro
 }
 
 /// First and last record of a log file.
-fn log_range(path: &Path) -> Result<Option<(Lsn, Lsn)>, Error> {
-    let mut blocks = LogFiles::open(&[path.to_owned()])?.blocks(None)?;
+fn log_range(place: &Place) -> Result<Option<(Lsn, Lsn)>, Error> {
+    let mut blocks = LogFiles::open(&[place])?.blocks(None)?;
     let mut range = None;
     while let Some(block) = blocks.next_block()? {
         let first = block.header.first_lsn;

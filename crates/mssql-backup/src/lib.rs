@@ -1,4 +1,4 @@
-//! Opens data, log and backup files of SQL Server.
+//! Opens data, log and backup files of SQL Server, on this machine or in object storage.
 //!
 //! **Invariants:** files are read where they are needed, never whole; what comes out of them was checked (page
 //! checksums, log block checksums and parity, the order of LSNs); an error names file, offset or LSN.
@@ -24,6 +24,7 @@ pub mod media;
 pub mod page_index;
 pub mod pages;
 mod pending;
+pub mod places;
 mod replay;
 mod rewind;
 pub mod scan;
@@ -45,5 +46,6 @@ pub use error::{Error, Result};
 pub use log_blocks::LogBlocks;
 pub use log_file::LogFiles;
 pub use pages::{FileExtent, PageSource};
+pub use places::{AsPlace, Place};
 pub use set::BackupSet;
 pub use source::{BackupSource, SoundSets};

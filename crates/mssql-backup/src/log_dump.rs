@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use logferry_model::{Cell, Lsn, TransactionId};
 use logferry_mssql_format::log::op::{Context, Op};
@@ -25,17 +24,20 @@ use crate::inspect::{Contents, inspect};
 use crate::log_blocks::LogBlocks;
 use crate::log_file::LogFiles;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks};
+use crate::places::AsPlace;
 use crate::set::BackupSet;
 
 /// Opens the log in some files: all log files, or all backups of one database; full backups are not needed.
 ///
 /// # Errors
 /// Where the files are neither, or do not belong together.
-pub fn open(paths: &[PathBuf], set: Option<u16>) -> Result<SegmentBlocks, Error> {
+pub fn open<P: AsPlace>(paths: &[P], set: Option<u16>) -> Result<SegmentBlocks, Error> {
     let mut logs = Vec::new();
-    for path in paths.iter().filter(|p| p.is_file()) {
-        if let Contents::Log { .. } = inspect(path)?.contents {
-            logs.push(path.clone());
+    for place in paths.iter().map(AsPlace::place) {
+        if !place.is_folder()?
+            && let Contents::Log { .. } = inspect(&place)?.contents
+        {
+            logs.push(place);
         }
     }
     if !logs.is_empty() && logs.len() == paths.len() {

@@ -9,7 +9,7 @@
 //! old log is still its history, and it shows: the pages carry the LSNs of records that name them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use logferry_model::Lsn;
@@ -25,6 +25,7 @@ use crate::input::InputFile;
 use crate::log_blocks::LogBlocks;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks, SegmentPart};
 use crate::pages::PageSource;
+use crate::places::AsPlace;
 use crate::set::Guid;
 
 /// More VLFs than a log file has in practice (tens of thousands are a known fault of administration).
@@ -67,8 +68,9 @@ const MATCHES_MIN: u64 = 16;
 
 impl LogFile {
     /// Opens a log file and reads the headers of its virtual log files.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = InputFile::open(path)?;
+    pub fn open(place: &(impl AsPlace + ?Sized)) -> Result<Self, Error> {
+        let file = InputFile::open(place)?;
+        let path = file.path();
         let mut page = [0u8; PAGE_SIZE];
         file.read_exact(0, &mut page, "the file header")?;
         verify(&mut page).map_err(|e| file.damaged(0, e))?;
@@ -117,8 +119,8 @@ impl LogFiles {
     ///
     /// # Errors
     /// Where they are of different databases or hold no log, or their log is that of SQL Server 2000.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
-        let files = paths.iter().map(|p| LogFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    pub fn open<P: AsPlace>(places: &[P]) -> Result<Self, Error> {
+        let files = places.iter().map(LogFile::open).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = files.first()
             && let Some(file) = files.iter().find(|f| f.binding_guid() != first.binding_guid())
         {
@@ -165,7 +167,7 @@ impl LogFiles {
         }
         live.reverse();
         if live.is_empty() {
-            let path = paths.first().cloned().unwrap_or_default();
+            let path = places.first().map(|place| place.place().path().to_owned()).unwrap_or_default();
             return Err(Error::WrongKind { path, expected: "log file", found: "it holds no log".to_owned() });
         }
         debug_assert!(live.iter().all(|s| s.len % SECTOR as u64 == 0));

@@ -4,7 +4,6 @@
 //! is refused by [`Media::open`]; [`Media::survey`] tells what can be told of it all the same. A compressed file is read as the
 //! stream that was compressed (see [`InputFile`]): only the pieces that hold descriptor blocks are decompressed for it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use logferry_mssql_format::bytes::Malformed;
@@ -15,6 +14,7 @@ use logferry_mssql_format::mtf::{
 
 use crate::error::Error;
 use crate::input::InputFile;
+use crate::places::AsPlace;
 
 /// A server's description of a set is a few KiB; more than this is refused.
 const CONFIG_MAX: u64 = 64 << 20;
@@ -82,14 +82,16 @@ pub fn is_backup(head: &[u8]) -> bool {
 
 impl Media {
     /// Opens a backup file and reads its descriptor blocks.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let Survey { media, error } = Self::survey(path)?;
+    pub fn open(place: &(impl AsPlace + ?Sized)) -> Result<Self, Error> {
+        let Survey { media, error } = Self::survey(place)?;
         match (media, error) {
             (_, Some(error)) => Err(error),
             (Some(media), None) => Ok(media),
-            (None, None) => {
-                Err(Error::WrongKind { path: path.to_owned(), expected: "backup file", found: "it is empty".into() })
-            }
+            (None, None) => Err(Error::WrongKind {
+                path: place.place().path().to_owned(),
+                expected: "backup file",
+                found: "it is empty".into(),
+            }),
         }
     }
 
@@ -97,8 +99,8 @@ impl Media {
     ///
     /// # Errors
     /// Only where the file cannot be opened.
-    pub fn survey(path: &Path) -> Result<Survey, Error> {
-        let (file, damage) = InputFile::open_backup(path)?;
+    pub fn survey(place: &(impl AsPlace + ?Sized)) -> Result<Survey, Error> {
+        let (file, damage) = InputFile::open_backup(place)?;
         let mut walk = Walk { file: Arc::new(file), tape: None, sets: Vec::new(), open: None };
         // What is behind the last set does not matter, here either; before it, the cause says more than its effect.
         let error = walk.run().err().map(|effect| damage.unwrap_or(effect));

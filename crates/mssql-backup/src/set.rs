@@ -1,7 +1,7 @@
 //! Backup sets: what one `BACKUP` statement wrote, over one file or several stripes.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use logferry_model::{Lineage, Lsn};
@@ -14,6 +14,7 @@ use crate::log_blocks::LogBlocks;
 use crate::log_segment::{LogEnd, LogSegment, SegmentBlocks};
 use crate::media::{Media, SetPart};
 use crate::pages::FileExtent;
+use crate::places::AsPlace;
 use crate::set_log;
 use crate::set_pages::SetPages;
 
@@ -177,8 +178,8 @@ impl BackupSet {
     ///
     /// # Errors
     /// Where a stripe is missing or of another backup, the file is damaged, or there is no such set.
-    pub fn open(paths: &[PathBuf], number: Option<u16>) -> Result<Self, Error> {
-        let media = paths.iter().map(|p| Media::open(p)).collect::<Result<Vec<_>, _>>()?;
+    pub fn open<P: AsPlace>(places: &[P], number: Option<u16>) -> Result<Self, Error> {
+        let media = places.iter().map(Media::open).collect::<Result<Vec<_>, _>>()?;
         Self::join(&media, number)
     }
 

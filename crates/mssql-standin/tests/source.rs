@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use logferry_model::{Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, TableVersion};
+use logferry_mssql_backup::Place;
 use logferry_mssql_backup::arrivals::Watch;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions, Tail};
@@ -279,7 +280,7 @@ async fn files_that_arrive_are_taken_up_in_their_order() {
     arrive(1, 2);
     let paths = vec![folder.path().to_owned()];
     let plan = PlanOptions { tail: Tail::Open, ..PlanOptions::default() };
-    let watch = Watch { paths: paths.clone(), every: Duration::from_millis(1) };
+    let watch = Watch { places: paths.iter().map(Place::local).collect(), every: Duration::from_millis(1) };
     let mut source = BackupSource::of_backups(Backups::find(&paths).unwrap(), None, plan, ReplayOptions::default())
         .unwrap()
         .watching(watch);

@@ -13,6 +13,7 @@ use crate::args::DumpLog;
 use crate::failure::Failed;
 use crate::files::{Kind, kind_of, open_pages};
 use crate::output::{Out, Table};
+use crate::places::of_arguments;
 
 /// Between two looks at a log that grows.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -47,14 +48,14 @@ pub(super) fn perform(args: &DumpLog, json: bool, out: &mut Out) -> Result<(), F
     };
     let mut names = Names::default();
     if !args.catalog.is_empty() {
-        let catalog = Catalog::read(&*open_pages(&args.catalog, None)?)?;
+        let catalog = Catalog::read(&*open_pages(&of_arguments(&args.catalog)?, None)?)?;
         filter.table = args.table.as_deref().map(|table| catalog.find_table(table)).transpose()?;
         names = Names::of(catalog);
     }
     if args.follow {
         return follow(args, json, filter, &names, out);
     }
-    let mut blocks = log_dump::open(&args.files, args.set)?;
+    let mut blocks = log_dump::open(&of_arguments(&args.files)?, args.set)?;
     if args.stats {
         let mut statistics = Statistics::default();
         log_dump::records(&mut blocks, &filter, &names, |line| {
@@ -88,14 +89,15 @@ fn write(line: &RecordLine, json: bool, out: &mut Out) -> std::io::Result<()> {
 
 /// Reads log files over and over, each time from where the last record was.
 fn follow(args: &DumpLog, json: bool, mut filter: RecordFilter, names: &Names, out: &mut Out) -> Result<(), Failed> {
-    for path in &args.files {
-        if kind_of(path)? != Kind::Log {
-            return Err(Failed::argument(format!("{} is no log file: only those grow", path.display())));
+    let files = of_arguments(&args.files)?;
+    for place in &files {
+        if kind_of(place)? != Kind::Log {
+            return Err(Failed::argument(format!("{} is no log file: only those grow", place.path().display())));
         }
     }
     let mut seen = None;
     loop {
-        let mut blocks = LogFiles::open(&args.files)?.blocks(seen)?;
+        let mut blocks = LogFiles::open(&files)?.blocks(seen)?;
         log_dump::records(&mut blocks, &filter, names, |line| {
             seen = Some(line.lsn);
             Ok::<_, Failed>(write(line, json, out)?)
