@@ -171,13 +171,46 @@ t.yaml:6:8: this is not the URL of a PostgreSQL database
 fn paths_elsewhere() {
     check(
         "x.bak",
-        "'s3://bucket/x.bak'",
+        "'oss://bucket/x.bak'",
         "
-t.yaml:4:11: files at \"s3://\" are not in this version
-    4 |   files: ['s3://bucket/x.bak']
-      |           ^^^^^^^^^^^^^^^^^^^
-    expected a path on this machine",
+t.yaml:4:11: files at \"oss://\" are not in this version
+    4 |   files: ['oss://bucket/x.bak']
+      |           ^^^^^^^^^^^^^^^^^^^^
+    expected a path on this machine, or s3://bucket/prefix",
     );
+    check(
+        "x.bak",
+        "'s3:///x.bak'",
+        "
+t.yaml:4:11: there is no bucket
+    4 |   files: ['s3:///x.bak']
+      |           ^^^^^^^^^^^^^
+    expected s3://bucket/prefix",
+    );
+}
+
+#[test]
+fn object_storage() {
+    let with = |keys: &str| format!("  files: [x.bak]\n  object_storage: {{{keys}}}\n");
+    let found = |keys: &str| {
+        let text = GOOD.replace("  files: [x.bak]\n", &with(keys));
+        Task::parse(&text, "t.yaml", Path::new(""), &|_| None).map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(found("endpoint: 'https://h:9000', region: r, addressing: virtual, memory_mb: 8"), Ok(()));
+    assert_eq!(found("access_key: a, secret_key: hunter2, role: {arn: b, external_id: c}"), Ok(()));
+    for (keys, says) in [
+        ("endpoint: h", "this is not the URL of a server"),
+        ("addressing: host", "there is no such way to name a bucket"),
+        ("access_key: a", "half of a key"),
+        ("credentials: none, profile: p", "there is another choice beside this one"),
+        ("credentials: some", "there are no such credentials"),
+        ("memory_mb: 7", "7 is out of bounds"),
+    ] {
+        let said = found(keys).expect_err(keys);
+        assert!(said.contains(says), "{keys}: {said}");
+    }
+    let said = found("\n    secret_key: hunter2\n  ").expect_err("half of a key");
+    assert!(said.contains("half of a key") && !said.contains("hunter2"), "{said}");
 }
 
 #[test]
