@@ -6,7 +6,7 @@
 //! not mend that.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::backups::Backups;
@@ -44,9 +44,9 @@ impl Listing {
 pub(crate) struct Arrivals {
     pub(crate) watch: Watch,
     /// Files as they were at the last look.
-    seen: HashMap<Place, State>,
+    seen: HashMap<PathBuf, State>,
     /// Files of which nothing will be needed any more, as long as they stay as they are: a set may be appended.
-    settled: HashMap<Place, State>,
+    settled: HashMap<PathBuf, State>,
     /// Files that did not change from one look to the next, at the last look that went on to read them.
     read: Vec<(Place, State)>,
     /// What was last said about what is waited for.
@@ -96,7 +96,8 @@ impl Arrivals {
         let ahead = logs.iter().filter(|set| set.header.last_lsn > reached).flat_map(|set| paths(set));
         let unusable = backups.unusable().iter().flat_map(|u| u.places.iter().map(Place::path));
         let needed: HashSet<&Path> = ahead.chain(unusable).collect();
-        self.settled.extend(self.read.iter().filter(|(place, _)| !needed.contains(place.path())).cloned());
+        let settled = self.read.iter().filter(|(place, _)| !needed.contains(place.path()));
+        self.settled.extend(settled.map(|(place, state)| (place.path().to_owned(), state.clone())));
         let concerns = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == chain.database);
         let waiting = waiting.or_else(|| backups.unusable().iter().find(|u| concerns(&u.database)).map(|u| u.again()));
         self.say(waiting);
@@ -107,14 +108,14 @@ impl Arrivals {
     fn has_changed(&mut self) -> Result<bool, Error> {
         let mut now = HashMap::new();
         let mut at_rest = Vec::new();
-        for (path, state) in Listing::of(&self.watch.places)?.0 {
-            if self.settled.get(&path) == Some(&state) {
+        for (place, state) in Listing::of(&self.watch.places)?.0 {
+            if self.settled.get(place.path()) == Some(&state) {
                 continue;
             }
-            if self.seen.get(&path) == Some(&state) {
-                at_rest.push((path.clone(), state.clone()));
+            now.insert(place.path().to_owned(), state.clone());
+            if self.seen.get(place.path()) == Some(&state) {
+                at_rest.push((place, state));
             }
-            now.insert(path, state);
         }
         self.seen = now;
         let changed = at_rest != self.read && !at_rest.is_empty();

@@ -21,7 +21,10 @@ const SESSION: &str = "logferry";
 
 /// Where variables come from.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Variables>);
+
+/// The value of a variable, by its name.
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// That of the process.
