@@ -1,6 +1,6 @@
 //! What holds where the task says nothing, and why.
 
-use crate::task::OnExisting;
+use crate::task::{DdlPolicy, OnExisting};
 
 /// Chunks that are copied at the same time. PostgreSQL spends about as much on a `COPY` as the reading side, so that two
 /// workers fill one core of each; four fill the small machines that most copies run on, and more rarely help one disk.
@@ -44,6 +44,9 @@ pub const ROLE_SESSION: &str = "logferry";
 
 /// Target tables that exist already and are not ours are an error: the only choice that cannot destroy anything.
 pub const ON_EXISTING: OnExisting = OnExisting::Error;
+
+/// A target that follows the source follows its tables, too; whoever must look at each change first says `stop`.
+pub const DDL: DdlPolicy = DdlPolicy::Apply;
 
 /// Tables to take: all of them.
 pub const TABLES_INCLUDE: &[&str] = &["*"];

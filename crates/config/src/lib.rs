@@ -23,6 +23,6 @@ pub use filter::{Pattern, TableFilter};
 pub use object_storage::{ObjectCredentials, ObjectRole, ObjectStorage};
 pub use secret::{Secret, redact};
 pub use task::{
-    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, HoldLog, MemorySettings, OnExisting, OnGap,
+    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, DdlPolicy, HoldLog, MemorySettings, OnExisting, OnGap,
     RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
 };

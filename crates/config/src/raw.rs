@@ -23,6 +23,7 @@ pub(crate) struct Task {
     pub types: Types,
     #[serde(default)]
     pub columns: BTreeMap<String, ColumnTypes>,
+    pub ddl: Option<Ddl>,
     #[serde(default)]
     pub copy: Copy,
     #[serde(default)]
@@ -126,6 +127,14 @@ pub(crate) enum OnExisting {
     Ignore,
     Truncate,
     Recreate,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ddl {
+    Apply,
+    Stop,
+    Ignore,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -28,6 +28,8 @@ pub struct Task {
     pub tables: TableFilter,
     /// Names and types.
     pub transform: TransformSettings,
+    /// What becomes of changes of the schema while changes are applied.
+    pub ddl: DdlPolicy,
     /// The full copy.
     pub copy: CopySettings,
     /// The changes.
@@ -177,6 +179,17 @@ pub enum OnExisting {
     Recreate,
 }
 
+/// What becomes of changes of the schema (tables and columns that come, go or change) while changes are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdlPolicy {
+    /// The target follows.
+    Apply,
+    /// The task stops in front of them.
+    Stop,
+    /// The target stays as it is, and rows go on as far as it can take them.
+    Ignore,
+}
+
 /// The full copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopySettings {
@@ -251,6 +264,7 @@ impl Task {
             target: TargetSettings { url, on_existing: defaults::ON_EXISTING },
             tables: TableFilter::default(),
             transform: TransformSettings::default(),
+            ddl: defaults::DDL,
             copy: CopySettings::default(),
             apply: ApplySettings::default(),
             memory: MemorySettings::default(),
@@ -315,6 +329,12 @@ impl Checker<'_> {
             target: self.target(raw.target)?,
             tables: self.tables(raw.tables)?,
             transform: TransformSettings { names: raw.names, types: raw.types, columns: raw.columns },
+            ddl: match raw.ddl {
+                None => defaults::DDL,
+                Some(raw::Ddl::Apply) => DdlPolicy::Apply,
+                Some(raw::Ddl::Stop) => DdlPolicy::Stop,
+                Some(raw::Ddl::Ignore) => DdlPolicy::Ignore,
+            },
             copy: CopySettings {
                 workers: self.number(raw.copy.workers, defaults::COPY_WORKERS, 1..=64)?,
                 chunk_mb: self.number(raw.copy.chunk_mb, defaults::COPY_CHUNK_MB, 1..=4096)?,

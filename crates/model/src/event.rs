@@ -84,6 +84,9 @@ pub struct Change {
 ///
 /// The stream is `(Begin (Change | Unreadable)* Commit | Table | Unreadable | Dropped | Progress)*`: whole transactions in the order of their
 /// commit LSNs. A large transaction may stretch over several batches.
+///
+/// What a transaction makes of the tables is told before its rows, in one piece: `Dropped` and `Table` events that follow each other
+/// are of one moment, so that names may change hands among them. A `Commit` or `Progress` follows soon.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
     /// A committed transaction begins.

@@ -31,7 +31,7 @@ pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Lineage, SourceEvent, 
 pub use fault::{Class, Fault};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
 pub use row::{Cell, RowRef, RowStore, RowView};
-pub use table::{Identity, SourceColumn, TableId, TableName, TableVersion, UniqueKey};
-pub use target::{PgType, TargetBatch, TargetChange, TargetColumn, TargetTable};
+pub use table::{Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
+pub use target::{PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable};
 pub use traits::{ChangeSink, ChangeSource, ChunkId, ChunkReader, Fill, SnapshotPoint};
 pub use types::{Collation, SqlType};

@@ -68,6 +68,28 @@ pub struct SourceColumn {
     pub identity: Option<Identity>,
     /// A persisted computed column: it has stored values like any other.
     pub computed: bool,
+    /// What the column is in rows that were written before it was added: the default that it was added with. NULL where there
+    /// is none, and where the source gives such rows anew.
+    pub missing: Option<Vec<u8>>,
+    /// Which column of the stored rows this is, where the source tells. When another one of the same rowset takes its place, rows
+    /// have no value in it until each is written again, as a change of its own.
+    pub stored: Option<StoredColumn>,
+}
+
+/// A column of stored rows: `sys.system_internals_partition_columns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredColumn {
+    /// The rowset; of a partitioned table the first.
+    pub rowset: u64,
+    /// Its number there, which is not used again.
+    pub column: u32,
+}
+
+impl StoredColumn {
+    /// Whether this one took the place of `other`, without the values.
+    pub fn replaces(self, other: StoredColumn) -> bool {
+        self.rowset == other.rowset && self.column != other.column
+    }
 }
 
 /// `IDENTITY(seed, increment)` and the last value handed out, where it is known.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::event::{ChangeOp, Checkpoint};
 use crate::row::RowStore;
-use crate::table::{Identity, TableName};
+use crate::table::{Identity, TableId, TableName};
 
 /// A PostgreSQL type that a column can be mapped to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +70,8 @@ pub enum PgType {
 /// A column of a target table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetColumn {
+    /// [`SourceColumn::id`](crate::SourceColumn::id) of the column that it is fed from: stays when that gets another name.
+    pub source_id: u32,
     /// Name on the target.
     pub name: String,
     /// Its type.
@@ -83,6 +85,8 @@ pub struct TargetColumn {
 /// A target table. Rows of it have one cell per column, in PostgreSQL's binary (`typsend`) form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetTable {
+    /// The table that it is fed from.
+    pub source_id: TableId,
     /// Schema on the target.
     pub schema: String,
     /// Name on the target.
@@ -95,8 +99,37 @@ pub struct TargetTable {
     pub key_name: Option<String>,
     /// Further unique keys: name, indexes into `columns`.
     pub unique: Vec<(String, Vec<usize>)>,
-    /// The table that it is fed from.
+    /// What that table was called when this one was made, or got its present shape.
     pub source: TableName,
+}
+
+/// A change of the tables of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaChange {
+    /// A table appeared.
+    Create(Arc<TargetTable>),
+    /// A table has another shape or name.
+    Alter(Reshaped),
+    /// A table is gone.
+    Drop(Arc<TargetTable>),
+    /// A table of the target is as it is, and only to be remembered.
+    Note(Arc<TargetTable>),
+    /// A table of the target stays as it is, whatever becomes of it on the source.
+    Keep(Arc<TargetTable>),
+    /// A table of the source that the target is not to have, whatever becomes of it.
+    LeaveOut(TableId),
+}
+
+/// A table of the target before and after a change of its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reshaped {
+    /// As it was.
+    pub from: Arc<TargetTable>,
+    /// As it is to be; columns of the same [`TargetColumn::source_id`] are the same.
+    pub to: Arc<TargetTable>,
+    /// Columns whose rows have this value (NULL, or one in PostgreSQL's binary form), whatever they had before: new ones, and those
+    /// that the source writes anew, row by row. Indexes into the columns of `to`.
+    pub filled: Vec<(usize, Option<Vec<u8>>)>,
 }
 
 /// A change in PostgreSQL's shape; its rows are in the batch's store.

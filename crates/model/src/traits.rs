@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::lsn::Lsn;
 use crate::row::Cell;
 use crate::table::TableVersion;
-use crate::target::{TargetBatch, TargetTable};
+use crate::target::{SchemaChange, TargetBatch, TargetTable};
 
 /// The point that a full copy shows, and from which changes are to be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,11 @@ pub trait ChangeSource: Send + Sync {
 pub trait ChangeSink: Send {
     /// The last checkpoint that was committed; `None` before the full copy is complete.
     fn resume_point(&mut self) -> impl Future<Output = Result<Option<Checkpoint>, Fault>> + Send;
+
+    /// Changes the tables themselves, all at once: a name that one of them gives up another one may take. Becomes visible with the
+    /// next batch that carries a checkpoint, with the rows that come until then. What only holds when those rows are there
+    /// (keys, NOT NULL) is made after them.
+    fn alter(&mut self, changes: &[SchemaChange]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Makes the tables known whose rows will come. Called before the first change of each, and when one changes shape.
     fn define(&mut self, table: Arc<TargetTable>) -> impl Future<Output = Result<(), Fault>> + Send;

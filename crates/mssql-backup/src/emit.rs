@@ -9,7 +9,7 @@
 
 use logferry_model::{
     Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent, TableId,
-    TransactionHead,
+    TableVersion, TransactionHead,
 };
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::RowId;
@@ -41,6 +41,8 @@ pub(crate) struct Committed {
     incomplete_move: Option<RowId>,
     reader: PendingReader<Pending>,
     begun: bool,
+    /// It made something of the tables.
+    redefines: bool,
 }
 
 /// What is needed to turn bytes into rows.
@@ -97,6 +99,7 @@ impl Committed {
             incomplete_move,
             reader: pending.into_reader(),
             begun: false,
+            redefines: false,
         }
     }
 
@@ -118,6 +121,9 @@ impl Committed {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<bool, Error> {
+        // Names may change hands: what goes, goes first.
+        self.redefines |= !(self.dropped.is_empty() && self.changed.is_empty());
+        batch.events.append(&mut self.dropped);
         for event in self.changed.drain(..) {
             if let SourceEvent::Table(table) = &event {
                 emitter.told.insert(table.id, table.version);
@@ -135,14 +141,17 @@ impl Committed {
                 let checkpoint = self.checkpoint(lineage);
                 if self.begun {
                     batch.events.push(SourceEvent::Commit(checkpoint));
+                } else if self.redefines {
+                    batch.events.push(SourceEvent::Progress(checkpoint));
                 }
-                batch.events.append(&mut self.dropped);
                 return Ok(true);
             };
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             if self.moved.contains(&shape.rowset) {
                 continue;
             }
+            // Rows of a table that went in the transaction are of no use to anybody.
+            let Some(table) = emitter.shapes.told_as(shape) else { continue };
             if let Some(why) = &shape.unreadable {
                 if emitter.told_unreadable.insert(shape.table.id) {
                     let (table, why) = (shape.table.clone(), why.to_string());
@@ -158,19 +167,17 @@ impl Committed {
                 RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
                 _ => {
                     let values = Values { blobs: &self.blobs, undo: false };
-                    emitter.op(shape, &raw, values, &mut batch.rows)?
+                    emitter.op(shape, &table, &raw, values, &mut batch.rows)?
                 }
             };
             if !self.begun {
                 self.begun = true;
                 batch.events.push(SourceEvent::Begin(self.head.clone()));
             }
-            // A rowset that went in the transaction had another shape, perhaps.
-            let table = &shape.table;
             if emitter.told.insert(table.id, table.version) != Some(table.version) {
                 batch.events.push(SourceEvent::Table(table.clone()));
             }
-            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: table.clone(), op }));
+            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table, op }));
         }
         Ok(false)
     }
@@ -249,7 +256,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
                 return Err(lost(shape, &raw, why.to_owned()));
             }
             RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.before).into_owned())),
-            _ => emitter.op(shape, &raw, Values { blobs, undo: true }, &mut batch.rows)?,
+            _ => emitter.op(shape, &shape.table, &raw, Values { blobs, undo: true }, &mut batch.rows)?,
         };
         batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
     }
@@ -280,9 +287,11 @@ impl<S: PageSource> Emitter<'_, S> {
         Ok(false)
     }
 
+    /// `table` is what the rows are to be of: a transaction may have written to a rowset of an earlier shape, which it replaced.
     fn op(
         &mut self,
         shape: &Shape,
+        table: &TableVersion,
         raw: &RawChange<'_>,
         values: Values<'_>,
         rows: &mut RowStore,
@@ -291,16 +300,16 @@ impl<S: PageSource> Emitter<'_, S> {
         let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
         Ok(match raw.op {
             RawOp::Insert => {
-                self.decode(shape, raw, raw.after, &mut unpacked, &mut after)?;
+                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
             }
             RawOp::Delete => {
-                self.decode(shape, raw, raw.before, &mut unpacked_before, &mut before)?;
+                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
                 ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
             }
             _ => {
-                self.decode(shape, raw, raw.before, &mut unpacked_before, &mut before)?;
-                self.decode(shape, raw, raw.after, &mut unpacked, &mut after)?;
+                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
+                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Update {
                     before: self.row(shape, raw, &before, Image::Before, values, rows)?,
                     after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
@@ -312,6 +321,7 @@ impl<S: PageSource> Emitter<'_, S> {
     fn decode<'r>(
         &self,
         shape: &'r Shape,
+        table: &'r TableVersion,
         raw: &RawChange<'_>,
         row: &'r [u8],
         unpacked: &'r mut Expanded,
@@ -323,9 +333,27 @@ impl<S: PageSource> Emitter<'_, S> {
         } else {
             layout.decode(row, cells)
         };
-        decoded.map_err(|e| {
+        decoded.map_err(|e| -> Error {
             e.within(format_args!("table \"{}\", row {} in log record {}", shape.table.name, raw.row, raw.lsn)).into()
-        })
+        })?;
+        if std::ptr::eq(&*shape.table, table) {
+            return Ok(());
+        }
+        let mut other = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            let at = shape.table.columns.iter().position(|c| c.id == column.id);
+            other.push(match at.and_then(|at| Some((shape.table.columns.get(at)?, *cells.get(at)?))) {
+                Some((old, cell)) if old.sql_type == column.sql_type => cell,
+                Some(_) => {
+                    let name = &column.name;
+                    let why = format!("column \"{name}\" got another type, and the table another place, in its transaction");
+                    return Err(lost(shape, raw, why));
+                }
+                None => column.missing.as_deref().map_or(RawCell::Null, RawCell::Bytes),
+            });
+        }
+        *cells = other;
+        Ok(())
     }
 
     /// Writes a row's cells into the store.

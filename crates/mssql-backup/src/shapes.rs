@@ -196,6 +196,16 @@ impl Shapes {
         self.published.get(&table.id).is_some_and(|published| Arc::ptr_eq(published, table))
     }
 
+    /// What rows of a shape are to be told as: its table, or where its rowset went in the transaction that commits, what became of the
+    /// table. `None` where that is gone as well.
+    pub(crate) fn told_as(&self, shape: &Shape) -> Option<Arc<TableVersion>> {
+        if self.has_rowset(shape.rowset) {
+            return Some(shape.table.clone());
+        }
+        let now = || self.tables().find(|table| table.id == shape.table.id);
+        self.published.get(&shape.table.id).or_else(now).cloned()
+    }
+
     /// Whether a table was known before the transaction that commits now.
     pub(crate) fn is_published(&self, table: TableId) -> bool {
         self.published.contains_key(&table)

@@ -462,6 +462,8 @@ fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
         nullable: column.nullable,
         identity: column.identity,
         computed: column.computed,
+        missing: None,
+        stored: None,
     }
 }
 

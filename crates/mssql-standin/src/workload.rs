@@ -69,6 +69,9 @@ pub struct WorkloadOptions {
     pub late_table: bool,
     /// Chance, per log backup, that a table gets a column, loses one, or is dropped (only the late one is).
     pub alter_percent: u32,
+    /// Chance that such an alteration is one of these instead: a column or a table gets another name, a column another type, a table is
+    /// dropped, or one is made of a kind that there was. There are three alterations in a row then.
+    pub reshape_percent: u32,
 }
 
 impl Default for WorkloadOptions {
@@ -91,6 +94,7 @@ impl Default for WorkloadOptions {
             truncate_percent: 0,
             late_table: false,
             alter_percent: 0,
+            reshape_percent: 0,
         }
     }
 }
@@ -109,6 +113,8 @@ pub struct ChainFile {
     pub last_lsn: Lsn,
     /// What is committed up to there.
     pub expected: Expected,
+    /// The tables that there are.
+    pub tables: Vec<TableDef>,
 }
 
 /// A chain of backups, and what must come out of it.
@@ -154,8 +160,10 @@ pub fn generate_chain(seed: u64, options: &WorkloadOptions, folder: &Path) -> Re
             history.truncate_one();
         }
         if options.alter_percent > 0 && history.random.percent(options.alter_percent) {
-            history.alter_one();
-            history.run(options.steps / 4);
+            for _ in 0..if options.reshape_percent > 0 { 3 } else { 1 } {
+                history.alter_one();
+                history.run(options.steps / 4);
+            }
         }
         history.pause();
         let path = folder.join(format!("{name}_log_{n:03}.trn"));
@@ -276,7 +284,8 @@ impl History {
     }
 
     fn file(&mut self, path: PathBuf, kind: BackupKind) -> ChainFile {
-        ChainFile { path, kind, last_lsn: self.db.last_backup_lsn(), expected: self.expected() }
+        let tables = self.db.tables().map(|(_, def)| def.clone()).collect();
+        ChainFile { path, kind, last_lsn: self.db.last_backup_lsn(), expected: self.expected(), tables }
     }
 
     fn truncate_one(&mut self) {
@@ -293,6 +302,9 @@ impl History {
     /// Adds a column to a table, drops one, or drops the late table. Transactions end before.
     fn alter_one(&mut self) {
         self.end_all();
+        if self.options.reshape_percent > 0 && self.random.percent(self.options.reshape_percent) {
+            return self.reshape_one();
+        }
         if self.tables.is_empty() {
             return;
         }
@@ -315,6 +327,50 @@ impl History {
             self.db.drop_column(table.id, column).expect("nobody holds it");
             table.def = self.db.table_def(table.id).expect("it is there").clone();
         }
+    }
+
+    /// Gives a table or a column another name or a column another type, drops a table or makes one.
+    fn reshape_one(&mut self) {
+        let choice = self.random.below(10);
+        if choice == 0 || self.tables.is_empty() {
+            let kinds = self.options.tables.clone();
+            let kind = kinds[self.random.below(kinds.len() as u64) as usize];
+            let def = kind.def();
+            if self.db.table(&def.schema, &def.name).is_none() {
+                self.add_table(kind).expect("the name is free");
+            }
+            return;
+        }
+        let at = self.random.below(self.tables.len() as u64) as usize;
+        let column = self.random.below(self.tables[at].def.columns.len() as u64) as usize;
+        let table = &mut self.tables[at];
+        table.serial += 1;
+        match choice {
+            1 => {
+                self.db.drop_table(table.id).expect("nobody holds it");
+                self.tables.remove(at);
+                return;
+            }
+            2 | 3 => {
+                let name = format!("Renamed{}_{}", table.id, table.serial);
+                self.db.rename_table(table.id, &name).expect("nobody holds it");
+            }
+            4..=6 => {
+                let name = format!("renamed_{}", table.serial);
+                self.db.rename_column(table.id, column, &name).expect("nobody holds it");
+            }
+            _ => {
+                if table.def.primary_key.contains(&column) {
+                    return;
+                }
+                let Some(new) = tables::retyped(&table.def.columns[column]) else { return };
+                let rows: Vec<_> = self.db.rows(table.id).map(|(key, row)| (key.clone(), row[column].clone())).collect();
+                let values: Vec<_> = rows.into_iter().map(|(key, v)| (key, v.map(|v| tables::widened(v, &new)))).collect();
+                self.db.alter_column(table.id, column, new, &values).expect("nobody holds it");
+            }
+        }
+        let table = &mut self.tables[at];
+        table.def = self.db.table_def(table.id).expect("it is there").clone();
     }
 
     fn step(&mut self) {

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
-    SnapshotPoint, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
+    SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
 use logferry_pg_apply::{PgSink, Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::{Options, PrivatePostgres};
@@ -101,8 +101,9 @@ struct Bench {
 impl Bench {
     async fn new(target: &Target, rows: usize) -> Self {
         let column =
-            |name: &str, pg_type, nullable| TargetColumn { name: name.into(), pg_type, nullable, identity: None };
+            |name: &str, pg_type, nullable| TargetColumn { source_id: 0, name: name.into(), pg_type, nullable, identity: None };
         let table = Arc::new(TargetTable {
+            source_id: TableId(1),
             schema: "s".into(),
             name: "t".into(),
             columns: vec![

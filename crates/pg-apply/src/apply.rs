@@ -26,6 +26,7 @@ mod keyed;
 mod keyless;
 mod net;
 mod params;
+mod schema;
 mod sink;
 mod table;
 

@@ -5,6 +5,8 @@
 //! must differ within a schema, while SQL Server asks for neither: they are fitted here, always in the
 //! same way, so that a second run finds what the first made.
 
+pub(crate) mod alter;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Key {
     pub name: String,
     /// Whether it is the primary key.
     pub primary: bool,
+    /// Its columns: indexes into those of the table.
+    pub columns: Vec<usize>,
     /// The statement that makes it.
     pub sql: String,
 }
@@ -127,7 +131,7 @@ pub fn keys(tables: &[Arc<TargetTable>]) -> Result<Vec<Key>, Error> {
                 quoted(&name),
                 column_list(table, columns.iter().copied())
             );
-            keys.push(Key { table: at, name, primary, sql });
+            keys.push(Key { table: at, name, primary, columns: columns.clone(), sql });
         }
     }
     Ok(keys)
@@ -258,7 +262,7 @@ fn sequence_options(column: &TargetColumn, identity: Identity) -> String {
     format!("START WITH {seed} INCREMENT BY {} MINVALUE {min} MAXVALUE {max}", identity.increment)
 }
 
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     // No backslash has a meaning: standard_conforming_strings is on in our sessions.
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -266,12 +270,13 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_model::TableName;
+    use logferry_model::{TableId, TableName};
 
     fn table(name: &str, key_name: Option<&str>, unique: &[&str]) -> Arc<TargetTable> {
         let column =
-            |name: &str, pg_type, nullable| TargetColumn { name: name.into(), pg_type, nullable, identity: None };
+            |name: &str, pg_type, nullable| TargetColumn { source_id: 0, name: name.into(), pg_type, nullable, identity: None };
         Arc::new(TargetTable {
+            source_id: TableId(1),
             schema: "s".into(),
             name: name.into(),
             columns: vec![column("id", PgType::Int4, false), column("a\"b", PgType::VarChar { length: 9 }, true)],

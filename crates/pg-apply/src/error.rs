@@ -103,6 +103,19 @@ pub enum Error {
     /// Existing tables have other columns.
     #[error("tables on the target do not fit: {}", .0.join("; "))]
     TablesDiffer(Vec<String>),
+    /// A statement that gives a table its new shape failed.
+    #[error("could not change table {table} as the source did, by {step}: {said}")]
+    Schema {
+        /// the table
+        table: String,
+        /// what was done
+        step: String,
+        /// what the server said
+        said: Said,
+    },
+    /// A new shape that PostgreSQL has no statement for.
+    #[error("could not change a table as the source did: {0}")]
+    Reshape(String),
     /// A name that PostgreSQL cuts.
     #[error("the name {0} has more than 63 bytes, which PostgreSQL would cut")]
     NameTooLong(String),
@@ -200,6 +213,18 @@ impl Said {
         Said { code: None, text: text.into() }
     }
 
+    /// The same, without what it says of single values: they are in its messages where a value cannot be converted.
+    pub(crate) fn without_values(e: tokio_postgres::Error) -> Self {
+        let said = Said::from(e);
+        match &said.code {
+            Some(code) if code.code().starts_with("22") => {
+                let text = "a value that is there does not fit".to_owned();
+                Said { text, ..said }
+            }
+            _ => said,
+        }
+    }
+
     /// The SQLSTATE, where it was the server who said it.
     pub fn code(&self) -> Option<&SqlState> {
         self.code.as_ref()
@@ -264,7 +289,10 @@ impl Error {
     /// What can be done about it.
     pub fn class(&self) -> Class {
         match self {
-            Error::Connect { said, .. } | Error::Sql { said, .. } | Error::Refused { said, .. } => said.class(),
+            Error::Connect { said, .. }
+            | Error::Sql { said, .. }
+            | Error::Refused { said, .. }
+            | Error::Schema { said, .. } => said.class(),
             Error::CommitUnknown { .. } => Class::Transient,
             Error::Diverged { .. } | Error::Duplicate { .. } => Class::Table,
             Error::Broken
@@ -283,6 +311,7 @@ impl Error {
             | Error::TablesExist(_)
             | Error::TablesDiffer(_)
             | Error::NameTooLong(_)
+            | Error::Reshape(_)
             | Error::Incomplete { .. } => Class::Operator,
         }
     }
@@ -307,6 +336,12 @@ impl Error {
             }
             Error::TablesExist(_) => "drop them, or set what happens to existing tables: ignore, truncate or recreate",
             Error::TablesDiffer(_) => "mend the columns on the target, or let logferry recreate the tables",
+            Error::Schema { said, .. } if said.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
+                "changes before it are applied; drop what depends on it (a view, a foreign key), start the task, make it again"
+            }
+            Error::Schema { .. } | Error::Reshape(_) => {
+                "changes before it are applied; ddl: ignore leaves the tables as they are, or copy anew under another task name"
+            }
             Error::NameTooLong(_) => "map it to a shorter name",
             Error::Diverged { .. } | Error::Duplicate { .. } => {
                 "something else writes to this table, or it was changed after the copy: reload the table"

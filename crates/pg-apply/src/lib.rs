@@ -21,6 +21,7 @@ mod copy;
 mod ddl;
 mod error;
 mod names;
+mod shape;
 mod state;
 mod task;
 
@@ -30,5 +31,6 @@ pub use copy::{ChunkCopy, ChunkDone};
 pub use ddl::{ExistingTables, Key, create_table, keys, notes, plan};
 pub use error::{Error, Said};
 pub use names::{NAME_BYTES_MAX, qualified, quoted, type_name};
+pub use shape::KnownTable;
 pub use state::{Phase, TaskState};
 pub use task::{TableChunks, TaskSettings, TaskTarget};

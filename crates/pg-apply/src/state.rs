@@ -6,6 +6,7 @@
 //! | `task` | task | its phase, and the snapshot that is being copied |
 //! | `checkpoint` | task | who may write (the lease epoch), and how far the target is |
 //! | `chunk` | copied chunk | written in the transaction that wrote the chunk's rows |
+//! | `shape` | table of the source | the columns and keys that it has on the target; NULL: it is left out (see `shape.rs`) |
 //!
 //! **The lease.** Who opens a task counts its epoch up. Everybody who writes ends their transaction with a
 //! statement on the checkpoint row that asks for their own epoch; it finds no row once somebody else has
@@ -69,7 +70,7 @@ pub(crate) struct Lease {
     pub epoch: i64,
 }
 
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Any constant will do: it keeps two that start at once from making the tables twice.
 const MIGRATION_LOCK: i64 = 0x6c6f_6766_6572_7279;
@@ -116,6 +117,18 @@ ALTER TABLE "logferry"."task" ADD COLUMN memo bytea NOT NULL DEFAULT '';
 UPDATE "logferry"."version" SET version = 2;
 "#;
 
+/// The shapes of tables.
+const VERSION_3: &str = r#"
+CREATE TABLE "logferry"."shape" (
+    task text NOT NULL REFERENCES "logferry"."task" ON DELETE CASCADE,
+    source_id bigint NOT NULL,
+    shape jsonb,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (task, source_id)
+);
+UPDATE "logferry"."version" SET version = 3;
+"#;
+
 /// Brings the state tables to the present shape. Safe when several start at once.
 pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     let doing = || Error::sql("set up the state tables in schema \"logferry\"");
@@ -141,6 +154,9 @@ pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     }
     if found < 2 {
         tx.batch_execute(VERSION_2).await.map_err(doing())?;
+    }
+    if found < 3 {
+        tx.batch_execute(VERSION_3).await.map_err(doing())?;
     }
     tx.commit().await.map_err(doing())
 }

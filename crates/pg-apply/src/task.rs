@@ -23,6 +23,7 @@ use crate::copy::{self, ChunkCopy, ChunkDone};
 use crate::ddl::{self, ExistingTables};
 use crate::error::Error;
 use crate::names::{qualified, shown};
+use crate::shape::{self, KnownTable};
 use crate::state::{self, Lease, Phase, TaskState};
 
 /// What a task needs to know to write to its target.
@@ -190,30 +191,19 @@ impl TaskTarget {
         for (table, _) in tables {
             sink.define(table.clone()).await?;
         }
-        sink.apply_fixups(fixups).await?;
+        let tables: Vec<_> = tables.iter().map(|(table, _)| table.clone()).collect();
+        sink.apply_fixups(&tables, fixups).await?;
         Ok(sink)
     }
 
-    /// Makes a table that appeared on the source while changes are applied, with its keys. Where an earlier attempt has made
-    /// it, it stays as it is.
+    /// The tables that the target has, in the shapes that the last checkpoint came with. Empty: the task was begun by a logferry that
+    /// did not remember them.
     ///
     /// # Errors
-    /// Where there is a table of that name with rows or with other columns, or the lease is lost.
-    pub async fn add_table(&self, table: &Arc<TargetTable>) -> Result<(), Fault> {
-        let keys = ddl::keys(std::slice::from_ref(table))?;
-        let lease = self.lease().await;
-        let mut connection = self.begin(&lease, "create a table").await?;
-        self.missing_tables(connection.client(), &lease, std::slice::from_ref(table)).await?;
-        // An earlier attempt leaves it empty: rows come with a checkpoint behind this. Rows are those of somebody else, or of a
-        // table of that name that was dropped on the source.
-        let sql = format!("SELECT EXISTS (SELECT FROM {})", qualified(table));
-        let doing = Error::sql(format!("look into table {}", shown(table)));
-        if connection.client().query_one(&sql, &[]).await.map_err(doing)?.get(0) {
-            return Err(Error::TablesExist(vec![shown(table)]).into());
-        }
-        commit(&mut connection, "a new table").await?;
-        drop(connection);
-        Ok(finish_table(&self.pool, table, &keys, false).await?)
+    /// Where the server cannot be reached, or what is stored cannot be read.
+    pub async fn known_tables(&self) -> Result<Vec<KnownTable>, Fault> {
+        let connection = pooled(&self.pool).await?;
+        shape::read(connection.client(), &self.settings.task).await
     }
 
     /// A sink for changes, on a connection of its own. An earlier sink of this task can commit nothing from here on.

@@ -99,6 +99,15 @@ impl Batcher {
         Some(batch)
     }
 
+    /// What there is: the target's tables change behind it.
+    pub(crate) fn cut(&mut self) -> Option<TargetBatch> {
+        if !self.in_transaction {
+            return self.flush();
+        }
+        self.ready = None;
+        (!self.batch.changes.is_empty()).then(|| mem::take(&mut self.batch))
+    }
+
     fn position(&mut self, checkpoint: Checkpoint, now: Instant) {
         let since = self.ready.map_or(now, |(_, since)| since);
         self.ready = Some((checkpoint, since));
@@ -113,7 +122,7 @@ impl Batcher {
 mod tests {
     use std::sync::Arc;
 
-    use logferry_model::{ChangeOp, CommitLsn, Lineage, Lsn, RestartLsn, TableName, TargetTable};
+    use logferry_model::{ChangeOp, CommitLsn, Lineage, Lsn, RestartLsn, TableId, TableName, TargetTable};
 
     use super::*;
 
@@ -123,6 +132,7 @@ mod tests {
     fn check(script: &str, expect: &[&str]) {
         let limits = Limits { bytes: 1 << 20, rows: 3, linger: Duration::from_secs(1) };
         let table = Arc::new(TargetTable {
+            source_id: TableId(1),
             schema: "s".into(),
             name: "t".into(),
             columns: Vec::new(),

@@ -18,7 +18,7 @@ use logferry_transform::TablePlan;
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
-use crate::convert::Plans;
+use crate::plans::Plans;
 use crate::progress::{Progress, add};
 use crate::stop::Stop;
 

@@ -15,6 +15,7 @@
 mod batch;
 mod convert;
 mod copy;
+mod plans;
 mod progress;
 mod retry;
 mod run;

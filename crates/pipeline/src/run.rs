@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logferry_config::{OnExisting, ServerMode, Source, Task};
-use logferry_model::{ChangeSource, Checkpoint, Class, Fault, SnapshotPoint, SourceEvent, TargetBatch, TargetTable};
+use logferry_model::{ChangeSource, Checkpoint, Class, Fault, SnapshotPoint, SourceEvent, TargetBatch};
 use logferry_pg_apply::{
     ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
 };
 use tracing::{info, warn};
 
 use crate::batch::Limits;
-use crate::convert::{Converter, Plans};
+use crate::convert::Converter;
 use crate::copy::CopyWork;
+use crate::plans::Plans;
 use crate::progress::{Phase, Progress, ProgressView, add};
 use crate::retry::Backoff;
 use crate::stop::Stop;
@@ -138,10 +139,14 @@ impl Runner<'_> {
     where
         S: ChangeSource + 'static,
     {
+        let mut changes = Vec::new();
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
-                let plans = self.plans(&source)?;
+                let (tables, known) = (source.tables(), target.known_tables().await?);
+                let Task { transform, tables: filter, ddl, .. } = self.task;
+                let plans;
+                (plans, changes) = Plans::resume(&tables, known, transform, filter, *ddl, checkpoint)?;
                 let sink = target.sink().await?;
                 self.progress.reached(checkpoint);
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
@@ -161,7 +166,8 @@ impl Runner<'_> {
             }
         };
         self.progress.enter(Phase::Streaming);
-        let end = self.stream(source, sink, target, plans.clone(), at).await?;
+        let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes);
+        let end = self.stream(source, sink, converter).await?;
         Ok(Done { end, copied, lossy_columns: plans.lossy_columns() })
     }
 
@@ -194,31 +200,25 @@ impl Runner<'_> {
         Ok(Some((source, sink)))
     }
 
-    async fn stream<S>(
-        &self,
-        source: S,
-        mut sink: PgSink,
-        target: &Arc<TaskTarget>,
-        plans: Plans,
-        at: Checkpoint,
-    ) -> Result<StreamEnd, Fault>
+    async fn stream<S>(&self, source: S, mut sink: PgSink, converter: Converter) -> Result<StreamEnd, Fault>
     where
         S: ChangeSource + 'static,
     {
+        let sizes = StreamSizes { read_bytes: self.limits().bytes, queue_bytes: mib(self.task.memory.queue_mb) };
+        stream(source, &mut sink, converter, sizes, self.progress, self.stop).await
+    }
+
+    fn limits(&self) -> Limits {
         let apply = &self.task.apply;
-        let limits = Limits {
+        Limits {
             bytes: mib(apply.batch_mb),
             rows: apply.batch_rows as usize,
             linger: Duration::from_millis(u64::from(apply.linger_ms)),
-        };
-        let sizes = StreamSizes { read_bytes: limits.bytes, queue_bytes: mib(self.task.memory.queue_mb) };
-        let converter = Converter::new(plans, limits, Some(at));
-        let create = async |_: &mut PgSink, table: &Arc<TargetTable>| target.add_table(table).await;
-        stream(source, &mut sink, converter, sizes, self.progress, self.stop, create).await
+        }
     }
 
     fn plans<S: ChangeSource>(&self, source: &S) -> Result<Plans, Fault> {
-        Plans::compile(&source.tables(), &self.task.transform, &self.task.tables)
+        Plans::compile(&source.tables(), &self.task.transform, &self.task.tables, self.task.ddl)
     }
 
     fn target_settings(&self) -> Result<TaskSettings, Fault> {

@@ -40,8 +40,6 @@ pub(crate) struct StreamSizes {
 
 /// Runs until the source ends, the task is to stop, or something fails. What was read before a failure of the source
 /// is applied before it is reported.
-///
-/// `create` makes a table that appeared on the source.
 pub(crate) async fn stream<S, K>(
     source: S,
     sink: &mut K,
@@ -49,7 +47,6 @@ pub(crate) async fn stream<S, K>(
     sizes: StreamSizes,
     progress: &Progress,
     stop: &Stop,
-    create: impl AsyncFn(&mut K, &Arc<TargetTable>) -> Result<(), Fault>,
 ) -> Result<StreamEnd, Fault>
 where
     S: ChangeSource + 'static,
@@ -63,7 +60,7 @@ where
     let applied = async {
         while let Some((order, _room)) = receiver.recv().await {
             match order {
-                Order::Create(table) => create(sink, &table).await?,
+                Order::Schema(changes) => sink.alter(&changes).await?,
                 Order::Apply(batch) => apply(sink, &batch, &mut defined, progress).await?,
             }
         }
@@ -99,7 +96,7 @@ impl HandOver {
     /// Waits for room; `false` where the target has ended.
     async fn give(&self, order: Order) -> bool {
         let bytes = match &order {
-            Order::Create(_) => 0,
+            Order::Schema(_) => 0,
             Order::Apply(batch) => batch.rows.byte_len(),
         };
         // An order that is larger than the whole queue takes all of it.
@@ -255,7 +252,7 @@ async fn apply<K: ChangeSink>(
 
 #[cfg(test)]
 mod tests {
-    use logferry_config::TableFilter;
+    use logferry_config::{DdlPolicy, TableFilter};
     use logferry_model::{Checkpoint, ChunkId, EventBatch, SnapshotPoint, TableVersion};
     use logferry_testkit::faulty::{FaultPlan, Gate, SeamFault};
     use logferry_testkit::recording::Recording;
@@ -264,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Limits;
-    use crate::convert::Plans;
+    use crate::plans::Plans;
     use crate::stop::Stopper;
 
     const SCRIPT: &str = "
@@ -297,6 +294,7 @@ mod tests {
 
     struct Run {
         limits: Limits,
+        ddl: DdlPolicy,
         stop: Stop,
         progress: Arc<Progress>,
     }
@@ -305,7 +303,7 @@ mod tests {
         fn new(rows: usize) -> (Run, Stopper) {
             let (stopper, stop) = Stopper::new();
             let limits = Limits { bytes: 1 << 20, rows, linger: Duration::from_secs(60) };
-            (Run { limits, stop, progress: Progress::new() }, stopper)
+            (Run { limits, ddl: DdlPolicy::Apply, stop, progress: Progress::new() }, stopper)
         }
 
         /// Goes on from what the recording has, as a start of the task does.
@@ -325,14 +323,10 @@ mod tests {
                 None => source.snapshot().await?.checkpoint,
             };
             let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
-            let plans = Plans::compile(&source.tables(), &Settings::default(), &filter)?;
+            let plans = Plans::compile(&source.tables(), &Settings::default(), &filter, self.ddl)?;
             let converter = Converter::new(plans, self.limits, Some(at));
             let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
-            let create = async |_: &mut _, table: &Arc<TargetTable>| {
-                tracing::info!("create {}", table.name);
-                Ok(())
-            };
-            stream(source, &mut sink, converter, sizes, &self.progress, &self.stop, create).await
+            stream(source, &mut sink, converter, sizes, &self.progress, &self.stop).await
         }
     }
 
@@ -531,41 +525,68 @@ mod tests {
         }
     }
 
+    /// Tables of the target change between the changes of rows, each time in one commit with what follows.
     #[tokio::test]
-    async fn a_new_table_is_created_and_a_changed_one_stops_the_task() {
-        let script = ScriptedSource::new(
-            "table t(id int key, v text)
+    async fn tables_change_in_order_with_the_rows() {
+        let script = "
+            table t(id int key, v text)
+            table other(id int key)
             start
-            table u(id int)
             begin
-            insert u 1
+            insert t 1 'a'
             commit
             table t(id int key, v text, w int)
+            table u(id int)
             begin
-            insert t 1 'a' 2
-            commit",
-        );
-        let recording = Recording::default();
-        let (run, _stopper) = Run::new(100);
-        let mut source = script.clone();
-        source.snapshot().await.expect("a snapshot");
-        let plans = Plans::compile(&source.tables(), &Settings::default(), &TableFilter::default()).expect("plans");
-        let converter = Converter::new(plans, run.limits, None);
-        let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 20 };
-        let created = std::sync::Mutex::new(Vec::new());
-        let create = async |_: &mut _, table: &Arc<TargetTable>| {
-            created.lock().expect("no panic").push(table.name.clone());
-            Ok(())
-        };
-        let mut sink = recording.open();
-        let fault = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop, create)
-            .await
-            .expect_err("the shape changed");
-        assert_eq!(
-            fault.to_string(),
-            "table \"dbo.t\" changed its shape after 00000001:00000006:0001: column \"w\" is new"
-        );
-        assert_eq!(*created.lock().expect("no panic"), ["u"]);
-        assert_eq!(changes(&recording), ["insert u 1"], "what came before is applied");
+            insert t 2 'b' 5
+            commit
+            drop u
+            progress
+            table other(id int key, v text)
+            table t(id int key, v text)
+            begin
+            insert t 3 'c'
+            commit";
+        let at = |line| format!("commit {}", ScriptedSource::lsn(line));
+        let applied: &[&str] = &[
+            "insert t 1 'a'",
+            &at(6),
+            "alter t(id, v) -> t(id, v, w)",
+            "create u(id)",
+            "insert t 2 'b' 5",
+            &at(11),
+            "drop u",
+            &at(13),
+            "alter t(id, v, w) -> t(id, v)",
+            "insert t 3 'c'",
+            &at(18),
+        ];
+        let stop: &[&str] = &["insert t 1 'a'", &at(6)];
+        let ignored: &[&str] = &[
+            "insert t 1 'a'",
+            &at(6),
+            "keep t(id, v)",
+            "leave out 102",
+            "insert t 2 'b'",
+            &at(11),
+            "insert t 3 'c'",
+            &at(18),
+        ];
+        let what = "table \"dbo.t\" changed its shape after 00000001:00000006:0001: column \"w\" is new";
+        for (ddl, expect, fault) in [
+            (DdlPolicy::Apply, applied, None),
+            (DdlPolicy::Stop, stop, Some(what)),
+            (DdlPolicy::Ignore, ignored, None),
+        ] {
+            for events in 1..20 {
+                let (mut run, _stopper) = Run::new(100);
+                run.ddl = ddl;
+                let recording = Recording::default();
+                let script = ScriptedSource::new(script).with_events_per_batch(events);
+                let end = run.go(&script, &recording, &FaultPlan::default()).await;
+                assert_eq!(end.err().map(|fault| fault.to_string()).as_deref(), fault, "{ddl:?}");
+                assert_eq!(recording.lines(), expect, "{ddl:?}, {events} events");
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use logferry_model::{ChangeSink, Checkpoint, Fault, TargetBatch, TargetTable};
+use logferry_model::{ChangeSink, Checkpoint, Fault, SchemaChange, TargetBatch, TargetTable};
 use tokio::sync::Notify;
 
 /// What goes wrong at a call.
@@ -85,6 +85,10 @@ pub struct FaultySink<S> {
 impl<S: ChangeSink + Sync> ChangeSink for FaultySink<S> {
     async fn resume_point(&mut self) -> Result<Option<Checkpoint>, Fault> {
         self.inner.resume_point().await
+    }
+
+    async fn alter(&mut self, changes: &[SchemaChange]) -> Result<(), Fault> {
+        self.inner.alter(changes).await
     }
 
     async fn define(&mut self, table: Arc<TargetTable>) -> Result<(), Fault> {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSink, Checkpoint, Fault, PgType, RowRef, RowStore, TargetBatch, TargetTable,
+    Cell, ChangeOp, ChangeSink, Checkpoint, Fault, PgType, RowRef, RowStore, SchemaChange, TargetBatch,
+    TargetTable,
 };
 
 /// What was committed, one line a change (`insert t 1 'a'`) and one a commit (`commit 00000001:00000007:0001`).
@@ -66,6 +67,22 @@ pub struct RecordingSink {
 impl ChangeSink for RecordingSink {
     async fn resume_point(&mut self) -> Result<Option<Checkpoint>, Fault> {
         Ok(self.recording.lock().checkpoint)
+    }
+
+    async fn alter(&mut self, changes: &[SchemaChange]) -> Result<(), Fault> {
+        let shape = |t: &TargetTable| {
+            let columns: Vec<_> = t.columns.iter().map(|c| c.name.clone()).collect();
+            format!("{}({})", t.name, columns.join(", "))
+        };
+        self.pending.extend(changes.iter().map(|change| match change {
+            SchemaChange::Create(table) => format!("create {}", shape(table)),
+            SchemaChange::Alter(reshaped) => format!("alter {} -> {}", shape(&reshaped.from), shape(&reshaped.to)),
+            SchemaChange::Drop(table) => format!("drop {}", table.name),
+            SchemaChange::Note(table) => format!("note {}", shape(table)),
+            SchemaChange::Keep(table) => format!("keep {}", shape(table)),
+            SchemaChange::LeaveOut(table) => format!("leave out {}", table.0),
+        }));
+        Ok(())
     }
 
     async fn define(&mut self, table: Arc<TargetTable>) -> Result<(), Fault> {

@@ -420,6 +420,8 @@ impl Parser {
                 nullable: !is_key,
                 identity: None,
                 computed: false,
+                missing: None,
+                stored: None,
             });
         }
         if !key.is_empty() {

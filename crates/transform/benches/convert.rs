@@ -51,6 +51,8 @@ fn plan(columns: &[(SqlType, Vec<u8>)]) -> TablePlan {
         nullable: true,
         identity: None,
         computed: false,
+        missing: None,
+        stored: None,
     };
     let table = TableVersion {
         id: TableId(1),

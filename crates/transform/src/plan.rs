@@ -37,6 +37,8 @@ pub struct TablePlan {
     source: Arc<TableVersion>,
     target: Arc<TargetTable>,
     columns: Vec<Column>,
+    /// For each column of the target the column of the source, where they are not the same in the same order.
+    order: Option<Vec<Option<usize>>>,
     notes: Vec<PlanNote>,
 }
 
@@ -119,7 +121,8 @@ impl TablePlan {
                 }
                 integer
             });
-            target_columns.push(TargetColumn { name, pg_type: mapping.pg_type, nullable: source.nullable, identity });
+            let (source_id, nullable) = (source.id, source.nullable);
+            target_columns.push(TargetColumn { source_id, name, pg_type: mapping.pg_type, nullable, identity });
             columns.push(Column { converter: mapping.converter, counts: Counts::default() });
         }
         if !problems.is_empty() {
@@ -134,6 +137,7 @@ impl TablePlan {
             .map(|key| key.columns.as_slice())
             .or_else(|| table.unique_keys.iter().map(|key| key.columns.as_slice()).find(never_null));
         let target = TargetTable {
+            source_id: table.id,
             schema,
             name,
             columns: target_columns,
@@ -146,7 +150,63 @@ impl TablePlan {
             let note = "has no key: a change finds its row by all values".to_owned();
             notes.push(PlanNote { column: None, note });
         }
-        Ok(TablePlan { source: Arc::clone(table), target: Arc::new(target), columns, notes })
+        Ok(TablePlan { source: Arc::clone(table), target: Arc::new(target), columns, order: None, notes })
+    }
+
+    /// The same rows, for a table on the target that is to stay as it is: of columns that it lacks the values are left out, columns
+    /// that the source lost keep what they have.
+    ///
+    /// # Errors
+    /// Why its rows cannot be taken by that table.
+    pub fn onto(mut self, known: &Arc<TargetTable>) -> Result<TablePlan, PlanProblem> {
+        let problem = |column: Option<&TargetColumn>, problem: &str| PlanProblem {
+            table: self.source.name.clone(),
+            column: column.map(|c| c.name.clone()),
+            problem: problem.to_owned(),
+            hint: "this change of the schema cannot be ignored: set ddl to apply".to_owned(),
+        };
+        let ids = |table: &TargetTable, columns: &[usize]| -> Vec<u32> {
+            columns.iter().filter_map(|&c| table.columns.get(c)).map(|c| c.source_id).collect()
+        };
+        let find = |id: u32| self.target.columns.iter().position(|c| c.source_id == id);
+        let mut order = Vec::with_capacity(known.columns.len());
+        for column in &known.columns {
+            let at = find(column.source_id);
+            let text = |t: &PgType| matches!(t, PgType::Text | PgType::VarChar { .. } | PgType::Char { .. });
+            match at.and_then(|at| self.target.columns.get(at)) {
+                Some(new) if new.pg_type == column.pg_type || text(&new.pg_type) && text(&column.pg_type) => {}
+                Some(_) => return Err(problem(Some(column), "has another type on the source now")),
+                None if !column.nullable => {
+                    return Err(problem(Some(column), "is gone on the source, and must not be NULL on the target"));
+                }
+                None if known.key.is_empty() => {
+                    return Err(problem(Some(column), "is gone on the source, and the table is found by whole rows"));
+                }
+                None => {}
+            }
+            order.push(at);
+        }
+        if ids(&self.target, &self.target.key) != ids(known, &known.key) {
+            return Err(problem(None, "it has another key on the source now"));
+        }
+        let same = order.len() == self.columns.len() && order.iter().enumerate().all(|(at, &c)| c == Some(at));
+        self.order = (!same).then_some(order);
+        self.target = Arc::clone(known);
+        Ok(self)
+    }
+
+    /// What a column of the target is in rows that were written before it was added; NULL where there is no value.
+    ///
+    /// # Errors
+    /// Where the target cannot hold the value.
+    pub fn missing(&self, column: usize) -> Result<Option<Vec<u8>>, ConvertError> {
+        let (Some(source), Some(converter)) = (self.source.columns.get(column), self.columns.get(column)) else {
+            return Ok(None);
+        };
+        let Some(value) = &source.missing else { return Ok(None) };
+        let mut out = Vec::new();
+        converter.convert(value, &mut out).map_err(|reason| self.cell_error(column, reason))?;
+        Ok(Some(out))
     }
 
     /// Plans of all tables of a task, in their order.
@@ -267,14 +327,37 @@ impl TablePlan {
         cells: impl ExactSizeIterator<Item = Cell<'a>>,
         store: &mut RowStore,
     ) -> Result<RowRef, ConvertError> {
+        self.convert_cells(cells, Cell::Null, store)
+    }
+
+    /// `absent`: the cells of columns that the source does not have any more.
+    fn convert_cells<'a>(
+        &self,
+        cells: impl ExactSizeIterator<Item = Cell<'a>>,
+        absent: Cell<'a>,
+        store: &mut RowStore,
+    ) -> Result<RowRef, ConvertError> {
         self.check_shape(cells.len())?;
         let mut row = store.start_row();
-        for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
-            match cell {
-                Cell::Null => row.null(),
-                Cell::Unchanged => row.unchanged(),
-                Cell::Bytes(bytes) => {
+        let mut add = |index: usize, cell: Cell<'a>| {
+            match (cell, self.columns.get(index)) {
+                (Cell::Null, _) => row.null(),
+                (Cell::Unchanged, _) | (Cell::Bytes(_), None) => row.unchanged(),
+                (Cell::Bytes(bytes), Some(column)) => {
                     row.value(|out| column.convert(bytes, out)).map_err(|reason| self.cell_error(index, reason))?;
+                }
+            }
+            Ok(())
+        };
+        match &self.order {
+            None => cells.enumerate().try_for_each(|(index, cell)| add(index, cell))?,
+            Some(order) => {
+                let cells: Vec<Cell<'a>> = cells.collect();
+                for &at in order {
+                    match at.and_then(|at| Some((at, *cells.get(at)?))) {
+                        Some((at, cell)) => add(at, cell)?,
+                        None => add(usize::MAX, absent)?,
+                    }
                 }
             }
         }
@@ -291,11 +374,14 @@ impl TablePlan {
         rows: &RowStore,
         store: &mut RowStore,
     ) -> Result<TargetChange, ConvertError> {
-        let mut convert = |row| self.convert_row(rows.row(row).cells(), store);
+        let mut convert = |row, absent| self.convert_cells(rows.row(row).cells(), absent, store);
         let op = match change.op {
-            ChangeOp::Insert { after } => ChangeOp::Insert { after: convert(after)? },
-            ChangeOp::Update { before, after } => ChangeOp::Update { before: convert(before)?, after: convert(after)? },
-            ChangeOp::Delete { before } => ChangeOp::Delete { before: convert(before)? },
+            ChangeOp::Insert { after } => ChangeOp::Insert { after: convert(after, Cell::Null)? },
+            ChangeOp::Update { before, after } => ChangeOp::Update {
+                before: convert(before, Cell::Unchanged)?,
+                after: convert(after, Cell::Unchanged)?,
+            },
+            ChangeOp::Delete { before } => ChangeOp::Delete { before: convert(before, Cell::Unchanged)? },
             ChangeOp::Truncate => ChangeOp::Truncate,
         };
         Ok(TargetChange { table: Arc::clone(&self.target), op })

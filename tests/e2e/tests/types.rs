@@ -43,6 +43,8 @@ async fn structured_values_are_read_by_postgresql() {
         nullable: true,
         identity: None,
         computed: false,
+        missing: None,
+        stored: None,
     });
     let table = Arc::new(TableVersion {
         id: TableId(1),

@@ -273,6 +273,8 @@ fn cell(data: &[u8]) {
             nullable: true,
             identity: None,
             computed: false,
+            missing: None,
+            stored: None,
         }],
         primary_key: None,
         unique_keys: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use logferry_model::{Identity, SourceColumn, SqlType, TableId, TableName, TableVersion, UniqueKey};
+use logferry_model::{Identity, SourceColumn, SqlType, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ColumnRow, IndexRow, ObjectRow, RowsetColumnRow, RowsetRow, column, index, rowset_column, xtype,
 };
@@ -63,7 +63,7 @@ impl<'b> Table<'b> {
         let unreadable_changes = self.unreadable_changes();
         let stored = self.stored_columns(base, &mut notes);
         let columns: Vec<SourceColumn> =
-            stored.iter().map(|row| source_column(row, self.physical(base, row.id), &mut notes)).collect();
+            stored.iter().map(|row| self.source_column(base, row, &mut notes)).collect();
         let (primary_key, unique_keys) = self.keys(base, &stored, &mut notes);
 
         let mut rowsets = Vec::new();
@@ -136,6 +136,17 @@ impl<'b> Table<'b> {
     fn physical<'s>(&self, base: &'s BaseTables, column: u32) -> Option<&'s RowsetColumnRow> {
         let rows = base.rowset_columns.get(&self.rowsets.first()?.id)?;
         rows.iter().find(|row| row.column == column && row.is_live())
+    }
+
+    fn source_column(&self, base: &BaseTables, row: &ColumnRow, notes: &mut Vec<String>) -> SourceColumn {
+        let physical = self.physical(base, row.id);
+        let mut column = source_column(row, physical, notes);
+        if let (Some(rowset), Some(physical)) = (self.rowsets.first(), physical) {
+            let default = base.defaults.get(&(rowset.id, u64::from(physical.hobt_column)));
+            column.missing = default.and_then(Option::as_deref).map(|value| stored_form(value, physical).into());
+            column.stored = Some(StoredColumn { rowset: rowset.id, column: physical.hobt_column });
+        }
+        column
     }
 
     /// The columns that rows have values of.
@@ -216,6 +227,8 @@ fn source_column(row: &ColumnRow, physical: Option<&RowsetColumnRow>, notes: &mu
         nullable: row.status & column::NOT_NULL == 0,
         identity,
         computed: row.status & column::COMPUTED != 0,
+        missing: None,
+        stored: None,
     }
 }
 

@@ -190,6 +190,36 @@ pub(super) fn added_column(serial: i32, random: &mut Random) -> ColumnDef {
     ColumnDef::new(format!("added_{serial}"), types[which].clone())
 }
 
+/// What a column may become, if anything: a longer text, a wider number, one that may be NULL.
+pub(super) fn retyped(column: &ColumnDef) -> Option<ColumnDef> {
+    let sql_type = match &column.sql_type {
+        SqlType::SmallInt => SqlType::Int,
+        SqlType::Int => SqlType::BigInt,
+        SqlType::VarChar { length: Some(n), collation } if *n < 500 => {
+            SqlType::VarChar { length: Some(n + 10), collation: *collation }
+        }
+        SqlType::NVarChar { length: Some(n), collation } if *n < 500 => {
+            SqlType::NVarChar { length: Some(n + 10), collation: *collation }
+        }
+        same if !column.nullable && column.identity.is_none() => same.clone(),
+        _ => return None,
+    };
+    // The rows of a column in a new place are NULL until they are written again, in a transaction of its own here.
+    Some(ColumnDef { sql_type, nullable: true, ..column.clone() })
+}
+
+/// A number of a narrower type, as one of the column's.
+pub(super) fn widened(mut value: Vec<u8>, column: &ColumnDef) -> Vec<u8> {
+    let len = match column.sql_type {
+        SqlType::Int => 4,
+        SqlType::BigInt => 8,
+        _ => return value,
+    };
+    let sign = value.last().is_some_and(|b| b & 0x80 != 0);
+    value.resize(len, if sign { 0xFF } else { 0 });
+    value
+}
+
 /// A row for a table; `serial` makes its key unlike those before it.
 pub fn random_row(kind: TableKind, def: &TableDef, serial: i32, random: &mut Random) -> Row {
     (0..def.columns.len()).map(|column| random_value(kind, def, column, serial, random)).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, TargetBatch, TargetTable};
+use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, SchemaChange, TargetBatch, TargetTable};
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -17,9 +17,11 @@ use super::keyed::{Keyed, Known, Pair};
 use super::keyless::Keyless;
 use super::net::{At, Changes, Net, Rows, TableNet};
 use super::params::{Array, Tuples};
+use super::schema::Later;
 use super::table::{Defined, Kind};
 use crate::error::Error;
 use crate::names::{qualified, shown};
+use crate::shape;
 use crate::state::{self, Lease, Phase};
 
 /// Applies batches of changes; see [`ChangeSink`].
@@ -28,15 +30,17 @@ use crate::state::{self, Lease, Phase};
 /// of the source goes through in bounded memory. After an error it can only be dropped; ask the
 /// [`crate::TaskTarget`] for a new one.
 pub struct PgSink {
-    client: Client,
-    lease: Lease,
+    pub(super) client: Client,
+    pub(super) lease: Lease,
     mode: ApplyMode,
     tables: Vec<Defined>,
     by_name: FxHashMap<(String, String), usize>,
     /// Tables and shapes so far.
     defined: usize,
     in_transaction: bool,
-    broken: bool,
+    /// What is to be done to the tables before the commit.
+    pub(super) later: Vec<Later>,
+    pub(super) broken: bool,
     notes: Vec<String>,
 }
 
@@ -81,6 +85,7 @@ impl PgSink {
             by_name: FxHashMap::default(),
             defined: 0,
             in_transaction: false,
+            later: Vec::new(),
             broken: false,
             notes,
         })
@@ -92,13 +97,16 @@ impl PgSink {
     }
 
     /// The changes that make the copy exact, and the first checkpoint, in one transaction with the phase.
-    pub(crate) async fn apply_fixups(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+    pub(crate) async fn apply_fixups(&mut self, tables: &[Arc<TargetTable>], batch: &TargetBatch) -> Result<(), Error> {
         let what = "fixups without a checkpoint";
         let Some(checkpoint) = batch.checkpoint else {
             return Err(Error::Phase { task: self.lease.task.clone(), phase: Phase::Keys.as_str().to_owned(), what });
         };
         self.begin().await?;
         self.change(batch).await?;
+        for table in tables {
+            shape::write(&self.client, &self.lease.task, table).await?;
+        }
         self.client
             .execute(
                 "UPDATE logferry.task SET phase = $2, changed_at = now() WHERE task = $1",
@@ -124,7 +132,7 @@ impl PgSink {
     }
 
     /// Opens the transaction, if it is not. From here on the sink is broken until all has gone well.
-    async fn begin(&mut self) -> Result<(), Error> {
+    pub(super) async fn begin(&mut self) -> Result<(), Error> {
         if std::mem::replace(&mut self.broken, true) {
             return Err(Error::Broken);
         }
@@ -136,6 +144,7 @@ impl PgSink {
     }
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.finish_tables().await?;
         self.lease.write(&self.client, checkpoint).await?;
         self.client.batch_execute("COMMIT").await.map_err(|e| {
             let what = format!("changes up to {}", checkpoint.applied.0);
@@ -172,6 +181,13 @@ impl ChangeSink for PgSink {
             return Err(Error::Broken.into());
         }
         Ok(state::read(&self.client, &self.lease.task).await?.checkpoint)
+    }
+
+    async fn alter(&mut self, changes: &[SchemaChange]) -> Result<(), Fault> {
+        self.begin().await?;
+        self.alter_tables(changes).await?;
+        self.broken = false;
+        Ok(())
     }
 
     async fn define(&mut self, table: Arc<TargetTable>) -> Result<(), Fault> {

@@ -4,5 +4,6 @@ mod apply;
 mod copy;
 mod faults;
 mod random;
+mod schema;
 mod support;
 mod tls;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
-    SnapshotPoint, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
+    SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
 use logferry_pg_apply::{ApplyMode, PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
@@ -54,6 +54,7 @@ pub fn tables(text: &str) -> Vec<Arc<TargetTable>> {
 fn table(text: &str) -> TargetTable {
     let (name, columns) = text.trim_end_matches(')').split_once('(').unwrap();
     let mut table = TargetTable {
+        source_id: TableId(name.bytes().map(u32::from).sum()),
         schema: "s".into(),
         name: name.into(),
         columns: Vec::new(),
@@ -78,7 +79,7 @@ fn table(text: &str) -> TargetTable {
             other => panic!("no type {other}"),
         };
         let nullable = role != "key" && !kind.ends_with('!');
-        table.columns.push(TargetColumn { name: name.into(), pg_type, nullable, identity: None });
+        table.columns.push(TargetColumn { source_id: at as u32 + 1, name: name.into(), pg_type, nullable, identity: None });
         match role {
             "key" => table.key.push(at),
             "unique" => table.unique.push((format!("u_{name}"), vec![at])),

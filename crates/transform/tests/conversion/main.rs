@@ -26,6 +26,8 @@ fn table(columns: &[(&str, SqlType)]) -> TableVersion {
             nullable: id != 1,
             identity: None,
             computed: false,
+            missing: None,
+            stored: None,
         })
         .collect();
     TableVersion {
