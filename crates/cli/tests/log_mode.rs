@@ -127,8 +127,30 @@ async fn a_server_is_followed_through_kills_while_others_write() {
         )
         .expect("it is done");
     wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
+    // Tables change while they are followed,
+    let change = |batch: &str| standin.batch(&format!("USE shop; {batch}")).expect("it is done");
+    change(
+        "ALTER TABLE dbo.Customers ADD tier int NOT NULL DEFAULT 3; UPDATE dbo.Customers SET tier = 4 WHERE id < 100;
+         ALTER TABLE dbo.Customers DROP COLUMN since; ALTER TABLE dbo.Orders ALTER COLUMN total decimal(18,2);
+         DROP TABLE dbo.Later; INSERT dbo.Customers (id, name, tier) VALUES (1000, N'new', 5)",
+    );
+    wait_until_equal(&standin, &database, TABLES).await;
+    drop(running);
+    // and while nobody looks.
+    change(
+        "ALTER TABLE dbo.Customers ALTER COLUMN name nvarchar(80) NULL; ALTER TABLE dbo.Customers ADD born date;
+         UPDATE dbo.Customers SET born = '2001-02-03', name = NULL WHERE id > 400; DELETE dbo.Customers WHERE id = 7;
+         CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY, w int); INSERT dbo.Later VALUES (1, 2)",
+    );
+    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
     drop(running);
     check_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
+    let client = database.client().await.expect("a connection");
+    let sql = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute \
+               WHERE attrelid = 'dbo.customers'::regclass AND attnum > 0 AND NOT attisdropped";
+    let columns: String = client.query_one(sql, &[]).await.expect("an answer").get(0);
+    assert_eq!(columns, "id name credit tier born");
 }
 
 #[test]
