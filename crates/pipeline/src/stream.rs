@@ -485,19 +485,18 @@ mod tests {
         let mut source = Endless(ScriptedSource::new(&script));
         let at = source.snapshot().await.expect("a snapshot").checkpoint;
         let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
-        let plans = Plans::compile(&source.tables(), &Settings::default(), &filter).expect("plans");
+        let plans = Plans::compile(&source.tables(), &Settings::default(), &filter, DdlPolicy::Apply).expect("plans");
         let converter = Converter::new(plans, run.limits, Some(at));
         let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
         let recording = Recording::default();
         let mut sink = recording.open();
-        let create = async |_: &mut _, _: &Arc<TargetTable>| Ok(());
         let seen = async {
             while changes(&recording).len() < ALL.len() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             stopper.stop();
         };
-        let streamed = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop, create);
+        let streamed = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop);
         let waited = tokio::time::timeout(run.limits.linger / 2, async { tokio::join!(streamed, seen) }).await;
         let (end, ()) = waited.expect("it does not linger");
         assert_eq!(end.expect("stopping is no fault"), StreamEnd::Stopped);
