@@ -220,6 +220,8 @@ mod tests {
             nullable: true,
             identity: None,
             computed: *computed,
+            missing: None,
+            stored: None,
         };
         let plain = |(sql_type, collation, _): &(SqlType, &str, bool)| OrderColumn {
             name: String::new(),
