@@ -346,7 +346,8 @@ impl<S: PageSource> Emitter<'_, S> {
                 Some((old, cell)) if old.sql_type == column.sql_type => cell,
                 Some(_) => {
                     let name = &column.name;
-                    let why = format!("column \"{name}\" got another type, and the table another place, in its transaction");
+                    let why =
+                        format!("column \"{name}\" got another type, and the table another place, in its transaction");
                     return Err(lost(shape, raw, why));
                 }
                 None => column.missing.as_deref().map_or(RawCell::Null, RawCell::Bytes),

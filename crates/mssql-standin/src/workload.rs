@@ -364,8 +364,10 @@ impl History {
                     return;
                 }
                 let Some(new) = tables::retyped(&table.def.columns[column]) else { return };
-                let rows: Vec<_> = self.db.rows(table.id).map(|(key, row)| (key.clone(), row[column].clone())).collect();
-                let values: Vec<_> = rows.into_iter().map(|(key, v)| (key, v.map(|v| tables::widened(v, &new)))).collect();
+                let rows: Vec<_> =
+                    self.db.rows(table.id).map(|(key, row)| (key.clone(), row[column].clone())).collect();
+                let values: Vec<_> =
+                    rows.into_iter().map(|(key, v)| (key, v.map(|v| tables::widened(v, &new)))).collect();
                 self.db.alter_column(table.id, column, new, &values).expect("nobody holds it");
             }
         }

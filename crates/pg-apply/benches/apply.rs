@@ -100,8 +100,13 @@ struct Bench {
 
 impl Bench {
     async fn new(target: &Target, rows: usize) -> Self {
-        let column =
-            |name: &str, pg_type, nullable| TargetColumn { source_id: 0, name: name.into(), pg_type, nullable, identity: None };
+        let column = |name: &str, pg_type, nullable| TargetColumn {
+            source_id: 0,
+            name: name.into(),
+            pg_type,
+            nullable,
+            identity: None,
+        };
         let table = Arc::new(TargetTable {
             source_id: TableId(1),
             schema: "s".into(),

@@ -273,8 +273,13 @@ mod tests {
     use logferry_model::{TableId, TableName};
 
     fn table(name: &str, key_name: Option<&str>, unique: &[&str]) -> Arc<TargetTable> {
-        let column =
-            |name: &str, pg_type, nullable| TargetColumn { source_id: 0, name: name.into(), pg_type, nullable, identity: None };
+        let column = |name: &str, pg_type, nullable| TargetColumn {
+            source_id: 0,
+            name: name.into(),
+            pg_type,
+            nullable,
+            identity: None,
+        };
         Arc::new(TargetTable {
             source_id: TableId(1),
             schema: "s".into(),

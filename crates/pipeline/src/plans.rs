@@ -229,7 +229,12 @@ impl Plans {
         Ok(changes)
     }
 
-    fn drop_table(&mut self, id: TableId, name: &str, after: Option<Checkpoint>) -> Result<Option<SchemaChange>, Fault> {
+    fn drop_table(
+        &mut self,
+        id: TableId,
+        name: &str,
+        after: Option<Checkpoint>,
+    ) -> Result<Option<SchemaChange>, Fault> {
         let Some(table) = self.on_target.get(&id).and_then(OnTarget::table).cloned() else { return Ok(None) };
         match self.policy {
             DdlPolicy::Apply => {
@@ -304,9 +309,7 @@ impl Plans {
             .with_hint(format!(
                 "leave it out with ddl: ignore, or copy anew under another task name, or rename it back from \"{name}\""
             ))),
-            (DdlPolicy::Stop, None) => {
-                Err(stopped(format!("table \"{name}\" appeared on the source{}", place(after))))
-            }
+            (DdlPolicy::Stop, None) => Err(stopped(format!("table \"{name}\" appeared on the source{}", place(after)))),
             (DdlPolicy::Apply, None) => {
                 let plan = TablePlan::compile(table, &self.settings).map_err(problems)?;
                 tell_notes(&plan);

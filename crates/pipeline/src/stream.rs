@@ -572,11 +572,9 @@ mod tests {
             &at(18),
         ];
         let what = "table \"dbo.t\" changed its shape after 00000001:00000006:0001: column \"w\" is new";
-        for (ddl, expect, fault) in [
-            (DdlPolicy::Apply, applied, None),
-            (DdlPolicy::Stop, stop, Some(what)),
-            (DdlPolicy::Ignore, ignored, None),
-        ] {
+        for (ddl, expect, fault) in
+            [(DdlPolicy::Apply, applied, None), (DdlPolicy::Stop, stop, Some(what)), (DdlPolicy::Ignore, ignored, None)]
+        {
             for events in 1..20 {
                 let (mut run, _stopper) = Run::new(100);
                 run.ddl = ddl;

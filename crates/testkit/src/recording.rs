@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSink, Checkpoint, Fault, PgType, RowRef, RowStore, SchemaChange, TargetBatch,
-    TargetTable,
+    Cell, ChangeOp, ChangeSink, Checkpoint, Fault, PgType, RowRef, RowStore, SchemaChange, TargetBatch, TargetTable,
 };
 
 /// What was committed, one line a change (`insert t 1 'a'`) and one a commit (`commit 00000001:00000007:0001`).

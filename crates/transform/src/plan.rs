@@ -377,10 +377,9 @@ impl TablePlan {
         let mut convert = |row, absent| self.convert_cells(rows.row(row).cells(), absent, store);
         let op = match change.op {
             ChangeOp::Insert { after } => ChangeOp::Insert { after: convert(after, Cell::Null)? },
-            ChangeOp::Update { before, after } => ChangeOp::Update {
-                before: convert(before, Cell::Unchanged)?,
-                after: convert(after, Cell::Unchanged)?,
-            },
+            ChangeOp::Update { before, after } => {
+                ChangeOp::Update { before: convert(before, Cell::Unchanged)?, after: convert(after, Cell::Unchanged)? }
+            }
             ChangeOp::Delete { before } => ChangeOp::Delete { before: convert(before, Cell::Unchanged)? },
             ChangeOp::Truncate => ChangeOp::Truncate,
         };

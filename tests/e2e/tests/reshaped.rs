@@ -30,7 +30,8 @@ async fn compare(target: &Target, file: &ChainFile, what: &str) {
             expected.row(&cells);
         }
         let (schema, table) = (def.schema.to_ascii_lowercase(), def.name.to_ascii_lowercase());
-        let found = expected.compare(&client, &schema, &table).await.unwrap_or_else(|e| panic!("{what}: {name}: {e:?}"));
+        let found =
+            expected.compare(&client, &schema, &table).await.unwrap_or_else(|e| panic!("{what}: {name}: {e:?}"));
         assert!(found.is_equal(), "{what}, table {name}: {found:?}");
         let columns = format!(
             "SELECT string_agg(attname || CASE WHEN attnotnull THEN '!' ELSE '' END, ' ' ORDER BY attnum) \
@@ -144,7 +145,10 @@ async fn names_change_hands() {
     let target = Target::new();
     target.run(&Files::Backups(source.files.clone())).await;
     let client = target.database.client().await.expect("a connection");
-    client.batch_execute("ALTER TABLE dbo.t ADD COLUMN mine text DEFAULT 'm'; CREATE INDEX mine ON dbo.t (name)").await.expect("DDL");
+    client
+        .batch_execute("ALTER TABLE dbo.t ADD COLUMN mine text DEFAULT 'm'; CREATE INDEX mine ON dbo.t (name)")
+        .await
+        .expect("DDL");
     let (t, u) = (source.table, source.db.create_table(table("u")).expect("a table"));
     source.insert(u, 7, "seven");
     source.insert(t, 2, "two");

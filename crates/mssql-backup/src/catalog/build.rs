@@ -62,8 +62,7 @@ impl<'b> Table<'b> {
         let mut unreadable = self.unreadable();
         let unreadable_changes = self.unreadable_changes();
         let stored = self.stored_columns(base, &mut notes);
-        let columns: Vec<SourceColumn> =
-            stored.iter().map(|row| self.source_column(base, row, &mut notes)).collect();
+        let columns: Vec<SourceColumn> = stored.iter().map(|row| self.source_column(base, row, &mut notes)).collect();
         let (primary_key, unique_keys) = self.keys(base, &stored, &mut notes);
 
         let mut rowsets = Vec::new();

@@ -283,7 +283,8 @@ fn conversion(from: &PgType, to: &PgType, name: &str) -> Result<Option<String>, 
         (a, Bool) if is_number(a) => Some(format!("{name} <> 0")),
         (a, Text | VarChar { .. }) if is_number(a) || matches!(a, Uuid | Xml | Jsonb | Date) => Some(cast),
         (a, b) if is_text(a) && (is_number(b) || matches!(b, Uuid | Xml | Jsonb | Date | Bool)) => Some(cast),
-        (Bytea | Xml | Jsonb | Uuid | Date | Bool | Time { .. } | Timestamp { .. } | TimestampTz { .. }, _) | (_, _) => {
+        (Bytea | Xml | Jsonb | Uuid | Date | Bool | Time { .. } | Timestamp { .. } | TimestampTz { .. }, _)
+        | (_, _) => {
             return Err(format!(
                 "becomes {} from {}, and the source does not tell its rows' new values",
                 type_name(to),
@@ -331,8 +332,7 @@ mod tests {
                 "timestamptz" => PgType::TimestampTz { precision: 3 },
                 other => panic!("{other}"),
             };
-            let identity =
-                words[3..].contains(&"identity").then_some(Identity { seed: 1, increment: 1, last: None });
+            let identity = words[3..].contains(&"identity").then_some(Identity { seed: 1, increment: 1, last: None });
             table.columns.push(TargetColumn {
                 source_id: words[0].parse().unwrap(),
                 name: words[1].into(),
@@ -457,12 +457,7 @@ mod tests {
              ALTER COLUMN \"a\" TYPE integer USING NULL::integer
              later: ALTER COLUMN \"a\" SET NOT NULL",
         );
-        check_filled(
-            &to("text"),
-            &to("int4"),
-            &[(1, true)],
-            "ALTER COLUMN \"a\" TYPE integer USING '...'::integer",
-        );
+        check_filled(&to("text"), &to("int4"), &[(1, true)], "ALTER COLUMN \"a\" TYPE integer USING '...'::integer");
         check(&to("int4!"), &to("int4"), "ALTER COLUMN \"a\" DROP NOT NULL");
         check(&to("int4"), &to("int4!"), "later: ALTER COLUMN \"a\" SET NOT NULL");
     }

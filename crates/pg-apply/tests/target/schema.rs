@@ -62,7 +62,8 @@ fn a_new_column_has_its_default_in_rows_that_are_there() {
         assert_eq!(s.ask(COLUMNS).await, "id text!, v text, w integer!, x character varying(3)!, y integer!");
         let sql = "SELECT count(*)::text FROM pg_attrdef WHERE adrelid = 's.t'::regclass";
         assert_eq!(s.ask(sql).await, "0", "the default is not kept");
-        let written = "SELECT (xmin::text::bigint <> (SELECT max(xmin::text::bigint) FROM s.t))::text FROM s.t WHERE id = '1'";
+        let written =
+            "SELECT (xmin::text::bigint <> (SELECT max(xmin::text::bigint) FROM s.t))::text FROM s.t WHERE id = '1'";
         assert_eq!(s.ask(written).await, "false", "it was updated");
     });
 }
@@ -164,13 +165,19 @@ fn what_is_refused_is_named() {
 fn a_new_table_does_not_take_what_is_there() {
     run(async {
         let mut s = streaming("t(id key)").await;
-        s.client.batch_execute("CREATE TABLE s.u (id text PRIMARY KEY); INSERT INTO s.u VALUES ('theirs')").await.unwrap();
+        s.client
+            .batch_execute("CREATE TABLE s.u (id text PRIMARY KEY); INSERT INTO s.u VALUES ('theirs')")
+            .await
+            .unwrap();
         let u = tables("u(id key, v unique)")[0].clone();
         let fault = s.sink.alter(&[SchemaChange::Create(u.clone())]).await.unwrap_err();
         assert!(fault.to_string().contains("\"s.u\""), "{fault}");
         s.sink = s.task.sink().await.unwrap();
         // An empty one that fits is taken, and gets what it lacks.
-        s.client.batch_execute("DELETE FROM s.u; ALTER TABLE s.u ADD v text; CREATE TABLE s.u_v (a int)").await.unwrap();
+        s.client
+            .batch_execute("DELETE FROM s.u; ALTER TABLE s.u ADD v text; CREATE TABLE s.u_v (a int)")
+            .await
+            .unwrap();
         s.tables.push(u.clone());
         s.change(&[SchemaChange::Create(u)], "u: ins 1 a", 1).await.unwrap();
         assert_eq!(s.rows().await, " | 1 a");

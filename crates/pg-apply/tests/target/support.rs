@@ -79,7 +79,13 @@ fn table(text: &str) -> TargetTable {
             other => panic!("no type {other}"),
         };
         let nullable = role != "key" && !kind.ends_with('!');
-        table.columns.push(TargetColumn { source_id: at as u32 + 1, name: name.into(), pg_type, nullable, identity: None });
+        table.columns.push(TargetColumn {
+            source_id: at as u32 + 1,
+            name: name.into(),
+            pg_type,
+            nullable,
+            identity: None,
+        });
         match role {
             "key" => table.key.push(at),
             "unique" => table.unique.push((format!("u_{name}"), vec![at])),
