@@ -32,6 +32,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run one task until its source ends: copy what is missing, then apply the changes.
     Run(Run),
+    /// Print a task for a running server, or (--grants) the SQL that gives its two accounts the rights they need.
+    Init(Init),
     /// Tell what backup, data or log files hold. Also of files that could not be run.
     Inspect(Inspect),
     /// Print what is inside of files: pages, log records, rows, changes.
@@ -68,6 +70,65 @@ pub(crate) struct Run {
     /// Without a task's file: the task's name, under which the target keeps its position.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub name: Option<String>,
+}
+
+/// How a running server is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitMode {
+    /// Its tables, once.
+    Snapshot,
+    /// By its log.
+    Log,
+    /// By the tables of change data capture.
+    Cdc,
+    /// By both.
+    Hybrid,
+}
+
+impl InitMode {
+    /// As in `source.mode`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            InitMode::Snapshot => "snapshot",
+            InitMode::Log => "log",
+            InitMode::Cdc => "cdc",
+            InitMode::Hybrid => "hybrid",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// How the server is to be read.
+    #[arg(long, value_enum)]
+    pub mode: InitMode,
+    /// The machine of the SQL Server.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// Its port, where it is not 1433.
+    #[arg(long, value_name = "P")]
+    pub port: Option<u16>,
+    /// The database.
+    #[arg(long, value_name = "NAME")]
+    pub database: String,
+    /// The login of the source.
+    #[arg(long, value_name = "NAME", default_value = "logferry")]
+    pub user: String,
+    /// The machine of the PostgreSQL.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub target_host: String,
+    /// Its port.
+    #[arg(long, value_name = "P", default_value_t = 5432)]
+    pub target_port: u16,
+    /// The database of the target; without it the source's name in small letters.
+    #[arg(long, value_name = "NAME")]
+    pub target_database: Option<String>,
+    /// The role of the target.
+    #[arg(long, value_name = "NAME", default_value = "logferry")]
+    pub target_user: String,
+    /// The SQL for both accounts instead of the task.
+    #[arg(long)]
+    pub grants: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -269,6 +330,9 @@ mod tests {
         check("logferry run --from a", false);
         check("logferry run t.yaml --from a --to x", false);
         check("logferry run --from a --to x --set 0", false);
+        check("logferry init --mode log --database Shop", true);
+        check("logferry init --grants --mode cdc --database Shop --json", true);
+        check("logferry init --database Shop", false);
         check("logferry inspect a b --json", true);
         check("logferry inspect", false);
         check("logferry dump page a --page 1:9", true);

@@ -10,6 +10,7 @@ mod demo;
 mod dump;
 mod failure;
 mod files;
+mod init;
 mod inspect;
 mod instance;
 mod logging;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
 fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
     match args.command {
         Command::Run(run) => run::perform(run, args.json, out),
+        Command::Init(init) => init::perform(&init, args.json, out),
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
         Command::Demo(demo) => demo::perform(&demo, args.json, out),

@@ -16,6 +16,8 @@
 mod text;
 pub(crate) mod time;
 
+pub use text::of_collation as text_of;
+
 use std::fmt::Write;
 
 use logferry_model::{Cell, SqlType, TableVersion};

@@ -27,6 +27,7 @@ mod bind;
 mod catalog;
 mod cdc;
 mod change;
+mod collation;
 mod convert;
 mod dblog;
 mod define;

@@ -32,6 +32,7 @@ mod wire;
 
 pub use answer::{AttentionAnswer, Watch};
 pub use collation::LATIN1_GENERAL;
+pub(crate) use collation::to_wire as collation_on_the_wire;
 pub use error::Error;
 pub use faults::{Fault, Faults, Seen};
 pub use login::{Login, Password};

@@ -54,6 +54,21 @@ fn row(id: u32, random: &mut Random) -> [Vec<u8>; 10] {
     ]
 }
 
+/// A database with the table and its rows, one transaction.
+pub fn database(rows: u32) -> Database {
+    let options = Options { name: "shop".into(), ..Options::default() };
+    let mut db = Database::create(options).expect("a database");
+    let table = db.create_table(table()).expect("a table");
+    let mut random = Random::new(1);
+    let xact = db.begin(XactOptions { name: "load", spid: 51 });
+    for id in 1..=rows {
+        let row: Row = row(id, &mut random).into_iter().map(Some).collect();
+        db.insert(xact, table, row).expect("the row fits");
+    }
+    db.commit(xact).expect("it is open");
+    db
+}
+
 /// Backups of a database with one table.
 pub struct Backups {
     /// The full backup.

@@ -1,13 +1,14 @@
 //! The whole, measured: the full copy beside PostgreSQL's own COPY, the log on one core, changes from files to rows.
 //!
-//! `cargo bench -p logferry --bench whole -- [copy] [log] [apply] [rows=1000000] [changes=400000] [rounds=3]`; without a name,
-//! all three. Made to be run by hand: some minutes, a gigabyte of memory and of temporary files.
+//! `cargo bench -p logferry --bench whole -- [copy] [live] [log] [apply] [rows=1000000] [changes=400000] [rounds=3]`; without a name,
+//! all four. Made to be run by hand: some minutes, a gigabyte of memory and of temporary files.
 //!
 //! Compare what stands side by side in one run. The same work may take half as long again a minute later.
 
 mod apply;
 mod copy;
 mod data;
+mod live;
 mod log;
 mod process;
 
@@ -26,6 +27,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     if wanted("copy") {
         runtime.block_on(copy::run(sizes));
+    }
+    if wanted("live") {
+        runtime.block_on(live::run(sizes));
     }
     if wanted("log") {
         log::run(sizes);

@@ -16,12 +16,17 @@ pub struct Took {
     pub peak: u64,
 }
 
-/// Runs a task to its end.
+/// Runs a task of files to its end.
 pub fn logferry(files: &[&Path], url: &str) -> Took {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command.args(["run", "--name", "bench", "--to", url, "--from"]).args(files);
+    took(command)
+}
+
+/// Runs a command to its end.
+pub fn took(mut command: Command) -> Took {
     let began = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_logferry"))
-        .args(["run", "--name", "bench", "--to", url, "--from"])
-        .args(files)
+    let mut child = command
         .env("LOGFERRY_LOG", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

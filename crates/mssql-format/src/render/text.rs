@@ -8,7 +8,7 @@ use logferry_model::Collation;
 use crate::collation::{CP437, CP850, CodePage, code_page};
 
 /// The text of `char`, `varchar` and `text` bytes. What cannot be decoded becomes U+FFFD.
-pub(super) fn of_collation(collation: Collation, bytes: &[u8]) -> Cow<'_, str> {
+pub fn of_collation(collation: Collation, bytes: &[u8]) -> Cow<'_, str> {
     match code_page(collation) {
         _ if bytes.is_ascii() => String::from_utf8_lossy(bytes),
         Some(CodePage::Utf8) => String::from_utf8_lossy(bytes),

@@ -105,3 +105,54 @@ async fn silence_has_an_end() {
     assert_eq!(fault.class, Class::Transient, "{fault}");
     drop(listener);
 }
+
+/// A server that is known by its name: where it listens is asked of the SQL Server Browser, UDP 1434 (MC-SQLR 2.2).
+#[test]
+fn a_named_instance_is_asked_for() {
+    let browser = match std::net::UdpSocket::bind("127.0.0.1:1434") {
+        Ok(browser) => browser,
+        Err(e) => return eprintln!("SKIPPED: somebody else is the SQL Server Browser of this machine: {e}"),
+    };
+    let standin = standin("CREATE TABLE t (id int)");
+    let port = standin.address().port();
+    let asked = std::thread::spawn(move || {
+        let mut request = [0; 64];
+        let (size, from) = browser.recv_from(&mut request).expect("it is asked");
+        let text = format!("ServerName;HOST;InstanceName;SHOP;IsClustered;No;Version;16.0.1000.6;tcp;{port};;");
+        let answer = [&[5][..], &(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
+        browser.send_to(&answer, from).expect("it is answered");
+        request[..size].to_vec()
+    });
+    let named = Settings { address: Address::Instance("SHOP".to_owned()), ..settings(&standin) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(open(named, 1 << 20)).expect("it is found");
+    assert_eq!(asked.join().expect("a browser"), b"\x04SHOP\0", "CLNT_UCAST_INST");
+}
+
+/// A catalog takes as many questions as it has statements, however many tables there are.
+#[test]
+fn many_tables_take_no_more_round_trips_than_few() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use logferry_model::ChangeSource;
+    let asked = |tables: u32| {
+        let made: String = (0..tables).map(|n| format!("CREATE TABLE t{n} (id int PRIMARY KEY, v nvarchar(9)); ")).collect();
+        let standin = standin(&made);
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        standin.faults().set(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            None
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let source = runtime.block_on(async {
+            let mut source = open(settings(&standin), 1 << 20).await?;
+            source.snapshot().await?;
+            Ok::<_, Fault>(source)
+        });
+        assert_eq!(source.expect("a source").tables().len(), tables as usize);
+        count.load(Ordering::Relaxed)
+    };
+    assert_eq!(asked(3), asked(300));
+}

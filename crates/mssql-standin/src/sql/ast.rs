@@ -408,6 +408,8 @@ pub(crate) enum Expr {
     Var(String),
     Neg(Box<Expr>),
     BitNot(Box<Expr>),
+    /// `... COLLATE name`
+    Collate(Box<Expr>, String),
     Binary(BinOp, Box<Expr>, Box<Expr>),
     Compare(CmpOp, Box<Expr>, Box<Expr>),
     /// `x > ALL (query)`, `x = ANY (query)`

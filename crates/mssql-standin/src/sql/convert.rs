@@ -89,7 +89,7 @@ fn text_of(value: &Value) -> String {
 /// A value on its way into a column: like [`convert`], but what does not fit is an error.
 pub(crate) fn assign(value: Value, from: &SqlType, to: &SqlType, place: (&str, &str)) -> Result<Value> {
     let length = match &value {
-        Value::Text(t) if is_text(to) => trimmed(t).len(),
+        Value::Text(t) if is_text(to) => super::collation::stored_length(trimmed(t), to),
         Value::Bytes(b) if is_bytes(to) => b.len(),
         _ => return convert(value, from, to, None),
     };

@@ -23,7 +23,7 @@ fn strength(e: &Expr) -> u8 {
         Expr::Compare(..) | Expr::Like { .. } | Expr::IsNull(..) | Expr::In { .. } => 4,
         Expr::Binary(BinOp::Mul | BinOp::Div | BinOp::Mod, ..) => 6,
         Expr::Binary(..) => 5,
-        Expr::Neg(_) | Expr::BitNot(_) => 7,
+        Expr::Neg(_) | Expr::BitNot(_) | Expr::Collate(..) => 7,
         _ => 9,
     }
 }
@@ -75,6 +75,7 @@ fn text(e: &Expr, around: u8) -> String {
         Expr::Var(name) => name.clone(),
         Expr::Neg(a) => format!("-{}", text(a, own)),
         Expr::BitNot(a) => format!("~{}", text(a, own)),
+        Expr::Collate(a, name) => format!("{} COLLATE {name}", text(a, own)),
         Expr::Binary(op, a, b) => {
             let sign = match op {
                 BinOp::Add => "+",

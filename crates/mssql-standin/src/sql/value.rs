@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use logferry_model::{Collation, SqlType};
 
+use super::collation;
 use super::error::{Result, SqlError, overflow_of, unsupported};
 use crate::storage::DEFAULT_COLLATION;
 
@@ -339,8 +340,8 @@ pub fn from_bytes(sql_type: &SqlType, bytes: &[u8]) -> Value {
             Value::Offset(little(date) as i32, little(time) * unit, little(offset) as u16 as i16)
         }
         SqlType::UniqueIdentifier => Value::Guid(std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0))),
-        SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. } => {
-            Value::Text(bytes.iter().map(|b| from_1252(*b)).collect())
+        SqlType::Char { collation, .. } | SqlType::VarChar { collation, .. } | SqlType::Text { collation } => {
+            Value::Text(collation::decode(bytes, *collation))
         }
         SqlType::NChar { .. } | SqlType::NVarChar { .. } | SqlType::NText { .. } => {
             Value::Text(bytes.chunks_exact(2).map(|c| little(c) as u16).collect())
@@ -411,7 +412,10 @@ pub fn to_bytes(sql_type: &SqlType, value: &Value) -> Result<Option<Vec<u8>>> {
             out
         }
         (Value::Guid(g), _) => g.to_vec(),
-        (Value::Text(t), SqlType::Char { .. } | SqlType::VarChar { .. } | SqlType::Text { .. }) => to_1252(t),
+        (
+            Value::Text(t),
+            SqlType::Char { collation, .. } | SqlType::VarChar { collation, .. } | SqlType::Text { collation },
+        ) => collation::encode(t, *collation),
         (Value::Text(t), SqlType::Xml) => super::xml::to_binary(&String::from_utf16_lossy(t)),
         (Value::Text(t), _) => t.iter().flat_map(|u| u.to_le_bytes()).collect(),
         (Value::Bytes(b), _) => b.clone(),
@@ -484,7 +488,7 @@ const HIGH_1252: [u16; 32] = [
     0x017E, 0x0178,
 ];
 
-fn from_1252(byte: u8) -> u16 {
+pub(super) fn from_1252(byte: u8) -> u16 {
     match byte {
         0x80..=0x9F => HIGH_1252.get(usize::from(byte) - 0x80).copied().unwrap_or(0xFFFD),
         b => u16::from(b),
@@ -499,18 +503,6 @@ pub(crate) fn to_1252(text: &[u16]) -> Vec<u8> {
             u => HIGH_1252.iter().position(|h| *h == u).map_or(b'?', |at| 0x80 + at as u8),
         })
         .collect()
-}
-
-pub(crate) fn collation_known(name: &str) -> bool {
-    name.eq_ignore_ascii_case("DATABASE_DEFAULT")
-        || name.eq_ignore_ascii_case("CATALOG_DEFAULT")
-        || name.to_ascii_uppercase().starts_with("SQL_LATIN1_GENERAL_CP1_CI_AS")
-        || is_binary_collation(name)
-}
-
-pub(crate) fn is_binary_collation(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    name.starts_with("LATIN1_GENERAL") && (name.ends_with("_BIN") || name.ends_with("_BIN2"))
 }
 
 /// A value that the type does not hold.

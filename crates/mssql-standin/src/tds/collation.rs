@@ -19,7 +19,7 @@ use logferry_model::Collation;
 pub const LATIN1_GENERAL: Collation = Collation(0x3400_d008);
 
 /// The five bytes.
-pub(super) fn to_wire(collation: Collation) -> [u8; 5] {
+pub(crate) fn to_wire(collation: Collation) -> [u8; 5] {
     let id = collation.0;
     let bit = |from: u32, to: u32| (id >> from & 1) << to;
     let flags = bit(12, 20) | bit(13, 21) | bit(14, 22) | bit(15, 23) | bit(16, 24) | bit(11, 25) | bit(7, 26);

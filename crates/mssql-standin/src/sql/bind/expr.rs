@@ -3,6 +3,7 @@
 use logferry_model::SqlType;
 
 use super::super::ast::{BinOp, CmpOp, Expr, Query};
+use super::super::collation;
 use super::super::error::{Result, SqlError, invalid_column, syntax};
 use super::super::function;
 use super::super::plan::{AggKind, Node, Plan, Typed};
@@ -64,6 +65,15 @@ impl Binder<'_> {
                 let (a, b) = (self.value(a, scope)?, self.value(b, scope)?);
                 binary(*op, a, b)
             }
+            Expr::Collate(inner, name) => {
+                let inner = self.value(inner, scope)?;
+                if collation::is_binary(name) {
+                    // Bytes decide: what casts to varbinary compares alike.
+                    return Ok(cast(inner, &SqlType::VarBinary { length: None }));
+                }
+                let of = collation::named(name).unwrap_or(DEFAULT_COLLATION);
+                Ok(Typed { ty: collation::with(&inner.ty, of), ..inner })
+            }
             Expr::Case { operand, whens, other } => self.case(operand.as_deref(), whens, other.as_deref(), scope),
             Expr::Cast { value, to, style, tries } => {
                 let value = self.value(value, scope)?;
@@ -72,6 +82,8 @@ impl Binder<'_> {
                     return Ok(Typed::constant(to.clone(), Value::Null));
                 }
                 let style = style.map(|s| Box::new(cast(s, &SqlType::Int)));
+                // Text keeps its collation.
+                let to = &collation::of(&value.ty).map_or_else(|| to.clone(), |of| collation::with(to, of));
                 Ok(Typed::new(to.clone(), Node::Cast { value: Box::new(value), style, tries: *tries }))
             }
             Expr::Method { of, name, args } => super::super::method::bind(self, of, name, args, scope),

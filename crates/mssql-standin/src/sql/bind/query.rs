@@ -329,7 +329,7 @@ fn has_aggregate(e: &Expr) -> bool {
             ].iter().any(|a| a.eq_ignore_ascii_case(n)));
             aggregate || any(args)
         }
-        Expr::Neg(a) | Expr::BitNot(a) | Expr::Not(a) | Expr::IsNull(a, _) => has_aggregate(a),
+        Expr::Neg(a) | Expr::BitNot(a) | Expr::Collate(a, _) | Expr::Not(a) | Expr::IsNull(a, _) => has_aggregate(a),
         Expr::Binary(_, a, b) | Expr::Compare(_, a, b) | Expr::And(a, b) | Expr::Or(a, b) => {
             has_aggregate(a) || has_aggregate(b)
         }

@@ -2,6 +2,7 @@
 
 use logferry_model::SqlType;
 
+use super::super::collation;
 use super::super::error::Result;
 use super::super::eval::Ctx;
 use super::super::function::{Func, split_name};
@@ -214,14 +215,13 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             }
         }
         F::CollationProperty => {
-            let name = text(0);
+            let Some(of) = collation::named(&text(0)) else { return Ok(Value::Null) };
             match text(1).to_lowercase().as_str() {
-                _ if !same_name(&name, "SQL_Latin1_General_CP1_CI_AS") => Value::Null,
-                "codepage" => variant_int(1252),
-                "lcid" => variant_int(1033),
+                "codepage" => variant_int(collation::code_page_number(of).into()),
+                "lcid" => variant_int(collation::lcid(of).into()),
                 "comparisonstyle" => variant_int(196_609),
-                "version" => variant_int(0),
-                "collationid" => variant_int(i64::from(crate::storage::DEFAULT_COLLATION.0)),
+                "version" => variant_int(i64::from(of.0 >> 17 & 3)),
+                "collationid" => variant_int(i64::from(of.0)),
                 _ => Value::Null,
             }
         }

@@ -12,7 +12,10 @@ mod session;
 mod space;
 mod trigger;
 
+use logferry_model::SqlType;
+
 use super::super::bind::Binder;
+use super::super::collation;
 use super::super::error::Result;
 use super::super::plan::{Column, Typed};
 use super::super::state::State;
@@ -20,7 +23,12 @@ use super::super::value::{Value, same_name};
 use super::objects::objects;
 use super::shape::{NULL, Rows, b, columns, n, t};
 
-const COLLATION: &str = "SQL_Latin1_General_CP1_CI_AS";
+const COLLATION: &str = collation::DEFAULT_NAME;
+
+/// `collation_name` of a column.
+fn collation_name(sql_type: &SqlType) -> Value {
+    collation::of(sql_type).map_or(NULL, |of| t(&collation::name(of)))
+}
 
 fn kind_name(kind: &str) -> &'static str {
     match kind {

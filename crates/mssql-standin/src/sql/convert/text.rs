@@ -2,6 +2,7 @@
 
 use logferry_model::SqlType;
 
+use super::super::collation;
 use super::super::error::{Result, SqlError, overflow_of};
 use super::super::time::{self, Moment, Shown};
 use super::super::types::{self, is_integer, said};
@@ -109,12 +110,8 @@ pub(super) fn to_text(value: Value, from: &SqlType, to: &SqlType, style: Option<
         Value::Text(t) => {
             let mut t = t.clone();
             if !types::is_national(to) && types::is_national(from) {
-                t = super::super::value::to_1252(&t).into_iter().map(u16::from).collect();
-                if let Value::Text(back) =
-                    super::super::value::from_bytes(to, &t.iter().map(|u| *u as u8).collect::<Vec<u8>>())
-                {
-                    t = back;
-                }
+                let of = collation::of(to).unwrap_or(crate::storage::DEFAULT_COLLATION);
+                t = collation::decode(&collation::encode(&t, of), of);
             }
             return Ok(Value::Text(fit(t, to)));
         }
@@ -184,10 +181,11 @@ pub(super) fn to_text(value: Value, from: &SqlType, to: &SqlType, style: Option<
 /// Cut to the length, and padded where the type is of fixed length.
 pub(super) fn fit(mut text: Vec<u16>, to: &SqlType) -> Vec<u16> {
     if let Some(limit) = types::char_len(to) {
-        text.truncate(usize::from(limit));
+        collation::cut(&mut text, to, limit);
     }
     if let SqlType::Char { length, .. } | SqlType::NChar { length, .. } = to {
-        text.resize(usize::from(*length), 0x20);
+        let missing = usize::from(*length).saturating_sub(collation::stored_length(&text, to));
+        text.extend(std::iter::repeat_n(0x20, missing));
     }
     text
 }

@@ -3,6 +3,7 @@
 use logferry_model::SqlType;
 
 use super::super::ast::{AlterTable, ColumnSpec, Constraint, ConstraintKind, CreateTable, IndexDef, Name, StmtKind};
+use super::super::collation;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
 use super::Parser;
@@ -273,12 +274,10 @@ impl Parser<'_> {
                 self.words(&["NOT", "FOR", "REPLICATION"]);
                 column.identity = Some((seed, increment));
             } else if self.word("COLLATE") {
-                let collation = self.ident()?;
-                if !collation.eq_ignore_ascii_case("SQL_Latin1_General_CP1_CI_AS")
-                    && !collation.eq_ignore_ascii_case("DATABASE_DEFAULT")
-                {
-                    return Err(unsupported(format!("columns of the collation {collation}")));
-                }
+                let name = self.ident()?;
+                let of = collation::named(&name)
+                    .ok_or_else(|| unsupported(format!("columns of the collation {name}")))?;
+                column.sql_type = collation::with(&column.sql_type, of);
             } else if self.word("ROWGUIDCOL") {
             } else if self.is_word("SPARSE")
                 || self.is_word("MASKED")

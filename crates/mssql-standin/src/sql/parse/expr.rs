@@ -199,19 +199,10 @@ impl Parser<'_> {
         }
         while self.word("COLLATE") {
             let name = self.ident()?;
-            if !super::super::value::collation_known(&name) {
+            if !super::super::collation::is_known(&name) {
                 return Err(super::super::error::SqlError::batch(448, format!("Invalid collation '{name}'.")));
             }
-            if super::super::value::is_binary_collation(&name) {
-                // Bytes decide: what casts to varbinary compare alike.
-                e = Expr::Func {
-                    name: vec!["$binary_collation".into()],
-                    args: vec![e],
-                    distinct: false,
-                    star: false,
-                    over: None,
-                };
-            }
+            e = Expr::Collate(Box::new(e), name);
         }
         Ok(e)
     }

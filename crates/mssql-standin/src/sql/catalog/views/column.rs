@@ -67,7 +67,7 @@ fn facts(db: &Db) -> Vec<Facts> {
                 n(length),
                 n(precision),
                 n(scale),
-                if types::is_text(&c.sql_type) { t(COLLATION) } else { NULL },
+                super::collation_name(&c.sql_type),
                 b(c.nullable),
                 b(sized && !old),
                 b(c.identity.is_some()),

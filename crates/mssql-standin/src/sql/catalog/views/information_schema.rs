@@ -6,7 +6,6 @@ use super::super::super::plan::Column;
 use super::super::super::state::State;
 use super::super::super::types;
 use super::super::shape::{NULL, Rows, columns, n, t};
-use super::COLLATION;
 
 pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let db = state.db(at);
@@ -100,7 +99,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
                         charset,
                         NULL,
                         NULL,
-                        if text { t(COLLATION) } else { NULL },
+                        super::collation_name(&c.sql_type),
                         NULL,
                         NULL,
                         NULL,

@@ -7,8 +7,7 @@ use super::super::super::plan::Column;
 use super::super::super::state::{Db, State};
 use super::super::super::types;
 use super::super::super::value::Value;
-use super::super::shape::{NULL, Rows, b, n, t, view as table};
-use super::COLLATION;
+use super::super::shape::{Rows, b, n, t, view as table};
 
 const UNIT_NAMES: [&str; 4] = ["DROPPED", "IN_ROW_DATA", "LOB_DATA", "ROW_OVERFLOW_DATA"];
 
@@ -188,7 +187,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                         n(length),
                         n(precision),
                         n(scale),
-                        if types::is_text(&c.sql_type) { t(COLLATION) } else { NULL },
+                        super::collation_name(&c.sql_type),
                         n(c.key_ordinal),
                         b(c.nullable),
                         n(c.leaf_offset),
