@@ -149,6 +149,8 @@ pub(crate) struct Tables {
 pub(crate) struct Copy {
     pub workers: Option<At<u16>>,
     pub chunk_mb: Option<At<u32>>,
+    pub max_mb_per_second: Option<At<u32>>,
+    pub max_rows_per_second: Option<At<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -197,6 +197,10 @@ pub struct CopySettings {
     pub workers: u16,
     /// Size of a chunk.
     pub chunk_mb: u32,
+    /// So many MB a second at the most, as they are written to the target, all workers together.
+    pub max_mb_per_second: Option<u32>,
+    /// So many rows a second at the most, all workers together.
+    pub max_rows_per_second: Option<u32>,
 }
 
 /// How changes are put into batches: whichever bound is met first ends one, at the end of a transaction.
@@ -282,7 +286,12 @@ impl Default for TableFilter {
 
 impl Default for CopySettings {
     fn default() -> Self {
-        CopySettings { workers: defaults::COPY_WORKERS, chunk_mb: defaults::COPY_CHUNK_MB }
+        CopySettings {
+            workers: defaults::COPY_WORKERS,
+            chunk_mb: defaults::COPY_CHUNK_MB,
+            max_mb_per_second: None,
+            max_rows_per_second: None,
+        }
     }
 }
 
@@ -338,6 +347,8 @@ impl Checker<'_> {
             copy: CopySettings {
                 workers: self.number(raw.copy.workers, defaults::COPY_WORKERS, 1..=64)?,
                 chunk_mb: self.number(raw.copy.chunk_mb, defaults::COPY_CHUNK_MB, 1..=4096)?,
+                max_mb_per_second: self.bound(raw.copy.max_mb_per_second)?,
+                max_rows_per_second: self.bound(raw.copy.max_rows_per_second)?,
             },
             apply: ApplySettings {
                 batch_mb: self.number(raw.apply.batch_mb, defaults::APPLY_BATCH_MB, 1..=1024)?,
@@ -564,6 +575,11 @@ impl Checker<'_> {
         }
         filter.exclude = patterns(raw.exclude.as_deref().unwrap_or_default())?;
         Ok(filter)
+    }
+
+    /// A bound that need not be there.
+    fn bound(&self, given: Option<At<u32>>) -> Result<Option<u32>, ConfigError> {
+        given.map(|given| self.number(Some(given), 0, 1..=u32::MAX)).transpose()
     }
 
     pub(crate) fn number<N>(

@@ -21,6 +21,7 @@ use tracing::{debug, info};
 use crate::plans::Plans;
 use crate::progress::{Progress, add};
 use crate::stop::Stop;
+use crate::throttle::{Bounds, Throttle};
 
 /// A piece is sent to the target when it has this size: few enough system calls, and small enough for several workers.
 const PIECE_BYTES: usize = 256 << 10;
@@ -81,6 +82,7 @@ impl CopyWork {
         source: S,
         target: &Arc<TaskTarget>,
         workers: usize,
+        bounds: Bounds,
         progress: &Arc<Progress>,
         stop: &Stop,
     ) -> Result<S, Fault> {
@@ -92,6 +94,7 @@ impl CopyWork {
             tables: self.tables,
             queue: Mutex::new(self.chunks),
             failed: AtomicBool::new(false),
+            throttle: Throttle::new(bounds),
             progress: Arc::clone(progress),
             stop: stop.clone(),
         });
@@ -119,6 +122,7 @@ struct Shared<S> {
     tables: HashMap<usize, Table>,
     queue: Mutex<VecDeque<ChunkId>>,
     failed: AtomicBool,
+    throttle: Throttle,
     progress: Arc<Progress>,
     stop: Stop,
 }
@@ -136,7 +140,7 @@ async fn work<S: ChangeSource>(shared: Arc<Shared<S>>) -> Result<(), Fault> {
 async fn copy_chunk<S: ChangeSource>(shared: &Shared<S>, plan: &TablePlan, chunk: &ChunkId) -> Result<(), Fault> {
     let mut reader = shared.source.open_chunk(chunk)?;
     let mut copy = shared.target.copy_chunk(plan.target(), chunk.number).await?;
-    let mut rows = 0u64;
+    let (mut rows, mut paid) = (0u64, 0);
     let mut tuples = Vec::with_capacity(2 * PIECE_BYTES);
     loop {
         let mut visit = |cells: &[logferry_model::Cell<'_>]| {
@@ -146,8 +150,11 @@ async fn copy_chunk<S: ChangeSource>(shared: &Shared<S>, plan: &TablePlan, chunk
         let fill = reader.fill(&mut visit).await?;
         if tuples.len() >= PIECE_BYTES || (fill == Fill::End && !tuples.is_empty()) {
             let piece = std::mem::replace(&mut tuples, Vec::with_capacity(2 * PIECE_BYTES));
-            add(&shared.progress.bytes_copied, piece.len() as u64);
+            let bytes = piece.len() as u64;
+            add(&shared.progress.bytes_copied, bytes);
             copy.send(Bytes::from(piece)).await?;
+            shared.throttle.pay(bytes, rows - paid).await;
+            paid = rows;
         }
         if fill == Fill::End {
             break;

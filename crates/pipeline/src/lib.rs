@@ -21,6 +21,7 @@ mod retry;
 mod run;
 mod stop;
 mod stream;
+mod throttle;
 
 pub use batch::Limits;
 pub use progress::{Phase, Progress, ProgressView};

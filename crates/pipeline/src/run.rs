@@ -17,6 +17,7 @@ use crate::plans::Plans;
 use crate::progress::{Phase, Progress, ProgressView, add};
 use crate::retry::Backoff;
 use crate::stop::Stop;
+use crate::throttle::Bounds;
 use crate::stream::{StreamEnd, StreamSizes, stream};
 
 /// What a run did.
@@ -188,8 +189,13 @@ impl Runner<'_> {
         self.progress.forget_chunks();
         let work = CopyWork::list(&source, plans, target, self.progress).await?;
         let tables = work.tables();
-        let workers = usize::from(self.task.copy.workers);
-        let mut source = work.copy(source, target, workers, self.progress, self.stop).await?;
+        let settings = &self.task.copy;
+        let workers = usize::from(settings.workers);
+        let bounds = Bounds {
+            bytes: settings.max_mb_per_second.map(|mb| u64::from(mb) << 20),
+            rows: settings.max_rows_per_second.map(u64::from),
+        };
+        let mut source = work.copy(source, target, workers, bounds, self.progress, self.stop).await?;
         if self.stop.is_asked() {
             return Ok(None);
         }
