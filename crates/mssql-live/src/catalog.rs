@@ -3,6 +3,8 @@
 //! What a server, an edition or a login does not let us see (a DMV, say) is a note in the log, not an error, as long as the copy can
 //! do without: sizes only decide how a table is cut.
 
+mod edition;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,12 +17,15 @@ use tracing::info;
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
+use edition::Edition;
 
 /// The server and the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Database {
     /// `SERVERPROPERTY('ProductVersion')`
     pub(crate) product_version: String,
+    /// `SERVERPROPERTY('EngineEdition')`
+    pub(crate) edition: Edition,
     /// `SERVERPROPERTY('ServerName')`
     pub(crate) server: String,
     /// `sys.databases.name`
@@ -144,6 +149,7 @@ impl Database {
         let row = Reader { row, doing: DOING };
         Ok(Database {
             product_version: row.text("product_version")?,
+            edition: Edition::of(row.optional("engine_edition")?.unwrap_or(0)),
             server: row.optional::<&str>("server_name")?.unwrap_or_default().to_owned(),
             name: row.text("name")?,
             recovery_model: row.text("recovery_model_desc")?,
@@ -159,6 +165,9 @@ impl Database {
     pub(crate) fn must_be_followed(&self) -> Result<(), Error> {
         let name = sql::quoted(&self.name);
         let not = |why, mend| Err(Error::NotSetUp { database: self.name.clone(), why, mend });
+        if let Err((why, mend)) = self.edition.must_be_followed(&self.product_version) {
+            return not(why, mend.to_owned());
+        }
         if self.recovery_model != "FULL" {
             let why = "its recovery model is not FULL, so that the log is cut off at any checkpoint, or holds no rows";
             return not(why, format!("ALTER DATABASE {name} SET RECOVERY FULL; then a full backup"));
@@ -538,7 +547,14 @@ mod tests {
         let check = |recovery_model: &str, isolation, expect: Option<&str>| {
             let (name, recovery_model) = ("a]b".to_owned(), recovery_model.to_owned());
             let database =
-                Database { product_version: String::new(), server: String::new(), name, isolation, recovery_model };
+                Database {
+                    product_version: "16.0.1000.6".to_owned(),
+                    edition: Edition::Instance,
+                    server: String::new(),
+                    name,
+                    isolation,
+                    recovery_model,
+                };
             let hint = database.must_be_followed().err().and_then(|e| logferry_model::Fault::from(e).hint);
             assert_eq!(hint.as_deref(), expect);
         };

@@ -51,8 +51,11 @@ enum What {
 pub const PARTS: &[Part] = &[
     Part { name: "types snapshot", what: What::Types, mode: Mode::Snapshot },
     Part { name: "types log", what: What::Types, mode: Mode::Log },
+    Part { name: "types cdc", what: What::Types, mode: Mode::Cdc },
     Part { name: "history log", what: What::History, mode: Mode::Log },
+    Part { name: "history cdc", what: What::History, mode: Mode::Cdc },
     Part { name: "maintenance log", what: What::Maintenance, mode: Mode::Log },
+    Part { name: "maintenance cdc", what: What::Maintenance, mode: Mode::Cdc },
 ];
 
 /// How often a history is killed.
@@ -81,6 +84,8 @@ pub enum Mode {
     Snapshot,
     /// By its log.
     Log,
+    /// By change data capture, which logferry enables.
+    Cdc,
 }
 
 impl Mode {
@@ -89,6 +94,7 @@ impl Mode {
         match self {
             Mode::Snapshot => "snapshot",
             Mode::Log => "log",
+            Mode::Cdc => "cdc",
         }
     }
 

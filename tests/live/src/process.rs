@@ -27,7 +27,8 @@ impl Task {
         let text = format!(
             "task: {database}\nsource:\n  mode: {}\n  host: {}\n  port: {}\n  database: {database}\n  user: {}\n  \
              password: ${{SUITE_PASSWORD}}\n  tls: {{trust: true}}\ntarget:\n  url: {url}\ncopy: {{chunk_mb: 1}}\n",
-            mode.name(),
+            // What it takes of the source it makes itself.
+            if mode == Mode::Cdc { "cdc\n  cdc: {enable: true}" } else { mode.name() },
             server.host,
             server.port,
             server.user

@@ -126,7 +126,8 @@ fn a_named_instance_is_asked_for() {
     let named = Settings { address: Address::Instance("SHOP".to_owned()), ..settings(&standin) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(open(named, 1 << 20)).expect("it is found");
-    assert_eq!(asked.join().expect("a browser"), b"\x04SHOP\0", "CLNT_UCAST_INST");
+    let asked = asked.join().expect("a browser");
+    assert!(asked.starts_with(b"\x04SHOP"), "CLNT_UCAST_INST: {asked:?}");
 }
 
 /// A catalog takes as many questions as it has statements, however many tables there are.
