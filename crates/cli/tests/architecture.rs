@@ -85,12 +85,14 @@ fn both_databases_clients_stay_where_they_belong() {
         let name = text(package, "name");
         let may = ["logferry-pg-apply", "logferry-testkit"].contains(&name);
         for dependency in list(package, "dependencies") {
+            // What crosses crates is tested there: as a client of its own.
+            let outside = text(package, "manifest_path").contains("/tests/");
             if text(dependency, "name") == "tokio-postgres" && dependency["kind"].is_null() {
-                let outside = text(package, "manifest_path").contains("/tests/");
                 assert!(may || outside, "crate {name} must not speak to PostgreSQL");
             }
             if text(dependency, "name") == "tiberius" && dependency["kind"].is_null() {
-                assert_eq!(name, "logferry-mssql-live", "crate {name} must not speak to SQL Server");
+                let may = name == "logferry-mssql-live";
+                assert!(may || outside, "crate {name} must not speak to SQL Server");
             }
         }
     }
