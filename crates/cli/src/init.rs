@@ -50,8 +50,11 @@ fn scalar(value: &str) -> String {
 fn task(args: &Init) -> String {
     let Init { mode, host, port, database, user, .. } = args;
     // 1 to 63 letters, digits and a few signs: what else is in the database's name becomes "_".
-    let name: String =
-        database.chars().take(63).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let name: String = database
+        .chars()
+        .take(63)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .collect();
     let address = port.map(|port| format!("\n  port: {port}")).unwrap_or_default();
     format!(
         "# All keys, with their defaults: config/reference.yaml. The rights that it takes: logferry init --grants\n\
@@ -99,9 +102,13 @@ fn source_rights(args: &Init) -> String {
     match args.mode {
         InitMode::Snapshot => {}
         InitMode::Log | InitMode::Hybrid => {
-            say("-- Which transactions are open: sys.dm_tran_database_transactions. (2022 and later: VIEW SERVER PERFORMANCE STATE will do.)");
+            say(
+                "-- Which transactions are open: sys.dm_tran_database_transactions. (2022 and later: VIEW SERVER PERFORMANCE STATE will do.)",
+            );
             say(&format!("GRANT VIEW SERVER STATE TO {user};"));
-            say("-- The log holds all rows from here on; until a full backup is made it is cut off at every checkpoint.");
+            say(
+                "-- The log holds all rows from here on; until a full backup is made it is cut off at every checkpoint.",
+            );
             say(&format!("ALTER DATABASE {database} SET RECOVERY FULL;"));
         }
         InitMode::Cdc => {}
@@ -116,11 +123,15 @@ fn source_rights(args: &Init) -> String {
     say(&format!("CREATE USER {user} FOR LOGIN {user};"));
     match args.mode {
         InitMode::Snapshot | InitMode::Cdc => {
-            say("-- The rows, and the catalog's view of them. Narrower: GRANT SELECT ON SCHEMA::... or ON table by table.");
+            say(
+                "-- The rows, and the catalog's view of them. Narrower: GRANT SELECT ON SCHEMA::... or ON table by table.",
+            );
             say(&format!("GRANT SELECT TO {user};"));
             say("-- Definitions of defaults, checks and computed columns.");
             say(&format!("GRANT VIEW DEFINITION TO {user};"));
-            say("-- How large tables are: sys.dm_db_partition_stats. (2022 and later: VIEW DATABASE PERFORMANCE STATE will do.)");
+            say(
+                "-- How large tables are: sys.dm_db_partition_stats. (2022 and later: VIEW DATABASE PERFORMANCE STATE will do.)",
+            );
             say(&format!("GRANT VIEW DATABASE STATE TO {user};"));
         }
         InitMode::Log => {
@@ -128,7 +139,9 @@ fn source_rights(args: &Init) -> String {
             say(&format!("ALTER ROLE db_owner ADD MEMBER {user};"));
         }
         InitMode::Hybrid => {
-            say("-- Reads sys.fn_dblog; makes the trigger logferry_ddl, the tables logferry_heartbeat and logferry_ddl_history, and");
+            say(
+                "-- Reads sys.fn_dblog; makes the trigger logferry_ddl, the tables logferry_heartbeat and logferry_ddl_history, and",
+            );
             say("-- capture instances of the tables that the log alone does not serve.");
             say(&format!("ALTER ROLE db_owner ADD MEMBER {user};"));
             say("EXEC sys.sp_cdc_enable_db;");
@@ -146,7 +159,10 @@ fn source_rights(args: &Init) -> String {
         say(&format!("CREATE USER {user} FOR LOGIN {user};"));
         say(&format!("GRANT SELECT ON OBJECT::dbo.cdc_jobs TO {user};"));
     }
-    say(&format!("-- Check: EXECUTE AS LOGIN = {}; SELECT * FROM fn_my_permissions(NULL, 'DATABASE'); REVERT;", text(&args.user)));
+    say(&format!(
+        "-- Check: EXECUTE AS LOGIN = {}; SELECT * FROM fn_my_permissions(NULL, 'DATABASE'); REVERT;",
+        text(&args.user)
+    ));
     out
 }
 

@@ -546,15 +546,14 @@ mod tests {
     fn a_database_that_cannot_be_followed_says_what_mends_it() {
         let check = |recovery_model: &str, isolation, expect: Option<&str>| {
             let (name, recovery_model) = ("a]b".to_owned(), recovery_model.to_owned());
-            let database =
-                Database {
-                    product_version: "16.0.1000.6".to_owned(),
-                    edition: Edition::Instance,
-                    server: String::new(),
-                    name,
-                    isolation,
-                    recovery_model,
-                };
+            let database = Database {
+                product_version: "16.0.1000.6".to_owned(),
+                edition: Edition::Instance,
+                server: String::new(),
+                name,
+                isolation,
+                recovery_model,
+            };
             let hint = database.must_be_followed().err().and_then(|e| logferry_model::Fault::from(e).hint);
             assert_eq!(hint.as_deref(), expect);
         };

@@ -17,8 +17,8 @@ use crate::plans::Plans;
 use crate::progress::{Phase, Progress, ProgressView, add};
 use crate::retry::Backoff;
 use crate::stop::Stop;
-use crate::throttle::Bounds;
 use crate::stream::{StreamEnd, StreamSizes, stream};
+use crate::throttle::Bounds;
 
 /// What a run did.
 #[derive(Clone, Debug)]

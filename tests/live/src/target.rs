@@ -25,8 +25,7 @@ impl Target {
 
     /// Connects.
     pub(crate) async fn connect(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.url, NoTls).await.expect("the target lets us in");
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("the target lets us in");
         tokio::spawn(connection);
         client.batch_execute("SET TIME ZONE 'UTC'").await.expect("a time zone");
         client

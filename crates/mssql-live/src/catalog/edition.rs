@@ -47,7 +47,10 @@ impl Edition {
         // 2012, the first whose updates bring TLS 1.2. 16 is 2022.
         let major = product_version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_some_and(|major| major < 11) {
-            return Err(("its server is older than 2012", "set source.mode to backup: it reads backups of 2005 and later"));
+            return Err((
+                "its server is older than 2012",
+                "set source.mode to backup: it reads backups of 2005 and later",
+            ));
         }
         Ok(())
     }

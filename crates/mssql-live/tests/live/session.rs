@@ -138,7 +138,8 @@ fn many_tables_take_no_more_round_trips_than_few() {
 
     use logferry_model::ChangeSource;
     let asked = |tables: u32| {
-        let made: String = (0..tables).map(|n| format!("CREATE TABLE t{n} (id int PRIMARY KEY, v nvarchar(9)); ")).collect();
+        let made: String =
+            (0..tables).map(|n| format!("CREATE TABLE t{n} (id int PRIMARY KEY, v nvarchar(9)); ")).collect();
         let standin = standin(&made);
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();

@@ -275,8 +275,8 @@ impl Parser<'_> {
                 column.identity = Some((seed, increment));
             } else if self.word("COLLATE") {
                 let name = self.ident()?;
-                let of = collation::named(&name)
-                    .ok_or_else(|| unsupported(format!("columns of the collation {name}")))?;
+                let of =
+                    collation::named(&name).ok_or_else(|| unsupported(format!("columns of the collation {name}")))?;
                 column.sql_type = collation::with(&column.sql_type, of);
             } else if self.word("ROWGUIDCOL") {
             } else if self.is_word("SPARSE")
