@@ -63,7 +63,7 @@ mod tests {
     #[track_caller]
     fn check(edition: i32, version: &str, expect: Option<&str>) {
         let found = Edition::of(edition).must_be_followed(version).err();
-        assert_eq!(found.map(|(_, mend)| mend.split(' ').last().unwrap_or_default()), expect, "{found:?}");
+        assert_eq!(found.map(|(_, mend)| mend.split(' ').next_back().unwrap_or_default()), expect, "{found:?}");
     }
 
     #[test]
