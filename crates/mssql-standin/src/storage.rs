@@ -24,6 +24,7 @@ mod capture;
 mod change;
 mod chunks;
 mod clock;
+mod constraint;
 mod dblog;
 mod ddl;
 mod entry;
@@ -56,7 +57,8 @@ pub use self::backup::FullBackup;
 pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
-pub use self::ddl::key_object;
+pub use self::constraint::{ConstraintDef, ConstraintKind};
+pub use self::ddl::{KeyName, key_object};
 pub use self::index::IndexDef;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, UnitRoots};
 use self::log::LogFile;
@@ -268,7 +270,9 @@ pub struct Database {
     /// Nonclustered indexes, by table.
     indexes: BTreeMap<u32, Vec<entry::Index>>,
     /// Names of the constraints of clustered primary keys, by table.
-    key_names: BTreeMap<u32, String>,
+    key_names: BTreeMap<u32, KeyName>,
+    /// Defaults, checks, foreign keys and nonclustered keys, by table.
+    constraints: BTreeMap<u32, Vec<ConstraintDef>>,
     /// Attached files of a real server.
     read_only: bool,
     guids: Guids,
@@ -334,6 +338,7 @@ impl Database {
             unread: capture::Unread::default(),
             indexes: BTreeMap::new(),
             key_names: BTreeMap::new(),
+            constraints: BTreeMap::new(),
             read_only: false,
             guids,
             backups: backup::History::new(ids),

@@ -317,7 +317,7 @@ impl State {
             let mut meta = TableMeta::default();
             if !def.primary_key.is_empty() {
                 meta.keys.push(KeyDef {
-                    name: format!("PK_{}", def.name),
+                    name: storage.key_name(id).unwrap_or_else(|| format!("PK_{}", def.name)),
                     object: Some(crate::storage::key_object(id)),
                     primary: true,
                     unique: true,

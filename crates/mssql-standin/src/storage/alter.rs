@@ -16,6 +16,9 @@ use super::table::{NOT_STORED, TypeCodes};
 use super::xact::XactOptions;
 use super::{By, ColumnDef, Database, Error, Row, RowKey};
 
+/// Place of `dflt` in `syscolpars`.
+const DEFAULT: usize = 13;
+
 /// A row's new value of the column that changes; what it was found by.
 pub type NewValue = (RowKey, Option<Vec<u8>>);
 
@@ -63,8 +66,7 @@ impl Database {
         }
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
-        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
-        self.insert_system_row(by, SYSCOLPARS, &column_row(table, id, &new)?);
+        self.replace_column_row(by, table, id, column_row(table, id, &new)?);
         let changed = layout.of_logical[column];
         for place in [at, changed] {
             if place < old.columns.len() {
@@ -139,8 +141,7 @@ impl Database {
         let id = self.column_id(table, column);
         let xact = self.begin_ddl("OBJECT_RENAME", table);
         let by = By::Xact(xact.0);
-        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
-        self.insert_system_row(by, SYSCOLPARS, &column_row(table, id, &new)?);
+        self.replace_column_row(by, table, id, column_row(table, id, &new)?);
         self.note_altered(by, table, rowset);
         self.commit(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
@@ -149,6 +150,16 @@ impl Database {
 }
 
 impl Database {
+    /// Writes the row of a column anew; its default stays.
+    fn replace_column_row(&mut self, by: By, table: u32, id: u32, mut row: Row) {
+        let key = [int(table), short(0), int(id)];
+        if let Some(old) = self.system_row(SYSCOLPARS, &key) {
+            row[DEFAULT].clone_from(&old[DEFAULT]);
+        }
+        self.delete_system_row(by, SYSCOLPARS, &key);
+        self.insert_system_row(by, SYSCOLPARS, &row);
+    }
+
     /// A row of a system table, by its key.
     fn system_row(&self, object: u32, key: &[Option<Vec<u8>>]) -> Option<Row> {
         let rowset = system_rowset(object);

@@ -23,6 +23,7 @@ use std::path::Path;
 use self::log::read_log;
 use self::pages::Pages;
 use self::tables::{BaseTables, Source};
+use super::ddl::KeyName;
 use super::entry::Index;
 use super::{Database, Error, Options};
 
@@ -57,7 +58,8 @@ impl Database {
             db.tables.insert(table.id, held);
             let known = base.nonclustered(table.id).into_iter().map(|def| Index { def, kept: None });
             db.indexes.insert(table.id, known.collect());
-            db.key_names.extend(base.key_name(table.id).map(|name| (table.id, name)));
+            let key = base.key_name(table.id).map(|name| KeyName { name, system_named: false });
+            db.key_names.extend(key.map(|key| (table.id, key)));
         }
         Ok(db)
     }

@@ -23,6 +23,22 @@ const LAST_COLUMN: usize = 24;
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
+/// Name of the constraint of a clustered primary key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    /// The name.
+    pub name: String,
+    /// Whether the server made it up.
+    pub system_named: bool,
+}
+
+impl KeyName {
+    /// `PK_` and the table's name.
+    pub fn of_table(table: &str) -> Self {
+        KeyName { name: format!("PK_{table}"), system_named: false }
+    }
+}
+
 impl Database {
     /// Makes a schema.
     pub fn create_schema(&mut self, name: &str) -> Result<u32, Error> {
@@ -58,17 +74,17 @@ impl Database {
 
     /// Name of the constraint of a table's clustered primary key.
     pub fn key_name(&self, table: u32) -> Option<String> {
-        self.key_names.get(&table).cloned()
+        self.key_names.get(&table).map(|key| key.name.clone())
     }
 
     /// Makes a table and gives its object id. Its primary key is named after it.
     pub fn create_table(&mut self, def: TableDef) -> Result<u32, Error> {
-        let key = format!("PK_{}", def.name);
-        self.create_table_with_key(def, &key)
+        let key = KeyName::of_table(&def.name);
+        self.create_table_with_key(def, key)
     }
 
     /// Makes a table whose primary key has a name, and gives its object id.
-    pub fn create_table_with_key(&mut self, def: TableDef, key: &str) -> Result<u32, Error> {
+    pub fn create_table_with_key(&mut self, def: TableDef, key: KeyName) -> Result<u32, Error> {
         self.writable()?;
         let schema = *self.schemas.get(&def.schema).ok_or_else(|| Error::NotFound(format!("schema {}", def.schema)))?;
         if self.table(&def.schema, &def.name).is_some() {
@@ -81,7 +97,7 @@ impl Database {
         fits(&layout)?;
         let object = self.next_object_id();
         if !def.primary_key.is_empty() {
-            self.key_names.insert(object, key.to_owned());
+            self.key_names.insert(object, key);
         }
         let xact = self.begin_ddl("CREATE TABLE", object);
         let by = By::Xact(xact.0);
@@ -204,6 +220,7 @@ impl Database {
         self.flush_counts();
         self.drop_rowset(by, rowset);
         self.forget_indexes(by, table);
+        self.forget_constraints(by, table);
         self.note_modified(by, table);
         let keyed = !layout.key.is_empty();
         let index = u32::from(keyed);
@@ -303,6 +320,10 @@ impl Database {
         row[43..47].copy_from_slice(&layout.max_leaf().to_le_bytes());
         row[49..51].copy_from_slice(&layout.row.fixed_end.to_le_bytes());
         self.modify_system_row(by, page, slot, &row);
+    }
+
+    pub(super) fn has_system_row(&self, object: u32, values: &[Option<Vec<u8>>]) -> bool {
+        self.live_row(system_rowset(object), &self.system_key(object, values)).is_some()
     }
 
     pub(super) fn find_by_key(&self, object: u32, values: &[Option<Vec<u8>>]) -> (u32, u16) {

@@ -17,6 +17,8 @@ use self::definitions::{
     INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES, SYSSCHOBJS,
     SYSSINGLEOBJREFS, definitions,
 };
+use super::constraint::SYSTEM_NAMED;
+use super::ddl::KeyName;
 use super::entry::{Index, Indexed, Kept, entry_layout};
 use super::index::{IndexDef, rowset_lock};
 use super::space::{AllocUnit, UnitKind};
@@ -316,8 +318,9 @@ impl Database {
     fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
         let heap = def.primary_key.is_empty();
         let user = schema != SYS_SCHEMA;
-        let key = self.key_name(object).unwrap_or_else(|| format!("PK_{}", def.name));
-        let name = if user { key } else { "clst".to_owned() };
+        let key = self.key_names.get(&object).cloned().unwrap_or_else(|| KeyName::of_table(&def.name));
+        let name = if user { key.name } else { "clst".to_owned() };
+        let system_named = key.system_named;
         let status = match (heap, user) {
             (true, _) => 1,
             (false, true) => 0x2B,
@@ -346,7 +349,8 @@ impl Database {
         self.write(by, |r, h| {
             r.lock_xact(h, &object_lock(5, key));
         });
-        let row = self.object_row(key, &name, schema, (0, *b"PK"), (object, 0));
+        let named = if system_named { SYSTEM_NAMED } else { 0 };
+        let row = self.object_row(key, &name, schema, (named, *b"PK"), (object, 0));
         self.insert_system_row(by, SYSSCHOBJS, &row);
         self.insert_reference(by, (CLASS_CONSTRAINT, key, 0), 1);
     }
@@ -378,8 +382,18 @@ impl Database {
     }
 
     /// A row of `syssingleobjrefs`: what depends (class, id, part), and on what.
-    pub(super) fn insert_reference(&mut self, by: By, (class, id, part): (u8, u32, u32), on: u32) {
-        let row = vec![tiny(class), int(id), int(part), int(on), int(0), int(0)];
+    pub(super) fn insert_reference(&mut self, by: By, dependent: (u8, u32, u32), on: u32) {
+        self.insert_reference_to(by, dependent, (on, 0));
+    }
+
+    /// The same, on a part of something.
+    pub(super) fn insert_reference_to(
+        &mut self,
+        by: By,
+        (class, id, part): (u8, u32, u32),
+        (on, on_part): (u32, u32),
+    ) {
+        let row = vec![tiny(class), int(id), int(part), int(on), int(on_part), int(0)];
         self.insert_system_row(by, SYSSINGLEOBJREFS, &row);
     }
 

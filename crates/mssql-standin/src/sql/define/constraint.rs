@@ -34,6 +34,18 @@ fn suffix(table: &str, id: u32) -> String {
     format!("{head}__{:016X}", u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
+/// The name that the server makes up for a primary key.
+pub(super) fn key_name(table: &str, object: u32) -> String {
+    format!("PK__{}", suffix(table, object))
+}
+
+/// The name that the server makes up for what belongs to a column: `DF__Orders__Freigh__0AD2A005`.
+fn column_name(prefix: &str, table: &str, column: &str, object: u32) -> String {
+    let head: String = table.chars().take(9).collect();
+    let tail: String = column.chars().take(14 - head.chars().count()).collect();
+    format!("{prefix}__{head}__{tail}__{object:08X}")
+}
+
 pub(super) fn add_constraints(
     state: &mut State,
     scalars: &Scalars,
@@ -63,8 +75,9 @@ pub(super) fn add_constraints(
                 }
                 let meta = state.db(at.database).meta(at.table);
                 let next = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
+                let known = state.db(at.database).storage.key_name(at.table).filter(|_| clustered);
                 let key = KeyDef {
-                    name: named(if *primary { "PK" } else { "UQ" }),
+                    name: known.unwrap_or_else(|| named(if *primary { "PK" } else { "UQ" })),
                     object: Some(if clustered { key_object(at.table) } else { id }),
                     primary: *primary,
                     unique: true,
@@ -98,8 +111,9 @@ pub(super) fn add_constraints(
                 if meta.defaults.iter().any(|d| d.column == column) {
                     return Err(SqlError::batch(1781, "Column already has a DEFAULT bound to it."));
                 }
+                let made_up = || column_name("DF", &table, &columns[column].name, id);
                 meta.defaults.push(DefaultDef {
-                    name: named("DF"),
+                    name: constraint.name.clone().unwrap_or_else(made_up),
                     object: id,
                     column,
                     value: value.clone(),

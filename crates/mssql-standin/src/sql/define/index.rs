@@ -6,9 +6,10 @@ use super::super::ast::IndexDef;
 use super::super::bind::{Binder, TableAt};
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::plan::Column;
-use super::super::state::{KeyDef, Scalars, State, from_storage};
+use super::super::state::{Db, KeyDef, Scalars, State, from_storage};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::{meta_mut, place_of};
+use crate::storage::{ConstraintDef, ConstraintKind};
 
 /// Adds a key after looking whether the rows that are there keep it.
 pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()> {
@@ -57,7 +58,48 @@ pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String
             included: k.included.iter().map(id).collect(),
         })
         .collect();
-    db.storage.set_indexes(at.table, &indexes).map_err(from_storage)
+    db.storage.set_indexes(at.table, &indexes).map_err(from_storage)?;
+    let constraints = constraints_of(state.db(at.database), at.table);
+    state.db_mut(at.database).storage.set_constraints(at.table, &constraints).map_err(from_storage)
+}
+
+/// The constraints of a table as the storage keeps them.
+fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
+    let meta = db.meta(table);
+    let id = |place: usize| db.storage.column_id(table, place);
+    let one = |object: u32, name: &str, system_named: bool, kind: ConstraintKind| ConstraintDef {
+        object,
+        name: name.to_owned(),
+        system_named,
+        kind,
+    };
+    let keys = meta.keys.iter().filter(|k| !k.clustered).filter_map(|k| {
+        let kind = ConstraintKind::Key { primary: k.primary, index: k.index_id };
+        Some(one(k.object?, &k.name, k.named_by_system, kind))
+    });
+    let defaults = meta.defaults.iter().map(|d| {
+        one(d.object, &d.name, d.named_by_system, ConstraintKind::Default(id(d.column), d.text.clone()))
+    });
+    let checks =
+        meta.checks.iter().map(|c| one(c.object, &c.name, c.named_by_system, ConstraintKind::Check(None, c.text.clone())));
+    let foreign = meta.foreign.iter().map(|f| {
+        let mut wanted = f.referenced.clone();
+        wanted.sort_unstable();
+        let is_kept_by = |k: &&KeyDef| {
+            let mut columns: Vec<usize> = k.columns.iter().map(|(c, _)| *c).collect();
+            columns.sort_unstable();
+            k.unique && columns == wanted
+        };
+        let other = db.tables.get(&f.table).and_then(|t| t.keys.iter().find(is_kept_by));
+        let columns = f.columns.iter().zip(&f.referenced);
+        let kind = ConstraintKind::Foreign {
+            columns: columns.map(|(own, other)| (id(*own), db.storage.column_id(f.table, *other))).collect(),
+            table: f.table,
+            index: other.map_or(1, |k| k.index_id),
+        };
+        one(f.object, &f.name, f.named_by_system, kind)
+    });
+    keys.chain(defaults).chain(checks).chain(foreign).collect()
 }
 
 pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], index: &IndexDef) -> Result<()> {

@@ -8,10 +8,10 @@ use super::super::plan::Column;
 use super::super::session::BLOCKED;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
 use super::column::{columns_of, computed_of};
-use super::constraint::add_constraints;
+use super::constraint::{add_constraints, key_name};
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
-use crate::storage::{ColumnDef, TableDef};
+use crate::storage::{ColumnDef, KeyName, TableDef, key_object};
 
 pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &CreateTable) -> Result<()> {
     let (database, schema, name) = state.resolve(scalars, &stmt.name)?;
@@ -85,7 +85,12 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
         computed: computed_of(&defined, 0),
         ..TableMeta::default()
     };
-    let table = db.storage.create_table(def).map_err(from_storage)?;
+    let key = constraints.iter().find(|c| matches!(c.kind, ConstraintKind::Key { primary: true, .. }));
+    let key = key.and_then(|c| c.name.clone()).map_or_else(
+        || KeyName { name: key_name(&name, key_object(db.storage.next_table())), system_named: true },
+        |name| KeyName { name, system_named: false },
+    );
+    let table = db.storage.create_table_with_key(def, key).map_err(from_storage)?;
     db.tables.insert(table, meta);
     let at = TableAt { database, table };
     let added = add_constraints(state, scalars, at, &columns, &constraints)

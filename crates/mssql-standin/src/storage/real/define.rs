@@ -4,7 +4,7 @@ use logferry_model::Lsn;
 use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::Record;
 
-use super::super::{DEFAULT_COLLATION, Database, LogBlock, Options};
+use super::super::{ConstraintDef, ConstraintKind, DEFAULT_COLLATION, Database, KeyName, LogBlock, Options};
 use super::{ColumnDef, SqlType, TableDef, left_out, pairs, shape};
 
 /// The records of one transaction, without its begin and its end, and without the transactions that it began.
@@ -74,7 +74,7 @@ fn create_table() {
         ([0x22, 0xF0, 1], [0x22, 0xF0, 0x3C]),
         |real, _| def_of(real, "Employees"),
         |db, (_, def, key)| {
-            db.create_table_with_key(def, &key).expect("a table");
+            db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table");
         },
     );
 }
@@ -86,10 +86,32 @@ fn create_index() {
         ([0x22, 0xF0, 0x3E], [0x22, 0xF0, 0x4E]),
         |real, db| {
             let (id, def, key) = def_of(real, "Employees");
-            let own = db.create_table_with_key(def, &key).expect("a table");
+            let own = db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table");
             (own, real.indexes[&id].iter().map(|i| i.def.clone()).collect::<Vec<_>>())
         },
         |db, (table, indexes)| db.set_indexes(table, &indexes).expect("an index"),
+    );
+}
+
+/// The foreign key of two tables: its locks are on all that has to do with either.
+#[test]
+fn add_foreign_key() {
+    check(
+        SHELTER,
+        ([0x22, 0xF0, 0x10A], [0x22, 0xF0, 0x118]),
+        |real, db| {
+            let make = |db: &mut Database, name: &str| {
+                let (_, def, key) = def_of(real, name);
+                db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table")
+            };
+            (make(db, "Shelters"), make(db, "Pets"))
+        },
+        |db, (shelters, pets)| {
+            let kind = ConstraintKind::Foreign { columns: vec![(2, 1)], table: shelters, index: 1 };
+            let name = "FK_dbo.Pets_dbo.Shelters_ShelterId".to_owned();
+            let key = ConstraintDef { object: 1_000_000_000, name, system_named: false, kind };
+            db.set_constraints(pets, &[key]).expect("a foreign key");
+        },
     );
 }
 
@@ -143,7 +165,7 @@ fn drop_table() {
                 ColumnDef::new("the fourth one", text()),
             ];
             let def = TableDef { schema: "dbo".into(), name: "Employee".into(), columns, primary_key: vec![0] };
-            let table = db.create_table_with_key(def, "PK_Employee").expect("a table");
+            let table = db.create_table(def).expect("a table");
             let xact = db.begin(Default::default());
             db.insert(xact, table, vec![Some(vec![1; 4]), None, None, None, None]).expect("a row");
             db.commit(xact).expect("it is open");

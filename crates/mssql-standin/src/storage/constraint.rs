@@ -1,0 +1,191 @@
+//! Defaults, checks, foreign keys, and keys kept by nonclustered indexes: what system tables say of them. Whoever changes rows sees to it that they are kept.
+//!
+//! | kind | `sysschobjs` | other rows |
+//! |---|---|---|
+//! | default | `D `, status 0x20000, `intprop` the column | its text in `sysobjvalues`, `syscolpars.dflt` |
+//! | check | `C `, status 0x20000, `intprop` its column or 0 | its text in `sysobjvalues` |
+//! | key | `PK`, `UQ` | `syssingleobjrefs`: class 93 on its index |
+//! | foreign key | `F `, `intprop` its first column | `syssingleobjrefs`: class 27 on the key it refers to, 28 and 29 by column |
+//!
+//! Status 4: the server made the name up. The text stands as `varchar` in `imageval`; `value` is the int 2. (Observed on 2008, 2016 and
+//! 2019.)
+
+use super::system::definitions::{SYSCOLPARS, SYSOBJVALUES, SYSSCHOBJS};
+use super::system::{CLASS_CONSTRAINT, int, object_lock, short, tiny};
+use super::{By, Database, Error};
+
+/// Bits of `sysschobjs.status`: named by the server; a default or a check.
+pub(super) const SYSTEM_NAMED: u32 = 0x4;
+const EXPRESSION: u32 = 0x2_0000;
+/// Offset of `dflt` in rows of `syscolpars`.
+const DEFAULT: usize = 37;
+/// `sysobjvalues.valclass` of texts.
+const TEXT: u8 = 1;
+/// Classes of `syssingleobjrefs`: a foreign key on the key it refers to, its columns, those that they refer to.
+const REFERENCE: [u8; 3] = [0x1B, 0x1C, 0x1D];
+
+/// A default, a check or a foreign key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConstraintDef {
+    /// Its object id.
+    pub object: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether the server made the name up.
+    pub system_named: bool,
+    /// What it is.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint asks for; columns by `column_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConstraintKind {
+    /// DEFAULT: column, text with its parentheses.
+    Default(u32, String),
+    /// CHECK: its column if it is one's, text.
+    Check(Option<u32>, String),
+    /// PRIMARY KEY or UNIQUE of a nonclustered index, which is named by its id.
+    Key {
+        /// PRIMARY KEY
+        primary: bool,
+        /// `index_id`
+        index: u32,
+    },
+    /// FOREIGN KEY: columns with those that they refer to, the table and the index of the key there.
+    Foreign {
+        /// own column, column of the other table
+        columns: Vec<(u32, u32)>,
+        /// object id of the other table
+        table: u32,
+        /// index that keeps the key there
+        index: u32,
+    },
+}
+
+impl ConstraintKind {
+    fn code(&self) -> [u8; 2] {
+        match self {
+            ConstraintKind::Default(..) => *b"D ",
+            ConstraintKind::Check(..) => *b"C ",
+            ConstraintKind::Key { primary: true, .. } => *b"PK",
+            ConstraintKind::Key { primary: false, .. } => *b"UQ",
+            ConstraintKind::Foreign { .. } => *b"F ",
+        }
+    }
+
+    fn column(&self) -> u32 {
+        match self {
+            ConstraintKind::Default(column, _) => *column,
+            ConstraintKind::Check(column, _) => column.unwrap_or(0),
+            ConstraintKind::Key { .. } => 0,
+            ConstraintKind::Foreign { columns, .. } => columns.first().map_or(0, |(own, _)| *own),
+        }
+    }
+}
+
+impl Database {
+    /// Makes the constraints of a table what a list says; keys are not among them.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn set_constraints(&mut self, table: u32, wanted: &[ConstraintDef]) -> Result<(), Error> {
+        let schema = self.table_at(table)?.def.schema.clone();
+        let known = self.constraints.get(&table).cloned().unwrap_or_default();
+        if known == wanted {
+            return Ok(());
+        }
+        self.writable()?;
+        let schema = self.schemas.get(&schema).copied().unwrap_or(1);
+        for gone in known.iter().filter(|c| !wanted.contains(c)) {
+            let xact = self.begin_ddl("ALTER TABLE", table);
+            self.forget_constraint(By::Xact(xact.0), table, gone);
+            self.commit(xact)?;
+        }
+        for new in wanted.iter().filter(|c| !known.contains(c)) {
+            let xact = self.begin_ddl("ALTER TABLE", table);
+            self.write_constraint(By::Xact(xact.0), table, schema, new);
+            self.commit(xact)?;
+        }
+        self.constraints.insert(table, wanted.to_vec());
+        Ok(())
+    }
+
+    /// Takes the rows of all constraints of a table out of the system tables.
+    pub(super) fn forget_constraints(&mut self, by: By, table: u32) {
+        for gone in self.constraints.remove(&table).unwrap_or_default() {
+            self.forget_constraint(by, table, &gone);
+        }
+    }
+
+    fn write_constraint(&mut self, by: By, table: u32, schema: u32, new: &ConstraintDef) {
+        self.note_modified(by, table);
+        self.lock_object(by, new.object);
+        let expression = matches!(new.kind, ConstraintKind::Default(..) | ConstraintKind::Check(..));
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        let status = bit(new.system_named, SYSTEM_NAMED) | bit(expression, EXPRESSION);
+        let row = self.object_row(new.object, &new.name, schema, (status, new.kind.code()), (table, new.kind.column()));
+        self.insert_system_row(by, SYSSCHOBJS, &row);
+        match &new.kind {
+            ConstraintKind::Default(column, text) => {
+                self.insert_text(by, new.object, text);
+                self.set_default(by, table, *column, new.object);
+            }
+            ConstraintKind::Check(_, text) => self.insert_text(by, new.object, text),
+            ConstraintKind::Key { index, .. } => self.insert_reference(by, (CLASS_CONSTRAINT, new.object, 0), *index),
+            ConstraintKind::Foreign { columns, table: other, index } => {
+                self.lock_object(by, *other);
+                if self.tables.contains_key(other) {
+                    self.note_modified(by, *other);
+                }
+                self.insert_reference_to(by, (REFERENCE[0], new.object, 0), (*other, *index));
+                for (at, (own, referenced)) in columns.iter().enumerate() {
+                    let place = at as u32 + 1;
+                    self.insert_reference_to(by, (REFERENCE[1], new.object, place), (table, *own));
+                    self.insert_reference_to(by, (REFERENCE[2], new.object, place), (*other, *referenced));
+                }
+            }
+        }
+    }
+
+    fn forget_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
+        self.lock_object(by, gone.object);
+        match &gone.kind {
+            ConstraintKind::Default(column, _) => self.set_default(by, table, *column, 0),
+            ConstraintKind::Check(..) => {}
+            ConstraintKind::Key { .. } => self.delete_reference(by, CLASS_CONSTRAINT, gone.object, 0),
+            ConstraintKind::Foreign { columns, .. } => {
+                self.delete_reference(by, REFERENCE[0], gone.object, 0);
+                for place in 1..=columns.len() as u32 {
+                    self.delete_reference(by, REFERENCE[1], gone.object, place);
+                    self.delete_reference(by, REFERENCE[2], gone.object, place);
+                }
+            }
+        }
+        self.delete_system_row(by, SYSOBJVALUES, &[tiny(TEXT), int(gone.object), int(0), int(0)]);
+        self.delete_system_row(by, SYSSCHOBJS, &[int(gone.object)]);
+        self.note_modified(by, table);
+    }
+
+    fn lock_object(&mut self, by: By, object: u32) {
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, object));
+        });
+    }
+
+    /// The text of a default or a check; what is not in code page 1252 is lost, as it would be there.
+    fn insert_text(&mut self, by: By, object: u32, text: &str) {
+        let bytes = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+        // sql_variant: int, version 1, 2
+        let value = vec![0x38, 1, 2, 0, 0, 0];
+        let row = vec![tiny(TEXT), int(object), int(0), int(0), Some(value), Some(bytes)];
+        self.insert_system_row(by, SYSOBJVALUES, &row);
+    }
+
+    /// `syscolpars.dflt`; nothing where the column is gone.
+    fn set_default(&mut self, by: By, table: u32, column: u32, object: u32) {
+        let key = [int(table), short(0), int(column)];
+        if self.has_system_row(SYSCOLPARS, &key) {
+            self.change_system_row(by, SYSCOLPARS, &key, DEFAULT, &object.to_le_bytes());
+        }
+    }
+}
