@@ -447,6 +447,9 @@ impl Database {
         };
         let mut record = mem::take(&mut self.record);
         build(&mut record, &head);
+        if self.for_log_reader(by, &record) {
+            record.add_flags(flags::REPLICATED);
+        }
         let lsn = self.log.append(record.bytes());
         let (op, context) = (Op(record.bytes()[22]), Context(record.bytes()[23]));
         self.record = record;
@@ -459,6 +462,24 @@ impl Database {
             }
         }
         lsn
+    }
+
+    /// Whether a record is one that CDC has to read: a row of a tracked table, or the commit of a transaction that changed one.
+    fn for_log_reader(&self, by: By, record: &RecordBuilder) -> bool {
+        let (By::Xact(id) | By::Undo(id, _)) = by else { return false };
+        let Some(xact) = self.xacts.get(&id).filter(|x| x.user && !self.tracked.is_empty()) else { return false };
+        match (Op(record.bytes()[22]), Context(record.bytes()[23])) {
+            (Op::COMMIT_XACT, _) => !xact.captured.is_empty(),
+            (
+                Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS,
+                Context::HEAP | Context::CLUSTERED | Context::MARK_AS_GHOST,
+            ) => {
+                let rowset = record.bytes().get(48..56).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+                // An entry of an index has another rowset than its table's rows.
+                self.rowsets.get(&rowset).is_some_and(|r| r.index_id <= 1 && self.tracked.contains(&r.object_id))
+            }
+            _ => false,
+        }
     }
 
     /// Writes a record about a page; the page gets its LSN. The caller then changes the page.

@@ -7,7 +7,7 @@ use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions};
 use logferry_mssql_format::encode::BackupKind;
 use logferry_mssql_standin::storage::Options;
-use logferry_mssql_standin::workload::{Chain, WorkloadOptions, generate_chain};
+use logferry_mssql_standin::workload::{Chain, History, WorkloadOptions, generate_chain};
 use readers::{Redone, read, sorted};
 
 /// Checks a chain in which nothing is open at the end of any backup: then the pages hold what is committed.
@@ -70,4 +70,20 @@ fn a_small_log_that_wraps() {
     let database = Options { vlf_bytes: 128 * 1024, vlfs: 2, ..Options::default() };
     let options = WorkloadOptions { database, open_across_backups: false, logs: 8, ..WorkloadOptions::default() };
     check(9, &options);
+}
+
+#[test]
+fn sets_that_are_appended_to_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.bak");
+    let mut history = History::begin(11, &WorkloadOptions::default()).unwrap();
+    history.db.append_backups(true);
+    history.db.backup_full(&file).unwrap();
+    for _ in 0..3 {
+        history.run(50);
+        history.db.backup_log(&file).unwrap();
+    }
+    let chain = Backups::find(&[file]).unwrap().plan(None, PlanOptions::default()).unwrap();
+    chain.verify().unwrap();
+    assert_eq!(chain.end(), history.db.last_backup_lsn(), "the full backup and three of the log are one chain");
 }

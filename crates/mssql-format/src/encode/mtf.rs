@@ -162,19 +162,33 @@ pub struct MediaWriter {
     section: u64,
     control_id: u32,
     filemarks: Vec<u64>,
+    /// Number of the set on its medium.
+    set: u16,
     config: BackupConfig,
 }
 
 impl MediaWriter {
     /// Begins with the medium's and the set's descriptors.
     pub fn new(config: BackupConfig) -> Self {
-        let mut w = MediaWriter { out: Vec::new(), taken: 0, section: 0, control_id: 0, filemarks: Vec::new(), config };
+        let mut w =
+            MediaWriter { out: Vec::new(), taken: 0, section: 0, control_id: 0, filemarks: Vec::new(), set: 1, config };
         w.tape();
         w.filemark();
+        w.begin_set()
+    }
+
+    /// Begins another set at the end of a medium: `set` is its number from 2, `at` the medium's length, `filemarks` where its
+    /// filemarks (SFMB blocks) are.
+    pub fn append(config: BackupConfig, set: u16, at: u64, filemarks: Vec<u64>) -> Self {
+        MediaWriter { out: Vec::new(), taken: at, section: at, control_id: 0, filemarks, set, config }.begin_set()
+    }
+
+    fn begin_set(mut self) -> Self {
+        let w = &mut self;
         w.set_start();
         w.volume();
         w.configuration(*b"MSCI");
-        w
+        self
     }
 
     /// Hands over the bytes written since the last call.
@@ -256,7 +270,7 @@ impl MediaWriter {
             if number == 1 {
                 body[8..16].copy_from_slice(&first.to_le_bytes());
             }
-            body[26] = 1;
+            body[26..28].copy_from_slice(&self.set.to_le_bytes());
             body[28..33].copy_from_slice(&self.config.finished.to_bytes());
             let start = self.begin_block(*b"ESET", 0, 0, &body);
             // Neither has a place in the set's own numbering.
@@ -322,7 +336,8 @@ impl MediaWriter {
         let user = utf16(&self.config.user);
         let mut body = vec![0u8; 70];
         body[..4].copy_from_slice(&self.set_attributes().to_le_bytes());
-        body[8..12].copy_from_slice(&[0, 0x12, 1, 0]);
+        body[8..10].copy_from_slice(&[0, 0x12]);
+        body[10..12].copy_from_slice(&self.set.to_le_bytes());
         body[24..26].copy_from_slice(&(user.len() as u16).to_le_bytes());
         body[26..28].copy_from_slice(&122u16.to_le_bytes());
         body[28..36].copy_from_slice(&self.position().to_le_bytes());

@@ -153,6 +153,14 @@ impl RecordBuilder {
         &self.bytes
     }
 
+    /// Sets bits of the record's [flags](crate::log::record::flags) besides those that it has.
+    pub fn add_flags(&mut self, bits: u16) {
+        if let Some([low, high]) = self.bytes.get_mut(14..16) {
+            *low |= bits.to_le_bytes()[0];
+            *high |= bits.to_le_bytes()[1];
+        }
+    }
+
     /// BEGIN_XACT
     pub fn begin_xact(&mut self, head: &RecordHead, b: &BeginXact<'_>) -> &[u8] {
         self.start(head, Op::BEGIN_XACT, Context::NULL);

@@ -1,8 +1,8 @@
 //! Checkpoints, backups, and the files of the database itself.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use logferry_model::Lsn;
@@ -14,6 +14,7 @@ use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, PAGE_SIZE};
 
 use super::log::Vlf;
+use super::media::Medium;
 use super::space::DIFF_MAP;
 use super::xact::{SystemXact, XactOptions};
 use super::{By, Database, Error, FILE, Ids, LOG_FILE, VERSION, transaction_id};
@@ -36,11 +37,13 @@ pub(super) struct History {
     last_lsn: Lsn,
     /// Where the log begins that a full backup will need whose pages are being copied.
     running: Option<Lsn>,
+    /// Whether a backup to a file that is there becomes its next set.
+    append: bool,
 }
 
 impl History {
     pub fn new(ids: Ids) -> Self {
-        History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO, running: None }
+        History { ids, full: None, log_archive: Lsn::ZERO, last_lsn: Lsn::ZERO, running: None, append: false }
     }
 
     /// Where the last log backup ended.
@@ -221,6 +224,11 @@ impl Database {
         Ok(())
     }
 
+    /// Whether backups to a file that is there become its next sets (`NOINIT`), or take its place (`INIT`).
+    pub fn append_backups(&mut self, append: bool) {
+        self.backups.append = append;
+    }
+
     /// Where the log of the last backup ends, exclusive; zero where there is none.
     pub fn last_backup_lsn(&self) -> Lsn {
         self.backups.last_lsn
@@ -388,8 +396,14 @@ impl Database {
             config.files[1].backed_up = ranges.iter().map(|r| r.2.len() as u64).sum();
         }
         config.finished = self.clock.mtf();
-        let mut file = create(path)?;
-        let mut media = MediaWriter::new(config.clone());
+        let found = if self.backups.append { super::media::medium(path)? } else { Medium::default() };
+        let (mut file, mut media) = match found {
+            Medium { len: 0, .. } => (create(path)?, MediaWriter::new(config.clone())),
+            Medium { sets, filemarks, len } => {
+                let file = OpenOptions::new().append(true).open(path).map_err(|e| write_error(path, e))?;
+                (BufWriter::new(file), MediaWriter::append(config.clone(), sets + 1, len, filemarks))
+            }
+        };
         let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(|e| write_error(path, e));
         for pass in passes {
             media.begin_data(pass.len() as u64);
@@ -423,8 +437,8 @@ impl Database {
     }
 }
 
-fn create(path: &Path) -> Result<std::io::BufWriter<File>, Error> {
-    File::create(path).map(std::io::BufWriter::new).map_err(|e| write_error(path, e))
+fn create(path: &Path) -> Result<BufWriter<File>, Error> {
+    File::create(path).map(BufWriter::new).map_err(|e| write_error(path, e))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> Error {

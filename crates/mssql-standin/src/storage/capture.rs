@@ -1,8 +1,8 @@
 //! Changes of tracked tables, kept until CDC has read them.
 //!
-//! On a server the capture process reads the log. Here the engine notes what it logs of tracked tables beside the log,
-//! with the LSNs of the records; the log is held from the begin of the oldest transaction that was not read, as the log
-//! reader holds it. What is rolled back is forgotten, the rest comes in the order of the commits.
+//! The records of such changes, and the commits of their transactions, have the bit for the log reader (0x8), and the log is held
+//! from the begin of the oldest transaction that was not read. What more a server logs for the capture process, which needs whole rows, is
+//! not known: here the engine notes the rows beside the log, with the LSNs of the records. What is rolled back is forgotten, the rest comes in the order of the commits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -48,6 +48,55 @@ pub fn backed_up_log(path: &Path, set: u16) -> Result<Option<Vec<LogBlock>>, Err
     Ok(found)
 }
 
+/// What a file has that another backup set is to be appended to.
+#[derive(Debug, Default)]
+pub(super) struct Medium {
+    /// Sets.
+    pub sets: u16,
+    /// Where its filemarks are.
+    pub filemarks: Vec<u64>,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Looks through a file that a backup set is to be appended to; one that is not there, or empty, has nothing.
+///
+/// # Errors
+/// Where the file cannot be read, is no backup, or one that is compressed or damaged.
+pub(super) fn medium(path: &Path) -> Result<Medium, Error> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Medium::default()),
+        Err(source) => return Err(Error::Write { path: path.display().to_string(), source }),
+    };
+    let bad = |what: String| Error::Damaged { path: path.display().to_string(), what };
+    if bytes.starts_with(COMPRESSED_MAGIC) {
+        return Err(Error::Unsupported("another set on a medium of compressed backups".into()));
+    }
+    let mut medium = Medium { len: bytes.len() as u64, ..Medium::default() };
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let descriptor = Descriptor::read(rest).map_err(|e| bad(e.to_string()))?;
+        if descriptor.is(b"SSET") {
+            medium.sets = SetStart::read(rest).map_err(|e| bad(e.to_string()))?.number;
+        }
+        if descriptor.is(b"SFMB") {
+            medium.filemarks.push(at as u64);
+        }
+        let mut next = at + usize::from(descriptor.streams_at);
+        while !descriptor.is(b"SFMB") {
+            let Some(header) = bytes.get(next..) else { break };
+            let stream = StreamHeader::read(header).map_err(|e| bad(e.to_string()))?;
+            next = stream.next_at(next as u64).map_or(bytes.len(), |n| n as usize);
+            if stream.is(b"SPAD") {
+                break;
+            }
+        }
+        at = next;
+    }
+    Ok(medium)
+}
+
 fn add_blocks(log: &[u8], out: &mut Vec<LogBlock>) -> Result<(), logferry_mssql_format::bytes::Malformed> {
     let mut rest = log;
     while rest.len() >= SECTOR {

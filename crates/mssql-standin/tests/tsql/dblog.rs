@@ -259,9 +259,20 @@ fn a_log_backup_as_rows() {
                 "SELECT * FROM fn_dump_dblog(NULL, NULL)",
                 "!313 An insufficient number of arguments were supplied for the procedure or function fn_dump_dblog.",
             ),
+            // Without INIT a set is appended.
+            (&format!("BACKUP LOG shop TO DISK = '{second}'"), ""),
             (
-                &format!("BACKUP LOG shop TO DISK = '{second}'"),
-                "!40517 The SQL Server stand-in does not support BACKUP to a file that is there, without INIT: sets are not appended.",
+                &dump(&second, "CASE WHEN COUNT(*) > 0 THEN 'a log' END", "NULL, NULL").replace("'DISK', 1,", "'DISK', 2,"),
+                "\"a log\"",
+            ),
+            (
+                &dump(&second, "COUNT(CASE WHEN [Transaction Name] = 'INSERT' THEN 1 END)", "NULL, NULL"),
+                "1",
+            ),
+            (&format!("BACKUP LOG shop TO DISK = '{second}' WITH INIT"), ""),
+            (
+                &dump(&second, "*", "NULL, NULL").replace("'DISK', 1,", "'DISK', 2,"),
+                &format!("!4038 Cannot find file ID 2 on device '{second}'."),
             ),
             (
                 "BACKUP LOG shop TO DISK = 'x' WITH COMPRESSION",

@@ -86,12 +86,10 @@ pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path
     let nowhere = path.eq_ignore_ascii_case("NUL");
     let device = path.to_owned();
     let path = state.backups.join(if nowhere { "/dev/null" } else { path });
-    if !nowhere && !overwrite && path.metadata().is_ok_and(|m| m.len() > 0) {
-        return Err(unsupported("BACKUP to a file that is there, without INIT: sets are not appended"));
-    }
     let name = state.db(at).name.clone();
     let storage = &mut state.db_mut(at).storage;
     let before = storage.log_archived().unwrap_or(logferry_model::Lsn::ZERO);
+    storage.append_backups(!nowhere && !overwrite);
     match kind {
         (true, _) => storage.backup_log(&path),
         (false, true) => storage.backup_diff(&path),

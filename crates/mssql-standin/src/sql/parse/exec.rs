@@ -124,7 +124,7 @@ impl Parser<'_> {
     }
 }
 
-/// Options of BACKUP that are accepted; all but DIFFERENTIAL, INIT and FORMAT change nothing here.
+/// Options of BACKUP that are accepted; all but DIFFERENTIAL, INIT and FORMAT change nothing here: NOINIT is what goes without saying.
 fn is_backup_option(word: &str) -> bool {
     matches!(
         word,
