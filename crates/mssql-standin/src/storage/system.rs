@@ -387,12 +387,7 @@ impl Database {
     }
 
     /// The same, on a part of something.
-    pub(super) fn insert_reference_to(
-        &mut self,
-        by: By,
-        (class, id, part): (u8, u32, u32),
-        (on, on_part): (u32, u32),
-    ) {
+    pub(super) fn insert_reference_to(&mut self, by: By, (class, id, part): (u8, u32, u32), (on, on_part): (u32, u32)) {
         let row = vec![tiny(class), int(id), int(part), int(on), int(on_part), int(0)];
         self.insert_system_row(by, SYSSINGLEOBJREFS, &row);
     }

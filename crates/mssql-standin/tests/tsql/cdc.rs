@@ -367,7 +367,10 @@ fn records_of_tracked_tables_are_marked_for_the_log_reader() {
     check(
         &mut s,
         &[
-            ("CREATE TABLE kept (id int PRIMARY KEY, a int); CREATE INDEX ix ON kept (a); CREATE TABLE other (id int)", ""),
+            (
+                "CREATE TABLE kept (id int PRIMARY KEY, a int); CREATE INDEX ix ON kept (a); CREATE TABLE other (id int)",
+                "",
+            ),
             ("INSERT kept VALUES (1, 1); INSERT other VALUES (1)", "#1 ; #1"),
             (ENABLE, ""),
         ],
@@ -376,7 +379,10 @@ fn records_of_tracked_tables_are_marked_for_the_log_reader() {
     check(
         &mut s,
         &[
-            ("BEGIN TRAN INSERT kept VALUES (2, 2) INSERT other VALUES (2) COMMIT; INSERT other VALUES (3)", "#1 ; #1 ; #1"),
+            (
+                "BEGIN TRAN INSERT kept VALUES (2, 2) INSERT other VALUES (2) COMMIT; INSERT other VALUES (3)",
+                "#1 ; #1 ; #1",
+            ),
             (
                 "SELECT Operation, Context, COUNT(*) FROM fn_dblog(NULL, NULL) WHERE [Flag Bits] = 0x0A00 GROUP BY Operation, Context ORDER BY Operation",
                 "\"LOP_COMMIT_XACT\", \"LCX_NULL\", 1 | \"LOP_INSERT_ROWS\", \"LCX_CLUSTERED\", 1",

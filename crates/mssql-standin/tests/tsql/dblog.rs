@@ -262,13 +262,11 @@ fn a_log_backup_as_rows() {
             // Without INIT a set is appended.
             (&format!("BACKUP LOG shop TO DISK = '{second}'"), ""),
             (
-                &dump(&second, "CASE WHEN COUNT(*) > 0 THEN 'a log' END", "NULL, NULL").replace("'DISK', 1,", "'DISK', 2,"),
+                &dump(&second, "CASE WHEN COUNT(*) > 0 THEN 'a log' END", "NULL, NULL")
+                    .replace("'DISK', 1,", "'DISK', 2,"),
                 "\"a log\"",
             ),
-            (
-                &dump(&second, "COUNT(CASE WHEN [Transaction Name] = 'INSERT' THEN 1 END)", "NULL, NULL"),
-                "1",
-            ),
+            (&dump(&second, "COUNT(CASE WHEN [Transaction Name] = 'INSERT' THEN 1 END)", "NULL, NULL"), "1"),
             (&format!("BACKUP LOG shop TO DISK = '{second}' WITH INIT"), ""),
             (
                 &dump(&second, "*", "NULL, NULL").replace("'DISK', 1,", "'DISK', 2,"),

@@ -77,11 +77,14 @@ fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
         let kind = ConstraintKind::Key { primary: k.primary, index: k.index_id };
         Some(one(k.object?, &k.name, k.named_by_system, kind))
     });
-    let defaults = meta.defaults.iter().map(|d| {
-        one(d.object, &d.name, d.named_by_system, ConstraintKind::Default(id(d.column), d.text.clone()))
-    });
-    let checks =
-        meta.checks.iter().map(|c| one(c.object, &c.name, c.named_by_system, ConstraintKind::Check(None, c.text.clone())));
+    let defaults = meta
+        .defaults
+        .iter()
+        .map(|d| one(d.object, &d.name, d.named_by_system, ConstraintKind::Default(id(d.column), d.text.clone())));
+    let checks = meta
+        .checks
+        .iter()
+        .map(|c| one(c.object, &c.name, c.named_by_system, ConstraintKind::Check(None, c.text.clone())));
     let foreign = meta.foreign.iter().map(|f| {
         let mut wanted = f.referenced.clone();
         wanted.sort_unstable();
