@@ -19,8 +19,7 @@
 //! declared as the primary key of CREATE TABLE.
 //!
 //! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables; a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
-//! which stays; nonclustered indexes are in system tables but have no pages, other constraints than keys and defaults are
-//! kept beside the storage; text sorts by folded code points.
+//! which stays; constraints are kept beside the storage, which has them in its system tables only; text sorts by folded code points.
 
 mod ast;
 mod bind;

@@ -60,7 +60,7 @@ pub use self::constraint::{ConstraintDef, ConstraintKind};
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::{KeyName, key_object};
 pub use self::index::IndexDef;
-pub use self::inspect::{OpenTransaction, PhysicalColumn, UnitRoots};
+pub use self::inspect::{OpenTransaction, PhysicalColumn, TableRowset, UnitRoots};
 use self::log::LogFile;
 pub use self::media::backed_up_log;
 pub use self::read::{Before, Mark};

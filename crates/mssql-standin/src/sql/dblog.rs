@@ -176,15 +176,14 @@ fn invalid_lsn() -> SqlError {
 fn unit_names(state: &State, database: usize) -> Vec<(u64, String)> {
     let db = state.db(database);
     let mut out: Vec<(u64, String)> =
-        db.storage.system_units().map(|(unit, table)| (unit, format!("sys.{table}.clst"))).collect();
+        db.storage.system_units().map(|(unit, name)| (unit, format!("sys.{name}"))).collect();
     for (id, def) in db.storage.tables() {
-        let key = db.meta(id).keys.iter().find(|k| k.clustered);
-        let name = match key {
-            Some(key) => format!("{}.{}.{}", def.schema, def.name, key.name),
-            None => format!("{}.{}", def.schema, def.name),
-        };
-        for (unit, ..) in db.storage.storage_ids(id).into_iter().flat_map(|(_, units)| units) {
-            out.push((unit, name.clone()));
+        for rowset in db.storage.table_rowsets(id) {
+            let name = match db.meta(id).keys.iter().find(|k| k.index_id == rowset.index).map(|k| &k.name) {
+                Some(key) => format!("{}.{}.{key}", def.schema, def.name),
+                None => format!("{}.{}", def.schema, def.name),
+            };
+            out.extend(db.storage.rowset_units(rowset.id).into_iter().map(|(unit, ..)| (unit, name.clone())));
         }
     }
     out

@@ -4,7 +4,7 @@ use logferry_model::Lsn;
 use logferry_mssql_format::log::block::Block;
 
 use super::Database;
-use super::system::definitions::definitions;
+use super::system::definitions::{INDEXES, definitions};
 use super::system::system_rowset;
 
 /// A log block as it was written, its sectors restored.
@@ -156,9 +156,14 @@ impl Database {
             })
     }
 
-    /// Allocation units of the system tables, with the names of these.
+    /// Allocation units of the system tables and their indexes, with the names of both: `sysschobjs.clst`.
     pub fn system_units(&self) -> impl Iterator<Item = (u64, String)> {
-        definitions().into_iter().map(|(object, def)| (system_rowset(object), def.name))
+        definitions().into_iter().flat_map(|(object, def)| {
+            let own = INDEXES.iter().filter(move |i| i.0 == object).map(|i| (u64::from(i.1), i.2));
+            let clustered = (system_rowset(object), format!("{}.clst", def.name));
+            let indexes = own.map(|(index, name)| (index << 48 | u64::from(object) << 16, format!("{}.{name}", def.name)));
+            std::iter::once(clustered).chain(indexes.collect::<Vec<_>>())
+        })
     }
 
     /// The blocks of the log from the one that `from` is in, where there is such a one.

@@ -5,6 +5,7 @@ use logferry_model::Lsn;
 use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::row::Place;
 
+use super::read::UnitPages;
 use super::{Database, FILE};
 
 /// A column as rows hold it.
@@ -28,6 +29,19 @@ pub struct PhysicalColumn {
     pub internal_offset: i16,
     /// Number of the NULL bit, from 1.
     pub null_bit: u16,
+}
+
+/// A heap or an index of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRowset {
+    /// `index_id`: 0 heap, 1 clustered.
+    pub index: u32,
+    /// `hobt_id`
+    pub id: u64,
+    /// The index's name; heaps have none.
+    pub name: Option<String>,
+    /// Whether no key is there twice.
+    pub unique: bool,
 }
 
 /// Pages that an allocation unit begins with, as six bytes each.
@@ -72,8 +86,41 @@ impl Database {
         self.tables.get(&table).map_or(0, |t| t.next_column.saturating_sub(1))
     }
 
-    /// The columns of a table's rows, dropped ones too, in the order of their NULL bits.
-    pub fn physical_columns(&self, table: u32) -> Vec<PhysicalColumn> {
+    /// The heap or clustered index of a table, then its nonclustered indexes that are on pages.
+    pub fn table_rowsets(&self, table: u32) -> Vec<TableRowset> {
+        let Some(held) = self.tables.get(&table) else { return Vec::new() };
+        let base = self.rowset(held.rowset);
+        let base = TableRowset {
+            index: base.index_id,
+            id: base.id,
+            name: if base.index_id == 0 { None } else { self.key_name(table) },
+            unique: base.index_id == 1,
+        };
+        let indexes = self.indexes.get(&table).into_iter().flatten().filter_map(|i| {
+            let id = i.kept.as_ref()?.rowset;
+            Some(TableRowset { index: i.def.id, id, name: Some(i.def.name.clone()), unique: i.def.unique })
+        });
+        std::iter::once(base).chain(indexes).collect()
+    }
+
+    /// Number of rows, or of entries, of a rowset, as counted.
+    pub fn rowset_rows(&self, rowset: u64) -> i64 {
+        self.rowsets.get(&rowset).map_or(0, |r| r.rows)
+    }
+
+    /// The allocation units of a rowset with their types (1 rows, 2 LOBs, 3 row overflow) and pages (data, used, reserved).
+    pub fn rowset_units(&self, rowset: u64) -> Vec<UnitPages> {
+        let units = self.rowsets.get(&rowset).into_iter().flat_map(|r| r.units.iter().enumerate());
+        units
+            .filter_map(|(at, unit)| {
+                let unit = unit.as_ref()?;
+                Some((unit.id, at as u8 + 1, [unit.data, unit.used, unit.reserved]))
+            })
+            .collect()
+    }
+
+    /// The columns of a rowset's rows or entries, dropped ones too, in the order of their NULL bits.
+    pub fn rowset_columns(&self, rowset: u64) -> Vec<PhysicalColumn> {
         let offset = |place: Place| match place {
             Place::Fixed { offset, .. } => (offset as i16, 0),
             Place::Bit { offset, bit } => (offset as i16, bit),
@@ -82,8 +129,8 @@ impl Database {
             }
             Place::Sparse { .. } => (0, 0),
         };
-        let Some(held) = self.tables.get(&table) else { return Vec::new() };
-        let columns = self.rowset(held.rowset).layout.columns.iter().enumerate();
+        let Some(held) = self.rowsets.get(&rowset) else { return Vec::new() };
+        let columns = held.layout.columns.iter().enumerate();
         columns
             .map(|(at, c)| {
                 let (leaf_offset, leaf_bit) = offset(c.place);
@@ -102,8 +149,8 @@ impl Database {
             .collect()
     }
 
-    /// Where the allocation units of a table begin.
-    pub fn unit_roots(&self, table: u32) -> Vec<UnitRoots> {
+    /// Where the allocation units of a rowset begin.
+    pub fn unit_roots(&self, rowset: u64) -> Vec<UnitRoots> {
         let page = |page: u32| match page {
             0 => [0; 6],
             page => {
@@ -112,8 +159,7 @@ impl Database {
                 out
             }
         };
-        let Some(held) = self.tables.get(&table) else { return Vec::new() };
-        let units = self.rowset(held.rowset).units.iter().flatten();
+        let units = self.rowsets.get(&rowset).into_iter().flat_map(|r| r.units.iter().flatten());
         units.map(|u| UnitRoots { id: u.id, pages: [page(u.first), page(u.root), page(u.iam)] }).collect()
     }
 

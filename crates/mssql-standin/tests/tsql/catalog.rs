@@ -52,7 +52,7 @@ fn views_show_what_there_is() {
                 "\"PRIMARY KEY\", \"id\"",
             ),
             (
-                "INSERT sales.t (name) VALUES (N'a'), (N'b'); SELECT SUM(p.rows) FROM sys.partitions p WHERE p.object_id = OBJECT_ID('sales.t')",
+                "INSERT sales.t (name) VALUES (N'a'), (N'b'); SELECT SUM(p.rows) FROM sys.partitions p WHERE p.object_id = OBJECT_ID('sales.t') AND p.index_id IN (0, 1)",
                 "#2 ; 2",
             ),
             ("SELECT name, database_id FROM sys.databases WHERE database_id > 4", "\"shop\", 5"),

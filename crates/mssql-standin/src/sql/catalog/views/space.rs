@@ -1,6 +1,4 @@
-//! Partitions, allocation units, files: where tables are.
-//!
-//! Nonclustered indexes have ids and no pages: the storage keeps the table's rows only.
+//! Partitions, allocation units, files: where tables and their indexes are.
 
 use super::super::super::bind::Binder;
 use super::super::super::plan::Column;
@@ -17,10 +15,11 @@ const PARTITION_COLUMNS: &str = "partition_id bigint, partition_column_id int, m
 
 const PARTITIONS: &str = "partition_id bigint, object_id int, index_id int, partition_number int=1, rows bigint, filestream_filegroup_id smallint=0, filestream_guid guid?, is_orphaned bit=0, dropped_lob_column_state tinyint=0, is_unique bit, is_replicated bit=0, is_logged_for_replication bit=0, is_sereplicated bit=0, max_null_bit_used smallint, max_leaf_length int, min_leaf_length smallint, max_internal_length smallint=0, min_internal_length smallint=0, allows_nullable_keys bit=0, allow_row_locks bit=1, allow_page_locks bit=1, is_data_row_format bit=1, is_not_versioned bit=0";
 
-/// A table's rowset and what the views say of it.
+/// A heap or an index and what the views say of it.
 struct Rowset {
     table: u32,
     index: u32,
+    unique: bool,
     hobt: i64,
     rows: i64,
     units: Vec<(u64, u8, [i64; 3])>,
@@ -28,11 +27,16 @@ struct Rowset {
 
 fn rowsets(db: &Db) -> Vec<Rowset> {
     let of = |(table, _)| {
-        let (hobt, units) = db.storage.storage_ids(table)?;
-        let index = u32::from(db.meta(table).keys.iter().any(|k| k.clustered));
-        Some(Rowset { table, index, hobt: hobt as i64, rows: db.storage.size_of(table).0, units })
+        db.storage.table_rowsets(table).into_iter().map(move |r| Rowset {
+            table,
+            index: r.index,
+            unique: r.unique,
+            hobt: r.id as i64,
+            rows: db.storage.rowset_rows(r.id),
+            units: db.storage.rowset_units(r.id),
+        })
     };
-    db.storage.tables().filter_map(of).collect()
+    db.storage.tables().flat_map(of).collect()
 }
 
 impl Rowset {
@@ -115,8 +119,8 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 "root_page",
                 "first_iam_page",
             ],
-            units().map(|(table, hobt, (unit, kind, [data, used, reserved]))| {
-                let roots = db.storage.unit_roots(table).into_iter().find(|r| r.id == unit);
+            units().map(|(_, hobt, (unit, kind, [data, used, reserved]))| {
+                let roots = db.storage.unit_roots(hobt as u64).into_iter().find(|r| r.id == unit);
                 let [first, root, iam] = roots.map_or([[0; 6]; 3], |r| r.pages).map(|p| Value::Bytes(p.to_vec()));
                 let name = UNIT_NAMES.get(usize::from(kind)).copied().unwrap_or_default();
                 [n(unit as i64), n(kind), t(name), n(hobt), n(reserved), n(used), n(data), first, root, iam]
@@ -135,7 +139,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 "min_leaf_length",
             ],
             rowsets(db).iter().map(|r| {
-                let columns = db.storage.physical_columns(r.table);
+                let columns = db.storage.rowset_columns(r.hobt as u64);
                 let fixed = |c: &&crate::storage::PhysicalColumn| c.leaf_offset > 0;
                 let end = columns.iter().filter(fixed).map(|c| {
                     let (length, ..) = types::sizes(&c.sql_type);
@@ -147,7 +151,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     n(r.table),
                     n(r.index),
                     n(r.rows),
-                    b(r.index == 1),
+                    b(r.unique),
                     n(columns.len() as i64),
                     n(8060),
                     n(end + 2 + (columns.len() as i64 + 7) / 8),
@@ -176,7 +180,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             ],
             rowsets(db).iter().flat_map(|r| {
                 let hobt = r.hobt;
-                db.storage.physical_columns(r.table).into_iter().map(move |c| {
+                db.storage.rowset_columns(r.hobt as u64).into_iter().map(move |c| {
                     let (length, precision, scale) = types::sizes(&c.sql_type);
                     [
                         n(hobt),
