@@ -161,7 +161,8 @@ impl Database {
         definitions().into_iter().flat_map(|(object, def)| {
             let own = INDEXES.iter().filter(move |i| i.0 == object).map(|i| (u64::from(i.1), i.2));
             let clustered = (system_rowset(object), format!("{}.clst", def.name));
-            let indexes = own.map(|(index, name)| (index << 48 | u64::from(object) << 16, format!("{}.{name}", def.name)));
+            let indexes =
+                own.map(|(index, name)| (index << 48 | u64::from(object) << 16, format!("{}.{name}", def.name)));
             std::iter::once(clustered).chain(indexes.collect::<Vec<_>>())
         })
     }
