@@ -1,6 +1,6 @@
 //! `logferry standin`: a stand-in for SQL Server to try logferry with, where there is no server.
 //!
-//! Its databases are in memory and end with it, or files of a real server, which it reads; what it writes to disk are backups, in SQL Server's own format, which
+//! Its databases are in memory, and written as data and log files when it is asked to end, or files of a server, which it reads; what it writes to disk are backups, in SQL Server's own format, which
 //! `logferry run --from` and `logferry inspect` read. So a whole round of the backup mode needs nothing else:
 //!
 //! ```text
@@ -46,10 +46,24 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
         for name in &attached {
             writeln!(out, "database \"{name}\" is there, read-only")?;
         }
-        writeln!(out, "other databases are in memory and end with it; backups go to {}", folder.display())?;
+        writeln!(
+            out,
+            "other databases are in memory; backups, and their files when it is asked to end, go to {}",
+            folder.display()
+        )?;
     }
     out.flush()?;
     runtime.block_on(asked_to_end);
+    let written = standin.sql().write_files(folder).map_err(|e| Failed::other(e.to_string()))?;
+    if !json {
+        for name in &written {
+            writeln!(
+                out,
+                "database \"{name}\" is written to {}: --attach serves it again, read-only",
+                folder.display()
+            )?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

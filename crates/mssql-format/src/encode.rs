@@ -13,6 +13,7 @@ mod binxml;
 mod block;
 mod compressed;
 mod container;
+mod hierarchy;
 mod lob;
 mod maps;
 mod mtf;
@@ -20,6 +21,7 @@ mod page;
 mod record;
 mod row;
 mod scsu;
+mod spatial;
 mod vlf;
 mod xpress;
 
@@ -27,6 +29,7 @@ pub use binxml::XmlWriter;
 pub use block::{BLOCK_HEADER_SIZE, BlockBuilder};
 pub use compressed::{compress_page, encode_cd_record, encode_compression_information, pack};
 pub use container::compress_backup;
+pub use hierarchy::hierarchy_of_path;
 pub use lob::{
     LOB_CHUNK_MAX, LobLink, ROOT_LINKS_MAX, SMALL_ROOT_MAX, encode_in_row_root, encode_large_root, encode_lob_data,
     encode_lob_internal, encode_overflow_pointer, encode_small_root, encode_text_pointer,
@@ -42,5 +45,6 @@ pub use record::{
 };
 pub use row::{ColumnImage, RowShape, encode_forwarded, encode_index_record, encode_row, encode_stub};
 pub use scsu::compress_unicode;
+pub use spatial::spatial_of_text;
 pub use vlf::{VLF_HEADER_SIZE, VlfHeaderImage};
 pub use xpress::xpress_compress;

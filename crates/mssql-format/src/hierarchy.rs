@@ -18,7 +18,7 @@ use std::io::Write;
 use crate::bytes::{Malformed, Result};
 
 /// First number of each range, and its bits: `x` is a bit of the place in the range.
-const RANGES: [(i64, &str); 12] = [
+pub(crate) const RANGES: [(i64, &str); 12] = [
     (0, "01xx"),
     (4, "100xx"),
     (8, "101xxx"),
@@ -33,7 +33,8 @@ const RANGES: [(i64, &str); 12] = [
     (-4_294_971_464, "000101xxxxxxxxxxxxxxxxxxx0xxxxxx0xxx0x1xxx"),
 ];
 /// The range below all others.
-const LOWEST: (i64, &str) = (-281_479_271_682_120, "000100xxxxxxxxxxxxxx0xxxxxxxxxxxxxxxxxxxxx0xxxxxx0xxx0x1xxx");
+pub(crate) const LOWEST: (i64, &str) =
+    (-281_479_271_682_120, "000100xxxxxxxxxxxxxx0xxxxxxxxxxxxxxxxxxxxx0xxxxxx0xxx0x1xxx");
 
 /// Appends the path of a node: `/`, `/1/`, `/1/-2.18/`.
 ///

@@ -9,6 +9,7 @@ mod tsql {
     pub mod catalog;
     pub mod cdc;
     pub mod change;
+    pub mod clr;
     pub mod dblog;
     pub mod define;
     pub mod index;

@@ -6,6 +6,7 @@ mod text;
 
 use logferry_model::SqlType;
 
+use super::clr::is_clr;
 use super::error::{Result, SqlError, unsupported};
 use super::types::{self, is_bytes, is_text, is_time};
 use super::value::{Value, trimmed};
@@ -26,6 +27,10 @@ pub(crate) fn convert(value: Value, from: &SqlType, to: &SqlType, style: Option<
         let (base, inner) = *v;
         return convert(inner, &base, to, style);
     }
+    if is_clr(from) && is_text(to) {
+        let text = Value::text(&super::clr::text(&value, from)?);
+        return convert(text, &types::nvarchar_max(), to, style);
+    }
     match to {
         SqlType::Variant => Ok(Value::Variant(Box::new((variant_base(from)?, value)))),
         SqlType::Bit | SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
@@ -39,6 +44,7 @@ pub(crate) fn convert(value: Value, from: &SqlType, to: &SqlType, style: Option<
         to if is_text(to) => to_text(value, from, to, style),
         to if is_bytes(to) => to_binary(value, from, to, style),
         SqlType::Xml => to_xml(value, from, style),
+        to if is_clr(to) => super::clr::of_value(value, to),
         other => Err(unsupported(format!("conversions to {}", types::name(other)))),
     }
 }

@@ -57,6 +57,10 @@ functions! {
     CdcMaxLsn "FN_CDC_GET_MAX_LSN" 0 0, CdcMinLsn "FN_CDC_GET_MIN_LSN" 1 1, CdcIncrement "FN_CDC_INCREMENT_LSN" 1 1,
     CdcDecrement "FN_CDC_DECREMENT_LSN" 1 1, CdcMapLsn "FN_CDC_MAP_LSN_TO_TIME" 1 1, CdcMapTime "FN_CDC_MAP_TIME_TO_LSN" 2 2,
     CdcIsBitSet "FN_CDC_IS_BIT_SET" 2 2, CdcColumnOrdinal "FN_CDC_GET_COLUMN_ORDINAL" 2 2,
+    HierarchyRoot "HIERARCHYID::GETROOT" 0 0, HierarchyParse "HIERARCHYID::PARSE" 1 1,
+    GeometryParse "GEOMETRY::PARSE" 1 1, GeometryText "GEOMETRY::STGEOMFROMTEXT" 2 2, GeometryPoint "GEOMETRY::POINT" 3 3,
+    GeographyParse "GEOGRAPHY::PARSE" 1 1, GeographyText "GEOGRAPHY::STGEOMFROMTEXT" 2 2, GeographyPoint "GEOGRAPHY::POINT" 3 3,
+    ClrText "$CLR_TEXT" 1 1, ClrLevel "$CLR_LEVEL" 1 1,
     Updated "$UPDATED" 1 1, EventData "EVENTDATA" 0 0, XmlValue "$XML_VALUE" 2 2, XmlQuery "$XML_QUERY" 2 2, XmlExist "$XML_EXIST" 2 2,
     CdcHasChanged "FN_CDC_HAS_COLUMN_CHANGED" 3 3,
 }

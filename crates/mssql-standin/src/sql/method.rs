@@ -1,4 +1,4 @@
-//! Methods of values: of xml.
+//! Methods of values: of xml and of CLR types.
 
 use logferry_model::SqlType;
 
@@ -13,7 +13,7 @@ use super::value::Value;
 use super::xml;
 
 /// Names that are methods wherever they stand behind a name and a point, before a parenthesis.
-const METHODS: &[&str] = &["value", "query", "exist", "nodes", "modify"];
+const METHODS: &[&str] = &["value", "query", "exist", "nodes", "modify", "ToString", "STAsText", "GetLevel"];
 
 pub(crate) fn is_method(name: &str) -> bool {
     METHODS.contains(&name)
@@ -22,6 +22,15 @@ pub(crate) fn is_method(name: &str) -> bool {
 /// A method of a value with these arguments.
 pub(crate) fn bind(b: &mut Binder<'_>, of: &Expr, name: &str, args: &[Expr], scope: &Scope<'_>) -> Result<Typed> {
     let of = b.value(of, scope)?;
+    if super::clr::is_clr(&of.ty) && args.is_empty() {
+        match (name, &of.ty) {
+            ("ToString", _) | ("STAsText", SqlType::Geometry | SqlType::Geography) => {
+                return function::bind(b, "$CLR_TEXT", vec![of]);
+            }
+            ("GetLevel", SqlType::HierarchyId) => return function::bind(b, "$CLR_LEVEL", vec![of]),
+            _ => return Err(unsupported(format!("the method {name}() of {}", types::name(&of.ty)))),
+        }
+    }
     if of.ty != SqlType::Xml {
         return Err(SqlError::batch(258, format!("Cannot call methods on {}.", types::name(&of.ty))).class(15));
     }

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::error::{Result, SqlError};
 use super::session::Session;
-use super::state::{Isolation, Scalars, SessionRow, State};
+use super::state::{Isolation, SYSTEM_DATABASES, Scalars, SessionRow, State};
 use crate::storage::{Database, Options};
 
 /// A server: databases that many sessions share.
@@ -91,6 +91,27 @@ impl Server {
         self.shared.lock().server = name.to_owned();
     }
 
+    /// Writes the data file and the log file of each user database into a folder, as `NAME.mdf` and `NAME_log.ldf`; gives the
+    /// databases' names. Open transactions are in them as open.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write_files(&self, folder: &Path) -> std::result::Result<Vec<String>, crate::storage::Error> {
+        let mut names = Vec::new();
+        let mut state = self.shared.lock();
+        for db in state.databases.iter_mut().flatten().skip(SYSTEM_DATABASES.len()) {
+            if db.storage.is_read_only() {
+                continue;
+            }
+            // A name may be anything; a file's name here is not.
+            let safe: String = db.name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+            db.storage.write_data_file(&folder.join(format!("{safe}.mdf")))?;
+            db.storage.write_log_file(&folder.join(format!("{safe}_log.ldf")))?;
+            names.push(db.name.clone());
+        }
+        Ok(names)
+    }
+
     /// Serves a data file and a log file of a real server, read-only.
     ///
     /// # Errors
@@ -106,7 +127,9 @@ impl Server {
         let at = state.find_database(database)?;
         let db = state.db_mut(at);
         db.lookups.clear();
-        Some(work(&mut db.storage))
+        let out = work(&mut db.storage);
+        db.storage.keep_loaded_rows();
+        Some(out)
     }
 
     /// A session.

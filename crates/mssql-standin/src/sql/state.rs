@@ -85,6 +85,8 @@ pub(crate) struct ModuleDef {
     pub schema: String,
     pub name: String,
     pub kind: super::ast::ModuleKind,
+    /// Of views: the columns, as they were when it was defined.
+    pub shown: Vec<super::plan::Column>,
     pub text: String,
     pub created: Value,
 }
@@ -311,7 +313,8 @@ impl State {
     }
 
     /// Takes a database that was made elsewhere.
-    pub fn adopt(&mut self, name: &str, now: (i32, u64), storage: Database) {
+    pub fn adopt(&mut self, name: &str, now: (i32, u64), mut storage: Database) {
+        storage.keep_loaded_rows();
         let mut tables: BTreeMap<u32, TableMeta> = BTreeMap::new();
         for (id, def) in storage.tables() {
             let mut meta = TableMeta::default();

@@ -112,10 +112,21 @@ pub(crate) fn code(sql_type: &SqlType) -> u8 {
     }
 }
 
+/// `sys.types.user_type_id`
+pub(crate) fn user_code(sql_type: &SqlType) -> u32 {
+    match sql_type {
+        SqlType::HierarchyId => 128,
+        SqlType::Geometry => 129,
+        SqlType::Geography => 130,
+        other => code(other).into(),
+    }
+}
+
 /// `max_length`, `precision` and `scale` of `sys.columns`.
 pub(crate) fn sizes(sql_type: &SqlType) -> (i16, u8, u8) {
     let bytes = |n: u16| (n as i16, 0, 0);
     match sql_type {
+        SqlType::HierarchyId => (892, 0, 0),
         SqlType::Bit => (1, 1, 0),
         SqlType::TinyInt => (1, 3, 0),
         SqlType::SmallInt => (2, 5, 0),

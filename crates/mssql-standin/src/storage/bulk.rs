@@ -5,17 +5,20 @@ use std::sync::Arc;
 use logferry_model::{Cell, RowRef, RowStore};
 use logferry_mssql_format::encode::{ColumnImage, FormatPage, PageImage, encode_index_record, encode_row};
 use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
+use logferry_mssql_format::row::RecordKind;
 
+use super::change::plain_row;
 use super::space::{PFS_ALLOCATED, UnitKind};
 use super::xact::XactOptions;
-use super::{By, Database, Error, FILE, Node, ROW_MAX};
+use super::{By, Database, Error, FILE, Node, ROW_MAX, RowKey};
 
 impl Database {
     /// Fills an empty table, fast: rows go into pages without log records, as a minimally logged load before the first
     /// backup does. `next` clears the store it gets and puts the next row into it; rows of a keyed table come in the
     /// order of the key. Gives the number of rows.
     ///
-    /// The rows are in the pages only: [`Database::rows`] does not show them. They can be changed like others.
+    /// The rows are in the pages only: [`Database::rows`] does not show them until [`Database::keep_loaded_rows`]. They can be
+    /// changed like others.
     ///
     /// # Errors
     /// When the table is not empty, a row does not fit on a page, or keys do not ascend from one page to the next.
@@ -86,6 +89,34 @@ impl Database {
         self.commit(xact)?;
         self.checkpoint();
         Ok(count)
+    }
+
+    /// Keeps the rows that were loaded in bulk beside their pages, too, as all others are: from now on queries see them.
+    pub fn keep_loaded_rows(&mut self) {
+        let loaded: Vec<u32> = self.tables.iter().filter(|(_, t)| t.loaded).map(|(id, _)| *id).collect();
+        for table in loaded {
+            let rowset = self.tables[&table].rowset;
+            let layout = Arc::clone(&self.rowset(rowset).layout);
+            let leaves: Vec<u32> = self.rowset(rowset).levels.first().into_iter().flatten().map(|n| n.page).collect();
+            let mut rows = Vec::new();
+            for page in leaves {
+                let image = self.page(page);
+                for slot in 0..image.slot_count() {
+                    let Some(row) = image.row(slot).filter(|row| !RecordKind::of(row[0]).is_ghost()) else { continue };
+                    let key = match layout.key.is_empty() {
+                        true => RowKey::Rid(super::rid(page, slot)),
+                        false => RowKey::Key(layout.key_of_image(row)),
+                    };
+                    rows.push((key, plain_row(&layout, row)));
+                }
+            }
+            let held = self.tables.get_mut(&table).expect("it was there");
+            for (key, row) in rows {
+                // What was changed since the load is there already.
+                held.committed.entry(key).or_insert_with(|| Arc::new(row));
+            }
+            held.loaded = false;
+        }
     }
 
     /// Builds the upper levels of a tree over its leaves.

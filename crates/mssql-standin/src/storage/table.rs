@@ -494,6 +494,9 @@ impl TypeCodes {
             SqlType::NText { collation } => old_lob(99, *collation),
             SqlType::Image => old_lob(34, none),
             SqlType::Xml => max(241, none),
+            SqlType::HierarchyId => TypeCodes { xtype: 240, utype: 128, length: 892, ti: 240, ..TypeCodes::default() },
+            SqlType::Geometry => TypeCodes { utype: 129, ..max(240, none) },
+            SqlType::Geography => TypeCodes { utype: 130, ..max(240, none) },
             SqlType::Variant => TypeCodes { xtype: 98, utype: 98, length: 8016, ti: 98, ..TypeCodes::default() },
             other => return Err(Error::Unsupported(format!("columns of type {other:?}"))),
         })

@@ -177,3 +177,26 @@ fn northwind() {
     let none = run(&mut s, "CREATE DATABASE n3 ON (FILENAME = 'no.mdf'), (FILENAME = 'no.ldf') FOR ATTACH");
     assert!(none.starts_with("!5120 Unable to open the physical file \"no.mdf\"."), "{none}");
 }
+
+#[test]
+fn files_that_were_written_when_a_server_ended_are_served() {
+    let folder = std::env::temp_dir().join(format!("logferry-standin-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let first = server();
+    check(
+        &mut connect(&first),
+        &[(
+            "CREATE TABLE t (id int PRIMARY KEY, s nvarchar(20), x xml); INSERT t VALUES (1, 'a', '<a/>'), (2, NULL, NULL); BEGIN TRAN; INSERT t VALUES (3, 'open', NULL)",
+            "#2 ; #1",
+        )],
+    );
+    assert_eq!(first.write_files(&folder).unwrap(), ["shop"]);
+    let second = server();
+    second.attach_database("again", &folder.join("shop.mdf"), &folder.join("shop_log.ldf")).unwrap();
+    let found = run(
+        &mut connect(&second),
+        "USE again; SELECT id, s, x FROM t WHERE id < 3 ORDER BY id; INSERT t (id) VALUES (5)",
+    );
+    assert!(found.starts_with("use again ; 1, \"a\", \"<a/>\" | 2, null, null ; !"), "{found}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

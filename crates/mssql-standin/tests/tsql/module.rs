@@ -39,6 +39,10 @@ fn views() {
                 "SELECT TABLE_TYPE, COUNT(*) FROM INFORMATION_SCHEMA.TABLES GROUP BY TABLE_TYPE ORDER BY 1",
                 "\"BASE TABLE\", 1 | \"VIEW\", 2",
             ),
+            (
+                "SELECT c.name, c.column_id, TYPE_NAME(c.user_type_id) FROM sys.columns c WHERE c.object_id = OBJECT_ID('w') ORDER BY 2; SELECT COLUMN_NAME, DATA_TYPE, ORDINAL_POSITION FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'v' ORDER BY 3",
+                "\"k\", 1, \"varchar\" | \"n\", 2, \"int\" ; \"id\", \"int\", 1 | \"s\", \"varchar\", 2",
+            ),
             ("INSERT v VALUES (5, 'z')", "!208 Invalid object name 'v'."),
             (
                 "DROP VIEW v, w; DROP VIEW IF EXISTS v; DROP VIEW v",

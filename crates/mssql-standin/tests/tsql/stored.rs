@@ -1,6 +1,6 @@
 //! Rows that are given as they are stored are those that are evaluated.
 
-use crate::{connect, run, server};
+use crate::{check, connect, run, server};
 
 #[test]
 fn stored_rows_are_the_rows_that_are_evaluated() {
@@ -40,4 +40,21 @@ fn stored_rows_are_the_rows_that_are_evaluated() {
         let rows: Vec<_> = evaluated.split(" | ").map(|row| row.strip_suffix(", 77").unwrap_or(row)).collect();
         assert_eq!(stored, rows.join(" | "), "SELECT {list} {rest}");
     }
+}
+
+#[test]
+fn rows_that_were_loaded_in_bulk_are_seen() {
+    let (database, _) = logferry_mssql_standin::workload::bench_database(3000, 7).unwrap();
+    let server = server();
+    server.adopt_database("bench", database);
+    check(
+        &mut connect(&server),
+        &[
+            ("USE bench; SELECT COUNT(*), MIN(id), MAX(id) FROM Bench", "use bench ; 3000, 1, 3000"),
+            (
+                "UPDATE Bench SET code = 'x' WHERE id = 2000; DELETE Bench WHERE id = 2001; SELECT COUNT(*) FROM Bench WHERE id > 1999",
+                "#1 ; #1 ; 1000",
+            ),
+        ],
+    );
 }

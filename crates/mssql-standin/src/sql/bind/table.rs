@@ -169,14 +169,14 @@ impl Binder<'_> {
         Ok(Some((From::Query { source, plan: Box::new(plan) }, found)))
     }
 
-    /// Error 4511 and its like where a view's columns have no names.
-    pub fn named_columns(&self, view: &str, names: &[String], plan: &Plan) -> Result<()> {
+    /// The columns of a view; error 4511 and its like where they have no names.
+    pub fn named_columns(&self, view: &str, names: &[String], plan: &Plan) -> Result<Vec<Column>> {
         match plan.columns.iter().position(|c| c.name.is_empty()).filter(|_| names.is_empty()) {
             Some(at) => Err(SqlError::batch(
                 4511,
                 format!("Create View or Function failed because no column name was specified for column {}.", at + 1),
             )),
-            None => derived(view, names, plan).map(drop),
+            None => derived(view, names, plan).map(|source| source.columns),
         }
     }
 

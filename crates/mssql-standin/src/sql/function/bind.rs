@@ -367,6 +367,25 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
             args.push(cast(mask, &SqlType::VarBinary { length: Some(128) }));
             SqlType::Bit
         }
+        F::HierarchyRoot | F::HierarchyParse => {
+            texts(&mut args, &[0]);
+            SqlType::HierarchyId
+        }
+        F::GeometryParse | F::GeographyParse | F::GeometryText | F::GeographyText => {
+            texts(&mut args, &[0]);
+            ints(&mut args, &[1]);
+            match func {
+                F::GeometryParse | F::GeometryText => SqlType::Geometry,
+                _ => SqlType::Geography,
+            }
+        }
+        F::GeometryPoint | F::GeographyPoint => {
+            let wanted = [&SqlType::Float, &SqlType::Float, &SqlType::Int];
+            args = args.into_iter().zip(wanted).map(|(a, to)| cast(a, to)).collect();
+            if func == F::GeometryPoint { SqlType::Geometry } else { SqlType::Geography }
+        }
+        F::ClrText => types::nvarchar_max(),
+        F::ClrLevel => SqlType::SmallInt,
         F::EventData | F::XmlQuery => SqlType::Xml,
         F::XmlValue => types::nvarchar_max(),
         F::XmlExist | F::Updated => SqlType::Bit,

@@ -5,6 +5,7 @@ use logferry_model::SqlType;
 
 use super::super::catalog;
 use super::super::cdc;
+use super::super::clr;
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::eval::Ctx;
@@ -111,6 +112,19 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
             let at = images.and_then(|i| i.columns.iter().position(|c| super::super::value::same_name(&c.name, &name)));
             Value::bit(at.and_then(|at| images?.set.get(at).copied()).unwrap_or(false))
         }
+        F::HierarchyRoot => Value::Bytes(Vec::new()),
+        F::HierarchyParse | F::GeometryParse | F::GeographyParse => {
+            clr::of_value(v.into_iter().next().unwrap_or(Value::Null), ty)?
+        }
+        F::GeometryText | F::GeographyText => clr::of_text(&text_at(&v, 0), int_at(&v, 1), ty)?,
+        F::GeometryPoint | F::GeographyPoint => {
+            let number = |at: usize| if let Some(Value::Float(f)) = v.get(at) { *f } else { 0.0 };
+            // Of a geography, the latitude is the first.
+            let (x, y) = if func == F::GeometryPoint { (number(0), number(1)) } else { (number(1), number(0)) };
+            clr::of_text(&format!("POINT ({x} {y})"), int_at(&v, 2), ty)?
+        }
+        F::ClrText => Value::text(&clr::text(&v[0], &args[0].ty)?),
+        F::ClrLevel => Value::Int(clr::level(&v[0])?),
         F::EventData => s.event.as_deref().map_or(Value::Null, Value::text),
         F::XmlValue | F::XmlQuery | F::XmlExist => super::super::method::of_xml(&v[0], &v[1], func)?,
         F::CdcMaxLsn => cdc::max_lsn(db())?,

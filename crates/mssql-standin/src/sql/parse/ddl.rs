@@ -613,7 +613,10 @@ fn sql_type(name: &str, args: &[String]) -> Result<SqlType> {
         "timestamp" | "rowversion" => SqlType::RowVersion,
         "sql_variant" => SqlType::Variant,
         "xml" => SqlType::Xml,
-        "hierarchyid" | "geometry" | "geography" | "json" | "vector" => {
+        "hierarchyid" => SqlType::HierarchyId,
+        "geometry" => SqlType::Geometry,
+        "geography" => SqlType::Geography,
+        "json" | "vector" => {
             return Err(unsupported(format!("the type {lower}")));
         }
         _ => {

@@ -352,6 +352,10 @@ impl Parser<'_> {
 
     fn named(&mut self) -> Result<Expr> {
         let mut name = self.name()?;
+        if self.op("::") {
+            let method = self.ident()?;
+            return self.call(vec![format!("{}::{method}", name.join("."))]);
+        }
         // The methods of values are written like functions of a schema.
         if self.is_op("(") && name.len() > 1 && name.last().is_some_and(|n| super::super::method::is_method(n)) {
             let method = name.pop().unwrap_or_default();

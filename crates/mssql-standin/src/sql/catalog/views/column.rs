@@ -63,7 +63,7 @@ fn facts(db: &Db) -> Vec<Facts> {
                 t(&c.name),
                 n(db.storage.column_id(table, place)),
                 n(code),
-                n(code),
+                n(types::user_code(&c.sql_type)),
                 n(length),
                 n(precision),
                 n(scale),
@@ -75,6 +75,28 @@ fn facts(db: &Db) -> Vec<Facts> {
                 n(default),
             ];
             out.push(Facts { table, place, ty: c.sql_type.clone(), row });
+        }
+    }
+    for (id, view) in &db.modules {
+        for (place, c) in view.shown.iter().enumerate() {
+            let (length, precision, scale) = types::sizes(&c.ty);
+            let row = [
+                n(*id),
+                t(&c.name),
+                n(place as i64 + 1),
+                n(types::code(&c.ty)),
+                n(types::user_code(&c.ty)),
+                n(length),
+                n(precision),
+                n(scale),
+                super::collation_name(&c.ty),
+                b(c.nullable),
+                b(types::is_text(&c.ty) || types::is_bytes(&c.ty)),
+                b(false),
+                b(false),
+                n(0),
+            ];
+            out.push(Facts { table: *id, place, ty: c.ty.clone(), row });
         }
     }
     out

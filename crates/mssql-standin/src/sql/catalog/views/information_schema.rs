@@ -47,63 +47,76 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
         "columns" => {
             let list = "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, ORDINAL_POSITION int?, COLUMN_DEFAULT n4000?, IS_NULLABLE v3?, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, DATETIME_PRECISION smallint?, CHARACTER_SET_CATALOG sysname?, CHARACTER_SET_SCHEMA sysname?, CHARACTER_SET_NAME sysname?, COLLATION_CATALOG sysname?, COLLATION_SCHEMA sysname?, COLLATION_NAME sysname?, DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname?";
             let mut rows = Vec::new();
+            let mut push = |of: (&str, &str),
+                            name: &str,
+                            place: i64,
+                            ty: &SqlType,
+                            nullable: bool,
+                            default: super::super::super::value::Value| {
+                let (bytes, precision, scale) = types::sizes(ty);
+                let text = types::is_text(ty);
+                let sized = text || types::is_bytes(ty) && *ty != SqlType::RowVersion;
+                let (chars, octets) = match ty {
+                    SqlType::NText { .. } => (n(1_073_741_823), n(2_147_483_646)),
+                    SqlType::Text { .. } | SqlType::Image => (n(2_147_483_647), n(2_147_483_647)),
+                    _ if !sized => (NULL, NULL),
+                    ty => (types::char_len(ty).map_or(n(-1), n), n(bytes)),
+                };
+                let number = types::decimal_of(ty).is_some() && *ty != SqlType::Bit;
+                let float = matches!(ty, SqlType::Float | SqlType::Real);
+                let seconds = match ty {
+                    SqlType::Date | SqlType::SmallDateTime => n(0),
+                    SqlType::DateTime => n(3),
+                    SqlType::Time { scale } | SqlType::DateTime2 { scale } | SqlType::DateTimeOffset { scale } => {
+                        n(*scale)
+                    }
+                    _ => NULL,
+                };
+                let charset = match () {
+                    () if types::is_national(ty) => t("UNICODE"),
+                    () if text => t("iso_1"),
+                    () => NULL,
+                };
+                rows.push(vec![
+                    catalog(),
+                    t(of.0),
+                    t(of.1),
+                    t(name),
+                    n(place),
+                    default,
+                    t(if nullable { "YES" } else { "NO" }),
+                    t(types::name(ty)),
+                    chars,
+                    octets,
+                    if number || float { n(precision) } else { NULL },
+                    match () {
+                        () if number => n(10),
+                        () if float => n(2),
+                        () => NULL,
+                    },
+                    if number { n(scale) } else { NULL },
+                    seconds,
+                    NULL,
+                    NULL,
+                    charset,
+                    NULL,
+                    NULL,
+                    super::collation_name(ty),
+                    NULL,
+                    NULL,
+                    NULL,
+                ]);
+            };
             for (id, def, meta) in tables() {
                 for (place, c) in def.columns.iter().enumerate() {
-                    let ty = &c.sql_type;
-                    let (bytes, precision, scale) = types::sizes(ty);
-                    let text = types::is_text(ty);
-                    let sized = text || types::is_bytes(ty) && *ty != SqlType::RowVersion;
-                    let (chars, octets) = match ty {
-                        SqlType::NText { .. } => (n(1_073_741_823), n(2_147_483_646)),
-                        SqlType::Text { .. } | SqlType::Image => (n(2_147_483_647), n(2_147_483_647)),
-                        _ if !sized => (NULL, NULL),
-                        ty => (types::char_len(ty).map_or(n(-1), n), n(bytes)),
-                    };
-                    let number = types::decimal_of(ty).is_some() && *ty != SqlType::Bit;
-                    let float = matches!(ty, SqlType::Float | SqlType::Real);
-                    let seconds = match ty {
-                        SqlType::Date | SqlType::SmallDateTime => n(0),
-                        SqlType::DateTime => n(3),
-                        SqlType::Time { scale } | SqlType::DateTime2 { scale } | SqlType::DateTimeOffset { scale } => {
-                            n(*scale)
-                        }
-                        _ => NULL,
-                    };
                     let default = meta.defaults.iter().find(|d| d.column == place).map_or(NULL, |d| t(&d.text));
-                    let charset = match () {
-                        () if types::is_national(ty) => t("UNICODE"),
-                        () if text => t("iso_1"),
-                        () => NULL,
-                    };
-                    rows.push(vec![
-                        catalog(),
-                        t(&def.schema),
-                        t(&def.name),
-                        t(&c.name),
-                        n(db.storage.column_id(id, place)),
-                        default,
-                        t(if c.nullable { "YES" } else { "NO" }),
-                        t(types::name(ty)),
-                        chars,
-                        octets,
-                        if number || float { n(precision) } else { NULL },
-                        match () {
-                            () if number => n(10),
-                            () if float => n(2),
-                            () => NULL,
-                        },
-                        if number { n(scale) } else { NULL },
-                        seconds,
-                        NULL,
-                        NULL,
-                        charset,
-                        NULL,
-                        NULL,
-                        super::collation_name(&c.sql_type),
-                        NULL,
-                        NULL,
-                        NULL,
-                    ]);
+                    let number = db.storage.column_id(id, place).into();
+                    push((&def.schema, &def.name), &c.name, number, &c.sql_type, c.nullable, default);
+                }
+            }
+            for view in db.modules.values() {
+                for (place, c) in view.shown.iter().enumerate() {
+                    push((&view.schema, &view.name), &c.name, place as i64 + 1, &c.ty, c.nullable, NULL);
                 }
             }
             (columns(list), rows)

@@ -1,13 +1,60 @@
-//! What `msdb` knows of backups.
+//! What `msdb` knows of backups and of the jobs of CDC.
 
 use super::super::super::plan::Column;
 use super::super::super::state::State;
-use super::super::shape::{Rows, lsn, n, t, view as table};
+use super::super::super::value::Value;
+use super::super::shape::{Rows, b, lsn, n, t, view as table};
 
 /// The tables of backups, as far as they are asked for.
 pub(super) fn view(state: &State, name: &str) -> Option<(Vec<Column>, Rows)> {
     let sets = || state.backup_sets.iter().enumerate().map(|(at, set)| (at as i64 + 1, set));
     Some(match name {
+        "cdc_jobs" => {
+            let mut rows = Vec::new();
+            for (at, db) in state.databases.iter().enumerate() {
+                let Some(cdc) = db.as_ref().and_then(|db| db.cdc.as_ref()) else { continue };
+                let id = |kind: u8| {
+                    let mut id = [0; 16];
+                    (id[0], id[1]) = (kind, at as u8);
+                    Value::Guid(id)
+                };
+                let number = n(State::database_id(at));
+                if let Some(job) = &cdc.capture {
+                    let s = job.settings;
+                    rows.push([
+                        number.clone(),
+                        t("capture"),
+                        id(1),
+                        n(s.maxtrans),
+                        n(s.maxscans),
+                        b(s.continuous),
+                        n(s.polling_s),
+                        n(0),
+                        n(0),
+                    ]);
+                }
+                if let Some(job) = &cdc.cleanup {
+                    let ends = [n(job.retention_min), n(job.threshold)];
+                    let [retention, threshold] = ends;
+                    rows.push([number, t("cleanup"), id(2), n(0), n(0), b(false), n(0), retention, threshold]);
+                }
+            }
+            table(
+                "database_id int, job_type n20, job_id guid, maxtrans int, maxscans int, continuous bit, pollinginterval bigint, retention bigint, threshold bigint",
+                [
+                    "database_id",
+                    "job_type",
+                    "job_id",
+                    "maxtrans",
+                    "maxscans",
+                    "continuous",
+                    "pollinginterval",
+                    "retention",
+                    "threshold",
+                ],
+                rows,
+            )
+        }
         "backupset" => table(
             "backup_set_id int, media_set_id int, position int?=1, name n128?, first_lsn lsn?, last_lsn lsn?, type char1?, database_name n128?, is_copy_only bit?=0",
             ["backup_set_id", "media_set_id", "first_lsn", "last_lsn", "type", "database_name"],
