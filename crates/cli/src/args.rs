@@ -61,6 +61,9 @@ pub(crate) struct Run {
     /// Which database, where the files hold several; "*" is all of them, each into schemas of its own.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub database: Option<String>,
+    /// With --database "*": each into a PostgreSQL database of its own, which is made where it is missing.
+    #[arg(long, requires = "database")]
+    pub own_databases: bool,
     /// Go on with log backups that arrive later, until the process is asked to end.
     #[arg(long, requires = "from", conflicts_with_all = ["set", "once"])]
     pub watch: bool,
@@ -287,6 +290,9 @@ pub(crate) struct Demo {
     /// Run these files of yours instead of data made for it.
     #[arg(long, value_name = "FILE|FOLDER", num_args = 1..)]
     pub from: Vec<PathBuf>,
+    /// Which database, where they hold several.
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub database: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -341,6 +347,10 @@ mod tests {
         check("logferry dump changes --data a", false);
         check("logferry dump changes", false);
         check("logferry demo", true);
+        check("logferry demo --from a --database b", true);
+        check("logferry demo --database b", false);
+        check("logferry run --from a --to x --database * --own-databases", true);
+        check("logferry run --from a --to x --own-databases", false);
         check("logferry standin --port 1 --data a --password p", true);
     }
 }

@@ -81,13 +81,13 @@ fn made_up(args: &Demo, folder: &Path, database: &Database<'_>, out: &mut Out) -
         out,
         &format!("\nfirst the full backup and {} log backups, in a process that is killed in the middle:", half - 1),
     )?;
-    let killed = run_and_kill(&paths[..half], database)?;
+    let killed = run_and_kill(&paths[..half], None, database)?;
     say(out, if killed { "  killed with SIGKILL" } else { "  it had ended before it could be killed" })?;
-    run_here(&paths[..half], database, out)?;
+    run_here(&paths[..half], None, database, out)?;
     let mut equal = compare(expected(&chain, now.last()), database, out)?;
 
     say(out, &format!("\nthen {} more have arrived:", chain.files.len() - half))?;
-    run_here(&paths, database, out)?;
+    run_here(&paths, None, database, out)?;
     equal &= compare(expected(&chain, chain.files.last()), database, out)?;
     Ok(equal)
 }
@@ -125,10 +125,11 @@ fn expected(chain: &Chain, file: Option<&ChainFile>) -> Tables {
 
 fn own_files(args: &Demo, database: &Database<'_>, out: &mut Out) -> Result<bool, Failed> {
     say(out, "\nfirst in a process that is killed in the middle:")?;
-    let killed = run_and_kill(&args.from, database)?;
+    let name = args.database.as_deref();
+    let killed = run_and_kill(&args.from, name, database)?;
     say(out, if killed { "  killed with SIGKILL" } else { "  it had ended before it could be killed" })?;
-    run_here(&args.from, database, out)?;
-    let source = run::sort_files(args.from.clone(), None, None)?;
+    run_here(&args.from, name, database, out)?;
+    let source = run::sort_files(args.from.clone(), args.database.clone(), None)?;
     let (tables, open) = open::rows_at_end(&source)?;
     if open > 0 {
         say(
@@ -142,13 +143,13 @@ fn own_files(args: &Demo, database: &Database<'_>, out: &mut Out) -> Result<bool
     compare(tables.collect(), database, out)
 }
 
-fn task(files: &[PathBuf], database: &Database<'_>) -> Result<Task, Failed> {
-    let source: BackupSource = run::sort_files(files.to_vec(), None, None)?;
+fn task(files: &[PathBuf], name: Option<&str>, database: &Database<'_>) -> Result<Task, Failed> {
+    let source: BackupSource = run::sort_files(files.to_vec(), name.map(str::to_owned), None)?;
     Ok(Task::of_parts("demo", source, Secret::new(database.url())))
 }
 
-fn run_here(files: &[PathBuf], database: &Database<'_>, out: &mut Out) -> Result<(), Failed> {
-    let summary = run::in_foreground(&task(files, database)?)?;
+fn run_here(files: &[PathBuf], name: Option<&str>, database: &Database<'_>, out: &mut Out) -> Result<(), Failed> {
+    let summary = run::in_foreground(&task(files, name, database)?)?;
     summary::write(&summary, out)?;
     out.flush()?;
     if summary.end == StreamEnd::Stopped {
@@ -158,10 +159,12 @@ fn run_here(files: &[PathBuf], database: &Database<'_>, out: &mut Out) -> Result
 }
 
 /// Runs in another process, and kills it once some of its work is on the target.
-fn run_and_kill(files: &[PathBuf], database: &Database<'_>) -> Result<bool, Failed> {
+fn run_and_kill(files: &[PathBuf], name: Option<&str>, database: &Database<'_>) -> Result<bool, Failed> {
     let failed = |e: std::io::Error| Failed::other(format!("could not start a second logferry: {e}"));
     let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-        .args(["run", "--name", "demo", "--to", &database.url(), "--from"])
+        .args(["run", "--name", "demo", "--to", &database.url()])
+        .args(name.iter().flat_map(|name| ["--database", name]))
+        .arg("--from")
         .args(files)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

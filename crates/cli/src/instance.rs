@@ -1,4 +1,4 @@
-//! All databases of a folder of backups in one task: each a task of its own on the target, into schemas of its own.
+//! All databases of a folder of backups in one task: each a task of its own on the target, into schemas or a database of its own.
 //!
 //! What does not fit (no full backup, a hole, a foreign or damaged file) is listed with its reason, and the other databases go on. Without
 //! `watch` one database comes after the other; with it all are followed at the same time, and a database whose first full backup
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use logferry_config::{BackupSource, Task};
+use logferry_config::{BackupSource, PerDatabase, Secret, Task};
 use logferry_model::Fault;
 use logferry_mssql_backup::{Backups, Listing, SoundSets};
 use logferry_pg_apply::Target;
-use logferry_pipeline::{Failure, Progress, Stop, Stopper, Summary, run};
+use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, Summary, run};
 use serde::Serialize;
 
 use crate::bars;
@@ -162,7 +162,10 @@ impl Instance<'_> {
     }
 
     async fn follow(&self, name: String) -> (String, Result<Summary, Failure>) {
-        let task = self.task_of(&name);
+        let task = match self.place(&name).await {
+            Ok(task) => task,
+            Err(fault) => return (name, Err(Failure { phase: Phase::Checking, fault })),
+        };
         let progress = Progress::new();
         tracing::info!(database = name, "database begins");
         let shown = self.paths.watch.is_none().then(|| tokio::spawn(bars::show(Arc::clone(&progress))));
@@ -187,8 +190,24 @@ impl Instance<'_> {
     fn task_of(&self, database: &str) -> Task {
         let mut task = self.task.clone();
         task.name = format!("{}/{database}", self.task.name);
-        task.transform.names.database = Some(database.to_owned());
+        if task.target.per_database == PerDatabase::Schemas {
+            task.transform.names.database = Some(database.to_owned());
+        }
         task
+    }
+
+    /// The task of one database, with a place for it on the target.
+    async fn place(&self, database: &str) -> Result<Task, Fault> {
+        let mut task = self.task_of(database);
+        if task.target.per_database == PerDatabase::Database {
+            let name = task.transform.names.fold(database).into_owned();
+            let url = task.target.url.expose();
+            if Target::parse(url)?.ensure_database(&name).await? {
+                tracing::info!(database = name, "made a database");
+            }
+            task.target.url = Secret::new(Target::url_of_database(url, &name)?);
+        }
+        Ok(task)
     }
 
     fn outcome(&self, name: String, done: Result<Summary, Failure>) -> Outcome {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logferry_config::{BackupSource, Secret, Source, Task};
+use logferry_config::{BackupSource, PerDatabase, Secret, Source, Task};
 use logferry_model::Class;
 use logferry_mssql_backup::SoundSets;
 use logferry_pg_apply::Target;
@@ -107,6 +107,9 @@ fn task_of(args: Run) -> Result<Task, Failed> {
         None => open::database_name(&source).map_err(|e| Failed::check(e.into()))?,
     };
     let mut task = Task::of_parts(name, source, Secret::new(url));
+    if args.own_databases {
+        task.target.per_database = PerDatabase::Database;
+    }
     task.retry.from_the_start = false;
     Ok(task)
 }

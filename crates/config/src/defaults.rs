@@ -1,6 +1,6 @@
 //! What holds where the task says nothing, and why.
 
-use crate::task::{DdlPolicy, OnExisting};
+use crate::task::{DdlPolicy, OnExisting, PerDatabase};
 
 /// Chunks that are copied at the same time. PostgreSQL spends about as much on a `COPY` as the reading side, so that two
 /// workers fill one core of each; four fill the small machines that most copies run on, and more rarely help one disk.
@@ -21,9 +21,9 @@ pub const APPLY_BATCH_ROWS: u32 = 50_000;
 /// second is below what a person notices and far above the cost of a commit.
 pub const APPLY_LINGER_MS: u32 = 200;
 
-/// Pages that the log has changed and that are kept in memory; the others wait in a temporary file. 128 MB hold
-/// the working set of a log of some gigabytes.
-pub const MEMORY_PAGES_MB: u32 = 128;
+/// Pages that the log has changed and that are kept in memory; the others wait in a temporary file. 96 MB hold the working set of a log of
+/// some gigabytes, and leave what all else takes within 256 MB.
+pub const MEMORY_PAGES_MB: u32 = 96;
 
 /// Changes that are read and converted ahead of the target. Two batches: one being written, one being filled.
 pub const MEMORY_QUEUE_MB: u32 = 16;
@@ -47,6 +47,9 @@ pub const ON_EXISTING: OnExisting = OnExisting::Error;
 
 /// A target that follows the source follows its tables, too; whoever must look at each change first says `stop`.
 pub const DDL: DdlPolicy = DdlPolicy::Apply;
+
+/// All databases of some files go to one of PostgreSQL: making others is a right that the account need not have.
+pub const PER_DATABASE: PerDatabase = PerDatabase::Schemas;
 
 /// Tables to take: all of them.
 pub const TABLES_INCLUDE: &[&str] = &["*"];

@@ -24,5 +24,5 @@ pub use object_storage::{ObjectCredentials, ObjectRole, ObjectStorage};
 pub use secret::{Secret, redact};
 pub use task::{
     ALL_DATABASES, ApplySettings, BackupSource, CopySettings, DdlPolicy, HoldLog, MemorySettings, OnExisting, OnGap,
-    RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
+    PerDatabase, RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
 };

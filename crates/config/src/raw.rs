@@ -118,6 +118,7 @@ pub(crate) struct Role {
 pub(crate) struct Target {
     pub url: At<String>,
     pub on_existing: Option<OnExisting>,
+    pub per_database: Option<PerDatabase>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,6 +136,13 @@ pub(crate) enum Ddl {
     Apply,
     Stop,
     Ignore,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PerDatabase {
+    Schemas,
+    Database,
 }
 
 #[derive(Debug, Default, Deserialize)]

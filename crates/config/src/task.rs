@@ -164,6 +164,17 @@ pub struct TargetSettings {
     pub url: Secret,
     /// What to do about tables that are there before the first copy.
     pub on_existing: OnExisting,
+    /// Where each goes, of all databases of some files.
+    pub per_database: PerDatabase,
+}
+
+/// Where each database goes, of all databases of some files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerDatabase {
+    /// Into schemas of its own.
+    Schemas,
+    /// Into a PostgreSQL database of its own, which is made where it is missing.
+    Database,
 }
 
 /// What to do about target tables that are there before the first copy.
@@ -265,7 +276,7 @@ impl Task {
         Task {
             name: name.into(),
             source: Source::Backup(source),
-            target: TargetSettings { url, on_existing: defaults::ON_EXISTING },
+            target: TargetSettings { url, on_existing: defaults::ON_EXISTING, per_database: defaults::PER_DATABASE },
             tables: TableFilter::default(),
             transform: TransformSettings::default(),
             ddl: defaults::DDL,
@@ -557,7 +568,12 @@ impl Checker<'_> {
             Some(raw::OnExisting::Truncate) => OnExisting::Truncate,
             Some(raw::OnExisting::Recreate) => OnExisting::Recreate,
         };
-        Ok(TargetSettings { url: Secret::new(url), on_existing })
+        let per_database = match raw.per_database {
+            None => defaults::PER_DATABASE,
+            Some(raw::PerDatabase::Schemas) => PerDatabase::Schemas,
+            Some(raw::PerDatabase::Database) => PerDatabase::Database,
+        };
+        Ok(TargetSettings { url: Secret::new(url), on_existing, per_database })
     }
 
     fn tables(&self, raw: raw::Tables) -> Result<TableFilter, ConfigError> {

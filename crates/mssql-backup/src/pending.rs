@@ -5,6 +5,9 @@
 //!         u32     10   u8  u32    8       u32                              u32
 //! ```
 //!
+//! The file is read in pieces of about a MiB, which begin and end with changes: a transaction that is larger than memory is handed on in
+//! as little.
+//!
 //! The length stands at both ends, because changes are taken back from the end (a rollback) and handed on from the begin.
 
 use std::borrow::Borrow;
@@ -20,6 +23,9 @@ use crate::spool::spool_error;
 
 const HEAD: usize = 4 + 10 + 1 + 4 + 8 + 4;
 const TAIL: usize = 4;
+
+/// A piece of the file has the changes that begin in so many bytes.
+const PIECE: usize = 1 << 20;
 
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub(crate) struct RawChange<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     tail: Vec<u8>,
+    /// Where pieces begin in it, without the first.
+    cuts: Vec<usize>,
     file: Option<File>,
     /// Where the pieces in the file begin and how long they are.
     pieces: Vec<(u64, usize)>,
@@ -78,6 +86,9 @@ impl Pending {
         let len = HEAD + change.before.len() + change.after.len() + TAIL;
         // Rows are shorter than pages, reasons than lines.
         let len_bytes = (len as u32).to_le_bytes();
+        if self.tail.len() >= self.cuts.last().map_or(PIECE, |cut| cut + PIECE) {
+            self.cuts.push(self.tail.len());
+        }
         let out = &mut self.tail;
         out.reserve(len);
         out.extend_from_slice(&len_bytes);
@@ -105,6 +116,7 @@ impl Pending {
         self.reload()?;
         if let Some(start) = self.last_start()? {
             self.tail.truncate(start);
+            self.cuts.retain(|&cut| cut < start);
         }
         Ok(())
     }
@@ -128,7 +140,9 @@ impl Pending {
         };
         let start = self.pieces.last().map_or(0, |(start, len)| start + *len as u64);
         file.write_all_at(&self.tail, start).map_err(spool_error)?;
-        self.pieces.push((start, self.tail.len()));
+        let (begins, ends) = (self.cuts.iter().copied(), self.cuts.iter().copied().chain([self.tail.len()]));
+        self.pieces.extend([0].into_iter().chain(begins).zip(ends).map(|(from, to)| (start + from as u64, to - from)));
+        self.cuts.clear();
         self.tail = Vec::new();
         Ok(())
     }
@@ -267,6 +281,27 @@ mod tests {
                     c
                 })
             );
+        }
+        assert_eq!(reader.next().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_in_the_file_comes_back_in_small_pieces() {
+        let row = [5u8; 1000];
+        let mut pending = Pending::default();
+        for n in 0..10_000 {
+            pending.push(&change(n, &row));
+        }
+        pending.pop().unwrap();
+        pending.spill().unwrap();
+        assert!(pending.pieces.len() > 10 && pending.pieces.iter().all(|(_, len)| *len < PIECE + 4096));
+        pending.truncate_after(Lsn::new(1, 1, 9_000)).unwrap();
+        assert!(pending.in_memory() < PIECE + 4096);
+        pending.push(&change(9_001, &row));
+        let mut reader = pending.into_reader();
+        for n in 0..=9_001 {
+            assert_eq!(reader.next().unwrap(), Some(change(n, &row)));
+            assert!(reader.bytes.len() < PIECE + 4096);
         }
         assert_eq!(reader.next().unwrap(), None);
     }

@@ -273,7 +273,7 @@ impl ChangeSource for BackupSource {
         changes.applied = before(end).max(changes.applied);
         self.tables = changes.tables();
         let catalog = changes.catalog()?.clone();
-        let pages = changes.freeze();
+        let pages = changes.freeze()?;
         let checkpoint = changes.checkpoint();
         self.snapshot = Some(Arc::new(Snapshot { pages, catalog, chunks: Mutex::default() }));
         self.changes = Some(changes);

@@ -30,6 +30,9 @@ pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     spill: Option<File>,
     /// Pages that the spill file has room for.
     spill_len: u32,
+    /// A page that was sent there, for the next one that comes: freed and allocated by whatever thread runs the reader, pages would
+    /// take their memory once for each.
+    spare: Option<Box<PageBytes>>,
 }
 
 enum Held {
@@ -57,12 +60,30 @@ impl<B: PageSource + ?Sized> PageStore<B> {
             in_memory_max: (memory_max / PAGE_SIZE).max(8),
             spill: None,
             spill_len: 0,
+            spare: None,
         }
     }
 
     /// Number of pages that differ from the base.
     pub fn changed_pages(&self) -> usize {
         self.held.len()
+    }
+
+    /// Bytes of changed pages that are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.clock.len() * PAGE_SIZE
+    }
+
+    /// Keeps no more than so many bytes in memory from now on.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be written.
+    pub fn shrink(&mut self, memory_max: usize) -> Result<(), Error> {
+        self.in_memory_max = (memory_max / PAGE_SIZE).max(8);
+        self.make_room()?;
+        self.spare = None;
+        self.clock.shrink_to_fit();
+        Ok(())
     }
 
     /// What the store stands on.
@@ -90,7 +111,8 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// Where it cannot be read, or is lost.
     pub fn page_mut(&mut self, id: PageId) -> Result<&mut PageBytes, Error> {
         if !matches!(self.held.get(&id), Some(Held::Memory { .. })) {
-            let mut page = Box::new([0; PAGE_SIZE]);
+            self.make_room()?;
+            let mut page = self.spare.take().unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
             self.read_page(id, &mut page)?;
             self.put(id, page)?;
         }
@@ -140,7 +162,9 @@ impl<B: PageSource + ?Sized> PageStore<B> {
                 none => none.insert(tempfile::tempfile().map_err(spool_error)?),
             };
             file.write_all_at(&page[..], u64::from(at) * PAGE_SIZE as u64).map_err(spool_error)?;
-            self.held.insert(id, Held::Spilled { slot: at });
+            if let Some(Held::Memory { page, .. }) = self.held.insert(id, Held::Spilled { slot: at }) {
+                self.spare = Some(page);
+            }
         }
         Ok(())
     }
@@ -217,6 +241,18 @@ mod tests {
         }
         assert_eq!(byte(&store, 200), [200, 0]);
         assert_eq!(store.files(), [FileExtent { file: 1, pages: 100 }]);
+    }
+
+    #[test]
+    fn a_store_that_shrinks_has_the_same_pages() {
+        let mut store = PageStore::new(Arc::new(Blank), 1 << 20);
+        for page in 0..100u32 {
+            store.page_mut(PageId::new(1, page)).unwrap()[1] = 9;
+        }
+        assert_eq!(store.in_memory(), 100 * PAGE_SIZE);
+        store.shrink(20 * PAGE_SIZE).unwrap();
+        assert!(store.in_memory() < 20 * PAGE_SIZE + 1, "{} bytes", store.in_memory());
+        assert!((0..100).all(|page| byte(&store, page) == [page as u8, 9]));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 mod apply;
 mod connect;
 mod copy;
+mod databases;
 mod ddl;
 mod error;
 mod names;

@@ -210,7 +210,9 @@ impl Runner<'_> {
     where
         S: ChangeSource + 'static,
     {
-        let sizes = StreamSizes { read_bytes: self.limits().bytes, queue_bytes: mib(self.task.memory.queue_mb) };
+        let queue_bytes = mib(self.task.memory.queue_mb);
+        // What was read is converted at once: more of it at a time would only be in memory twice.
+        let sizes = StreamSizes { read_bytes: self.limits().bytes.min(READ_BYTES_MAX), queue_bytes };
         stream(source, &mut sink, converter, sizes, self.progress, self.stop).await
     }
 
@@ -310,6 +312,9 @@ async fn fixups<S: ChangeSource>(source: &mut S, plans: &Plans, checkpoint: Chec
     }
     Ok(batch)
 }
+
+/// Bytes of rows that are asked of the source at a time.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 fn mib(n: u32) -> usize {
     (n as usize).saturating_mul(1 << 20)

@@ -104,7 +104,8 @@ impl Names {
         shortened(&self.fold(source))
     }
 
-    fn fold<'n>(&self, name: &'n str) -> Cow<'n, str> {
+    /// A name as it is called on the target where no map says otherwise.
+    pub fn fold<'n>(&self, name: &'n str) -> Cow<'n, str> {
         match self.case {
             NameCase::Lower => Cow::Owned(name.to_ascii_lowercase()),
             NameCase::Upper => Cow::Owned(name.to_ascii_uppercase()),

@@ -3,8 +3,9 @@
 //! A [`Target`] feeds bytes to one decoder and reads everything that it gives: it may find errors, it must not panic,
 //! loop or take memory without bound. Its seeds come from the project's own encoders, so that inputs get past the first
 //! check. Two things drive the targets: `tests/hostile.rs`, a bounded and repeatable run that is part of the test
-//! suite; and `libfuzzer/`, for runs under coverage guidance (`cargo +nightly fuzz run --fuzz-dir tests/fuzz/libfuzzer page`).
+//! suite; and `libfuzzer/run`, under coverage guidance. What that finds is kept in `corpus/`, and tried again by every test run.
 
+pub mod corpus;
 pub mod mutate;
 mod seeds;
 mod targets;

@@ -5,8 +5,8 @@ use std::alloc::System;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cap::Cap;
-use logferry_fuzz::TARGETS;
 use logferry_fuzz::mutate::{Random, mutate};
+use logferry_fuzz::{TARGETS, corpus};
 use logferry_mssql_backup::LogBlocks;
 use logferry_mssql_backup::set::BackupSet;
 
@@ -23,9 +23,12 @@ fn no_target_panics_loops_or_takes_unbounded_memory() {
     for target in TARGETS {
         let seeds = (target.seeds)();
         assert!(!seeds.is_empty(), "{} has no seeds", target.name);
-        for seed in &seeds {
-            (target.run)(seed);
+        let kept = corpus::kept(target.name).expect("a corpus, which libfuzzer/run keeps");
+        assert!(!kept.is_empty(), "{} has no corpus", target.name);
+        for input in seeds.iter().chain(&kept) {
+            (target.run)(input);
         }
+        let seeds: Vec<Vec<u8>> = seeds.into_iter().chain(kept).collect();
         for run in first..first + runs {
             let mut random = Random::new(run);
             let mut input = seeds[random.below(seeds.len())].clone();
@@ -36,7 +39,7 @@ fn no_target_panics_loops_or_takes_unbounded_memory() {
                 panic!("{} panics: LOGFERRY_FUZZ_SEED={run} LOGFERRY_FUZZ_RUNS=1, input {hex}", target.name);
             }
         }
-        println!("{}: {} seeds, {runs} inputs", target.name, seeds.len());
+        println!("{}: {} sound and found inputs, {runs} made of them", target.name, seeds.len());
     }
 }
 
