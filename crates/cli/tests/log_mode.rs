@@ -1,5 +1,7 @@
 //! `mode: log` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
 
+#[path = "log_mode/hand_over.rs"]
+mod hand_over;
 mod server;
 
 use std::process::Child;
@@ -151,6 +153,93 @@ async fn a_server_is_followed_through_kills_while_others_write() {
                WHERE attrelid = 'dbo.customers'::regclass AND attnum > 0 AND NOT attisdropped";
     let columns: String = client.query_one(sql, &[]).await.expect("an answer").get(0);
     assert_eq!(columns, "id name credit tier born");
+}
+
+/// The target restarts, and its disk is full for a while: the task waits, and every row arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_goes_away_or_is_full_is_waited_for() {
+    let standin = shop("");
+    let cluster = PrivatePostgres::start().unwrap_or_else(|e| panic!("{e}"));
+    let database = cluster.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let mut running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, TABLES).await;
+    let change = |n: u32| {
+        let text = format!("USE shop; UPDATE dbo.Customers SET credit = {n}; DELETE dbo.Orders WHERE number % 5 = {n}");
+        standin.batch(&text).expect("it is done");
+    };
+    change(1);
+    cluster.crash();
+    change(2);
+    cluster.restart().expect("the target starts again");
+    wait_until_equal(&standin, &database, TABLES).await;
+
+    // 53100 is what PostgreSQL says when its disk is full.
+    let client = database.client().await.expect("a connection");
+    client
+        .batch_execute(
+            "CREATE TABLE public.refused (n int);
+             CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+             CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON dbo.customers EXECUTE FUNCTION public.full_disk();
+             ALTER TABLE dbo.customers ENABLE ALWAYS TRIGGER full_disk",
+        )
+        .await
+        .expect("a trigger");
+    let before = wait_for_checkpoint(&database, None).await;
+    change(3);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(running.0.try_wait().expect("a process").is_none(), "it waits for room");
+    let after = wait_for_checkpoint(&database, None).await;
+    assert!(after >= before, "the position does not go back");
+    client.batch_execute("DROP TRIGGER full_disk ON dbo.customers").await.expect("there is room again");
+    wait_until_equal(&standin, &database, TABLES).await;
+}
+
+/// How much memory a transaction of many rows takes. Not a test of right or wrong: the numbers are printed.
+/// `LOGFERRY_LARGE_ROWS=1000000 cargo test -p logferry --test log_mode -- --ignored --nocapture large`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn a_large_transaction() {
+    let rows: u64 = std::env::var("LOGFERRY_LARGE_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let standin = shop(
+        "CREATE TABLE dbo.Large (id int NOT NULL PRIMARY KEY, v bigint NOT NULL);
+         CREATE TABLE dbo.Ten (n int NOT NULL PRIMARY KEY); INSERT dbo.Ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
+    );
+    let postgres = PrivatePostgres::shared();
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, TABLES).await;
+    let memory = || {
+        let read = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap_or_default();
+        read.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default().to_owned()
+    };
+    eprintln!("before: {}", memory());
+    let began = Instant::now();
+    let text = format!(
+        "USE shop; BEGIN TRAN; DECLARE @n int = 0;
+         WHILE @n < {} BEGIN
+             INSERT dbo.Large SELECT @n * 1000 + a.n * 100 + b.n * 10 + c.n, @n FROM dbo.Ten a CROSS JOIN dbo.Ten b CROSS JOIN dbo.Ten c;
+             SET @n += 1
+         END; COMMIT",
+        rows / 1000
+    );
+    standin.batch(&text).expect("it is done");
+    eprintln!("{rows} rows written after {:.1} s", began.elapsed().as_secs_f64());
+    let client = database.client().await.expect("a connection");
+    loop {
+        let found: i64 = client.query_one("SELECT count(*) FROM dbo.large", &[]).await.expect("a count").get(0);
+        if found as u64 >= rows {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    eprintln!("{rows} rows there after {:.1} s: {}", began.elapsed().as_secs_f64(), memory());
 }
 
 #[test]
