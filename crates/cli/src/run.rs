@@ -25,7 +25,7 @@ use crate::summary;
 pub(crate) fn perform(args: Run, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
     let once = args.once;
     let mut task = match &args.task {
-        Some(path) => Task::load(path)?,
+        Some(path) => Task { reload: args.reload, ..Task::load(path)? },
         None => task_of(args)?,
     };
     if let Source::Backup(paths) = &mut task.source

@@ -155,6 +155,31 @@ async fn a_server_is_followed_through_kills_while_others_write() {
     assert_eq!(columns, "id name credit tier born");
 }
 
+/// A table that somebody spoiled on the target is read once more, and the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_table_is_reloaded() {
+    let (standin, postgres) = (shop(""), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, TABLES).await;
+    drop(running);
+    let client = database.client().await.expect("a connection");
+    client
+        .batch_execute("DELETE FROM dbo.orders WHERE number % 3 = 0; UPDATE dbo.orders SET total = 0")
+        .await
+        .expect("spoiled");
+    standin.batch("USE shop; UPDATE dbo.Customers SET credit = 7 WHERE id < 100").expect("it is done");
+    let running = Running(command(&task, &standin).args(["--reload", "dbo.Orders"]).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, TABLES).await;
+    drop(running);
+    let output = command(&task, &standin).args(["--reload", "dbo.Nothing"]).output().expect("it runs");
+    assert!(text(&output).contains("the task has no table \"dbo.Nothing\""), "{}", text(&output));
+    assert!(!output.status.success());
+}
+
 /// The target restarts, and its disk is full for a while: the task waits, and every row arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_goes_away_or_is_full_is_waited_for() {

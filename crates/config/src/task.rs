@@ -38,6 +38,8 @@ pub struct Task {
     pub memory: MemorySettings,
     /// What is tried again, and for how long.
     pub retry: RetrySettings,
+    /// Tables to be read whole once more, as `schema.table`: not of the file, but of the command line.
+    pub reload: Vec<String>,
 }
 
 /// Where rows and changes come from.
@@ -284,6 +286,7 @@ impl Task {
             apply: ApplySettings::default(),
             memory: MemorySettings::default(),
             retry: RetrySettings::default(),
+            reload: Vec::new(),
         }
     }
 }
@@ -370,6 +373,7 @@ impl Checker<'_> {
                 pages_mb: self.number(raw.memory.pages_mb, defaults::MEMORY_PAGES_MB, 8..=1_048_576)?,
                 queue_mb: self.number(raw.memory.queue_mb, defaults::MEMORY_QUEUE_MB, 1..=4096)?,
             },
+            reload: Vec::new(),
             retry: RetrySettings {
                 connection_minutes: self.number(
                     raw.retry.connection_minutes,

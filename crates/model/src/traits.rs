@@ -7,7 +7,7 @@ use crate::event::{Checkpoint, EventBatch, Lineage};
 use crate::fault::Fault;
 use crate::lsn::Lsn;
 use crate::row::Cell;
-use crate::table::TableVersion;
+use crate::table::{TableId, TableVersion};
 use crate::target::{SchemaChange, TargetBatch, TargetTable};
 
 /// The point that a full copy shows, and from which changes are to be applied.
@@ -92,6 +92,15 @@ pub trait ChangeSource: Send + Sync {
     /// # Errors
     /// Where the history from there on is not to be had, or belongs to another lineage: names both positions.
     fn seek(&mut self, checkpoint: Checkpoint) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Tables are to be read whole once more: called after `seek`. The rows that they have come before all other changes, in one
+    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate) of each.
+    ///
+    /// # Errors
+    /// Where the source cannot do that.
+    fn reload(&mut self, _tables: &[TableId]) -> Result<(), Fault> {
+        Err(Fault::operator("tables of such a source cannot be read once more while their changes are followed"))
+    }
 
     /// The next events, about `bytes_max` bytes of rows at the most; `None` when the source has ended for good
     /// (a chain of files), an empty batch when there is nothing just now.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use logferry_model::{
     Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fill, Lineage, Lsn, RestartLsn,
-    RowRef, RowStore, SnapshotPoint, TableName, TableVersion,
+    RowRef, RowStore, SnapshotPoint, TableId, TableName, TableVersion,
 };
 use tiberius::ToSql;
 use tokio::sync::mpsc;
@@ -322,6 +322,16 @@ impl ChangeSource for LiveSource {
         let whole = |table| Cut { table, boundaries: Arc::default() };
         self.tables = tables.into_iter().map(whole).collect();
         Ok(())
+    }
+
+    fn reload(&mut self, tables: &[TableId]) -> Result<(), Fault> {
+        match &mut self.changes {
+            Some(Changes::Log(log)) => {
+                log.reload(tables);
+                Ok(())
+            }
+            _ => Err(Fault::operator("tables can be read once more in mode log only")),
+        }
     }
 
     async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {

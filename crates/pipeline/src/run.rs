@@ -1,10 +1,12 @@
 //! A task from its start to its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use logferry_config::{OnExisting, ServerMode, Source, Task};
-use logferry_model::{ChangeSource, Checkpoint, Class, Fault, SnapshotPoint, SourceEvent, TargetBatch};
+use logferry_model::{
+    ChangeSource, Checkpoint, Class, CommitLsn, Fault, SnapshotPoint, SourceEvent, TargetBatch,
+};
 use logferry_pg_apply::{
     ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
 };
@@ -60,7 +62,7 @@ where
 {
     let began = Instant::now();
     progress.enter(Phase::Checking);
-    let done = Runner { task, progress, stop }.run(open_source).await;
+    let done = Runner { task, progress, stop, reload_at: OnceLock::new() }.run(open_source).await;
     let phase = progress.view().phase;
     progress.enter(Phase::Ended);
     let done = done.map_err(|fault| Failure { phase, fault })?;
@@ -77,6 +79,8 @@ struct Runner<'a> {
     task: &'a Task,
     progress: &'a Arc<Progress>,
     stop: &'a Stop,
+    /// Where the target was when tables were to be read once more.
+    reload_at: OnceLock<CommitLsn>,
 }
 
 struct Done {
@@ -148,6 +152,7 @@ impl Runner<'_> {
                 let Task { transform, tables: filter, ddl, .. } = self.task;
                 let plans;
                 (plans, changes) = Plans::resume(&tables, known, transform, filter, *ddl, checkpoint)?;
+                self.reload(&mut source, &plans, checkpoint)?;
                 let sink = target.sink().await?;
                 self.progress.reached(checkpoint);
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
@@ -170,6 +175,26 @@ impl Runner<'_> {
         let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes);
         let end = self.stream(source, sink, converter).await?;
         Ok(Done { end, copied, lossy_columns: plans.lossy_columns() })
+    }
+
+    /// Has the tables read once more that the task names; by a later attempt only where that has not come to its end.
+    fn reload<S: ChangeSource>(&self, source: &mut S, plans: &Plans, at: Checkpoint) -> Result<(), Fault> {
+        let begun = *self.reload_at.get_or_init(|| at.applied);
+        if self.task.reload.is_empty() || at.applied > begun {
+            return Ok(());
+        }
+        let mut ids = Vec::new();
+        for name in &self.task.reload {
+            let tables = source.tables();
+            let table = tables.iter().find(|t| t.name.to_string().eq_ignore_ascii_case(name) && plans.of(t).is_some());
+            let table = table.ok_or_else(|| {
+                Fault::operator(format!("the task has no table \"{name}\" to be read once more"))
+                    .with_hint("give it as schema.table, with the schema and name that it has on the source")
+            })?;
+            info!(table = %table.name, "the table is read once more");
+            ids.push(table.id);
+        }
+        source.reload(&ids)
     }
 
     /// The full copy, up to the first checkpoint; `None` when the task is to stop before that.

@@ -174,14 +174,15 @@ impl Places {
             let partition = row.try_get::<i64, _>("partition_id").map_err(wrong)?.ok_or_else(missing)?;
             let rowset = partition as u64;
             let table = by_id.get(&(number("object_id")? as u32)).filter(|t| wanted(t));
-            let Some(table) = table else {
+            // The log has entries of nonclustered indexes, too, as far as they are marked as ghosts.
+            let Some(table) = table.filter(|_| number("index_id").is_ok_and(|index| index <= 1)) else {
                 self.by_rowset.insert(rowset, Rowset::Unneeded);
                 continue;
             };
             let id = table.version.id;
             has_rowset.push(id);
-            let layout = match (number("compression")?, number("index_id")?) {
-                (0, _) => layout(table, columns.get(&partition).map_or(&[], Vec::as_slice)),
+            let layout = match number("compression")? {
+                0 => layout(table, columns.get(&partition).map_or(&[], Vec::as_slice)),
                 _ => Err("its rows are compressed".to_owned()),
             };
             match layout {

@@ -71,8 +71,8 @@ pub(super) struct Transactions {
     open: HashMap<TransactionId, Open>,
     /// Committed, in the order of their commits.
     pub(super) committed: Vec<Touched>,
-    /// Rowsets that went, and the tables that they were of.
-    pub(super) gone: HashMap<u64, u32>,
+    /// Rowsets that went, and the tables that they had the rows of, if any.
+    pub(super) gone: HashMap<u64, Option<u32>>,
     /// Keys in memory, at the most.
     keys_here: usize,
     /// Commits up to this one are known already.
@@ -165,6 +165,9 @@ impl Transactions {
         if open.system || record.is_compensation() {
             return Ok(());
         }
+        if is_entry(record) {
+            return Ok(());
+        }
         let (table, keys) = match places.rowset(rowset) {
             Some(Rowset::Table(table, keys)) => (*table, keys),
             Some(Rowset::Unneeded) => return Ok(()),
@@ -199,7 +202,8 @@ impl Transactions {
     fn system_row(&mut self, record: &Record<'_>, rowset: u64) -> Result<(), Malformed> {
         if rowset == base_rowset(object::SYSROWSETS, 0) && record.op == Op::DELETE_ROWS && !record.is_compensation() {
             let row = RowsetRow::read(&FixedVar::read(record.element(0))?)?;
-            self.gone.insert(row.id, row.object);
+            // Nonclustered indexes have entries, not rows.
+            self.gone.insert(row.id, (row.index <= 1).then_some(row.object));
         }
         let open = self.open(record.transaction, record.lsn);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) && !record.is_compensation();
@@ -218,6 +222,14 @@ fn is_whole_row(record: &Record<'_>, op: Op) -> bool {
     const KIND: u8 = 0x0E;
     matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS)
         && record.element(0).first().is_some_and(|status| status & KIND == 0)
+}
+
+/// Whether it is an entry of a nonclustered index that comes or goes, and no row: those that become ghosts are among the records.
+fn is_entry(record: &Record<'_>) -> bool {
+    const KIND: u8 = 0x0E;
+    const ENTRY: u8 = 0x06;
+    matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS)
+        && record.element(0).first().is_some_and(|status| status & KIND == ENTRY)
 }
 
 /// The bytes of a record, of which the end may be missing.

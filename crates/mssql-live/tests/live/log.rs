@@ -445,6 +445,43 @@ async fn what_cannot_be_followed_is_refused_by_name() {
     assert!(fault.to_string().contains("cannot be followed by the log: it has no primary key"), "{fault}");
 }
 
+/// Entries of nonclustered indexes are no rows: neither of those that are there, nor of those that went.
+#[test]
+fn nonclustered_indexes_come_change_and_go() {
+    let target = check(&[
+        "CREATE INDEX ix ON a (n); CREATE UNIQUE INDEX ux ON a (n, id)",
+        "DELETE a WHERE id % 5 = 0; UPDATE a SET n = n + 1",
+        "DELETE a WHERE id % 7 = 0; DROP INDEX ix ON a; DELETE a WHERE id % 11 = 0",
+        "INSERT a VALUES (2000, 1, 'x', NULL)",
+    ]);
+    assert_eq!(target.said, ["table dbo.a 2"], "it has another unique key, and nothing is unknown");
+}
+
+/// One table is read whole once more, while others go on.
+#[tokio::test]
+async fn a_table_is_reloaded_while_the_others_are_followed() {
+    let standin = standin(TABLES);
+    let mut source = follow(&standin).await.expect("a source");
+    let mut target = Target::default();
+    let at = source.snapshot().await.expect("a snapshot").checkpoint;
+    target.copy(&source).await;
+    let id = source.tables().iter().find(|t| t.name.name == "a").expect("a table").id;
+    for written in [false, true] {
+        // Somebody has spoiled it.
+        let rows = target.tables.get_mut(&id).expect("its rows");
+        let lost: Vec<Row> = rows.keys().take(50).cloned().collect();
+        rows.retain(|key, _| !lost.contains(key));
+        if written {
+            standin.batch("USE shop; UPDATE a SET n = -n; DELETE b WHERE y = 1").expect("done");
+        }
+        let mut source = follow(&standin).await.expect("a source");
+        source.seek(target.at.unwrap_or(at)).await.expect("the position is there");
+        source.reload(&[id]).expect("it can");
+        target.drain(&mut source, 10_000).await.expect("the rows");
+        target.check(&standin);
+    }
+}
+
 /// More keys than are kept in memory.
 #[tokio::test]
 async fn keys_of_a_large_transaction_wait_in_a_file() {
