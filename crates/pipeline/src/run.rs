@@ -4,9 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use logferry_config::{OnExisting, ServerMode, Source, Task};
-use logferry_model::{
-    ChangeSource, Checkpoint, Class, CommitLsn, Fault, SnapshotPoint, SourceEvent, TargetBatch,
-};
+use logferry_model::{ChangeSource, Checkpoint, Class, CommitLsn, Fault, SnapshotPoint, SourceEvent, TargetBatch};
 use logferry_pg_apply::{
     ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
 };
