@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Show the whole on data made for it: backups, or a running server, to PostgreSQL, with every row compared.
     Demo(Demo),
+    /// Remove what tasks have made on a source: trigger, tables and capture instances of logferry.
+    Teardown(Teardown),
     /// Serve a stand-in for SQL Server, to try logferry with: T-SQL and TDS, databases in memory, backups on disk.
     Standin(StandinArgs),
 }
@@ -268,6 +270,15 @@ pub(crate) enum DemoMode {
     Log,
     /// A running server, by its change tables.
     Cdc,
+    /// A running server, by its log and by change tables.
+    Hybrid,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Teardown {
+    /// The task's YAML file. What other tasks made in the same database goes, too: stop them first.
+    #[arg(value_name = "TASK.yaml")]
+    pub task: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

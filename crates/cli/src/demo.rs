@@ -43,6 +43,7 @@ pub(crate) fn perform(args: &Demo, json: bool, out: &mut Out) -> Result<ExitCode
         DemoMode::Backup => None,
         DemoMode::Log => Some(live::Mode::Log),
         DemoMode::Cdc => Some(live::Mode::Cdc),
+        DemoMode::Hybrid => Some(live::Mode::Hybrid),
     };
     if live.is_some() && !alone {
         return Err(Failed::argument("a running server makes its own data: --from and --folder are for --mode backup"));

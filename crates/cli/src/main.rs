@@ -21,6 +21,7 @@ mod run;
 mod server;
 mod standin;
 mod summary;
+mod teardown;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
         Command::Demo(demo) => demo::perform(&demo, args.json, out),
+        Command::Teardown(teardown) => teardown::perform(&teardown, args.json, out),
         Command::Standin(standin) => standin::perform(&standin, args.json, out),
     }
 }

@@ -10,9 +10,9 @@ use logferry_mssql_live::{Address, CdcSettings, HoldLog, LiveSource, LogSettings
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Connects to the source of a task.
-pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSource, Fault> {
-    let settings = Settings {
+/// How the server of a task is connected to.
+pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
+    Settings {
         host: server.host.clone(),
         address: match &server.instance {
             Some(name) => Address::Instance(name.clone()),
@@ -31,13 +31,20 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
         read_only: server.read_only,
         connect_timeout: CONNECT_TIMEOUT,
         answer_timeout: Duration::from_secs(u64::from(server.answer_seconds)),
-        // A worker of the copy each, two that read rows and log, one for log backups, and three that hold the log.
-        connections_max: u32::from(task.copy.workers) + 6,
-    };
+        // A worker of the copy each, two that read rows and log, one for log backups, three that hold the log, two for change tables, and
+        // one for the heartbeat.
+        connections_max: u32::from(task.copy.workers) + 9,
+    }
+}
+
+/// Connects to the source of a task.
+pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSource, Fault> {
+    let settings = settings(task, server);
     let mode = match server.mode {
         ServerMode::Snapshot => Mode::Snapshot,
         ServerMode::Log => Mode::Log,
         ServerMode::Cdc => Mode::Cdc(CdcSettings { enable: server.cdc_enable }),
+        ServerMode::Hybrid => Mode::Hybrid { heartbeat: Duration::from_secs(u64::from(server.heartbeat_seconds)) },
     };
     let filter = task.tables.clone();
     let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;

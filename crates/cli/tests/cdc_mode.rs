@@ -174,3 +174,40 @@ fn the_demo_by_change_tables_ends_with_every_row_equal() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&report["equal"], &report["kills"]), (&true.into(), &1.into()), "{report}");
 }
+
+/// Both readers in one stream, with the demo; and what a task makes on its source goes again.
+#[test]
+fn the_demo_by_both_readers_ends_with_every_row_equal() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(["--json", "demo", "--mode", "hybrid", "--seconds", "1", "--rows", "200"])
+        .env_remove("LOGFERRY_LOG")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["equal"], &report["mode"]), (&true.into(), &"hybrid".into()), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_makes_on_its_source_goes_again() {
+    let (standin, postgres) = (shop(""), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "hybrid", &standin, &database, "");
+    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    wait_until_equal(&standin, &database, TABLES).await;
+    drop(running);
+    let teardown = |json: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"));
+        command.args(json).arg("teardown").arg(&task).env("SHOP_PASSWORD", standin.password()).env_remove("LOGFERRY_LOG");
+        command.output().expect("it runs")
+    };
+    let output = teardown(&["--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    let removed: Vec<&str> = report["removed"].as_array().expect("a list").iter().filter_map(|line| line.as_str()).collect();
+    for expect in ["trigger logferry_ddl", "table dbo.logferry_heartbeat", "change data capture of the database"] {
+        assert!(removed.contains(&expect), "{removed:?}");
+    }
+    assert!(text(&teardown(&[])).contains("there was nothing of logferry in database \"shop\""));
+}

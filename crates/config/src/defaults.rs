@@ -68,3 +68,6 @@ pub const HOLD_LOG_MINUTES: u32 = 60;
 
 /// Whether change data capture may be enabled on the source: nothing is changed there without a word.
 pub const CDC_ENABLE: bool = false;
+
+/// How often a heartbeat is written on the source: as often as the capture job looks by default, a row of some bytes of log.
+pub const HEARTBEAT_SECONDS: u32 = 5;

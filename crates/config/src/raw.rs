@@ -56,6 +56,7 @@ pub(crate) struct Source {
     pub hold_log: Option<At<HoldLog>>,
     pub tls: Option<At<Tls>>,
     pub cdc: Option<At<Cdc>>,
+    pub heartbeat_seconds: Option<At<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

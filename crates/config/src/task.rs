@@ -51,7 +51,7 @@ pub enum Source {
     Server(ServerSource),
 }
 
-/// `mode: snapshot`, `mode: log` and `mode: cdc`: a running server.
+/// `mode: snapshot`, `log`, `cdc` and `hybrid`: a running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSource {
     /// What is read.
@@ -82,6 +82,8 @@ pub struct ServerSource {
     pub hold_log: Option<HoldLog>,
     /// `mode: cdc`: whether change data capture may be enabled for the database, and for tables without a capture instance.
     pub cdc_enable: bool,
+    /// `mode: hybrid`: how often a row is written on the source.
+    pub heartbeat_seconds: u32,
 }
 
 /// What happens at a gap.
@@ -111,6 +113,8 @@ pub enum ServerMode {
     Log,
     /// The tables, and what is committed from then on, by change tables.
     Cdc,
+    /// The tables, and what is committed from then on, by the log or by change tables, whichever serves a table.
+    Hybrid,
 }
 
 /// Whose certificate is believed.
@@ -341,9 +345,6 @@ pub(crate) struct Checker<'a> {
 
 const TRUST: &str = "one of ca, pinned or trust; none of them for the system's authorities";
 
-/// Modes that the project knows and this version does not have.
-const LATER_MODES: &[&str] = &["hybrid"];
-
 impl Checker<'_> {
     fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
         Ok(Task {
@@ -402,15 +403,10 @@ impl Checker<'_> {
             "snapshot" => self.server(raw, ServerMode::Snapshot).map(Source::Server),
             "log" => self.server(raw, ServerMode::Log).map(Source::Server),
             "cdc" => self.server(raw, ServerMode::Cdc).map(Source::Server),
-            later if LATER_MODES.contains(&later) => {
-                Err(self.wrong(&raw.mode, format!("mode \"{later}\" is not in this version")).with_hint(
-                    "this version reads files (backup), and a running server once (snapshot), by its log (log) or by its change \
-                     tables (cdc)",
-                ))
-            }
+            "hybrid" => self.server(raw, ServerMode::Hybrid).map(Source::Server),
             _ => Err(self
                 .wrong(&raw.mode, "there is no such mode")
-                .expected(format!("backup, snapshot, log or cdc (in later versions: {})", LATER_MODES.join(", ")))),
+                .expected("backup, snapshot, log, cdc or hybrid")),
         }
     }
 
@@ -426,6 +422,7 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
         self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
         self.other_mode(&raw.mode, &raw.cdc, "cdc")?;
+        self.other_mode(&raw.mode, &raw.heartbeat_seconds, "heartbeat_seconds")?;
         let Some(files) = raw.files else {
             return Err(self
                 .wrong(&raw.mode, "key \"files\" is missing beside this one")
@@ -480,7 +477,7 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.watch, "watch")?;
         self.other_mode(&raw.mode, &raw.watch_seconds, "watch_seconds")?;
         self.other_mode(&raw.mode, &raw.object_storage, "object_storage")?;
-        if mode != ServerMode::Log {
+        if !matches!(mode, ServerMode::Log | ServerMode::Hybrid) {
             self.other_mode(&raw.mode, &raw.on_gap, "on_gap")?;
             self.other_mode(&raw.mode, &raw.hold_log, "hold_log")?;
         }
@@ -493,6 +490,9 @@ impl Checker<'_> {
         };
         if mode != ServerMode::Cdc {
             self.other_mode(&raw.mode, &raw.cdc, "cdc")?;
+        }
+        if mode != ServerMode::Hybrid {
+            self.other_mode(&raw.mode, &raw.heartbeat_seconds, "heartbeat_seconds")?;
         }
         let needed = |value: &Option<At<String>>, key: &str, what: &str| match value {
             Some(value) => {
@@ -546,6 +546,7 @@ impl Checker<'_> {
                 Some(raw::OnGap::Stop) | None => OnGap::Stop,
             },
             hold_log,
+            heartbeat_seconds: self.number(raw.heartbeat_seconds, defaults::HEARTBEAT_SECONDS, 1..=300)?,
             cdc_enable: raw.cdc.and_then(|cdc| cdc.value.enable).unwrap_or(defaults::CDC_ENABLE),
         })
     }

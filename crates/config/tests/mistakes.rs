@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc
+    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc, heartbeat_seconds
     did you mean \"files\"?",
     );
 }
@@ -73,21 +73,12 @@ t.yaml:3:9: key \"files\" is missing beside this one
 fn modes() {
     check(
         "backup",
-        "hybrid",
-        "
-t.yaml:3:9: mode \"hybrid\" is not in this version
-    3 |   mode: hybrid
-      |         ^^^^^^
-    this version reads files (backup), and a running server once (snapshot), by its log (log) or by its change tables (cdc)",
-    );
-    check(
-        "backup",
         "bakup",
         "
 t.yaml:3:9: there is no such mode
     3 |   mode: bakup
       |         ^^^^^
-    expected backup, snapshot, log or cdc (in later versions: hybrid)",
+    expected backup, snapshot, log, cdc or hybrid",
     );
 }
 

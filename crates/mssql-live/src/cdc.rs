@@ -43,7 +43,9 @@ use crate::sql;
 use crate::value::Form;
 use feed::Served;
 use health::{Health, Trouble};
-use instances::{Facts, Instance, Look, Seen};
+pub(crate) use instances::Facts;
+use instances::{Instance, Look, Seen};
+pub(crate) use rotate::{disable_ours, enable_heartbeat, has_no_instances};
 use window::Window;
 
 /// Tables that are asked by one statement whether they have changes.
@@ -199,6 +201,42 @@ impl CdcReader {
 
     /// The next events; none where nothing happened.
     pub(crate) async fn next(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
+        self.next_up_to(bytes_max, Lsn::MAX).await
+    }
+
+    /// How far the log is captured.
+    pub(crate) async fn captured_to(&self) -> Result<Lsn, Error> {
+        let mut session = self.pool.session().await?;
+        Ok(Look::ask(&mut session).await?.end.unwrap_or(Lsn::ZERO))
+    }
+
+    /// Goes on behind a position that the copy shows.
+    pub(crate) fn skip_to(&mut self, to: Lsn) {
+        self.applied.applied = CommitLsn(to);
+        self.applied.restart = RestartLsn(to);
+    }
+
+    /// Tells from time to time what is wrong with the capture job, if anything.
+    pub(crate) async fn watch(&mut self) -> Result<(), Error> {
+        let mut session = self.pool.session().await?;
+        self.health.watch(&mut session).await
+    }
+
+    /// What it means that nothing was captured for long.
+    pub(crate) async fn silent(&mut self) -> Result<Error, Error> {
+        let mut session = self.pool.session().await?;
+        let trouble = self.health.look(&mut session).await?.unwrap_or(Trouble::Stopped);
+        Ok(Error::NotCaptured { what: trouble.what(), mend: trouble.mend().to_owned() })
+    }
+
+    /// Whether a transaction was begun, and not all of it told.
+    pub(crate) fn is_within(&self) -> bool {
+        self.reload.is_some() || self.window.as_ref().is_some_and(|window| window.open.is_some())
+    }
+
+    /// The next events up to a position, and none of what was committed behind it. As long as there is more of what was begun, the
+    /// position stays the same.
+    pub(crate) async fn next_up_to(&mut self, bytes_max: usize, limit: Lsn) -> Result<EventBatch, Error> {
         let mut batch = EventBatch::default();
         let mut session = self.pool.session().await?;
         if self.window.is_none() && (!self.reloads.is_empty() || self.reload.is_some()) {
@@ -208,7 +246,7 @@ impl CdcReader {
         // After an error the whole source is opened anew, so that it does not matter what is lost of the window then.
         let mut window = match self.window.take() {
             Some(window) => window,
-            None => match self.open_window(&mut session).await? {
+            None => match self.open_window(&mut session, limit).await? {
                 Some(window) => window,
                 None => {
                     batch.events.append(&mut self.events);
@@ -237,6 +275,7 @@ impl CdcReader {
         if end > self.applied.applied.0 {
             self.applied.applied = CommitLsn(end);
             self.applied.restart = RestartLsn(end);
+            self.applied.commit_time_us = window.end_time_us.max(self.applied.commit_time_us);
             batch.events.push(SourceEvent::Progress(self.applied));
         }
         Ok(batch)
@@ -272,7 +311,7 @@ impl CdcReader {
     }
 
     /// Finds out whether there is anything new, and in which tables.
-    async fn open_window(&mut self, session: &mut Session) -> Result<Option<Window>, Error> {
+    async fn open_window(&mut self, session: &mut Session, limit: Lsn) -> Result<Option<Window>, Error> {
         let look = Look::ask(session).await?;
         let from = self.applied.applied.0;
         let end = look.end.unwrap_or(Lsn::ZERO);
@@ -289,12 +328,14 @@ impl CdcReader {
             )));
         }
         self.health.watch(session).await?;
-        if end == from {
+        let end = end.min(limit);
+        if end <= from {
             return Ok(None);
         }
         let active = self.active(session, from, end).await?;
         debug!(%from, %end, tables = active.len(), "reading captured changes");
-        Ok(Some(Window::new(from, end, active)))
+        let end_time_us = look.end_time_us.filter(|_| look.end == Some(end));
+        Ok(Some(Window::new(from, (end, end_time_us), active)))
     }
 
     /// Tables that have changes between two positions, in the order of their names.
@@ -425,9 +466,13 @@ async fn enabled(session: &mut Session, settings: CdcSettings) -> Result<Facts, 
                 .to_owned(),
         });
     }
-    info!("enabling change data capture for the database");
-    session.rows("enable change data capture for the database", sql::CDC_ENABLE_DATABASE, &[]).await?;
+    enable_database(session).await?;
     Facts::ask(session).await
+}
+
+pub(crate) async fn enable_database(session: &mut Session) -> Result<(), Error> {
+    info!("enabling change data capture for the database");
+    session.rows("enable change data capture for the database", sql::CDC_ENABLE_DATABASE, &[]).await.map(drop)
 }
 
 /// Makes an instance for each table that has none.

@@ -16,6 +16,7 @@ mod catalog;
 mod cdc;
 mod chunks;
 mod error;
+mod hybrid;
 mod log;
 mod pool;
 mod session;
@@ -27,5 +28,6 @@ pub mod value;
 
 pub use cdc::CdcSettings;
 pub use error::Error;
+pub use hybrid::teardown;
 pub use settings::{Address, HoldLog, LogSettings, OnGap, Settings, Trust};
 pub use source::{LiveSource, Mode};

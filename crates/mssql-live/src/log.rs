@@ -154,6 +154,11 @@ impl LogReader {
         self.applied
     }
 
+    /// How far the log was read.
+    pub(crate) fn read_to(&self) -> Lsn {
+        self.at
+    }
+
     /// Why a table cannot be followed, if so.
     pub(crate) fn refused(&self, table: TableId) -> Option<&str> {
         self.places.refused(table)

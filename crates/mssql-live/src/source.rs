@@ -9,6 +9,7 @@
 //! A chunk is read by a task of its own that decodes what comes while the one before is converted and written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use logferry_model::{
     Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fill, Lineage, Lsn, RestartLsn,
@@ -23,6 +24,7 @@ use crate::catalog::{self, Database, Isolation, Table};
 use crate::cdc::{CdcReader, CdcSettings};
 use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
+use crate::hybrid::HybridReader;
 use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::settings::{LogSettings, Settings};
@@ -37,12 +39,18 @@ pub enum Mode {
     Log,
     /// The tables, and what is committed from then on, by change tables.
     Cdc(CdcSettings),
+    /// The tables, and what is committed from then on, by the log or by change tables, whichever serves a table.
+    Hybrid {
+        /// How often a row is written on the source, so that one at rest has no lag.
+        heartbeat: Duration,
+    },
 }
 
 /// What reads changes.
 enum Changes {
     Log(Box<LogReader>),
     Cdc(Box<CdcReader>),
+    Hybrid(Box<HybridReader>),
 }
 
 impl Changes {
@@ -50,6 +58,7 @@ impl Changes {
         match self {
             Changes::Log(log) => log.tables(),
             Changes::Cdc(cdc) => cdc.tables(),
+            Changes::Hybrid(hybrid) => hybrid.tables(),
         }
     }
 
@@ -57,6 +66,7 @@ impl Changes {
         match self {
             Changes::Log(log) => log.checkpoint(),
             Changes::Cdc(cdc) => cdc.checkpoint(),
+            Changes::Hybrid(hybrid) => hybrid.checkpoint(),
         }
     }
 
@@ -69,6 +79,9 @@ impl Changes {
                 .map(|why| Fault::operator(format!("table \"{name}\" cannot be followed by the log: {why}"))),
             Changes::Cdc(cdc) => cdc.refused(table.id).map(|(why, mend)| {
                 Fault::operator(format!("table \"{name}\" cannot be followed by change data capture: {why}; {mend}"))
+            }),
+            Changes::Hybrid(hybrid) => hybrid.refused(table.id).map(|(why, mend)| {
+                Fault::operator(format!("table \"{name}\" can be followed neither by the log nor otherwise: {why}; {mend}"))
             }),
         }
     }
@@ -136,6 +149,7 @@ impl LiveSource {
             Mode::Snapshot => {}
             Mode::Log => database.must_be_followed()?,
             Mode::Cdc(_) => database.must_have_versions()?,
+            Mode::Hybrid { .. } => database.must_be_followed()?,
         }
         info!(
             server = %database.server,
@@ -204,6 +218,10 @@ impl LiveSource {
             Mode::Cdc(settings) => Changes::Cdc(Box::new(
                 CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?,
             )),
+            Mode::Hybrid { heartbeat } => {
+                let hybrid = HybridReader::begin(pool, self.lineage, wanted, self.chunk_bytes, heartbeat, at, self.log_settings).await?;
+                Changes::Hybrid(Box::new(hybrid))
+            }
         };
         Ok(self.changes.insert(changes).tables().to_vec())
     }
@@ -338,6 +356,7 @@ impl ChangeSource for LiveSource {
         match &mut self.changes {
             Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max).await?)),
             Some(Changes::Cdc(cdc)) => Ok(Some(cdc.next(bytes_max).await?)),
+            Some(Changes::Hybrid(hybrid)) => Ok(Some(hybrid.next(bytes_max).await?)),
             None => Ok(None),
         }
     }

@@ -1,16 +1,34 @@
 //! What the server is asked: the files of `sql/`.
 
 macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+    ($all:ident: $($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
         $($(#[$doc])* pub(crate) const $name: &str = include_str!(concat!("../sql/", $file));)*
 
         /// All of them, for tests.
         #[cfg(test)]
-        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+        pub(crate) const $all: &[(&str, &str)] = &[$(($file, $name)),*];
     };
 }
 
-texts! {
+// What `mode: hybrid` makes, writes and removes, all of it under names of its own.
+texts! { WRITING:
+    /// Makes the tables of ours.
+    HYBRID_TABLES = "hybrid_tables.sql";
+    /// Makes the trigger.
+    HYBRID_TRIGGER = "hybrid_trigger.sql";
+    /// Writes the heartbeat.
+    HYBRID_BEAT = "hybrid_beat.sql";
+    /// Notes that change data capture was enabled by us.
+    HYBRID_ENABLED_CDC = "hybrid_enabled_cdc.sql";
+    /// Drops the trigger.
+    TEARDOWN_TRIGGER = "teardown_trigger.sql";
+    /// Drops the heartbeat.
+    TEARDOWN_HEARTBEAT = "teardown_heartbeat.sql";
+    /// Drops what the trigger noted.
+    TEARDOWN_DDL_HISTORY = "teardown_ddl_history.sql";
+}
+
+texts! { READING:
     /// The settings of every session.
     SESSION = "session.sql";
     /// Whether a connection is alive.
@@ -51,6 +69,14 @@ texts! {
     UNITS = "units.sql";
     /// Where key columns are in rows.
     PLACES = "places.sql";
+    /// What of ours is there: one row.
+    HYBRID_OBJECTS = "hybrid_objects.sql";
+    /// Whether change data capture was enabled by us: one row.
+    HYBRID_HAS_ENABLED_CDC = "hybrid_has_enabled_cdc.sql";
+    /// Capture instances and their tables.
+    TEARDOWN_INSTANCES = "teardown_instances.sql";
+    /// Disables change data capture for the database.
+    TEARDOWN_CDC = "teardown_cdc.sql";
     /// Begins a transaction that sees one moment.
     BEGIN = "begin.sql";
     /// Ends it.
@@ -92,8 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_ours() {
+        for (file, text) in WRITING {
+            for line in text.lines().filter(|l| !l.trim_start().starts_with("--")) {
+                let changes = ["CREATE ", "INSERT ", "UPDATE ", "DROP ", "ALTER "].iter().any(|word| line.contains(word));
+                assert!(!changes || line.contains("logferry_"), "{file}: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn texts_change_nothing() {
-        for (file, text) in ALL {
+        for (file, text) in READING {
             let words = text.lines().filter(|l| !l.trim_start().starts_with("--")).flat_map(|l| {
                 l.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_ascii_uppercase).collect::<Vec<_>>()
             });

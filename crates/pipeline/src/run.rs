@@ -267,7 +267,7 @@ impl Runner<'_> {
                     ServerMode::Snapshot => ApplyMode::Exact,
                     // Of changed rows the log of a server tells the keys; what they are now is read then. Change tables tell what
                     // the copy may show already.
-                    ServerMode::Log | ServerMode::Cdc => ApplyMode::Replace,
+                    ServerMode::Log | ServerMode::Cdc | ServerMode::Hybrid => ApplyMode::Replace,
                 },
                 Source::Backup(_) => ApplyMode::Exact,
             },

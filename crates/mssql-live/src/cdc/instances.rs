@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use logferry_model::{Lsn, SourceColumn, SqlType, TableId, TableVersion};
 
+use super::window::microseconds;
 use crate::catalog::{Reader, Table};
 use crate::error::Error;
 use crate::session::Session;
@@ -37,6 +38,8 @@ pub(crate) struct Seen {
 pub(crate) struct Look {
     /// The last transaction that is captured; none before the first scan.
     pub(crate) end: Option<Lsn>,
+    /// When it was committed: microseconds since 2000-01-01.
+    pub(crate) end_time_us: Option<i64>,
     pub(crate) seen: Seen,
 }
 
@@ -66,6 +69,18 @@ impl Facts {
     }
 }
 
+/// A `datetime` as microseconds since 2000-01-01.
+struct Moment(i64);
+
+impl<'a> tiberius::FromSql<'a> for Moment {
+    fn from_sql(value: &'a tiberius::ColumnData<'static>) -> tiberius::Result<Option<Self>> {
+        Ok(match value {
+            tiberius::ColumnData::DateTime(Some(time)) => Some(Moment(microseconds(time))),
+            _ => None,
+        })
+    }
+}
+
 impl Look {
     pub(crate) async fn ask(session: &mut Session) -> Result<Look, Error> {
         const DOING: &str = "ask how far the log is captured";
@@ -79,6 +94,7 @@ impl Look {
         let row = Reader { row, doing: DOING };
         Ok(Look {
             end: lsn(&row, "max_lsn")?,
+            end_time_us: row.row.try_get::<Moment, _>("max_time").ok().flatten().map(|time| time.0),
             seen: Seen {
                 instances: row.optional("instances")?,
                 newest: lsn(&row, "newest_lsn")?,

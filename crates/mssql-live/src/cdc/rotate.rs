@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::feed::Served;
 use super::instances::{self, Instance, Seen};
 use super::{CdcReader, gap};
-use crate::catalog::{self, Table};
+use crate::catalog::{self, Reader, Table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
@@ -188,4 +188,41 @@ pub(super) async fn disable(session: &mut Session, table: &Table, instance: &Ins
     let parameters: [&dyn ToSql; 3] =
         [&version.name.schema.as_str(), &version.name.name.as_str(), &instance.name.as_str()];
     session.rows(&doing, sql::CDC_DISABLE_TABLE, &parameters).await.map(drop)
+}
+
+/// The instance of the heartbeat.
+const HEARTBEAT: &str = "logferry_heartbeat";
+
+/// Sees that the heartbeat is captured.
+pub(crate) async fn enable_heartbeat(session: &mut Session) -> Result<(), Error> {
+    let instances = instances::instances(session).await?;
+    if instances.iter().any(|i| i.name == HEARTBEAT) {
+        return Ok(());
+    }
+    let parameters: [&dyn ToSql; 3] = [&"dbo", &HEARTBEAT, &HEARTBEAT];
+    session.rows("have the heartbeat captured", sql::CDC_ENABLE_TABLE, &parameters).await.map(drop)
+}
+
+/// Drops the instances that we have made: their names.
+pub(crate) async fn disable_ours(session: &mut Session) -> Result<Vec<String>, Error> {
+    const DOING: &str = "list the capture instances of logferry";
+    let mut done = Vec::new();
+    let rows = session.rows(DOING, sql::TEARDOWN_INSTANCES, &[]).await?;
+    for row in &rows {
+        let row = Reader { row, doing: DOING };
+        let (schema, table, name) = (row.text("schema_name")?, row.text("name")?, row.text("capture_instance")?);
+        if !instances::is_ours(&name) {
+            continue;
+        }
+        let doing = format!("drop capture instance \"{name}\"");
+        let parameters: [&dyn ToSql; 3] = [&schema.as_str(), &table.as_str(), &name.as_str()];
+        session.rows(&doing, sql::CDC_DISABLE_TABLE, &parameters).await?;
+        done.push(format!("capture instance {name} of {schema}.{table}"));
+    }
+    Ok(done)
+}
+
+/// Whether nothing is captured.
+pub(crate) async fn has_no_instances(session: &mut Session) -> Result<bool, Error> {
+    Ok(instances::instances(session).await?.is_empty())
 }

@@ -23,6 +23,8 @@ const TRANSACTIONS_MAX: i64 = 1_000;
 /// Changes between two positions that are being read.
 pub(super) struct Window {
     pub(super) end: Lsn,
+    /// When that was committed, where it is known.
+    pub(super) end_time_us: Option<i64>,
     page_bytes: usize,
     pub(super) feeds: Vec<Feed>,
     /// What is known of transactions, in the order of their commits.
@@ -46,11 +48,11 @@ pub(super) struct Heads {
 
 impl Window {
     /// What is behind `from`, up to and with `end`, in some tables.
-    pub(super) fn new(from: Lsn, end: Lsn, tables: Vec<Arc<Served>>) -> Self {
+    pub(super) fn new(from: Lsn, (end, end_time_us): (Lsn, Option<i64>), tables: Vec<Arc<Served>>) -> Self {
         let page_bytes = (PAGES_BYTES / tables.len().max(1)).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
         let feeds = tables.into_iter().map(|served| Feed::new(served, Cursor::behind(from), end)).collect();
         let heads = Heads { known: VecDeque::new(), from, end, done: false };
-        Window { end, page_bytes, feeds, heads, open: None }
+        Window { end, end_time_us, page_bytes, feeds, heads, open: None }
     }
 
     /// Reads a page for each table that has none left; whether there was any.
@@ -150,7 +152,7 @@ fn transaction_id(bytes: &[u8]) -> TransactionId {
 }
 
 /// Since 2000-01-01, of days since 1900-01-01 and 300ths of a second.
-fn microseconds(time: &DateTime) -> i64 {
+pub(super) fn microseconds(time: &DateTime) -> i64 {
     const DAYS_TO_2000: i64 = 36_524;
     (i64::from(time.days()) - DAYS_TO_2000) * 86_400_000_000 + i64::from(time.seconds_fragments()) * 10_000 / 3
 }

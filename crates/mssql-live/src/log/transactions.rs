@@ -21,6 +21,9 @@ use logferry_mssql_format::row::FixedVar;
 use super::places::{FIRST_USER_ROWSET, Key, KeyLayout, Places, Rowset};
 use super::spill::KeySet;
 
+/// Keys of a transaction that go to a file.
+const SPILLED_MIN: usize = 1_000;
+
 /// A transaction that is not over.
 #[derive(Debug, Default)]
 struct Open {
@@ -98,6 +101,8 @@ impl Transactions {
         let mut left: usize = sets.iter().map(|set| set.here().len()).sum();
         while left > keys_max / 2
             && let Some(set) = sets.pop()
+            // Below that a file is larger than what it saves, and there may be more transactions than files can be open.
+            && set.here().len() >= SPILLED_MIN
         {
             left -= set.here().len();
             set.spill()?;

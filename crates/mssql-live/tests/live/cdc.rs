@@ -17,7 +17,8 @@ use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, Tra
 use crate::copy::stored;
 use crate::{settings, standin};
 
-type Row = Vec<Option<Vec<u8>>>;
+/// A row as SQL Server stores it.
+pub type Row = Vec<Option<Vec<u8>>>;
 
 const SCAN: &str = "EXEC sys.sp_cdc_scan @maxtrans = 100000";
 
@@ -30,7 +31,7 @@ async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
     open(standin, CdcSettings::default()).await
 }
 
-fn run(standin: &Standin, batch: &str) {
+pub fn run(standin: &Standin, batch: &str) {
     standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
 }
 
@@ -48,20 +49,25 @@ fn captured(tables: &str, names: &[&str]) -> Standin {
 
 /// A target: rows by their key; a table without a key is a bag of rows.
 #[derive(Default)]
-struct Target {
-    tables: BTreeMap<TableId, Vec<Row>>,
+pub struct Target {
+    pub tables: BTreeMap<TableId, Vec<Row>>,
     names: BTreeMap<TableId, (String, Vec<usize>)>,
     columns: BTreeMap<TableId, Vec<u32>>,
-    said: Vec<String>,
-    at: Option<Checkpoint>,
-    commits: Vec<Lsn>,
+    pub said: Vec<String>,
+    pub at: Option<Checkpoint>,
+    pub commits: Vec<Lsn>,
     /// Tables of the changes of the last transaction, in their order.
     touched: Vec<String>,
-    changes: usize,
+    pub changes: usize,
     unchanged: usize,
 }
 
 impl Target {
+    /// Empty, with the position of the copy.
+    pub fn at(point: Checkpoint) -> Self {
+        Target { at: Some(point), ..Target::default() }
+    }
+
     /// A table, perhaps in another shape than before: columns that it did not have are NULL.
     fn know(&mut self, table: &TableVersion) {
         let key = table.primary_key.as_ref().map(|k| k.columns.clone()).unwrap_or_default();
@@ -74,7 +80,7 @@ impl Target {
         }
     }
 
-    async fn copy(&mut self, source: &LiveSource) {
+    pub async fn copy(&mut self, source: &LiveSource) {
         for (index, table) in source.tables().iter().enumerate() {
             self.know(table);
             let rows = self.tables.entry(table.id).or_default();
@@ -89,7 +95,7 @@ impl Target {
         }
     }
 
-    fn apply(&mut self, batch: &EventBatch) {
+    pub fn apply(&mut self, batch: &EventBatch) {
         for event in &batch.events {
             match event {
                 SourceEvent::Begin(head) => {
@@ -171,7 +177,7 @@ impl Target {
     }
 
     /// Applies until the source has nothing.
-    async fn drain(&mut self, source: &mut LiveSource, bytes: usize) -> Result<(), Fault> {
+    pub async fn drain(&mut self, source: &mut LiveSource, bytes: usize) -> Result<(), Fault> {
         loop {
             let batch = source.next(bytes).await?.expect("it does not end");
             if batch.events.is_empty() {
@@ -181,8 +187,18 @@ impl Target {
         }
     }
 
+    /// Whether every table is as the source has it.
+    pub fn is_equal(&self, standin: &Standin) -> bool {
+        self.tables.iter().all(|(id, rows)| {
+            let (mut expect, mut found) = (stored(standin, &self.names[id].0), rows.clone());
+            found.sort();
+            expect.sort();
+            found == expect
+        })
+    }
+
     #[track_caller]
-    fn check(&self, standin: &Standin) {
+    pub fn check(&self, standin: &Standin) {
         for (id, rows) in &self.tables {
             let (name, _) = &self.names[id];
             let (mut expect, mut found) = (stored(standin, name), rows.clone());

@@ -27,8 +27,28 @@ async fn chunks(source: &LiveSource, table: &str) -> Result<Vec<Vec<Row>>, Fault
     Ok(found)
 }
 
+/// The rows of an answer as texts that can be compared, in order.
+pub fn texts(standin: &Standin, question: &str) -> Vec<String> {
+    let mut rows: Vec<String> = answer(standin, question).iter().map(|row| format!("{:?}", shown(row))).collect();
+    rows.sort();
+    rows
+}
+
+fn shown(row: &Row) -> Vec<String> {
+    let text = |cell: &Vec<u8>| {
+        let wide = cell.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect::<Vec<_>>();
+        let is_text = cell.len() >= 2 && cell.len() % 2 == 0 && wide.iter().all(|c| (32..127).contains(c));
+        if is_text { String::from_utf16_lossy(&wide) } else { format!("{cell:?}") }
+    };
+    row.iter().map(|cell| cell.as_ref().map_or("NULL".to_owned(), text)).collect()
+}
+
 /// The rows of a table on the pages of the stand-in, as cells.
 pub fn stored(standin: &Standin, table: &str) -> Vec<Row> {
+    answer(standin, &format!("SELECT * FROM {table}"))
+}
+
+fn answer(standin: &Standin, question: &str) -> Vec<Row> {
     use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
     #[derive(Default)]
     struct Rows(Vec<Row>);
@@ -51,7 +71,7 @@ pub fn stored(standin: &Standin, table: &str) -> Vec<Row> {
         Login { name: "sa".to_owned(), host: String::new(), program: String::new(), database: "shop".to_owned() };
     let mut rows = Rows::default();
     let mut session = standin.sql().connect(&login).expect("a session");
-    session.execute(&format!("SELECT * FROM {table}"), &[], &mut rows).expect("the rows");
+    session.execute(question, &[], &mut rows).expect("the rows");
     rows.0
 }
 

@@ -2,6 +2,7 @@
 
 mod cdc;
 mod copy;
+mod hybrid;
 mod faults;
 mod log;
 mod session;

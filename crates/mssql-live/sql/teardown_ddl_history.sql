@@ -1,0 +1,1 @@
+DROP TABLE dbo.logferry_ddl_history;

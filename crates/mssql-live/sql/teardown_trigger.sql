@@ -1,0 +1,1 @@
+DROP TRIGGER logferry_ddl ON DATABASE;

@@ -1,0 +1,167 @@
+//! The log and change tables as one source of changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use logferry_model::{ChangeSource, Fault, SourceEvent};
+use logferry_mssql_live::{LiveSource, Mode, teardown};
+use logferry_mssql_standin::serve::Standin;
+
+use crate::cdc::{Target, run};
+use crate::{settings, standin};
+
+async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
+    let mode = Mode::Hybrid { heartbeat: Duration::from_millis(100) };
+    LiveSource::open(settings(standin), mode, 50_000, Arc::new(|_| true)).await.map_err(Fault::from)
+}
+
+async fn begin(standin: &Standin) -> (LiveSource, Target) {
+    let mut source = follow(standin).await.unwrap_or_else(|e| panic!("{e}"));
+    let point = source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
+    let mut target = Target::at(point.checkpoint);
+    target.copy(&source).await;
+    (source, target)
+}
+
+/// An account moves between a table that the log serves and one that it does not.
+const TABLES: &str = "
+    CREATE TABLE ledger (id int NOT NULL PRIMARY KEY, amount bigint NOT NULL, pad varchar(300));
+    CREATE TABLE heap (id int NOT NULL PRIMARY KEY NONCLUSTERED, amount bigint NOT NULL, big varchar(max));
+    DECLARE @n int = 0;
+    WHILE @n < 50 BEGIN INSERT ledger VALUES (@n, 100, 'x'); INSERT heap VALUES (@n, 100, 'y'); SET @n += 1 END;
+    EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0";
+
+/// Applies until the target has what the source has; nothing else ends.
+async fn catch_up(standin: &Standin, source: &mut LiveSource, target: &mut Target) {
+    let began = std::time::Instant::now();
+    loop {
+        let batch = source.next(1 << 20).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+        target.apply(&batch);
+        let is_whole = matches!(batch.events.last(), Some(SourceEvent::Commit(_) | SourceEvent::Progress(_)));
+        if is_whole && target.is_equal(standin) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the target never has what the source has");
+        if batch.events.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_readers_make_one_stream() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    for change in [
+        "UPDATE ledger SET amount = 1 WHERE id < 5",
+        "UPDATE heap SET amount = 2, big = REPLICATE(CAST('z' AS varchar(max)), 20000) WHERE id < 5",
+        "BEGIN TRAN; DELETE heap WHERE id = 7; INSERT ledger VALUES (70, 7, NULL); COMMIT",
+        "BEGIN TRAN; UPDATE heap SET id = id + 1000 WHERE id > 40; UPDATE ledger SET id = id + 1000 WHERE id > 40; COMMIT",
+        "TRUNCATE TABLE ledger; INSERT heap VALUES (-1, 1, NULL)",
+    ] {
+        run(&standin, change);
+        catch_up(&standin, &mut source, &mut target).await;
+        source = follow(&standin).await.expect("a source");
+        source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// What a transaction does to tables of both readers is seen at once, whatever is written meanwhile, and whenever the reader is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_seen_in_part_while_others_write() {
+    let standin = Arc::new(standin(TABLES));
+    let (mut source, mut target) = begin(&standin).await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for writer in 0..2 {
+        let (standin, enough) = (standin.clone(), enough.clone());
+        writers.push(std::thread::spawn(move || {
+            for n in (0..200).cycle().take_while(|_| !enough.load(Ordering::Relaxed)) {
+                let (from, to) = ((n * 7 + writer * 13) % 50, (n * 11 + writer) % 50);
+                let batch = format!(
+                    "USE shop; BEGIN TRAN; UPDATE ledger SET amount = amount - {n}, pad = REPLICATE('p', {n}) WHERE id = {from};
+                     UPDATE heap SET amount = amount + {n} WHERE id = {to}; {}",
+                    if n % 9 == 4 { "ROLLBACK" } else { "COMMIT" }
+                );
+                // A deadlock's victim changes nothing.
+                standin.batch(&batch).ok();
+                // What is written must not be more than what this machine can read besides.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }));
+    }
+    let mut rounds = 0;
+    while rounds < 30 {
+        let batch = source.next(20_000).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+        target.apply(&batch);
+        if !matches!(batch.events.last(), Some(SourceEvent::Commit(_))) {
+            continue;
+        }
+        rounds += 1;
+        if rounds % 5 == 0 {
+            source = follow(&standin).await.expect("a source");
+            source.seek(target.at.expect("a checkpoint")).await.unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    catch_up(&standin, &mut source, &mut target).await;
+}
+
+/// A source at rest: the position moves with the heartbeat, so that there is no lag.
+#[tokio::test]
+async fn a_source_at_rest_has_no_lag() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    let (began, first) = (std::time::Instant::now(), target.at.expect("a position"));
+    loop {
+        let batch = source.next(1 << 20).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+        target.apply(&batch);
+        if target.at.is_some_and(|at| at.applied > first.applied && at.commit_time_us > first.commit_time_us) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the position does not move");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Everything that the catalog of a database says of objects, columns, triggers and captured tables.
+fn inventory(standin: &Standin) -> Vec<Vec<String>> {
+    let questions = [
+        "SELECT SCHEMA_NAME(schema_id), name, type FROM sys.objects",
+        "SELECT object_id, name, column_id FROM sys.columns",
+        "SELECT name, is_disabled FROM sys.triggers",
+        "SELECT name, is_tracked_by_cdc FROM sys.tables",
+        "SELECT name FROM sys.schemas",
+        "SELECT is_cdc_enabled FROM sys.databases WHERE name = N'shop'",
+    ];
+    questions.iter().map(|question| crate::copy::texts(standin, question)).collect()
+}
+
+#[tokio::test]
+async fn teardown_leaves_the_source_as_it_was_found() {
+    for had_cdc in [false, true] {
+        let standin = standin(
+            "CREATE TABLE ledger (id int NOT NULL PRIMARY KEY, v int); CREATE TABLE heap (id int NOT NULL PRIMARY KEY NONCLUSTERED, v int)",
+        );
+        if had_cdc {
+            run(&standin, "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N'dbo', N'ledger', NULL");
+        }
+        let before = inventory(&standin);
+        let (mut source, mut target) = begin(&standin).await;
+        run(&standin, "INSERT ledger VALUES (1, 1); INSERT heap VALUES (1, 1); CREATE INDEX ix ON ledger (v)");
+        run(&standin, "DROP INDEX ix ON ledger");
+        catch_up(&standin, &mut source, &mut target).await;
+        drop(source);
+        assert_ne!(inventory(&standin), before);
+        let history = crate::copy::texts(&standin, "SELECT event_type, object_name FROM dbo.logferry_ddl_history");
+        assert!(history.iter().any(|line| line.contains("CREATE_INDEX")), "{history:?}");
+        let removed = teardown(settings(&standin)).await.unwrap_or_else(|e| panic!("{e}"));
+        assert!(removed.iter().any(|line| line == "trigger logferry_ddl"), "{removed:?}");
+        assert_eq!(inventory(&standin), before, "removed: {removed:?}");
+        assert!(teardown(settings(&standin)).await.expect("it works").is_empty(), "there is nothing left");
+    }
+}
