@@ -200,12 +200,19 @@ async fn what_a_task_makes_on_its_source_goes_again() {
     drop(running);
     let teardown = |json: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"));
-        command.args(json).arg("teardown").arg(&task).env("SHOP_PASSWORD", standin.password()).env_remove("LOGFERRY_LOG");
+        command
+            .args(json)
+            .arg("teardown")
+            .arg(&task)
+            .env("SHOP_PASSWORD", standin.password())
+            .env_remove("LOGFERRY_LOG");
         command.output().expect("it runs")
     };
     let output = teardown(&["--json"]);
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
-    let removed: Vec<&str> = report["removed"].as_array().expect("a list").iter().filter_map(|line| line.as_str()).collect();
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    let removed: Vec<&str> =
+        report["removed"].as_array().expect("a list").iter().filter_map(|line| line.as_str()).collect();
     for expect in ["trigger logferry_ddl", "table dbo.logferry_heartbeat", "change data capture of the database"] {
         assert!(removed.contains(&expect), "{removed:?}");
     }

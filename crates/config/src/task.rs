@@ -404,9 +404,7 @@ impl Checker<'_> {
             "log" => self.server(raw, ServerMode::Log).map(Source::Server),
             "cdc" => self.server(raw, ServerMode::Cdc).map(Source::Server),
             "hybrid" => self.server(raw, ServerMode::Hybrid).map(Source::Server),
-            _ => Err(self
-                .wrong(&raw.mode, "there is no such mode")
-                .expected("backup, snapshot, log, cdc or hybrid")),
+            _ => Err(self.wrong(&raw.mode, "there is no such mode").expected("backup, snapshot, log, cdc or hybrid")),
         }
     }
 

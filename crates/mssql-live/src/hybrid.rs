@@ -96,14 +96,17 @@ impl HybridReader {
         objects::create(&mut session).await?;
         drop(session);
         let wanted: Wanted = Arc::new(move |name| !OURS.contains(&name.name.as_str()) && wanted(name));
-        let probe = LogReader::begin(pool.clone(), lineage, wanted.clone(), chunk_bytes, at, LogSettings::default()).await?;
+        let probe =
+            LogReader::begin(pool.clone(), lineage, wanted.clone(), chunk_bytes, at, LogSettings::default()).await?;
         let mut by_cdc = HashSet::new();
         let mut names = HashSet::new();
         for table in probe.tables().iter().filter(|t| wanted(&t.version.name)) {
             let name = &table.version.name;
             let why = match probe.refused(table.version.id) {
                 Some(why) => why,
-                None if table.order.is_none() => "it has no unique clustered key: the log does not tell which row an update changed",
+                None if table.order.is_none() => {
+                    "it has no unique clustered key: the log does not tell which row an update changed"
+                }
                 None => {
                     info!(table = %name, "is read by the log");
                     continue;
@@ -129,17 +132,8 @@ impl HybridReader {
         });
         let tables = tables.collect();
         let applied = log.checkpoint();
-        let mut reader = HybridReader {
-            pool,
-            log,
-            cdc,
-            tables,
-            by_cdc,
-            heartbeat,
-            beat_at: None,
-            applied,
-            phase: Phase::Between,
-        };
+        let mut reader =
+            HybridReader { pool, log, cdc, tables, by_cdc, heartbeat, beat_at: None, applied, phase: Phase::Between };
         if at.is_none() {
             // What was captured until here is in the rows that are copied from here on.
             reader.skip_to(applied.applied.0).await?;

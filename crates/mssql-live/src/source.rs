@@ -81,7 +81,9 @@ impl Changes {
                 Fault::operator(format!("table \"{name}\" cannot be followed by change data capture: {why}; {mend}"))
             }),
             Changes::Hybrid(hybrid) => hybrid.refused(table.id).map(|(why, mend)| {
-                Fault::operator(format!("table \"{name}\" can be followed neither by the log nor otherwise: {why}; {mend}"))
+                Fault::operator(format!(
+                    "table \"{name}\" can be followed neither by the log nor otherwise: {why}; {mend}"
+                ))
             }),
         }
     }
@@ -219,7 +221,9 @@ impl LiveSource {
                 CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?,
             )),
             Mode::Hybrid { heartbeat } => {
-                let hybrid = HybridReader::begin(pool, self.lineage, wanted, self.chunk_bytes, heartbeat, at, self.log_settings).await?;
+                let hybrid =
+                    HybridReader::begin(pool, self.lineage, wanted, self.chunk_bytes, heartbeat, at, self.log_settings)
+                        .await?;
                 Changes::Hybrid(Box::new(hybrid))
             }
         };

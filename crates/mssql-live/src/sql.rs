@@ -121,7 +121,8 @@ mod tests {
     fn what_is_written_is_ours() {
         for (file, text) in WRITING {
             for line in text.lines().filter(|l| !l.trim_start().starts_with("--")) {
-                let changes = ["CREATE ", "INSERT ", "UPDATE ", "DROP ", "ALTER "].iter().any(|word| line.contains(word));
+                let changes =
+                    ["CREATE ", "INSERT ", "UPDATE ", "DROP ", "ALTER "].iter().any(|word| line.contains(word));
                 assert!(!changes || line.contains("logferry_"), "{file}: {line}");
             }
         }

@@ -88,7 +88,8 @@ pub async fn teardown(settings: Settings) -> Result<Vec<String>, Error> {
             true => session.rows(DOING, sql::HYBRID_HAS_ENABLED_CDC, &[]).await?,
             false => Vec::new(),
         };
-        let is_ours = ours.first().and_then(|row| row.try_get::<i32, _>("enabled").ok().flatten()).is_some_and(|n| n > 0);
+        let is_ours =
+            ours.first().and_then(|row| row.try_get::<i32, _>("enabled").ok().flatten()).is_some_and(|n| n > 0);
         if is_ours && cdc::has_no_instances(&mut session).await? {
             session.run("disable change data capture for the database", sql::TEARDOWN_CDC).await?;
             done.push("change data capture of the database".to_owned());

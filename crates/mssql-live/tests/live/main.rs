@@ -2,8 +2,8 @@
 
 mod cdc;
 mod copy;
-mod hybrid;
 mod faults;
+mod hybrid;
 mod log;
 mod session;
 mod truncation;
