@@ -37,7 +37,7 @@ pub fn texts(standin: &Standin, question: &str) -> Vec<String> {
 fn shown(row: &Row) -> Vec<String> {
     let text = |cell: &Vec<u8>| {
         let wide = cell.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect::<Vec<_>>();
-        let is_text = cell.len() >= 2 && cell.len() % 2 == 0 && wide.iter().all(|c| (32..127).contains(c));
+        let is_text = cell.len() >= 2 && cell.len().is_multiple_of(2) && wide.iter().all(|c| (32..127).contains(c));
         if is_text { String::from_utf16_lossy(&wide) } else { format!("{cell:?}") }
     };
     row.iter().map(|cell| cell.as_ref().map_or("NULL".to_owned(), text)).collect()
