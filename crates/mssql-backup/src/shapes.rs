@@ -235,6 +235,8 @@ fn same_shape(a: &TableVersion, b: &TableVersion) -> bool {
                 && x.sql_type == y.sql_type
                 && x.nullable == y.nullable
                 && x.computed == y.computed
+                // Nothing of it is seen outside, but the next change of the column is told by it.
+                && x.stored == y.stored
                 && identity(x) == identity(y)
         })
         && a.id == b.id

@@ -3,6 +3,7 @@
 mod clock;
 mod numbers;
 mod plans;
+mod reshaped;
 mod structured;
 mod text;
 mod variant;
