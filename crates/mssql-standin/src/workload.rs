@@ -335,8 +335,8 @@ impl History {
         if choice == 0 || self.tables.is_empty() {
             let kinds = self.options.tables.clone();
             let kind = kinds[self.random.below(kinds.len() as u64) as usize];
-            let def = kind.def();
-            if self.db.table(&def.schema, &def.name).is_none() {
+            // One of another name still has the name of its key.
+            if self.tables.iter().all(|table| table.kind != kind) {
                 self.add_table(kind).expect("the name is free");
             }
             return;

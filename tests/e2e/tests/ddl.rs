@@ -111,7 +111,7 @@ fn shape(table: &TableVersion) -> String {
     let null = |nullable| if nullable { "" } else { " not null" };
     let columns: Vec<String> =
         table.columns.iter().map(|c| format!("{} {}{}", c.name, name(&c.sql_type), null(c.nullable))).collect();
-    format!("{} v{} ({})", table.name, table.version, columns.join(", "))
+    format!("{} ({})", table.name, columns.join(", "))
 }
 
 #[track_caller]
@@ -138,10 +138,10 @@ fn columns_are_added_and_dropped() {
         },
         "
           + {id:2,a:20,name:two}
-        dbo.t v2 (id int not null, a int, name varchar(20), b bigint)
+        dbo.t (id int not null, a int, name varchar(20), b bigint)
           {id:2,a:20,name:two,b:null} > {id:2,a:21,name:two,b:null}
           + {id:3,a:30,name:three,b:7}
-        dbo.t v3 (id int not null, name varchar(20), b bigint)
+        dbo.t (id int not null, name varchar(20), b bigint)
           {id:2,name:two,b:null} > {id:2,name:zwei,b:null}
         ",
     );
@@ -164,9 +164,9 @@ fn columns_become_others() {
         },
         "
           + {id:2,a:20,name:two}
-        dbo.t v2 (id int not null, a int, name varchar(40))
+        dbo.t (id int not null, a int, name varchar(40))
           {id:2,a:20,name:two} > {id:2,a:20,name:two, and some more}
-        dbo.t v3 (id int not null, a bigint, name varchar(40))
+        dbo.t (id int not null, a bigint, name varchar(40))
           {id:1,a:null,name:one} > {id:1,a:10,name:one}
           {id:2,a:null,name:two, and some more} > {id:2,a:20,name:two, and some more}
           {id:2,a:20,name:two, and some more} > {id:2,a:1099511627776,name:two, and some more}
@@ -186,9 +186,9 @@ fn tables_and_columns_get_other_names() {
         },
         "
           + {id:2,a:20,name:two}
-        dbo.t v2 (id int not null, a int, label varchar(20))
+        dbo.t (id int not null, a int, label varchar(20))
           + {id:3,a:30,label:three}
-        dbo.u v3 (id int not null, a int, label varchar(20))
+        dbo.u (id int not null, a int, label varchar(20))
           {id:3,a:30,label:three} > {id:3,a:31,label:three}
         ",
     );
@@ -213,7 +213,7 @@ fn tables_go_and_come() {
           truncated
           + {id:3,a:30,name:three}
         dropped dbo.t
-        dbo.t v2 (k bigint not null)
+        dbo.t (k bigint not null)
           + {k:5}
         ",
     );
