@@ -32,6 +32,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run one task until its source ends: copy what is missing, then apply the changes.
     Run(Run),
+    /// Tell everything that is not as a task needs it, of source and target, with what to type. Changes nothing.
+    Check(Check),
     /// Print a task for a running server, or (--grants) the SQL that gives its two accounts the rights they need.
     Init(Init),
     /// Tell what backup, data or log files hold. Also of files that could not be run.
@@ -78,6 +80,13 @@ pub(crate) struct Run {
     /// Without a task's file: the task's name, under which the target keeps its position.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The task's YAML file.
+    #[arg(value_name = "TASK.yaml")]
+    pub task: PathBuf,
 }
 
 /// How a running server is read.

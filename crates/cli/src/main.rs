@@ -6,6 +6,7 @@
 
 mod args;
 mod bars;
+mod check;
 mod demo;
 mod dump;
 mod failure;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
 fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
     match args.command {
         Command::Run(run) => run::perform(run, args.json, out),
+        Command::Check(check) => check::perform(&check, args.json, out),
         Command::Init(init) => init::perform(&init, args.json, out),
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),

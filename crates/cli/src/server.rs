@@ -4,11 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_config::{OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
-use logferry_model::Fault;
-use logferry_mssql_live::{Address, CdcSettings, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust};
+use logferry_model::{Fault, Finding, TableVersion};
+use logferry_mssql_live::{
+    Address, CdcSettings, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust, Wanted,
+};
 
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Everything that is not as the task needs it of its source; and the source's tables.
+pub(crate) async fn check(task: &Task, server: &ServerSource) -> (Vec<Finding>, Vec<Arc<TableVersion>>) {
+    logferry_mssql_live::check(settings(task, server), mode(server), wanted(task)).await
+}
+
+fn wanted(task: &Task) -> Wanted {
+    let filter = task.tables.clone();
+    Arc::new(move |name| filter.takes(name))
+}
+
+fn mode(server: &ServerSource) -> Mode {
+    match server.mode {
+        ServerMode::Snapshot => Mode::Snapshot,
+        ServerMode::Log => Mode::Log,
+        ServerMode::Cdc => Mode::Cdc(CdcSettings { enable: server.cdc_enable }),
+        ServerMode::Hybrid => Mode::Hybrid { heartbeat: Duration::from_secs(u64::from(server.heartbeat_seconds)) },
+    }
+}
 
 /// How the server of a task is connected to.
 pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
@@ -39,14 +60,6 @@ pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
 
 /// Connects to the source of a task.
 pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSource, Fault> {
-    let settings = settings(task, server);
-    let mode = match server.mode {
-        ServerMode::Snapshot => Mode::Snapshot,
-        ServerMode::Log => Mode::Log,
-        ServerMode::Cdc => Mode::Cdc(CdcSettings { enable: server.cdc_enable }),
-        ServerMode::Hybrid => Mode::Hybrid { heartbeat: Duration::from_secs(u64::from(server.heartbeat_seconds)) },
-    };
-    let filter = task.tables.clone();
     let chunk_bytes = u64::from(task.copy.chunk_mb) << 20;
     let log = LogSettings {
         on_gap: match server.on_gap {
@@ -58,5 +71,5 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
             max_age: Duration::from_secs(60 * u64::from(hold.max_minutes)),
         }),
     };
-    Ok(LiveSource::open(settings, mode, chunk_bytes, Arc::new(move |name| filter.takes(name))).await?.with_log(log))
+    Ok(LiveSource::open(settings(task, server), mode(server), chunk_bytes, wanted(task)).await?.with_log(log))
 }

@@ -20,6 +20,7 @@
 
 mod event;
 mod fault;
+mod finding;
 mod lsn;
 mod row;
 mod table;
@@ -29,6 +30,7 @@ mod types;
 
 pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Lineage, SourceEvent, TransactionHead};
 pub use fault::{Class, Fault};
+pub use finding::{Finding, Severity};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
 pub use row::{Cell, RowRef, RowStore, RowView};
 pub use table::{Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};

@@ -163,20 +163,28 @@ impl Database {
 
     /// What following the log asks of a database.
     pub(crate) fn must_be_followed(&self) -> Result<(), Error> {
+        match self.not_followed().into_iter().next() {
+            Some((why, mend)) => Err(Error::NotSetUp { database: self.name.clone(), why, mend }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why it cannot be followed by its log, and what mends that: all of it.
+    pub(crate) fn not_followed(&self) -> Vec<(&'static str, String)> {
         let name = sql::quoted(&self.name);
-        let not = |why, mend| Err(Error::NotSetUp { database: self.name.clone(), why, mend });
+        let mut not = Vec::new();
         if let Err((why, mend)) = self.edition.must_be_followed(&self.product_version) {
-            return not(why, mend.to_owned());
+            not.push((why, mend.to_owned()));
         }
         if self.recovery_model != "FULL" {
             let why = "its recovery model is not FULL, so that the log is cut off at any checkpoint, or holds no rows";
-            return not(why, format!("ALTER DATABASE {name} SET RECOVERY FULL; then a full backup"));
+            not.push((why, format!("ALTER DATABASE {name} SET RECOVERY FULL; then a full backup")));
         }
         if self.isolation != Isolation::Snapshot {
             let why = "it does not allow SNAPSHOT isolation, by which changed rows are read as of one moment";
-            return not(why, format!("ALTER DATABASE {name} SET ALLOW_SNAPSHOT_ISOLATION ON"));
+            not.push((why, format!("ALTER DATABASE {name} SET ALLOW_SNAPSHOT_ISOLATION ON")));
         }
-        Ok(())
+        not
     }
 
     /// What a copy asks of a database whose changes are told to be told again over it: that it does not show what is never committed,

@@ -14,6 +14,7 @@
 
 mod catalog;
 mod cdc;
+mod check;
 mod chunks;
 mod error;
 mod hybrid;
@@ -27,7 +28,8 @@ mod tls;
 pub mod value;
 
 pub use cdc::CdcSettings;
+pub use check::check;
 pub use error::Error;
 pub use hybrid::teardown;
 pub use settings::{Address, HoldLog, LogSettings, OnGap, Settings, Trust};
-pub use source::{LiveSource, Mode};
+pub use source::{LiveSource, Mode, Wanted};

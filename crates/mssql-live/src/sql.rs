@@ -61,6 +61,10 @@ texts! { READING:
     HOLD = "hold.sql";
     /// How much of the log is in use.
     LOG_SIZE = "log_size.sql";
+    /// Whether the log is kept until it is backed up: one row.
+    LOG_BACKED = "log_backed.sql";
+    /// Whether the log may be read.
+    LOG_READABLE = "log_readable.sql";
     /// Transactions that are not over.
     ACTIVE = "active.sql";
     /// Heaps and clustered indexes.

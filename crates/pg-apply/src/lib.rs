@@ -16,6 +16,7 @@
 //! SQL Server.
 
 mod apply;
+mod check;
 mod connect;
 mod copy;
 mod databases;
@@ -27,6 +28,7 @@ mod state;
 mod task;
 
 pub use apply::{ApplyMode, PgSink};
+pub use check::check;
 pub use connect::{Connection, Manager, Pool, Pooled, Target};
 pub use copy::{ChunkCopy, ChunkDone};
 pub use ddl::{ExistingTables, Key, create_table, keys, notes, plan};

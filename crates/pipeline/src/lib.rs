@@ -13,6 +13,7 @@
 //! **Invariants:** knows neither HTTP nor other tasks. Everything that waits between source and target is bounded.
 
 mod batch;
+mod check;
 mod convert;
 mod copy;
 mod plans;
@@ -24,6 +25,7 @@ mod stream;
 mod throttle;
 
 pub use batch::Limits;
+pub use check::check;
 pub use progress::{Phase, Progress, ProgressView};
 pub use run::{Failure, Summary, run};
 pub use stop::{Stop, Stopper};

@@ -255,12 +255,7 @@ impl Runner<'_> {
     fn target_settings(&self) -> Result<TaskSettings, Fault> {
         Ok(TaskSettings {
             settings_hash: self.copy_settings()?,
-            existing_tables: match self.task.target.on_existing {
-                OnExisting::Error => ExistingTables::Error,
-                OnExisting::Ignore => ExistingTables::Ignore,
-                OnExisting::Truncate => ExistingTables::Truncate,
-                OnExisting::Recreate => ExistingTables::Recreate,
-            },
+            existing_tables: existing_tables(self.task),
             connections_max: u32::from(self.task.copy.workers),
             mode: match &self.task.source {
                 Source::Server(server) => match server.mode {
@@ -297,6 +292,16 @@ impl Runner<'_> {
             self.task.name
         ))
         .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew"))
+    }
+}
+
+/// What is to be done about tables that are on the target.
+pub(crate) fn existing_tables(task: &Task) -> ExistingTables {
+    match task.target.on_existing {
+        OnExisting::Error => ExistingTables::Error,
+        OnExisting::Ignore => ExistingTables::Ignore,
+        OnExisting::Truncate => ExistingTables::Truncate,
+        OnExisting::Recreate => ExistingTables::Recreate,
     }
 }
 
