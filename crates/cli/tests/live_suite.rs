@@ -44,8 +44,11 @@ parts! {
     types_are_copied: "types snapshot",
     types_are_followed_by_the_log: "types log",
     types_are_followed_by_change_data_capture: "types cdc",
+    types_are_followed_by_both: "types hybrid",
     a_history_is_followed_by_the_log: "history log",
     a_history_is_followed_by_change_data_capture: "history cdc",
+    a_history_is_followed_by_both: "history hybrid",
     maintenance_is_followed_by_the_log: "maintenance log",
     maintenance_is_followed_by_change_data_capture: "maintenance cdc",
+    maintenance_is_followed_by_both: "maintenance hybrid",
 }

@@ -52,10 +52,13 @@ pub const PARTS: &[Part] = &[
     Part { name: "types snapshot", what: What::Types, mode: Mode::Snapshot },
     Part { name: "types log", what: What::Types, mode: Mode::Log },
     Part { name: "types cdc", what: What::Types, mode: Mode::Cdc },
+    Part { name: "types hybrid", what: What::Types, mode: Mode::Hybrid },
     Part { name: "history log", what: What::History, mode: Mode::Log },
     Part { name: "history cdc", what: What::History, mode: Mode::Cdc },
+    Part { name: "history hybrid", what: What::History, mode: Mode::Hybrid },
     Part { name: "maintenance log", what: What::Maintenance, mode: Mode::Log },
     Part { name: "maintenance cdc", what: What::Maintenance, mode: Mode::Cdc },
+    Part { name: "maintenance hybrid", what: What::Maintenance, mode: Mode::Hybrid },
 ];
 
 /// How often a history is killed.
@@ -86,6 +89,8 @@ pub enum Mode {
     Log,
     /// By change data capture, which logferry enables.
     Cdc,
+    /// By the log, and by change data capture what the log does not serve.
+    Hybrid,
 }
 
 impl Mode {
@@ -95,6 +100,7 @@ impl Mode {
             Mode::Snapshot => "snapshot",
             Mode::Log => "log",
             Mode::Cdc => "cdc",
+            Mode::Hybrid => "hybrid",
         }
     }
 

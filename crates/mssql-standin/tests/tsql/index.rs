@@ -49,3 +49,19 @@ fn keys_of_a_backup() {
         ["dbo.heap: [1, 0] false; ", "dbo.less: [0] true; uq [1, 0]", "dbo.tree: [0] true; uq_code [1], ux_n [2]",]
     );
 }
+
+#[test]
+fn values_of_a_unique_index_change_places() {
+    let server = server();
+    let mut s = connect(&server);
+    check(
+        &mut s,
+        &[
+            ("CREATE TABLE seats (id int PRIMARY KEY, seat int NOT NULL UNIQUE, who nvarchar(9))", ""),
+            ("INSERT seats VALUES (1, 1, N'a'), (2, 2, N'b'), (3, 3, N'c')", "#3"),
+            ("UPDATE seats SET seat = CASE seat WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE seat END", "#3"),
+            ("UPDATE seats SET seat = seat + 1", "#3"),
+            ("SELECT id, seat, who FROM seats ORDER BY id", "1, 3, \"a\" | 2, 2, \"b\" | 3, 4, \"c\""),
+        ],
+    );
+}

@@ -1,6 +1,7 @@
 //! UPDATE.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use logferry_model::SqlType;
@@ -17,7 +18,7 @@ use super::check::{check_referenced, check_references, check_rows, check_unique}
 use super::images::images_of;
 use super::insert::{bind_defaults, write_row};
 use super::output::{OutputOf, bind_output, run_output};
-use super::target::{bind_target, find_hits, lock_hits};
+use super::target::{Hit, bind_target, find_hits, lock_hits};
 use super::{Outcome, Variables, implicit};
 use crate::storage::{Row, RowKey};
 
@@ -153,7 +154,10 @@ pub(crate) fn update(
     if !hits.is_empty() {
         let xact = begin_in(state, scalars, target.at.database, "UPDATE");
         let def = state.db(target.at.database).storage.table_def(target.at.table);
-        let moves = def.is_some_and(|d| touches(&d.primary_key));
+        let keys = &state.db(target.at.database).meta(target.at.table).keys;
+        let unique = keys.iter().filter(|k| k.unique).map(|k| k.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>());
+        let moves = def.is_some_and(|d| touches(&d.primary_key))
+            || unique.filter(|columns| touches(columns)).any(|columns| takes_a_place(&columns, &hits, &new_rows));
         if moves {
             // Keys may change places with one another: all rows go before any comes back.
             for hit in &hits {
@@ -181,4 +185,11 @@ pub(crate) fn update(
     let changed = hits.iter().zip(&new_rows).map(|(h, new)| (Some(new), Some(&*h.row)));
     let images = images_of(state, &target, "UPDATE", Some(&places), changed);
     Ok(Outcome { count: hits.len() as u64, output, images })
+}
+
+/// Whether a row gets a key that another row of the statement had before it.
+fn takes_a_place(columns: &[usize], hits: &[Hit], new_rows: &[Row]) -> bool {
+    let key = |row: &Row| columns.iter().map(|c| row[*c].clone()).collect::<Vec<_>>();
+    let had: HashMap<_, usize> = hits.iter().enumerate().map(|(n, hit)| (key(&hit.row), n)).collect();
+    new_rows.iter().enumerate().any(|(n, row)| had.get(&key(row)).is_some_and(|before| *before != n))
 }
