@@ -350,6 +350,33 @@ async fn a_table_that_went_while_nobody_looked_is_no_riddle() {
 }
 
 /// A server that says where its log ends is asked that and no more while nothing happens; the log itself once a second.
+/// Rows that changed, and then all went, before anybody looked: what is there by then counts.
+#[tokio::test]
+async fn a_table_that_was_truncated_while_nobody_looked_is_no_riddle() {
+    let standin = standin(
+        "CREATE TABLE a (id int PRIMARY KEY, n int NOT NULL UNIQUE, s varchar(max)); CREATE INDEX i ON a (n);
+         INSERT a VALUES (1, 1, 'x'), (2, 2, 'y')",
+    );
+    let mut source = follow(&standin).await.expect("a source");
+    source.snapshot().await.expect("a snapshot");
+    let mut target = Target::default();
+    target.copy(&source).await;
+    standin.batch("USE shop; UPDATE a SET n = 3 WHERE id = 1").expect("written");
+    target.drain(&mut source, 1 << 20).await.expect("changes");
+    let at = target.at.expect("a position");
+    drop(source);
+    standin
+        .batch(
+            "USE shop; UPDATE a SET n = 5, s = REPLICATE(CAST('z' AS varchar(max)), 20000) WHERE id = 2; DELETE a WHERE id = 1;
+             TRUNCATE TABLE a; INSERT a VALUES (2, 9, 'after')",
+        )
+        .expect("written");
+    let mut source = follow(&standin).await.expect("a source");
+    source.seek(at).await.expect("it goes on");
+    target.drain(&mut source, 1 << 20).await.expect("changes");
+    target.check(&standin);
+}
+
 #[tokio::test]
 async fn an_idle_database_costs_next_to_nothing() {
     use std::sync::atomic::AtomicU64;
