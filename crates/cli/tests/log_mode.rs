@@ -163,7 +163,12 @@ async fn one_table_is_reloaded() {
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
     write_task(&task, "log", &standin, &database, "");
+    let early = command(&task, &standin).args(["--reload", "dbo.Orders"]).output().expect("it runs");
+    assert!(text(&early).contains("before the copy is complete"), "{}", text(&early));
+    assert!(!early.status.success());
     let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    // All rows are there a moment before the copy is complete.
+    wait_for_checkpoint(&database, None).await;
     wait_until_equal(&standin, &database, TABLES).await;
     drop(running);
     let client = database.client().await.expect("a connection");

@@ -156,6 +156,10 @@ impl Runner<'_> {
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
                 (plans, sink, checkpoint, false)
             }
+            _ if !self.task.reload.is_empty() => {
+                return Err(Fault::operator("no table can be read once more before the copy is complete")
+                    .with_hint("run the task without that until it follows changes"));
+            }
             _ => {
                 source.recall(&state.memo);
                 let point = source.snapshot().await?;
