@@ -31,7 +31,8 @@ fn oem(upper: &str, bytes: &[u8]) -> String {
     bytes.iter().map(decode).collect()
 }
 
-fn encoding(code_page: u16) -> Option<&'static Encoding> {
+/// The encoding of a Windows code page; `None` of those of DOS, whose tables are in [`crate::collation`], and of those that no collation has.
+pub fn encoding(code_page: u16) -> Option<&'static Encoding> {
     use encoding_rs as e;
     Some(match code_page {
         874 => e::WINDOWS_874,

@@ -6,7 +6,6 @@
 //! The bits of an id are those of `logferry_mssql_format::collation`; sort ids of SQL collations:
 //! <https://learn.microsoft.com/sql/relational-databases/collations/sql-server-collation-name-transact-sql>.
 
-use encoding_rs as e;
 use logferry_model::{Collation, SqlType};
 use logferry_mssql_format::collation::{CP437, CP850, CodePage, code_page};
 use logferry_mssql_format::render;
@@ -192,9 +191,10 @@ pub(crate) fn encode(text: &[u16], collation: Collation) -> Vec<u8> {
         Some(CodePage::Utf8) => return characters().collect::<String>().into_bytes(),
         Some(CodePage::Windows(437)) => return table(CP437),
         Some(CodePage::Windows(850)) => return table(CP850),
-        Some(CodePage::Windows(number)) => encoding(number),
-        Some(CodePage::UnicodeOnly) | None => return table(""),
+        Some(CodePage::Windows(number)) => render::encoding(number),
+        Some(CodePage::UnicodeOnly) | None => None,
     };
+    let Some(encoding) = encoding else { return table("") };
     let mut out = Vec::with_capacity(text.len());
     for c in characters() {
         let mut one = [0; 4];
@@ -204,25 +204,6 @@ pub(crate) fn encode(text: &[u16], collation: Collation) -> Vec<u8> {
         }
     }
     out
-}
-
-fn encoding(code_page: u16) -> &'static e::Encoding {
-    match code_page {
-        874 => e::WINDOWS_874,
-        932 => e::SHIFT_JIS,
-        936 => e::GBK,
-        949 => e::EUC_KR,
-        950 => e::BIG5,
-        1250 => e::WINDOWS_1250,
-        1251 => e::WINDOWS_1251,
-        1253 => e::WINDOWS_1253,
-        1254 => e::WINDOWS_1254,
-        1255 => e::WINDOWS_1255,
-        1256 => e::WINDOWS_1256,
-        1257 => e::WINDOWS_1257,
-        1258 => e::WINDOWS_1258,
-        _ => e::WINDOWS_1252,
-    }
 }
 
 /// How long text is in a column of the type: in bytes, or in UTF-16 units.
