@@ -184,6 +184,19 @@ fn keys_change_hands() {
     ]);
 }
 
+/// Values that a collation takes for equal are the same key there, and two keys on the target.
+#[test]
+fn keys_change_how_they_are_spelt() {
+    check(&[
+        "INSERT b VALUES (N'abc', 100, 1), (N'stra\u{df}e', 100, 2)",
+        "UPDATE b SET x = N'ABC' WHERE x = N'abc'",
+        "UPDATE b SET x = N'Abc', v = 5 WHERE x = N'abc'",
+        "UPDATE b SET x = x + N' ' WHERE x = N'abc'",
+        "UPDATE b SET x = UPPER(x)",
+        "DELETE b WHERE x = N'abc'; INSERT b VALUES (N'aBC', 100, 7)",
+    ]);
+}
+
 #[test]
 fn what_is_undone_is_not_there() {
     check(&[
