@@ -16,7 +16,7 @@
 mod text;
 pub(crate) mod time;
 
-pub use text::{encoding, of_collation as text_of};
+pub use text::{encoding, exact_of_collation as exact_text_of, of_collation as text_of};
 
 use std::fmt::Write;
 

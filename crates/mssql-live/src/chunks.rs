@@ -13,6 +13,7 @@
 //! a chunk at a time.
 
 use logferry_model::SqlType;
+use logferry_mssql_format::render;
 use tiberius::numeric::Numeric;
 use tiberius::time::{Date, DateTime, DateTime2, DateTimeOffset, SmallDateTime, Time};
 use tiberius::{ColumnData, ToSql};
@@ -30,8 +31,8 @@ pub(crate) type Boundary = Vec<Value>;
 pub(crate) struct Value(pub(crate) ColumnData<'static>);
 
 impl Value {
-    /// The value of a cell, for a parameter; `None` where it cannot be told what the server would make of it: text of a code page is
-    /// only handed over as far as all code pages have it.
+    /// The value of a cell, for a parameter; `None` where it cannot be told what the server would make of it: bytes that are no text in
+    /// the code page of their collation.
     pub(crate) fn of(sql_type: &SqlType, cell: &[u8]) -> Option<Self> {
         let int = |cell: &[u8]| {
             let mut bytes = [if cell.last()? & 0x80 != 0 { 0xFF } else { 0 }; 8];
@@ -81,8 +82,8 @@ impl Value {
             SqlType::Binary { .. } | SqlType::VarBinary { .. } | SqlType::NChar { .. } | SqlType::NVarChar { .. } => {
                 ColumnData::Binary(Some(cell.to_vec().into()))
             }
-            SqlType::Char { .. } | SqlType::VarChar { .. } if cell.is_ascii() => {
-                ColumnData::String(Some(String::from_utf8(cell.to_vec()).ok()?.into()))
+            SqlType::Char { collation, .. } | SqlType::VarChar { collation, .. } => {
+                ColumnData::String(Some(render::exact_text_of(collation, cell)?.into_owned().into()))
             }
             _ => return None,
         }))
@@ -353,6 +354,8 @@ mod tests {
         let text = SqlType::VarChar { length: Some(9), collation: Default::default() };
         check(text.clone(), b"abc", Some(ColumnData::String(Some("abc".into()))));
         check(text, &[0xe9], None);
+        let text = SqlType::VarChar { length: Some(9), collation: logferry_model::Collation(0x3400_d008) };
+        check(text, &[0xe9], Some(ColumnData::String(Some("\u{e9}".into()))));
         check(SqlType::UniqueIdentifier, &[1, 2], None);
         check(SqlType::Date, &[], None);
     }

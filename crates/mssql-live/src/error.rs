@@ -96,7 +96,8 @@ pub enum Error {
     Temporary(String),
     /// A key that cannot be handed back to the server.
     #[error(
-        "a changed row of table \"{table}\" cannot be looked up: its key column \"{column}\" has characters beyond ASCII"
+        "a changed row of table \"{table}\" cannot be looked up: its key column \"{column}\" has bytes that are no text in the code \
+         page of its collation"
     )]
     Key {
         /// the table
