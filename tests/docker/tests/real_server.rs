@@ -61,6 +61,7 @@ async fn the_suite_holds_on_a_real_server() {
         user: "sa".to_owned(),
         password: PASSWORD.to_owned(),
     };
+    server.ready().await;
     let (host, port) =
         (postgres.get_host().await.expect("a host"), postgres.get_host_port_ipv4(5432).await.expect("a port"));
     let admin = Target { url: format!("postgres://postgres:{PASSWORD}@{host}:{port}/postgres") };

@@ -20,9 +20,28 @@ pub struct Server {
 /// A connection.
 pub(crate) struct Session(Client<Compat<TcpStream>>);
 
+/// A server that has just started lets nobody in for a while, though it listens.
+const READY_SECONDS: u64 = 120;
+
 impl Server {
+    /// Waits until it lets us in.
+    pub async fn ready(&self) {
+        for _ in 0..READY_SECONDS {
+            match self.try_connect("master").await {
+                Ok(_) => return,
+                Err(e) => eprintln!("the source is not ready: {e}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        panic!("the source is not ready after {READY_SECONDS} s");
+    }
+
     /// Connects to a database.
     pub(crate) async fn connect(&self, database: &str) -> Session {
+        self.try_connect(database).await.expect("the source lets us in")
+    }
+
+    async fn try_connect(&self, database: &str) -> tiberius::Result<Session> {
         let mut config = Config::new();
         config.host(&self.host);
         config.port(self.port);
@@ -30,9 +49,9 @@ impl Server {
         config.authentication(AuthMethod::sql_server(&self.user, &self.password));
         // Whether it is encrypted is the business of logferry's own connections.
         config.encryption(EncryptionLevel::NotSupported);
-        let tcp = TcpStream::connect(config.get_addr()).await.expect("the source listens");
-        tcp.set_nodelay(true).expect("an option of the socket");
-        Session(Client::connect(config, tcp.compat_write()).await.expect("the source lets us in"))
+        let tcp = TcpStream::connect(config.get_addr()).await?;
+        tcp.set_nodelay(true)?;
+        Client::connect(config, tcp.compat_write()).await.map(Session)
     }
 
     /// Makes a database that may be read in every mode. The full backup begins its log: without it the log is cut off at any checkpoint.

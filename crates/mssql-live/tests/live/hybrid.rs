@@ -165,3 +165,19 @@ async fn teardown_leaves_the_source_as_it_was_found() {
         assert!(teardown(settings(&standin)).await.expect("it works").is_empty(), "there is nothing left");
     }
 }
+
+/// Our trigger never keeps anybody from changing the database: an error in it would take the change back.
+#[tokio::test]
+async fn nobody_is_kept_from_ddl_by_what_we_made() {
+    let standin = standin(TABLES);
+    let (source, _target) = begin(&standin).await;
+    drop(source);
+    for statement in [
+        "SET ANSI_WARNINGS OFF; SET CONCAT_NULL_YIELDS_NULL OFF; CREATE TABLE one (id int NOT NULL PRIMARY KEY)",
+        "DROP TABLE logferry_ddl_history",
+        "CREATE TABLE two (id int NOT NULL PRIMARY KEY)",
+        "DROP TABLE one",
+    ] {
+        run(&standin, statement);
+    }
+}
