@@ -91,6 +91,20 @@ pub enum Error {
         /// the record
         lsn: Lsn,
     },
+    /// A page of rows of which nobody says whose they are.
+    #[error("log record {lsn} fills a page of allocation unit {unit}, and no table has or had it")]
+    UnknownUnit {
+        /// `sys.allocation_units.allocation_unit_id`
+        unit: u64,
+        /// the record
+        lsn: Lsn,
+    },
+    /// Rows were loaded that the log does not have.
+    #[error("gap: at {at} rows were loaded in bulk that are not in the log: the recovery model was not FULL then")]
+    Unlogged {
+        /// a record of it
+        at: Lsn,
+    },
     /// The temporary file for keys of large transactions.
     #[error("a temporary file cannot be written or read: {0}")]
     Temporary(String),
@@ -195,7 +209,11 @@ impl Error {
                  changes longer than logferry is ever stopped (sys.sp_cdc_change_job N'cleanup', @retention = MINUTES)"
                     .to_owned()
             }
-            Error::UnknownRowset { .. } => "copy anew under another task name".to_owned(),
+            Error::Unlogged { .. } => {
+                "set source.on_gap: resync, to have all tables read anew; and keep the recovery model at FULL, or use mode cdc"
+                    .to_owned()
+            }
+            Error::UnknownRowset { .. } | Error::UnknownUnit { .. } => "copy anew under another task name".to_owned(),
             Error::Temporary(_) => "TMPDIR must lead to a folder with room: keys of large transactions are kept there".to_owned(),
             Error::Key { .. } => "leave the table out with tables.exclude".to_owned(),
             Error::NotSetUp { mend, .. } => mend.clone(),

@@ -186,8 +186,11 @@ impl LogReader {
             if !is_due && !self.has_more().await? {
                 break;
             }
-            match self.read_log().await {
-                Err(gap @ Error::Gap { .. }) if self.settings.on_gap == OnGap::Resync => {
+            let read = self.read_log().await;
+            let read =
+                read.and_then(|()| self.transactions.unlogged().map_or(Ok(()), |at| Err(Error::Unlogged { at })));
+            match read {
+                Err(gap @ (Error::Gap { .. } | Error::Unlogged { .. })) if self.settings.on_gap == OnGap::Resync => {
                     warn!("{gap}; all tables are read anew");
                     self.begin_anew().await?;
                 }

@@ -54,6 +54,7 @@ use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::alter::NewValue;
 pub use self::backup::FullBackup;
+pub use self::bulk::BulkLog;
 pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
 pub use self::constraint::{ConstraintDef, ConstraintKind};

@@ -142,8 +142,8 @@ fn fixed_len(sql_type: &SqlType) -> Option<u16> {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     by_rowset: HashMap<u64, Rowset>,
-    /// Tables by the allocation units of their rows.
-    by_unit: HashMap<u64, TableId>,
+    /// Tables by the allocation units of their rows; nothing for those of something else (an indexed view, say).
+    by_unit: HashMap<u64, Option<TableId>>,
     /// Why the changes of a table cannot be read.
     refused: HashMap<TableId, String>,
 }
@@ -198,9 +198,7 @@ impl Places {
         for row in session.rows(DOING, sql::UNITS, &[]).await? {
             let unit = row.try_get::<i64, _>("allocation_unit_id").map_err(wrong)?.ok_or_else(missing)?;
             let object = row.try_get::<i32, _>("object_id").map_err(wrong)?.ok_or_else(missing)?;
-            if let Some(table) = by_id.get(&(object as u32)) {
-                self.by_unit.insert(unit as u64, table.version.id);
-            }
+            self.by_unit.insert(unit as u64, by_id.get(&(object as u32)).map(|table| table.version.id));
         }
         for table in tables.iter().filter(|t| wanted(t) && !has_rowset.contains(&t.version.id)) {
             self.refused
@@ -209,12 +207,23 @@ impl Places {
         Ok(())
     }
 
+    /// One table with an `int` key at the begin of its rows.
+    #[cfg(test)]
+    pub(super) fn of_test(table: TableId, rowset: u64, unit: u64) -> Self {
+        let id = OrderColumn { name: "id".to_owned(), sql_type: SqlType::Int, collation: None };
+        let layout = KeyLayout::new(&[(&id, 4, 1)], true).expect("a layout");
+        let mut places = Places::default();
+        places.by_rowset.insert(rowset, Rowset::Table(table, Arc::new(layout)));
+        places.by_unit.insert(unit, Some(table));
+        places
+    }
+
     pub(super) fn rowset(&self, rowset: u64) -> Option<&Rowset> {
         self.by_rowset.get(&rowset)
     }
 
-    /// The table that has rows in an allocation unit.
-    pub(super) fn table_of_unit(&self, unit: u64) -> Option<TableId> {
+    /// The table that has rows in an allocation unit, if any; `None` where the unit is not known.
+    pub(super) fn unit(&self, unit: u64) -> Option<Option<TableId>> {
         self.by_unit.get(&unit).copied()
     }
 

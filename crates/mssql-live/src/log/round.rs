@@ -28,8 +28,6 @@ const KEYS_FEW: usize = 8;
 /// How often, and after what, it is asked whether a committed transaction is over: two seconds in all.
 const ENDS_ASKED_MAX: u32 = 200;
 const ENDS_ASKED_AFTER: Duration = Duration::from_millis(10);
-/// Transactions whose locks change no rows: an index is made, rebuilt or dropped.
-const ROWS_STAY: &[&str] = &["ALTER INDEX", "CREATE INDEX", "DROP INDEX", "CREATE STATISTICS", "UPDATE STATISTICS"];
 
 /// Rows that are being read.
 pub(super) struct Round {
@@ -56,7 +54,8 @@ impl LogReader {
     /// Begins to read the rows of the transactions that were committed.
     pub(super) async fn begin_round(&mut self) -> Result<(), Error> {
         let mut session = session(&self.pool, &mut self.row_session).await?;
-        let describes = |t: &Touched| t.describes || !t.locked.is_empty() || !t.unknown.is_empty();
+        let describes =
+            |t: &Touched| t.describes || !t.locked.is_empty() || !t.unknown.is_empty() || !t.loaded.is_empty();
         if self.transactions.committed.iter().any(describes) {
             self.refresh(&mut session).await?;
         }
@@ -151,7 +150,7 @@ impl LogReader {
             events.push(SourceEvent::Unreadable { table: table.version.clone(), lsn, why });
         };
         for transaction in &self.transactions.committed {
-            let rows_stay = ROWS_STAY.contains(&transaction.name.as_str());
+            let rows_stay = transaction.keeps_rows();
             for (&rowset, &lsn) in &transaction.unknown {
                 let gone = self.transactions.gone.get(&rowset).map(|object| object.map(TableId));
                 match (self.places.rowset(rowset), gone) {
@@ -167,6 +166,14 @@ impl LogReader {
                         }
                     }
                     (None, None) => return Err(Error::UnknownRowset { rowset, lsn }),
+                }
+            }
+            for (&unit, &lsn) in transaction.loaded.iter().filter(|_| !rows_stay) {
+                let found = self.places.unit(unit).or_else(|| Some(self.transactions.gone_unit(unit)?.map(TableId)));
+                let id = found.ok_or(Error::UnknownUnit { unit, lsn })?;
+                if let Some(table) = id.and_then(known) {
+                    warn!(table = %table.version.name, at = %lsn, "rows were loaded in bulk, and the log does not name each: the table is read anew");
+                    whole.insert(table.version.id);
                 }
             }
             for (&id, &lsn) in &transaction.in_place {
@@ -187,7 +194,7 @@ impl LogReader {
             }
             // TRUNCATE and SWITCH lock the table, and give its rows other pages, or none.
             let locked = transaction.locked.iter().map(|&object| TableId(object));
-            let units = transaction.units.iter().filter_map(|&unit| self.places.table_of_unit(unit));
+            let units = transaction.units.iter().filter_map(|&unit| self.places.unit(unit).flatten());
             let altered: HashSet<TableId> = locked.chain(units).collect();
             for table in altered.into_iter().filter_map(known) {
                 let id = table.version.id;

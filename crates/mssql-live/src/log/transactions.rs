@@ -4,18 +4,23 @@
 //! savepoints and moved rows need no care: a compensation adds nothing, system transactions (page splits, ghost cleanup) move rows
 //! and change none.
 //!
-//! What keys cannot say marks the table: it is to be read whole (it was truncated, or made), or cannot be followed (a value outside
-//! of rows was changed in place).
+//! What keys cannot say marks the table: it is to be read whole (it was truncated, made, or loaded in bulk), or cannot be followed (a
+//! value outside of rows was changed in place).
+//!
+//! A bulk load (`bcp`, `BULK INSERT`, `INSERT ... WITH (TABLOCK)`) that is fully logged writes whole pages: FORMAT_PAGE with an image, of
+//! which `fn_dblog` cuts off the end. One that is minimally logged, under recovery model BULK_LOGGED, only marks extents in the
+//! ML map for the next log backup: which table that was is not said.
 
 use std::collections::{HashMap, HashSet};
 
 use logferry_model::{Lsn, TableId, TransactionId};
 use logferry_mssql_format::bytes::{Malformed, u64_at};
-use logferry_mssql_format::catalog::{RowsetRow, base_rowset, object};
+use logferry_mssql_format::catalog::{AllocUnitRow, RowsetRow, base_rowset, object};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::log::xact::Xact;
 use logferry_mssql_format::page::RowId;
+use logferry_mssql_format::redo::inserted_rows;
 use logferry_mssql_format::row::FixedVar;
 
 use super::places::{FIRST_USER_ROWSET, Key, KeyLayout, Places, Rowset};
@@ -23,12 +28,18 @@ use super::spill::KeySet;
 
 /// Keys of a transaction that go to a file.
 const SPILLED_MIN: usize = 1_000;
+/// Transactions whose locks change no rows: an index is made, rebuilt or dropped.
+const ROWS_STAY: &[&str] = &["ALTER INDEX", "CREATE INDEX", "DROP INDEX", "CREATE STATISTICS", "UPDATE STATISTICS"];
+/// Transactions that are nested in each other, at the most: the server nests two or three.
+const NESTED_MAX: usize = 16;
 
 /// A transaction that is not over.
 #[derive(Debug, Default)]
 struct Open {
     touched: Touched,
     system: bool,
+    /// The transaction that this one is nested in; of 2012 and later.
+    parent: TransactionId,
     /// Pieces of values outside of rows that it made.
     made: HashSet<RowId>,
 }
@@ -55,6 +66,10 @@ pub(super) struct Touched {
     pub(super) unknown: HashMap<u64, Lsn>,
     /// Tables of which it changed a value in place, outside of its row.
     pub(super) in_place: HashMap<TableId, Lsn>,
+    /// Allocation units that it gave rows without naming each, with a record of each.
+    pub(super) loaded: HashMap<u64, Lsn>,
+    /// A record of extents that it filled without logging what with.
+    pub(super) unlogged: Option<Lsn>,
 }
 
 impl Touched {
@@ -65,6 +80,13 @@ impl Touched {
             && self.unknown.is_empty()
             && self.in_place.is_empty()
             && self.unnamed.is_empty()
+            && self.loaded.is_empty()
+            && self.unlogged.is_none()
+    }
+
+    /// Whether it leaves all rows as they are, whatever it does to pages: an index is made, rebuilt or dropped.
+    pub(super) fn keeps_rows(&self) -> bool {
+        ROWS_STAY.contains(&self.name.as_str())
     }
 }
 
@@ -76,6 +98,8 @@ pub(super) struct Transactions {
     pub(super) committed: Vec<Touched>,
     /// Rowsets that went, and the tables that they had the rows of, if any.
     pub(super) gone: HashMap<u64, Option<u32>>,
+    /// Allocation units that went, and their rowsets.
+    gone_units: HashMap<u64, u64>,
     /// Keys in memory, at the most.
     keys_here: usize,
     /// Commits up to this one are known already.
@@ -116,6 +140,16 @@ impl Transactions {
         self.open.values().map(|open| open.touched.begin).min()
     }
 
+    /// Of an allocation unit that is not there any more: the table that it had the rows of, if any; `None` where nothing is known of it.
+    pub(super) fn gone_unit(&self, unit: u64) -> Option<Option<u32>> {
+        self.gone.get(self.gone_units.get(&unit)?).copied()
+    }
+
+    /// The first record of committed transactions that filled extents without logging what with.
+    pub(super) fn unlogged(&self) -> Option<Lsn> {
+        self.committed.iter().filter(|touched| !touched.keeps_rows()).find_map(|touched| touched.unlogged)
+    }
+
     /// Takes a record. Its bytes may be cut off at 8,000: `length` is what they were.
     pub(super) fn record(&mut self, places: &Places, lsn: Lsn, bytes: &[u8], length: usize) -> Result<(), Malformed> {
         let whole = Bytes::new(bytes, length);
@@ -128,7 +162,8 @@ impl Transactions {
             Op::BEGIN_XACT => {
                 let Some(Xact::Begin(begin)) = Xact::read(&record)? else { return Ok(()) };
                 let touched = Touched { id, begin: lsn, name: begin.name.to_string(), ..Touched::default() };
-                self.open.insert(id, Open { touched, system: begin.is_system(), ..Open::default() });
+                let (system, parent) = (begin.is_system(), begin.parent);
+                self.open.insert(id, Open { touched, system, parent, ..Open::default() });
             }
             Op::ABORT_XACT => {
                 self.open.remove(&id);
@@ -149,8 +184,41 @@ impl Transactions {
                     self.open(id, lsn).touched.locked.insert(object);
                 }
             }
+            Op::FORMAT_PAGE => self.page(&record)?,
+            Op::SET_BITS if record.context == Context::ML_MAP => self.extents(&record)?,
             _ => self.row(places, &record, &whole)?,
         }
+        Ok(())
+    }
+
+    /// A page that was written with its rows. System transactions move rows to new pages.
+    fn page(&mut self, record: &Record<'_>) -> Result<(), Malformed> {
+        let Some(page) = record.page_op()? else { return Ok(()) };
+        if record.element(0).is_empty() || record.is_compensation() {
+            return Ok(());
+        }
+        let open = self.open(record.transaction, record.lsn);
+        if !open.system {
+            open.touched.loaded.entry(page.alloc_unit()).or_insert(record.lsn);
+        }
+        Ok(())
+    }
+
+    /// Extents that were written and not logged; the transaction that has them may be nested in that which it is about.
+    fn extents(&mut self, record: &Record<'_>) -> Result<(), Malformed> {
+        // A log backup clears the bits.
+        if record.is_compensation() || record.u16_at(52, "bit value")? & 1 == 0 {
+            return Ok(());
+        }
+        let mut id = record.transaction;
+        for _ in 0..NESTED_MAX {
+            let parent = self.open.get(&id).map_or(TransactionId::default(), |open| open.parent);
+            if !self.open.contains_key(&parent) {
+                break;
+            }
+            id = parent;
+        }
+        self.open(id, record.lsn).touched.unlogged.get_or_insert(record.lsn);
         Ok(())
     }
 
@@ -195,9 +263,22 @@ impl Transactions {
                 open.touched.unnamed.entry(table).or_insert(record.lsn);
             }
             (_, op) => {
-                let key = whole.key(record, keys, op)?;
-                let is_new = open.touched.keys.entry(table).or_default().insert(key);
-                self.keys_here += usize::from(is_new);
+                let found = open.touched.keys.entry(table).or_default();
+                let mut new = 0;
+                if op == Op::INSERT_ROWS && inserted_rows(record).nth(1).is_some() {
+                    if whole.padded.is_some() {
+                        // Of the last of its rows nothing is there.
+                        open.touched.loaded.entry(page.alloc_unit()).or_insert(record.lsn);
+                        return Ok(());
+                    }
+                    for row in inserted_rows(record) {
+                        let key = keys.of_row(row).map_err(|e| record.located(e))?;
+                        new += usize::from(found.insert(key));
+                    }
+                } else {
+                    new += usize::from(found.insert(whole.key(record, keys, op)?));
+                }
+                self.keys_here += new;
             }
         }
         Ok(())
@@ -209,6 +290,11 @@ impl Transactions {
             let row = RowsetRow::read(&FixedVar::read(record.element(0))?)?;
             // Nonclustered indexes have entries, not rows.
             self.gone.insert(row.id, (row.index <= 1).then_some(row.object));
+        }
+        if rowset == base_rowset(object::SYSALLOCUNITS, 0) && record.op == Op::DELETE_ROWS && !record.is_compensation()
+        {
+            let row = AllocUnitRow::read(&FixedVar::read(record.element(0))?)?;
+            self.gone_units.insert(row.id, row.owner);
         }
         let open = self.open(record.transaction, record.lsn);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) && !record.is_compensation();
@@ -274,5 +360,166 @@ impl<'a> Bytes<'a> {
             }
         }
         Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_mssql_format::encode::{BeginXact, EndXact, PageTarget, RecordBuilder, RecordHead};
+    use logferry_mssql_format::page::{PageId, PageType};
+
+    use super::*;
+
+    const TABLE: TableId = TableId(7);
+    const ROWSET: u64 = FIRST_USER_ROWSET | 7 << 16;
+    const UNIT: u64 = 256 << 48 | 7 << 16;
+
+    /// What `fn_dblog` cuts off.
+    const CUT: usize = 8000;
+
+    enum Step<'a> {
+        /// Number of the transaction, of the one it is nested in, and its name; those with a parent are of the system.
+        Begin(u32, u32, &'a str),
+        Insert(u32, &'a [i32]),
+        /// A page with its rows.
+        Page(u32),
+        /// A page without.
+        EmptyPage(u32),
+        Extent(u32, bool),
+        Commit(u32),
+    }
+
+    fn row(id: i32) -> Vec<u8> {
+        [&[0x10, 0, 8, 0][..], &id.to_le_bytes(), &[1, 0, 0]].concat()
+    }
+
+    /// Takes records; gives the committed transactions: name, keys, units loaded, whether extents are not logged.
+    fn run(steps: &[Step<'_>]) -> Vec<(String, Vec<i32>, Vec<u64>, bool)> {
+        let places = Places::of_test(TABLE, ROWSET, UNIT);
+        let mut transactions = Transactions::default();
+        for (step, at) in steps.iter().zip(1..) {
+            let lsn = Lsn::new(1, at, 1);
+            let id = |low| TransactionId { low, high: 0 };
+            let head = |low| RecordHead { prev_lsn: Lsn::ZERO, flags: 2, transaction: id(low) };
+            let (page, prev_page_lsn) = (PageId::new(1, 100), Lsn::ZERO);
+            let target = PageTarget { page, slot: 0, obj_id: 7, index_id: 256, prev_page_lsn };
+            let mut builder = RecordBuilder::new();
+            let bytes = match step {
+                Step::Begin(own, parent, name) => builder.begin_xact(
+                    &head(*own),
+                    &BeginXact {
+                        spid: 51,
+                        status: 0,
+                        xact_type: if *parent == 0 { 1 } else { 3 },
+                        time: [0; 8],
+                        xact_id: 1,
+                        oldest_active: id(0),
+                        parent: id(*parent),
+                        name,
+                        sid: &[],
+                    },
+                ),
+                Step::Insert(own, ids) => {
+                    let rows: Vec<Vec<u8>> = ids.iter().map(|&id| row(id)).collect();
+                    let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+                    builder.insert_rows(&head(*own), Context::CLUSTERED, &target, ROWSET, 0, &rows, &[])
+                }
+                Step::Page(own) => builder.format_image(
+                    &head(*own),
+                    Context::CLUSTERED,
+                    &target,
+                    PageType::DATA,
+                    (&[1; 7000], &[96, 0]),
+                ),
+                Step::EmptyPage(own) => {
+                    builder.format_image(&head(*own), Context::CLUSTERED, &target, PageType::DATA, (&[], &[]))
+                }
+                Step::Extent(own, on) => builder.set_bits(&head(*own), Context::ML_MAP, &target, 40, *on, None),
+                Step::Commit(own) => builder.end_xact(
+                    &head(*own),
+                    Op::COMMIT_XACT,
+                    &EndXact { time: [0; 8], begin_lsn: lsn, xact_id: 1 },
+                ),
+            };
+            let there = bytes.get(..CUT).unwrap_or(bytes);
+            transactions.record(&places, lsn, there, bytes.len()).expect("a record");
+        }
+        let told = transactions.committed.iter().map(|touched| {
+            let keys = touched.keys.get(&TABLE).map(|set| set.here().iter().cloned().collect::<Vec<Key>>());
+            let mut keys: Vec<i32> = keys
+                .unwrap_or_default()
+                .iter()
+                .map(|key| i32::from_le_bytes(key[2..].try_into().expect("an int")))
+                .collect();
+            keys.sort_unstable();
+            (touched.name.clone(), keys, touched.loaded.keys().copied().collect(), touched.unlogged.is_some())
+        });
+        told.collect()
+    }
+
+    #[track_caller]
+    fn check(steps: &[Step<'_>], expect: &[(&str, &[i32], &[u64], bool)]) {
+        let found = run(steps);
+        let found: Vec<_> =
+            found.iter().map(|(name, keys, units, no)| (name.as_str(), &keys[..], &units[..], *no)).collect();
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn all_rows_of_a_record_count() {
+        use Step::*;
+        check(
+            &[Begin(1, 0, "INSERT"), Insert(1, &[5]), Insert(1, &[6]), Commit(1)],
+            &[("INSERT", &[5, 6], &[], false)],
+        );
+        check(&[Begin(1, 0, "INSERT"), Insert(1, &[5, 6, 7]), Commit(1)], &[("INSERT", &[5, 6, 7], &[], false)]);
+        // Of so many the last are cut off.
+        let many: Vec<i32> = (0..600).collect();
+        check(&[Begin(1, 0, "INSERT"), Insert(1, &many), Commit(1)], &[("INSERT", &[], &[UNIT], false)]);
+    }
+
+    #[test]
+    fn rows_that_only_move_do_not_count() {
+        use Step::*;
+        check(
+            &[
+                Begin(1, 0, "UPDATE"),
+                Insert(1, &[5]),
+                Begin(2, 1, "SplitPage"),
+                Page(2),
+                Insert(2, &[1, 2]),
+                Commit(2),
+                Commit(1),
+            ],
+            &[("UPDATE", &[5], &[], false)],
+        );
+    }
+
+    #[test]
+    fn pages_that_come_with_their_rows_count() {
+        use Step::*;
+        check(&[Begin(1, 0, "BULK INSERT"), Page(1), Page(1), Commit(1)], &[("BULK INSERT", &[], &[UNIT], false)]);
+        check(&[Begin(1, 0, "INSERT"), EmptyPage(1), Commit(1)], &[]);
+    }
+
+    #[test]
+    fn extents_without_a_log_belong_to_the_outermost_transaction() {
+        use Step::*;
+        let bulk: &[(&str, &[i32], &[u64], bool)] = &[("BULK INSERT", &[], &[], true)];
+        check(&[Begin(1, 0, "BULK INSERT"), Extent(1, true), Commit(1)], bulk);
+        check(
+            &[
+                Begin(1, 0, "BULK INSERT"),
+                Begin(2, 1, "AllocExtent"),
+                Begin(3, 2, "x"),
+                Extent(3, true),
+                Commit(3),
+                Commit(2),
+                Commit(1),
+            ],
+            bulk,
+        );
+        // A log backup takes the marks away.
+        check(&[Begin(1, 0, "Backup"), Extent(1, false), Commit(1)], &[]);
     }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logferry_model::{ChangeSource, Class, Fault};
+use logferry_model::{ChangeSource, Class, Fault, RowStore};
 use logferry_mssql_live::{HoldLog, LiveSource, LogSettings, Mode, OnGap};
 use logferry_mssql_standin::serve::Standin;
+use logferry_mssql_standin::storage::BulkLog;
 
 use crate::log::{TABLES, Target};
 use crate::{settings, standin};
@@ -142,4 +143,67 @@ async fn the_log_is_held_within_bounds() {
     wait_for(true).await;
     wait_for(false).await;
     drop(source);
+}
+
+/// A table that is followed is loaded in bulk.
+fn load(standin: &Standin, log: BulkLog, rows: i32) {
+    let (mut at, mut random) = (0, 1u32);
+    let loaded = standin.sql().with_storage("shop", |storage| {
+        let (table, _) = storage.tables().find(|(_, table)| table.name == "loaded").expect("the table is there");
+        storage.bulk_load_with(table, log, |store: &mut RowStore| {
+            store.clear();
+            (at < rows).then(|| {
+                at += 1;
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let mut row = store.start_row();
+                row.value(|out| out.extend(at.to_le_bytes()));
+                row.value(|out| out.extend(random.to_le_bytes()));
+                row.finish()
+            })
+        })
+    });
+    assert_eq!(loaded.expect("a database").expect("the rows fit"), rows as u64);
+}
+
+const LOADED: &str = "CREATE TABLE loaded (id int NOT NULL PRIMARY KEY, v int NOT NULL)";
+
+/// The log has whole pages of it, of which `fn_dblog` does not show the end.
+#[tokio::test]
+async fn rows_that_are_loaded_in_bulk_are_not_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let standin = shop(folder.path());
+    batch(&standin, LOADED);
+    let (mut source, mut target) = copied(&standin, LogSettings::default()).await;
+    batch(&standin, "UPDATE a SET n = n + 1 WHERE id = 1");
+    load(&standin, BulkLog::Pages, 2000);
+    batch(&standin, "UPDATE loaded SET v = 5 WHERE id = 7; DELETE loaded WHERE id = 1999");
+    target.drain(&mut source, 10_000).await.expect("the log is read");
+    target.check(&standin);
+}
+
+/// Under another recovery model the log says that rows were loaded, and not which.
+#[tokio::test]
+async fn rows_that_are_not_in_the_log_are_a_gap() {
+    for on_gap in [OnGap::Stop, OnGap::Resync] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let standin = shop(folder.path());
+        batch(&standin, LOADED);
+        let (mut source, mut target) = copied(&standin, LogSettings { on_gap, ..LogSettings::default() }).await;
+        batch(&standin, "UPDATE a SET n = n + 1 WHERE id = 1");
+        load(&standin, BulkLog::Extents, 2000);
+        batch(&standin, "DELETE loaded WHERE id = 1999");
+        let drained = target.drain(&mut source, 10_000).await;
+        if on_gap == OnGap::Resync {
+            drained.expect("all is read anew");
+            target.check(&standin);
+            batch(&standin, "UPDATE loaded SET v = 6 WHERE id < 100");
+            target.drain(&mut source, 10_000).await.expect("it goes on");
+            target.check(&standin);
+            continue;
+        }
+        let fault = drained.expect_err("rows are missing");
+        assert_eq!(fault.class, Class::Operator);
+        assert!(fault.to_string().contains("rows were loaded in bulk that are not in the log"), "{fault}");
+        assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains("on_gap: resync")), "{fault:?}");
+    }
 }

@@ -4,13 +4,25 @@ use std::sync::Arc;
 
 use logferry_model::{Cell, RowRef, RowStore};
 use logferry_mssql_format::encode::{ColumnImage, FormatPage, PageImage, encode_index_record, encode_row};
+use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
 use logferry_mssql_format::row::RecordKind;
 
 use super::change::plain_row;
-use super::space::{PFS_ALLOCATED, UnitKind};
+use super::space::{ML_MAP, PFS_ALLOCATED, UnitKind, map_record_bit};
 use super::xact::XactOptions;
 use super::{By, Database, Error, FILE, Node, ROW_MAX, RowKey};
+
+/// What the log has of a bulk load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkLog {
+    /// Nothing: as if it were before the first backup.
+    Nothing,
+    /// The extents, in the ML map: as under recovery model BULK_LOGGED.
+    Extents,
+    /// Each page with its rows: as under recovery model FULL. The maps change without a record.
+    Pages,
+}
 
 impl Database {
     /// Fills an empty table, fast: rows go into pages without log records, as a minimally logged load before the first
@@ -22,9 +34,18 @@ impl Database {
     ///
     /// # Errors
     /// When the table is not empty, a row does not fit on a page, or keys do not ascend from one page to the next.
-    pub fn bulk_load(
+    pub fn bulk_load(&mut self, table: u32, next: impl FnMut(&mut RowStore) -> Option<RowRef>) -> Result<u64, Error> {
+        self.bulk_load_with(table, BulkLog::Nothing, next)
+    }
+
+    /// The same, with something of it in the log.
+    ///
+    /// # Errors
+    /// As [`Self::bulk_load`].
+    pub fn bulk_load_with(
         &mut self,
         table: u32,
+        log: BulkLog,
         mut next: impl FnMut(&mut RowStore) -> Option<RowRef>,
     ) -> Result<u64, Error> {
         self.writable()?;
@@ -81,6 +102,24 @@ impl Database {
         self.bulk_done(page, image, lsn);
         if !heap {
             self.bulk_upper_levels(by, rowset, lsn);
+        }
+        match log {
+            BulkLog::Nothing => {}
+            BulkLog::Extents => {
+                for extent in self.unit(rowset, UnitKind::InRow).extents.clone() {
+                    self.write_page(by, ML_MAP, 1, |r, h, t| {
+                        r.set_bits(h, Context::ML_MAP, t, map_record_bit(extent), true, None);
+                    });
+                    self.set_map_bit(ML_MAP, extent, true);
+                }
+            }
+            BulkLog::Pages => {
+                let context = if heap { Context::HEAP } else { Context::CLUSTERED };
+                let leaves: Vec<u32> = self.rowset(rowset).levels[0].iter().map(|leaf| leaf.page).collect();
+                for page in leaves {
+                    self.log_page(by, context, page);
+                }
+            }
         }
         let held = self.rowset_mut(rowset);
         held.rows = count as i64;

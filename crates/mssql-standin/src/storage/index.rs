@@ -352,7 +352,7 @@ impl Database {
     }
 
     /// FORMAT_PAGE with all that is on a page.
-    fn log_page(&mut self, by: By, context: Context, page: u32) {
+    pub(super) fn log_page(&mut self, by: By, context: Context, page: u32) {
         let image: PageImage = self.page(page).clone();
         let header = image.header();
         let rows = &image.bytes()[..usize::from(header.free_data)];

@@ -17,7 +17,7 @@ const PFS: u32 = 1;
 const GAM: u32 = 2;
 const SGAM: u32 = 3;
 pub(super) const DIFF_MAP: u32 = 6;
-const ML_MAP: u32 = 7;
+pub(super) const ML_MAP: u32 = 7;
 /// Bits of a PFS page's byte.
 pub(super) const PFS_ALLOCATED: u8 = 0x40;
 const PFS_MIXED: u8 = 0x20;
@@ -647,7 +647,7 @@ impl Database {
     }
 }
 
-fn map_record_bit(extent: u32) -> u16 {
+pub(super) fn map_record_bit(extent: u32) -> u16 {
     u16::try_from(extent + MAP_RECORD_BITS).expect("one map serves the file")
 }
 
