@@ -16,6 +16,7 @@
 //!   row id that the heap knows the row by, and come out as the one change that they are.
 
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::page::RowId;
@@ -58,12 +59,21 @@ pub(crate) struct Open {
 }
 
 /// What a transaction did to a LOB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Touched {
+    /// The first and the last record that touched it.
+    pub(crate) first_lsn: Lsn,
+    pub(crate) last_lsn: Lsn,
+    /// What the rows of its table look like; nothing where it is no user table's.
+    pub(crate) shape: Option<u32>,
+    /// A change of a row has it: set while the changes are handed on.
+    named: AtomicBool,
     /// The first thing that it did was to add a piece: it made the LOB, or made it longer.
     pub(crate) began_with_insert: bool,
     /// It deleted pieces.
     pub(crate) deleted: bool,
+    /// It did nothing else.
+    pub(crate) only_deleted: bool,
 }
 
 /// The pieces of a heap row's move that were seen, each with its record.
@@ -86,6 +96,32 @@ pub(crate) struct HeapChange<'a> {
     pub(crate) row: RowId,
     pub(crate) before: &'a [u8],
     pub(crate) after: &'a [u8],
+}
+
+impl Touched {
+    /// By one record.
+    pub(crate) fn by(lsn: Lsn, op: RawOp, shape: Option<u32>) -> Self {
+        let deleted = op == RawOp::Delete;
+        Touched {
+            first_lsn: lsn,
+            last_lsn: lsn,
+            shape,
+            named: AtomicBool::new(false),
+            began_with_insert: op == RawOp::Insert,
+            deleted,
+            only_deleted: deleted,
+        }
+    }
+
+    /// Whether a change of a row has it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.named.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether one has.
+    pub(crate) fn set_named(&self, named: bool) {
+        self.named.store(named, Ordering::Relaxed);
+    }
 }
 
 impl Assembler {
@@ -134,6 +170,29 @@ impl Assembler {
             open.lob_undo.push(change);
             Ok(())
         })
+    }
+
+    /// A transaction touched a LOB.
+    pub(crate) fn blob_touched(&mut self, id: TransactionId, blob: u64, touched: Touched) {
+        match self.transaction(id, touched.last_lsn).blobs.entry(blob) {
+            Entry::Occupied(mut before) => {
+                let before = before.get_mut();
+                before.last_lsn = touched.last_lsn;
+                before.deleted |= touched.deleted;
+                before.only_deleted &= touched.deleted;
+            }
+            Entry::Vacant(none) => drop(none.insert(touched)),
+        }
+    }
+
+    /// A compensation took back what a transaction did to a LOB after `undo_next`.
+    pub(crate) fn blob_untouched(&mut self, id: TransactionId, blob: u64, undo_next: Lsn) {
+        if let Some(open) = self.open.get_mut(&id)
+            && let Entry::Occupied(touched) = open.blobs.entry(blob)
+            && touched.get().first_lsn > undo_next
+        {
+            touched.remove();
+        }
     }
 
     /// A transaction undoes what came after `undo_next`.
@@ -216,6 +275,7 @@ impl Open {
             && self.created.is_empty()
             && self.truncated.is_empty()
             && self.objects.is_empty()
+            && self.blobs.values().all(|touched| touched.shape.is_none())
     }
 
     /// The row id of a heap row whose move is not complete: its change cannot be told.

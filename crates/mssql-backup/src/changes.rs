@@ -16,6 +16,7 @@ use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn
 use logferry_mssql_format::log::block::Block;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::blob_rows::BlobPages;
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::data_file::DataFiles;
@@ -144,6 +145,7 @@ pub struct Changes {
     lobs: LobReader,
     told: FxHashMap<TableId, u32>,
     told_unreadable: FxHashSet<TableId>,
+    blob_pages: BlobPages,
     /// Transactions up to this commit are not given.
     pub(crate) applied: CommitLsn,
     commit_time_us: Option<i64>,
@@ -219,6 +221,7 @@ impl Changes {
             lobs: LobReader::default(),
             told,
             told_unreadable: FxHashSet::default(),
+            blob_pages: BlobPages::default(),
             applied: CommitLsn::default(),
             commit_time_us: None,
         })
@@ -369,6 +372,7 @@ impl Changes {
             lobs: &mut self.lobs,
             told: &mut self.told,
             told_unreadable: &mut self.told_unreadable,
+            blob_pages: &mut self.blob_pages,
         };
         let done = committed.fill(&mut emitter, self.origin.lineage, bytes_max, batch)?;
         if done {
@@ -394,6 +398,7 @@ impl Changes {
             lobs: &mut self.lobs,
             told: &mut self.told,
             told_unreadable: &mut self.told_unreadable,
+            blob_pages: &mut self.blob_pages,
         };
         fixups(self.replay.open(), &mut emitter, &mut batch)?;
         self.lobs.clear();

@@ -7,17 +7,20 @@
 //! All rows are read by the shape that their table has at the commit, also those that a transaction wrote before it changed the shape:
 //! nobody else ever saw the shapes in between.
 
+use std::sync::Arc;
+
 use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, RestartLsn, RowRef, RowStore, SourceEvent, TableId,
-    TableVersion, TransactionHead,
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, RowRef, RowStore, SourceEvent,
+    TableId, TableVersion, TransactionHead,
 };
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::redo::restore_slot;
-use logferry_mssql_format::row::{Expanded, OffRow, OffRowKind, RawCell, RowLayout};
+use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::assemble::{Open, Touched};
+use crate::blob_rows::{BlobPages, BlobRows, FoundRow};
 use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{Pending, PendingReader, RawChange, RawOp};
@@ -36,10 +39,16 @@ pub(crate) struct Committed {
     dropped: Vec<SourceEvent>,
     /// Rowsets whose new rows are old rows of their table.
     moved: FxHashSet<u64>,
+    /// Rowsets that were emptied, and those of them that are not told of yet.
+    emptied: FxHashSet<u64>,
     truncated: FxHashSet<u64>,
     blobs: FxHashMap<u64, Touched>,
+    /// The changes of their pieces.
+    lob_changes: Pending,
     incomplete_move: Option<RowId>,
     reader: PendingReader<Pending>,
+    /// The rows of values that no change of a row has: looked for when all others were handed on.
+    unnamed: Option<BlobRows>,
     begun: bool,
     /// It made something of the tables.
     redefines: bool,
@@ -54,6 +63,8 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) told: &'a mut FxHashMap<TableId, u32>,
     /// Tables whose changes are left out, and who were told of.
     pub(crate) told_unreadable: &'a mut FxHashSet<TableId>,
+    /// Where rows of values outside of them stood.
+    pub(crate) blob_pages: &'a mut BlobPages,
 }
 
 /// What is known of values outside of rows.
@@ -63,6 +74,8 @@ struct Values<'a> {
     blobs: &'a FxHashMap<u64, Touched>,
     /// The change is turned around, and the values are those of before.
     undo: bool,
+    /// The row is the last word on them.
+    last: bool,
 }
 
 /// Whose image a row is: decides what becomes of values outside of it.
@@ -87,17 +100,22 @@ impl Committed {
         moved: FxHashSet<u64>,
     ) -> Self {
         let incomplete_move = open.incomplete_move();
-        let Open { id, begin_lsn, name, truncated, blobs, pending, .. } = open;
+        let Open { id, begin_lsn, name, truncated, blobs, pending, lob_undo: lob_changes, .. } = open;
+        // A copy may have looked at it while it was open.
+        blobs.values().for_each(|touched| touched.set_named(false));
         Committed {
             head: TransactionHead { id, begin_lsn, commit_lsn, commit_time_us, name },
             restart,
             changed,
             dropped,
             moved,
+            emptied: truncated.clone(),
             truncated,
             blobs,
+            lob_changes,
             incomplete_move,
             reader: pending.into_reader(),
+            unnamed: None,
             begun: false,
             redefines: false,
         }
@@ -138,6 +156,9 @@ impl Committed {
                         .within(format_args!("log record {}", self.head.commit_lsn.0))
                         .into());
                 }
+                if self.fill_unnamed(emitter, bytes_max, batch)? {
+                    return Ok(false);
+                }
                 let checkpoint = self.checkpoint(lineage);
                 if self.begun {
                     batch.events.push(SourceEvent::Commit(checkpoint));
@@ -152,11 +173,7 @@ impl Committed {
             }
             // Rows of a table that went in the transaction are of no use to anybody.
             let Some(table) = emitter.shapes.told_as(shape) else { continue };
-            if let Some(why) = &shape.unreadable {
-                if emitter.told_unreadable.insert(shape.table.id) {
-                    let (table, why) = (shape.table.clone(), why.to_string());
-                    batch.events.push(SourceEvent::Unreadable { table, lsn: raw.lsn, why });
-                }
+            if emitter.is_unreadable(shape, raw.lsn, batch) {
                 continue;
             }
             let op = match raw.op {
@@ -166,21 +183,57 @@ impl Committed {
                 },
                 RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
                 _ => {
-                    let values = Values { blobs: &self.blobs, undo: false };
+                    let values = Values { blobs: &self.blobs, undo: false, last: false };
                     emitter.op(shape, &table, &raw, values, &mut batch.rows)?
                 }
             };
-            if !self.begun {
-                self.begun = true;
-                batch.events.push(SourceEvent::Begin(self.head.clone()));
-            }
-            if emitter.told.insert(table.id, table.version) != Some(table.version) {
-                batch.events.push(SourceEvent::Table(table.clone()));
-            }
-            batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table, op }));
+            let change = Change { lsn: raw.lsn, table, op };
+            tell(&mut self.begun, &self.head, emitter, batch, change);
         }
         Ok(false)
     }
+
+    /// Adds updates of rows whose values changed outside of them without a record of the row; whether there may be more.
+    fn fill_unnamed<S: PageSource>(
+        &mut self,
+        emitter: &mut Emitter<'_, S>,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<bool, Error> {
+        let rows = self.unnamed.get_or_insert_with(|| {
+            BlobRows::of(&self.blobs, |shape, lsn| emitter.tells_blobs(shape, (&self.moved, &self.emptied), lsn, batch))
+        });
+        while let Some(found) =
+            rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, (&self.blobs, &self.lob_changes))?
+        {
+            let Some((shape, table, raw)) = emitter.unnamed(&found, &self.blobs) else { continue };
+            let values = Values { blobs: &self.blobs, undo: false, last: true };
+            let op = emitter.op(&shape, &table, &raw, values, &mut batch.rows)?;
+            let change = Change { lsn: raw.lsn, table, op };
+            tell(&mut self.begun, &self.head, emitter, batch, change);
+            if batch.rows.byte_len() >= bytes_max {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Adds a change to a batch, with what has to come before it.
+fn tell<S>(
+    begun: &mut bool,
+    head: &TransactionHead,
+    emitter: &mut Emitter<'_, S>,
+    batch: &mut EventBatch,
+    change: Change,
+) {
+    if !std::mem::replace(begun, true) {
+        batch.events.push(SourceEvent::Begin(head.clone()));
+    }
+    if emitter.told.insert(change.table.id, change.table.version) != Some(change.table.version) {
+        batch.events.push(SourceEvent::Table(change.table.clone()));
+    }
+    batch.events.push(SourceEvent::Change(change));
 }
 
 /// Brings LOBs back to what they were before open transactions changed them. Their slots do not move, and stay theirs until they end.
@@ -214,8 +267,9 @@ pub(crate) fn fixups<'o, S: PageSource>(
     emitter: &mut Emitter<'_, S>,
     batch: &mut EventBatch,
 ) -> Result<(), Error> {
+    let open: Vec<&Open> = open.collect();
     let mut undone = Vec::new();
-    for transaction in open {
+    for transaction in &open {
         if let Some(row) = transaction.incomplete_move() {
             let what = format!("heap row {row} was on the move when the backup ended");
             return Err(Malformed::new(what, 0).within(format_args!("transaction {}", transaction.id)).into());
@@ -243,11 +297,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
             let why = "a transaction that was open when the backup ended was changing the shape of the table";
             return Err(lost(shape, &raw, why.to_owned()));
         }
-        if let Some(why) = &shape.unreadable {
-            if emitter.told_unreadable.insert(shape.table.id) {
-                let (table, why) = (shape.table.clone(), why.to_string());
-                batch.events.push(SourceEvent::Unreadable { table, lsn: raw.lsn, why });
-            }
+        if emitter.is_unreadable(shape, raw.lsn, batch) {
             continue;
         }
         let op = match raw.op {
@@ -256,18 +306,76 @@ pub(crate) fn fixups<'o, S: PageSource>(
                 return Err(lost(shape, &raw, why.to_owned()));
             }
             RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.before).into_owned())),
-            _ => emitter.op(shape, &shape.table, &raw, Values { blobs, undo: true }, &mut batch.rows)?,
+            _ => emitter.op(shape, &shape.table, &raw, Values { blobs, undo: true, last: false }, &mut batch.rows)?,
         };
         batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
+    }
+    for transaction in open {
+        let blobs = &transaction.blobs;
+        let none = FxHashSet::default();
+        let mut rows =
+            BlobRows::of(blobs, |shape, lsn| emitter.tells_blobs(shape, (&none, &transaction.truncated), lsn, batch));
+        let touched = (blobs, &transaction.lob_undo);
+        while let Some(found) = rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, touched)? {
+            let Some((shape, _, raw)) = emitter.unnamed(&found, blobs) else { continue };
+            if emitter.shapes.is_published(shape.table.id) {
+                let values = Values { blobs, undo: true, last: true };
+                let op = emitter.op(&shape, &shape.table, &raw, values, &mut batch.rows)?;
+                batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
+            }
+        }
     }
     Ok(())
 }
 
-fn lost(shape: &Shape, raw: &RawChange<'_>, why: String) -> Error {
+pub(crate) fn lost(shape: &Shape, raw: &RawChange<'_>, why: String) -> Error {
     Error::LostRow { table: shape.table.name.to_string(), lsn: raw.lsn, page: raw.row.page, why }
 }
 
 impl<S: PageSource> Emitter<'_, S> {
+    /// Whether values of a shape's rows are to be told of: not where the rows went, are old rows of their table, or cannot be read.
+    fn tells_blobs(
+        &mut self,
+        shape: u32,
+        (moved, truncated): (&FxHashSet<u64>, &FxHashSet<u64>),
+        lsn: Lsn,
+        batch: &mut EventBatch,
+    ) -> bool {
+        self.shapes.now(shape).is_some_and(|shape| {
+            !moved.contains(&shape.rowset)
+                && !truncated.contains(&shape.rowset)
+                && self.shapes.told_as(shape).is_some()
+                && !self.is_unreadable(shape, lsn, batch)
+        })
+    }
+
+    /// The change that a row is told as whose value changed outside of it.
+    fn unnamed<'f>(
+        &self,
+        found: &'f FoundRow,
+        blobs: &FxHashMap<u64, Touched>,
+    ) -> Option<(Arc<Shape>, Arc<TableVersion>, RawChange<'f>)> {
+        let shape = self.shapes.now(found.shape)?.clone();
+        let table = self.shapes.told_as(&shape)?;
+        let lsn = found.blobs.iter().filter_map(|blob| Some(blobs.get(blob)?.last_lsn)).max()?;
+        let row = &found.row[..];
+        Some((
+            shape,
+            table,
+            RawChange { lsn, op: RawOp::Update, shape: found.shape, row: found.at, before: row, after: row },
+        ))
+    }
+
+    /// Whether changes of a table cannot be read; the first time this is told.
+    fn is_unreadable(&mut self, shape: &Shape, lsn: Lsn, batch: &mut EventBatch) -> bool {
+        let Some(why) = &shape.unreadable else { return false };
+        if self.told_unreadable.insert(shape.table.id) {
+            let (table, why) = (shape.table.clone(), why.to_string());
+            batch.events.push(SourceEvent::Unreadable { table, lsn, why });
+        }
+        true
+    }
+
     /// Whether a truncated rowset means that its table was truncated.
     fn truncation(&self, shape: &Shape, truncated: &mut FxHashSet<u64>, raw: &RawChange<'_>) -> Result<bool, Error> {
         if !self.shapes.has_rowset(shape.rowset) {
@@ -381,7 +489,10 @@ impl<S: PageSource> Emitter<'_, S> {
                 }
                 RawCell::OffRow(pointer) => pointer,
             };
-            let touched = blob_id(pointer).and_then(|id| values.blobs.get(&id)).copied();
+            let touched = pointer.blob_id().ok().and_then(|id| values.blobs.get(&id));
+            if let Some(touched) = touched {
+                touched.set_named(true);
+            }
             let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
             if matches!(image, Image::Before) || same && touched.is_none() {
                 row.unchanged();
@@ -393,7 +504,10 @@ impl<S: PageSource> Emitter<'_, S> {
                 Ok(false) => row.null(),
                 // The value went again before the commit, and a later change of the row says what it is then. When changes are
                 // turned around: it came in the transaction, and an earlier change of the row says what it was before.
-                Err(_) if touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) => {
+                Err(_)
+                    if !values.last
+                        && touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) =>
+                {
                     row.value(|_| ());
                 }
                 Err(e) => {
@@ -404,16 +518,5 @@ impl<S: PageSource> Emitter<'_, S> {
             }
         }
         Ok(row.finish())
-    }
-}
-
-/// The id that the pieces of a value have.
-fn blob_id(pointer: &OffRow<'_>) -> Option<u64> {
-    use logferry_mssql_format::bytes::{u32_at, u64_at};
-    match pointer.kind {
-        OffRowKind::TextPointer => u64_at(pointer.bytes(), 0, "blob id").ok(),
-        OffRowKind::Root | OffRowKind::Overflow => {
-            u32_at(pointer.bytes(), 8, "blob id").ok().map(|timestamp| u64::from(timestamp) << 16)
-        }
     }
 }

@@ -173,6 +173,14 @@ pub enum Error {
     /// A log record cannot be redone.
     #[error("{0}")]
     Redo(#[from] logferry_mssql_format::redo::RedoError),
+    /// A log record cannot be redone that changes rows of a user table.
+    #[error("table \"{table}\": {source}")]
+    RedoOfRow {
+        /// the table
+        table: String,
+        /// page, slot, log record, and what does not fit
+        source: logferry_mssql_format::redo::RedoError,
+    },
     /// A log record or a row says what cannot be.
     #[error("{0}")]
     Malformed(#[from] Malformed),

@@ -6,6 +6,7 @@
 pub mod arrivals;
 mod assemble;
 pub mod backups;
+mod blob_rows;
 pub mod catalog;
 pub mod chain;
 pub mod changes;

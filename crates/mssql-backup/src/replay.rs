@@ -8,12 +8,16 @@
 //!
 //! A record changes a row of a user table when its context is a heap or the leaf level of a clustered index, its rowset is the table's
 //! own, and its transaction is not a system transaction. All else is redone and gives nothing: index entries, splits, ghost
-//! cleanup, allocation, LOB pieces.
+//! cleanup, allocation. Pieces of LOBs are told by the changes of rows that have them; those that no change of a row has are looked
+//! for at the commit ([`blob_rows`](crate::blob_rows)).
+//!
+//! What a record says was there before is compared with what is on the page, always: one that does not fit stops the replay.
 //!
 //! Where a page is ahead of the log and could not be taken back, a record still tells of an inserted or deleted row all there is to
 //! know, but not of a changed one. Such a change is kept as *lost*, and is an error if its transaction commits.
 
 use logferry_model::{CommitLsn, Lsn, RestartLsn};
+use logferry_mssql_format::catalog::is_base_rowset;
 use logferry_mssql_format::lob::LobRecord;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record};
@@ -66,9 +70,6 @@ mod base_table {
     /// Those whose rows are looked at.
     pub(super) const HAVE_IDS: [u32; 6] = [SYSROWSETS, SYSALLOCUNITS, SYSSCHOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS];
 }
-
-/// Index parts of allocation units and rowsets below this are of base tables.
-const FIRST_USER_INDEX: u16 = 256;
 
 /// What a record means to the rows of a table.
 struct RowTarget {
@@ -151,7 +152,7 @@ impl Replay {
         let page = op.row.page;
         let target = self.row_target(record)?;
         let watched = target.is_some()
-            || op.index_id < FIRST_USER_INDEX && base_table::HAVE_IDS.contains(&op.obj_id)
+            || is_base_rowset(op.alloc_unit()) && base_table::HAVE_IDS.contains(&op.obj_id)
             || matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS | Op::DELETE_ROWS);
 
@@ -191,8 +192,12 @@ impl Replay {
                         self.store.lose(page, e.to_string());
                         Some(e.to_string())
                     }
-                    Err(e) if target.is_some() && !self.ahead.contains_key(&page) => return Err(e.into()),
-                    Err(e) => {
+                    Err(source) => {
+                        let e = &source;
+                        if let Some(target) = target.as_ref().filter(|_| !self.ahead.contains_key(&page)) {
+                            let table = self.shapes.shape(target.shape).map(|shape| shape.table.name.to_string());
+                            return Err(Error::RedoOfRow { table: table.unwrap_or_default(), source });
+                        }
                         self.store.lose(page, e.to_string());
                         Some(e.to_string())
                     }
@@ -207,14 +212,19 @@ impl Replay {
             self.after.clear();
         }
 
-        if op.index_id < FIRST_USER_INDEX {
+        if is_base_rowset(op.alloc_unit()) {
             self.base_table_changed(record, op)?;
         }
-        if !record.is_compensation() && !id.is_none() && !self.assembler.is_system(id) {
+        let is_lob = matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
+        if record.is_compensation() && is_lob && !id.is_none() {
+            if let Ok(blob) = LobRecord::blob_id(self.lob_piece(record)) {
+                self.assembler.blob_untouched(id, blob, record.prev_lsn);
+            }
+        } else if !record.is_compensation() && !id.is_none() && !self.assembler.is_system(id) {
             if let Some(target) = target {
                 self.row_changed(record, op, &target, lost)?;
-            } else if matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE) {
-                self.lob_changed(record, op)?;
+            } else if is_lob {
+                self.lob_changed(record, op, lost)?;
             } else if record.op == Op::FORMAT_PAGE && !record.element(0).is_empty() {
                 self.page_of_rows(record, op)?;
             }
@@ -230,7 +240,7 @@ impl Replay {
             return Ok(None);
         }
         let Some(op) = record.row_op()? else { return Ok(None) };
-        if op.rowset >> 48 < u64::from(FIRST_USER_INDEX) {
+        if is_base_rowset(op.rowset) {
             return Ok(None);
         }
         let shape = self.shapes.of_rowset(op.rowset, &self.store)?;
@@ -289,23 +299,38 @@ impl Replay {
         self.assembler.change(record.transaction, &change)
     }
 
-    /// A piece of a LOB came, changed or went.
-    fn lob_changed(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
-        let (id, lsn) = (record.transaction, record.lsn);
-        let piece = match record.op {
+    /// The bytes of the piece of a LOB that a record is about.
+    fn lob_piece<'r>(&'r self, record: &Record<'r>) -> &'r [u8] {
+        match record.op {
             Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
             _ => &self.before,
-        };
-        if let Ok(blob) = LobRecord::blob_id(piece) {
-            let new = Touched { began_with_insert: record.op == Op::INSERT_ROWS, deleted: false };
-            let touched = self.assembler.transaction(id, lsn).blobs.entry(blob).or_insert(new);
-            touched.deleted |= record.op == Op::DELETE_ROWS;
         }
+    }
+
+    /// A piece of a LOB came, changed or went.
+    fn lob_changed(&mut self, record: &Record<'_>, op: &PageOp, lost: Option<String>) -> Result<(), Error> {
+        let (id, lsn) = (record.transaction, record.lsn);
         let raw_op = match record.op {
             Op::INSERT_ROWS => RawOp::Insert,
             Op::DELETE_ROWS => RawOp::Delete,
             Op::MODIFY_ROW | Op::MODIFY_COLUMNS => RawOp::Update,
             _ => return Ok(()),
+        };
+        let rowset = record.row_op()?.map_or(0, |row| row.rowset);
+        let shape = match is_base_rowset(rowset) {
+            true => None,
+            false => self.shapes.of_rowset(rowset, &self.store)?,
+        };
+        match (LobRecord::blob_id(self.lob_piece(record)), shape) {
+            (Ok(blob), shape) => {
+                self.assembler.blob_touched(id, blob, Touched::by(lsn, raw_op, shape));
+            }
+            (Err(_), Some(shape)) => self.lost(record, &RowTarget { shape }, op.row, lost)?,
+            (Err(_), None) => {}
+        }
+        let piece = match record.op {
+            Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
+            _ => &self.before,
         };
         let count = if raw_op == RawOp::Insert { redo::inserted_rows(record).count() } else { 1 };
         for i in 0..count {
@@ -319,7 +344,7 @@ impl Replay {
 
     /// A page came with its rows: a bulk load, or a rebuild, which the commit tells apart.
     fn page_of_rows(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
-        if op.index_id < FIRST_USER_INDEX {
+        if is_base_rowset(op.alloc_unit()) {
             return Ok(());
         }
         let Some(shape) = self.shapes.of_unit(op.alloc_unit(), &self.store)? else { return Ok(()) };

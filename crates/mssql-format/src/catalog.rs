@@ -42,6 +42,13 @@ pub const fn base_rowset(object: u32, index: u16) -> u64 {
     (index as u64) << 48 | (object as u64) << 16
 }
 
+/// Whether a rowset or an allocation unit is a base table's, by its id. Those of user tables count up from 2^56; in databases made on SQL
+/// Server 2000 they are made of the table's id as those of base tables are, and ids of base tables are small (observed on 2005).
+pub const fn is_base_rowset(id: u64) -> bool {
+    const USER_OBJECTS: u32 = 1 << 12;
+    id >> 48 < 1 << 8 && ((id >> 16) as u32) < USER_OBJECTS
+}
+
 fn u8_of(row: &FixedVar<'_>, offset: usize) -> Result<u8> {
     row.fixed_array(offset).map(|[b]| b)
 }

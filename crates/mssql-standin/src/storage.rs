@@ -146,6 +146,8 @@ pub struct Options {
     pub checksum: bool,
     /// Rows carry version tags, as with `READ_COMMITTED_SNAPSHOT ON`.
     pub row_versions: bool,
+    /// Ids of tables' rowsets and allocation units are made of the tables' ids, as in databases made on SQL Server 2000.
+    pub ids_of_2000: bool,
     /// First day, counted from 1900-01-01.
     pub first_day: u32,
     /// Size of the data file at first, in pages.
@@ -163,6 +165,7 @@ impl Default for Options {
             first_vlf: 32,
             checksum: true,
             row_versions: false,
+            ids_of_2000: false,
             first_day: 45_292,
             pages: 1024,
         }

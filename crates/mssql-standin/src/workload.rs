@@ -72,6 +72,8 @@ pub struct WorkloadOptions {
     /// Chance that such an alteration is one of these instead: a column or a table gets another name, a column another type, a table is
     /// dropped, or one is made of a kind that there was. There are three alterations in a row then.
     pub reshape_percent: u32,
+    /// Chance that a change of a row changes a value outside of it, in its place: without a record of the row.
+    pub in_place_percent: u32,
 }
 
 impl Default for WorkloadOptions {
@@ -95,6 +97,7 @@ impl Default for WorkloadOptions {
             late_table: false,
             alter_percent: 0,
             reshape_percent: 0,
+            in_place_percent: 0,
         }
     }
 }
@@ -449,6 +452,10 @@ impl History {
 
     fn update(&mut self, xact: Transaction, table: usize) {
         let Some(at) = self.pick(table) else { return };
+        // Nothing is drawn where it is 0: histories of a seed stay what they were.
+        if self.options.in_place_percent > 0 && self.random.percent(self.options.in_place_percent) {
+            return self.write_in_place(xact, table, at);
+        }
         let held = &mut self.tables[table];
         let mut changes = Vec::new();
         let change_key = self.random.percent(5);
@@ -464,6 +471,31 @@ impl History {
             Ok(new) if new != key => held.keys.push(new),
             Err(Error::NoSuchRow(_)) => drop(held.keys.swap_remove(at)),
             outcome => drop(settle(outcome)),
+        }
+    }
+
+    fn write_in_place(&mut self, xact: Transaction, table: usize, at: usize) {
+        let held = &mut self.tables[table];
+        let key = held.keys[at].clone();
+        let Ok(row) = self.db.visible_row(xact, held.id, &key) else { return };
+        let long = |column: &usize| row[*column].as_ref().is_some_and(|value| !value.is_empty());
+        let columns: Vec<usize> =
+            (0..held.def.columns.len()).filter(|c| !held.def.primary_key.contains(c)).filter(long).collect();
+        for column in columns {
+            let Some(mut value) = row[column].clone() else { continue };
+            held.serial += 1;
+            if self.random.percent(50) {
+                // Some bytes of it, apart from one another.
+                for _ in 0..1 + self.random.below(3) {
+                    let byte = self.random.below(value.len() as u64) as usize / 2 * 2;
+                    value[byte] = b'a' + self.random.below(26) as u8;
+                }
+            } else if let Some(other) = random_value(held.kind, &held.def, column, held.serial, &mut self.random) {
+                value = other;
+            }
+            if settle(self.db.write_in_place(xact, held.id, &key, column, &value)) == Some(true) {
+                return;
+            }
         }
     }
 

@@ -7,15 +7,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use logferry_model::{Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, TableVersion};
+use logferry_model::{
+    Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, SqlType, TableVersion,
+};
 use logferry_mssql_backup::Place;
 use logferry_mssql_backup::arrivals::Watch;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions, Tail};
-use logferry_mssql_backup::changes::ReplayOptions;
+use logferry_mssql_backup::changes::{Changes, ReplayOptions};
 use logferry_mssql_backup::source::{BackupSource, SoundSets};
 use logferry_mssql_format::encode::BackupKind;
-use logferry_mssql_standin::storage::{Options, Row};
+use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageHeader, checksum};
+use logferry_mssql_standin::storage::{
+    ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, Transaction, XactOptions,
+};
 use logferry_mssql_standin::workload::{Chain, TableKind, WorkloadOptions, generate_chain};
 use readers::{Tables, sorted};
 
@@ -392,5 +397,130 @@ fn lobs_of_transactions_that_are_open_when_the_base_ends() {
             ..options(&[TableKind::AllTypes, TableKind::Lobs])
         };
         check(seed, &options);
+    }
+}
+
+#[test]
+fn databases_made_on_2000() {
+    let database = Options { ids_of_2000: true, ..Options::default() };
+    for seed in 170..173 {
+        let options = WorkloadOptions {
+            database: database.clone(),
+            truncate_percent: 50,
+            alter_percent: 50,
+            late_table: true,
+            in_place_percent: 10,
+            ..options(TableKind::ALL)
+        };
+        check(seed, &options);
+    }
+}
+
+#[test]
+fn values_that_change_without_a_record_of_their_row() {
+    for seed in 160..168 {
+        let options = WorkloadOptions {
+            differential_every: 2,
+            open_lobs_in_base: seed % 2 == 1,
+            savepoint_percent: 12,
+            in_place_percent: 60,
+            steps: 300,
+            ..options(&[TableKind::AllTypes, TableKind::Lobs, TableKind::Keyed])
+        };
+        check(seed, &options);
+    }
+}
+
+/// Changes bytes behind a marker in a row on a page of a file, and seals the page again.
+fn patch(file: &std::path::Path, marker: &[u8], behind: usize, bytes: &[u8]) {
+    let mut all = std::fs::read(file).unwrap();
+    let found: Vec<usize> = (0..all.len() - marker.len()).filter(|&at| all[at..].starts_with(marker)).collect();
+    let is_page = |at: usize| {
+        let page: Option<&PageBytes> = all.get(at..).and_then(|rest| rest.first_chunk());
+        page.is_some_and(|page| page[1] == 1 && PageHeader::read(page).is_ok_and(|h| h.check == checksum(page)))
+    };
+    let places = found.iter().flat_map(|&at| (at.saturating_sub(PAGE_SIZE - 96)..at).map(move |page| (at, page)));
+    let pages: Vec<(usize, usize)> = places.filter(|&(_, page)| is_page(page)).collect();
+    assert!(!pages.is_empty(), "no page has the row");
+    for (at, page) in pages {
+        let at = (at + marker.len()).wrapping_add(behind);
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        let sealed: &mut PageBytes = all[page..page + PAGE_SIZE].first_chunk_mut().unwrap();
+        let check = checksum(sealed);
+        sealed[60..64].copy_from_slice(&check.to_le_bytes());
+    }
+    std::fs::write(file, all).unwrap();
+}
+
+/// A table of two rows is backed up, `change` is done to the second one and logged; meanwhile bytes of it become others in the backup.
+/// Gives what the replay of the log says.
+fn contradicted(
+    (behind, bytes): (usize, &[u8]),
+    change: impl FnOnce(&mut Database, Transaction, u32, &RowKey),
+) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let [full, log] = ["full.bak", "log.trn"].map(|name| folder.path().join(name));
+    let text = |length| SqlType::VarChar { length, collation: DEFAULT_COLLATION };
+    let columns = vec![
+        ColumnDef::new("id", SqlType::Int).not_null(),
+        ColumnDef::new("marker", text(Some(20))),
+        ColumnDef::new("memo", SqlType::Text { collation: DEFAULT_COLLATION }),
+    ];
+    let def = TableDef { schema: "dbo".into(), name: "Notes".into(), columns, primary_key: vec![0] };
+    let mut db = Database::create(Options::default()).unwrap();
+    let table = db.create_table(def).unwrap();
+    let xact = db.begin(XactOptions::default());
+    let mut key = None;
+    for (id, marker) in [(1i32, "first-row"), (2, "second-row")] {
+        let row = vec![Some(id.to_le_bytes().to_vec()), Some(marker.into()), Some(vec![b'm'; 5000])];
+        key = Some(db.insert(xact, table, row).unwrap());
+    }
+    db.commit(xact).unwrap();
+    db.backup_full(&full).unwrap();
+    let xact = db.begin(XactOptions::default());
+    change(&mut db, xact, table, &key.unwrap());
+    db.commit(xact).unwrap();
+    db.backup_log(&log).unwrap();
+    patch(&full, b"second-row", behind, bytes);
+    let chain = Backups::find(&[full, log]).unwrap().plan(None, PlanOptions::default()).unwrap();
+    let mut changes = Changes::of_chain(chain, ReplayOptions::default()).unwrap();
+    loop {
+        match changes.next(1 << 20, usize::MAX) {
+            Ok(Some(_)) => {}
+            Ok(None) => return "all is well".to_owned(),
+            Err(e) => return e.to_string(),
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_not_what_the_log_says_it_was_stops_the_replay() {
+    let update = |db: &mut Database, xact, table, key: &RowKey| {
+        db.update(xact, table, key, &[(1, Some(b"second-ROW".to_vec()))]).unwrap();
+    };
+    let delete = |db: &mut Database, xact, table, key: &RowKey| db.delete(xact, table, key).unwrap();
+    let key_and_row = |db: &mut Database, xact, table, key: &RowKey| {
+        db.update(xact, table, key, &[(0, Some(3i32.to_le_bytes().to_vec()))]).unwrap();
+    };
+    // The bytes in front of the end of the marker, which is `row`.
+    let before = |n: usize| 0usize.wrapping_sub(n);
+    assert_eq!(contradicted((before(10), b"s"), update), "all is well");
+    for change in [&update as &dyn Fn(&mut Database, Transaction, u32, &RowKey), &delete, &key_and_row] {
+        let error = contradicted((before(1), b"x"), change);
+        for part in ["table \"dbo.Notes\"", "does not fit page 1:", "slot 1", "log record 000000"] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_changes_and_is_no_rows_stops_the_replay() {
+    let write = |db: &mut Database, xact, table, key: &RowKey| {
+        assert!(db.write_in_place(xact, table, key, 2, &[b'n'; 5000]).unwrap());
+    };
+    assert_eq!(contradicted((0, &[]), write), "all is well");
+    let error = contradicted((0, &[0x77; 8]), write);
+    for part in ["dbo.Notes", "outside of its row", "no row of the table has it", "000000"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
     }
 }

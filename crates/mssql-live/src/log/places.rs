@@ -17,9 +17,6 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
 
-/// Rowsets below are of system tables.
-pub(super) const FIRST_USER_ROWSET: u64 = 1 << 56;
-
 /// What is known of a rowset.
 #[derive(Clone, Debug)]
 pub(super) enum Rowset {

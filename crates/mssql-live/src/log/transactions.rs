@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use logferry_model::{Lsn, TableId, TransactionId};
 use logferry_mssql_format::bytes::{Malformed, u64_at};
-use logferry_mssql_format::catalog::{AllocUnitRow, RowsetRow, base_rowset, object};
+use logferry_mssql_format::catalog::{AllocUnitRow, RowsetRow, base_rowset, is_base_rowset, object};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::log::xact::Xact;
@@ -23,7 +23,7 @@ use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::redo::inserted_rows;
 use logferry_mssql_format::row::FixedVar;
 
-use super::places::{FIRST_USER_ROWSET, Key, KeyLayout, Places, Rowset};
+use super::places::{Key, KeyLayout, Places, Rowset};
 use super::spill::KeySet;
 
 /// Keys of a transaction that go to a file.
@@ -231,7 +231,7 @@ impl Transactions {
     fn row(&mut self, places: &Places, record: &Record<'_>, whole: &Bytes<'_>) -> Result<(), Malformed> {
         let (Some(page), Some(row)) = (record.page_op()?, record.row_op()?) else { return Ok(()) };
         let rowset = row.rowset;
-        if rowset < FIRST_USER_ROWSET {
+        if is_base_rowset(rowset) {
             return self.system_row(record, rowset);
         }
         let open = self.open(record.transaction, record.lsn);
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     const TABLE: TableId = TableId(7);
-    const ROWSET: u64 = FIRST_USER_ROWSET | 7 << 16;
+    const ROWSET: u64 = 1 << 56 | 7 << 16;
     const UNIT: u64 = 256 << 48 | 7 << 16;
 
     /// What `fn_dblog` cuts off.

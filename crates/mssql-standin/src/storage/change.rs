@@ -181,6 +181,39 @@ impl Database {
         Ok(new_key)
     }
 
+    /// Gives a value that is outside of its row another one without a record of the row, as UPDATETEXT does; says whether that could be.
+    ///
+    /// # Errors
+    /// When another transaction holds the row, or it is not there.
+    pub fn write_in_place(
+        &mut self,
+        xact: Transaction,
+        table: u32,
+        key: &RowKey,
+        column: usize,
+        value: &[u8],
+    ) -> Result<bool, Error> {
+        self.writable()?;
+        let old = self.visible_row(xact, table, key)?;
+        let rowset = self.table_at(table)?.rowset;
+        let layout = Arc::clone(&self.rowset(rowset).layout);
+        let by = By::Xact(xact.0);
+        self.lock(xact.0, rowset, key)?;
+        let (image, _) = self.image_of(rowset, key);
+        let Stored::Pointer(pointer) = stored_values(&layout, &image).swap_remove(layout.of_logical[column]) else {
+            return Ok(false);
+        };
+        if !self.lob_rewrite(by, rowset, &pointer, value) {
+            return Ok(false);
+        }
+        let mut row = Row::clone(&old);
+        row[column] = Some(value.to_vec());
+        let (lsn, row) = (self.last_lsn(by), Arc::new(row));
+        self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
+        self.capture(xact, table, lsn, Some(&old), Some(&row));
+        Ok(true)
+    }
+
     /// Deletes a row.
     pub fn delete(&mut self, xact: Transaction, table: u32, key: &RowKey) -> Result<(), Error> {
         self.writable()?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use logferry_mssql_format::catalog::{base_rowset, is_base_rowset};
+
 use super::change::plain_row;
 use super::entry::Indexed;
 use super::index::STATISTICS;
@@ -20,6 +22,8 @@ use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDe
 
 /// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
 const LAST_COLUMN: usize = 24;
+/// Index id that the LOBs of a table have on pages made on SQL Server 2000.
+const TEXT_INDEX: u16 = 255;
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
@@ -101,9 +105,14 @@ impl Database {
         }
         let xact = self.begin_ddl("CREATE TABLE", object);
         let by = By::Xact(xact.0);
-        let rowset = self.next_rowset;
-        self.next_rowset += 1 << 16;
-        self.add_rowset(rowset, object, u32::from(!layout.key.is_empty()), layout);
+        let index = u32::from(!layout.key.is_empty());
+        let rowset = if self.options.ids_of_2000 {
+            base_rowset(object, index as u16)
+        } else {
+            self.next_rowset += 1 << 16;
+            self.next_rowset - (1 << 16)
+        };
+        self.add_rowset(rowset, object, index, layout);
         self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
         self.commit(xact)?;
         let next_column = def.columns.len() as u32 + 1;
@@ -291,7 +300,13 @@ impl Database {
         let kinds = [(UnitKind::InRow, true), (UnitKind::Overflow, overflow), (UnitKind::Lob, lob)];
         for (kind, needed) in kinds {
             if needed && self.rowset(rowset).units[kind.index()].is_none() {
-                let unit = self.next_unit_id();
+                // Ids that count up are those of rowsets made later, by a rebuild.
+                let of_2000 = rowset >> 56 == 0 && !is_base_rowset(rowset);
+                let unit = match kind {
+                    UnitKind::InRow if of_2000 => rowset,
+                    UnitKind::Lob if of_2000 => base_rowset((rowset >> 16) as u32, TEXT_INDEX),
+                    _ => self.next_unit_id(),
+                };
                 self.rowset_mut(rowset).units[kind.index()] = Some(AllocUnit::new(unit));
                 self.insert_unit_row(by, rowset, kind);
             }

@@ -224,6 +224,98 @@ impl Database {
         self.undoable(by, before, Undo::LobDelete { rowset, kind, at, row });
     }
 
+    /// Changes a LOB record in its place, if it fits there; says whether it did. The length that it holds is not logged (observed on 2008).
+    pub(super) fn lob_modify(&mut self, by: By, rowset: u64, kind: UnitKind, at: RowId, record: &[u8]) -> bool {
+        const HEAD: usize = 4;
+        let before = self.last_lsn(by);
+        let page = at.page.page;
+        let old = self.page(page).row(at.slot).expect("the record is there").to_vec();
+        let undo = matches!(by, By::Undo(..));
+        if !undo && self.free_for(xact_of(by), page) + old.len() < record.len() {
+            return false;
+        }
+        let (from, to) = (&old[HEAD..], &record[HEAD..]);
+        let same = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        let most = from.len().min(to.len()) - same;
+        let tail = from.iter().rev().zip(to.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+        let (gone, new) = (&from[same..from.len() - tail], &to[same..to.len() - tail]);
+        if gone.is_empty() && new.is_empty() {
+            return true;
+        }
+        let told: &[u8] = if undo { &[] } else { gone };
+        self.write_page(by, page, at.slot, |r, h, t| {
+            let (offset, len) = ((HEAD + same) as u16, gone.len() as u16);
+            r.modify_row(h, Context::TEXT_MIX, t, rowset, offset, len, (told, new), (&[], &[]));
+        });
+        self.page_mut(page).replace(at.slot, record);
+        self.reserve(by, page, old.len().saturating_sub(record.len()));
+        self.note_fullness(page);
+        self.undoable(by, before, Undo::LobModify { rowset, kind, at, before: old });
+        true
+    }
+
+    /// Gives a value outside of its row another one without changing what stands in the row, as UPDATETEXT does, where that can be; says
+    /// whether it could: pieces of the same length are changed in their places, and the root of a `text` stays where it is.
+    pub(super) fn lob_rewrite(&mut self, by: By, rowset: u64, pointer: &[u8], value: &[u8]) -> bool {
+        let record = |db: &Self, at: RowId| db.page(at.page.page).row(at.slot).expect("the record is there").to_vec();
+        let number = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let links = |bytes: &[u8]| -> Vec<RowId> {
+            bytes.chunks_exact(12).map(|l| RowId::read(l, 4, "LOB link").expect("our own links")).collect()
+        };
+        if pointer.len() != 16 {
+            let kind = if pointer[0] == 2 { UnitKind::Overflow } else { UnitKind::Lob };
+            return number(pointer, 1) == 0 && self.pieces_rewrite(by, rowset, kind, &links(&pointer[12..]), value);
+        }
+        let root = RowId::read(pointer, 8, "text pointer").expect("our own pointers");
+        let old = record(self, root);
+        let blob_id = u64::from_le_bytes(old[4..12].try_into().expect("eight bytes"));
+        let is_small = number(&old, 12) == 0;
+        let pieces = if is_small { Vec::new() } else { links(&old[24..24 + 12 * usize::from(number(&old, 16))]) };
+        let level = if is_small { 0 } else { number(&old, 18) };
+        if !is_small && level == 0 && self.pieces_rewrite(by, rowset, UnitKind::Lob, &pieces, value) {
+            return true;
+        }
+        let largest = encode_large_root(blob_id, 0, &[LobLink { end: 0, at: root }; ROOT_LINKS_MAX]).len();
+        let new_len = if value.len() <= SMALL_ROOT_MAX { 20 + value.len() } else { largest };
+        if self.free_for(xact_of(by), root.page.page) + old.len() < new_len.max(largest) {
+            return false;
+        }
+        let new = if value.len() <= SMALL_ROOT_MAX {
+            encode_small_root(blob_id, value)
+        } else {
+            // The room for the root must still be there behind its pieces.
+            self.reserve(by, root.page.page, largest);
+            let (level, links) = self.write_pieces(by, rowset, UnitKind::Lob, blob_id, value);
+            encode_large_root(blob_id, level, &links)
+        };
+        if !self.lob_modify(by, rowset, UnitKind::Lob, root, &new) {
+            return false;
+        }
+        for at in pieces {
+            self.lob_delete_tree(by, rowset, UnitKind::Lob, at, level);
+        }
+        true
+    }
+
+    /// Changes pieces in their places; not where the value has another length.
+    fn pieces_rewrite(&mut self, by: By, rowset: u64, kind: UnitKind, pieces: &[RowId], value: &[u8]) -> bool {
+        let old: Vec<Vec<u8>> = pieces
+            .iter()
+            .map(|at| self.page(at.page.page).row(at.slot).expect("the record is there").to_vec())
+            .collect();
+        if old.iter().map(|piece| piece.len() - 14).sum::<usize>() != value.len() {
+            return false;
+        }
+        let mut from = 0;
+        for (at, mut piece) in pieces.iter().zip(old) {
+            let len = piece.len() - 14;
+            piece[14..].copy_from_slice(&value[from..from + len]);
+            from += len;
+            assert!(self.lob_modify(by, rowset, kind, *at, &piece), "it has the same length");
+        }
+        true
+    }
+
     /// Takes the records of a value away, by what stands in the row for it.
     pub(super) fn lob_delete(&mut self, by: By, rowset: u64, pointer: &[u8]) {
         let kind = if pointer[0] == 2 { UnitKind::Overflow } else { UnitKind::Lob };

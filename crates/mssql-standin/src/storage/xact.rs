@@ -119,6 +119,7 @@ pub(super) enum Undo {
     HeapModify { rowset: u64, at: RowId, before: Vec<u8> },
     LobInsert { rowset: u64, kind: UnitKind, at: RowId },
     LobDelete { rowset: u64, kind: UnitKind, at: RowId, row: Vec<u8> },
+    LobModify { rowset: u64, kind: UnitKind, at: RowId, before: Vec<u8> },
 }
 
 impl Database {
@@ -345,6 +346,9 @@ impl Database {
                 Undo::HeapModify { rowset, at, before } => self.heap_modify(by, rowset, at, &before),
                 Undo::LobInsert { rowset, kind, at } => self.lob_remove(by, rowset, kind, at),
                 Undo::LobDelete { rowset, kind, at, row } => self.lob_put(by, rowset, kind, at, &row),
+                Undo::LobModify { rowset, kind, at, before } => {
+                    self.lob_modify(by, rowset, kind, at, &before);
+                }
             }
         }
     }
