@@ -50,6 +50,8 @@ pub(crate) struct Open {
     pub(crate) created: FxHashSet<u64>,
     /// Rowsets that it emptied.
     pub(crate) truncated: FxHashSet<u64>,
+    /// It gave allocation units to other rowsets.
+    pub(crate) switches: bool,
     /// Objects whose description it changed.
     pub(crate) objects: FxHashSet<u32>,
     /// Pieces of LOBs as they were before it changed them: what it takes to take it back.
@@ -258,6 +260,7 @@ impl Open {
             moves: FxHashMap::default(),
             created: FxHashSet::default(),
             truncated: FxHashSet::default(),
+            switches: false,
             objects: FxHashSet::default(),
             lob_undo: Pending::default(),
             blobs: FxHashMap::default(),
@@ -274,6 +277,7 @@ impl Open {
             && self.moves.is_empty()
             && self.created.is_empty()
             && self.truncated.is_empty()
+            && !self.switches
             && self.objects.is_empty()
             && self.blobs.values().all(|touched| touched.shape.is_none())
     }

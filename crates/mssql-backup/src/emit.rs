@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{Pending, PendingReader, RawChange, RawOp};
 use crate::scan::LobReader;
-use crate::shapes::{Shape, Shapes};
+use crate::shapes::{Shape, Shapes, Switched};
 use crate::store::PageStore;
 
 /// A committed transaction that is being handed on.
@@ -33,12 +33,7 @@ pub(crate) struct Committed {
     /// Begin, commit, name.
     pub(crate) head: TransactionHead,
     restart: RestartLsn,
-    /// Tables that are new or have another shape.
-    changed: Vec<SourceEvent>,
-    /// Tables that are gone.
-    dropped: Vec<SourceEvent>,
-    /// Rowsets whose new rows are old rows of their table.
-    moved: FxHashSet<u64>,
+    tables: Tables,
     /// Rowsets that were emptied, and those of them that are not told of yet.
     emptied: FxHashSet<u64>,
     truncated: FxHashSet<u64>,
@@ -52,6 +47,19 @@ pub(crate) struct Committed {
     begun: bool,
     /// It made something of the tables.
     redefines: bool,
+}
+
+/// What a transaction made of the tables.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// Those that are new or have another shape.
+    pub(crate) changed: Vec<SourceEvent>,
+    /// Those that are gone.
+    pub(crate) dropped: Vec<SourceEvent>,
+    /// Rowsets whose new rows are old rows of their table.
+    pub(crate) moved: FxHashSet<u64>,
+    /// Rows that went to another table as they are.
+    pub(crate) switched: Option<Switched>,
 }
 
 /// What is needed to turn bytes into rows.
@@ -95,9 +103,7 @@ impl Committed {
         commit_lsn: CommitLsn,
         commit_time_us: Option<i64>,
         restart: RestartLsn,
-        changed: Vec<SourceEvent>,
-        dropped: Vec<SourceEvent>,
-        moved: FxHashSet<u64>,
+        tables: Tables,
     ) -> Self {
         let incomplete_move = open.incomplete_move();
         let Open { id, begin_lsn, name, truncated, blobs, pending, lob_undo: lob_changes, .. } = open;
@@ -106,9 +112,7 @@ impl Committed {
         Committed {
             head: TransactionHead { id, begin_lsn, commit_lsn, commit_time_us, name },
             restart,
-            changed,
-            dropped,
-            moved,
+            tables,
             emptied: truncated.clone(),
             truncated,
             blobs,
@@ -139,10 +143,15 @@ impl Committed {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<bool, Error> {
+        if let Some(Switched { from, to, page }) = &self.tables.switched {
+            let why = format!("its rows became those of table \"{}\" by a SWITCH, which logs none of them", to.name);
+            let (table, lsn) = (from.name.to_string(), self.head.commit_lsn.0);
+            return Err(Error::LostRow { table, lsn, page: *page, why });
+        }
         // Names may change hands: what goes, goes first.
-        self.redefines |= !(self.dropped.is_empty() && self.changed.is_empty());
-        batch.events.append(&mut self.dropped);
-        for event in self.changed.drain(..) {
+        self.redefines |= !(self.tables.dropped.is_empty() && self.tables.changed.is_empty());
+        batch.events.append(&mut self.tables.dropped);
+        for event in self.tables.changed.drain(..) {
             if let SourceEvent::Table(table) = &event {
                 emitter.told.insert(table.id, table.version);
             }
@@ -168,7 +177,7 @@ impl Committed {
                 return Ok(true);
             };
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
-            if self.moved.contains(&shape.rowset) {
+            if self.tables.moved.contains(&shape.rowset) {
                 continue;
             }
             // Rows of a table that went in the transaction are of no use to anybody.
@@ -201,7 +210,9 @@ impl Committed {
         batch: &mut EventBatch,
     ) -> Result<bool, Error> {
         let rows = self.unnamed.get_or_insert_with(|| {
-            BlobRows::of(&self.blobs, |shape, lsn| emitter.tells_blobs(shape, (&self.moved, &self.emptied), lsn, batch))
+            BlobRows::of(&self.blobs, |shape, lsn| {
+                emitter.tells_blobs(shape, (&self.tables.moved, &self.emptied), lsn, batch)
+            })
         });
         while let Some(found) =
             rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, (&self.blobs, &self.lob_changes))?

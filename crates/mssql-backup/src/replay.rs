@@ -29,7 +29,7 @@ use logferry_mssql_format::row::RecordKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::assemble::{Assembler, HeapChange, Open, Touched};
-use crate::emit::Committed;
+use crate::emit::{Committed, Tables};
 use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{RawChange, RawOp};
@@ -411,8 +411,13 @@ impl Replay {
     fn unit_changed(&mut self, record: &Record<'_>) -> Result<(), Error> {
         const KIND_AT: usize = 12;
         const OWNER_AT: usize = 13;
+        const OWNER: std::ops::Range<usize> = OWNER_AT..21;
         const FIRST_IAM: std::ops::Range<usize> = 39..45;
         let (before, after) = (self.before.get(FIRST_IAM), self.after.get(FIRST_IAM));
+        if self.before.get(OWNER) != self.after.get(OWNER) && !record.transaction.is_none() {
+            self.shapes.mark_stale();
+            self.assembler.transaction(record.transaction, record.lsn).switches = true;
+        }
         let emptied = before.is_some_and(|iam| iam != [0; 6]) && after == Some(&[0; 6]);
         if !emptied || self.before.get(KIND_AT) != Some(&1) || record.is_compensation() {
             return Ok(());
@@ -441,7 +446,9 @@ impl Replay {
         let mut changed = Vec::new();
         let mut dropped = Vec::new();
         let mut moved = FxHashSet::default();
-        let describes = !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty();
+        let mut switched = None;
+        let describes =
+            !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty() || open.switches;
         if describes || self.shapes.behind {
             self.shapes.refresh(&self.store)?;
             // A rowset that was made for a table that is not new holds rows that are not new.
@@ -455,8 +462,10 @@ impl Replay {
             }
             let not_yet = self.assembler.open().flat_map(|o| o.objects.iter().copied()).collect();
             (changed, dropped) = self.shapes.publish(&not_yet);
+            switched = self.shapes.switched(&not_yet);
         }
-        Ok(Committed::new(open, CommitLsn(lsn), time_us, self.restart(), changed, dropped, moved))
+        let tables = Tables { changed, dropped, moved, switched };
+        Ok(Committed::new(open, CommitLsn(lsn), time_us, self.restart(), tables))
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use logferry_model::{SourceEvent, TableId, TableVersion};
+use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::row::RowLayout;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -28,6 +29,15 @@ pub(crate) struct Shape {
     pub(crate) unreadable: Option<Arc<str>>,
 }
 
+/// Rows that went from one table to another without being touched.
+#[derive(Clone, Debug)]
+pub(crate) struct Switched {
+    pub(crate) from: Arc<TableVersion>,
+    pub(crate) to: Arc<TableVersion>,
+    /// The first IAM page of their allocation unit.
+    pub(crate) page: PageId,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
@@ -42,6 +52,8 @@ pub(crate) struct Shapes {
     /// The version last seen of each table, and the highest number given out.
     seen: FxHashMap<TableId, (Arc<TableVersion>, u32)>,
     published: FxHashMap<TableId, Arc<TableVersion>>,
+    /// Tables by the allocation units of their rows, as committed transactions left them.
+    owners: FxHashMap<u64, Arc<TableVersion>>,
     /// A table could not be published because another transaction was changing it, too.
     pub(crate) behind: bool,
 }
@@ -52,6 +64,7 @@ impl Shapes {
         let mut shapes = Shapes { stale: true, ..Shapes::default() };
         shapes.refresh(pages)?;
         shapes.publish_all();
+        shapes.switched(&FxHashSet::default());
         Ok(shapes)
     }
 
@@ -182,6 +195,36 @@ impl Shapes {
             _ => None,
         });
         (changed, dropped)
+    }
+
+    /// Rows that another table had before, and that table: partitions were switched, which no record of a row tells. Tables of `not_yet`
+    /// are of other transactions, which are open.
+    pub(crate) fn switched(&mut self, not_yet: &FxHashSet<u32>) -> Option<Switched> {
+        let catalog = self.catalog.as_ref()?;
+        let mut found = None;
+        let mut owners = FxHashMap::default();
+        for (index, table) in catalog.tables.iter().enumerate() {
+            for rowset in catalog.rowsets_of(index) {
+                for unit in rowset.alloc_units.iter().filter(|unit| unit.kind == AllocUnitKind::InRow) {
+                    let before = self.owners.get(&unit.id);
+                    let is_open = |table: &TableVersion| not_yet.contains(&table.id.0);
+                    match before.filter(|before| before.id != table.version.id) {
+                        Some(before) if is_open(before) || is_open(&table.version) => {
+                            owners.insert(unit.id, before.clone());
+                            continue;
+                        }
+                        Some(before) if !unit.first_iam.is_none() => {
+                            let (from, to) = (before.clone(), table.version.clone());
+                            found = Some(Switched { from, to, page: unit.first_iam });
+                        }
+                        _ => {}
+                    }
+                    owners.insert(unit.id, table.version.clone());
+                }
+            }
+        }
+        self.owners = owners;
+        found
     }
 
     /// The tables that are known to the world, in the order of their names.

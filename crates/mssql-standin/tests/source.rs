@@ -19,7 +19,7 @@ use logferry_mssql_backup::source::{BackupSource, SoundSets};
 use logferry_mssql_format::encode::BackupKind;
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageHeader, checksum};
 use logferry_mssql_standin::storage::{
-    ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, Transaction, XactOptions,
+    ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, SwitchBy, TableDef, Transaction, XactOptions,
 };
 use logferry_mssql_standin::workload::{Chain, TableKind, WorkloadOptions, generate_chain};
 use readers::{Tables, sorted};
@@ -522,5 +522,41 @@ fn a_value_that_changes_and_is_no_rows_stops_the_replay() {
     let error = contradicted((0, &[0x77; 8]), write);
     for part in ["dbo.Notes", "outside of its row", "no row of the table has it", "000000"] {
         assert!(error.contains(part), "{part} is not in: {error}");
+    }
+}
+
+#[test]
+fn rows_that_are_switched_to_another_table_stop_the_replay() {
+    for how in [SwitchBy::Rowsets, SwitchBy::Units] {
+        let folder = tempfile::tempdir().unwrap();
+        let [full, log] = ["full.bak", "log.trn"].map(|name| folder.path().join(name));
+        let columns = vec![ColumnDef::new("id", SqlType::Int).not_null(), ColumnDef::new("n", SqlType::BigInt)];
+        let def = |name: &str| TableDef {
+            schema: "dbo".into(),
+            name: name.into(),
+            columns: columns.clone(),
+            primary_key: vec![0],
+        };
+        let mut db = Database::create(Options::default()).unwrap();
+        let [sales, archive, other] = ["Sales", "Archive", "Other"].map(|name| db.create_table(def(name)).unwrap());
+        let put = |db: &mut Database, table| {
+            let xact = db.begin(XactOptions::default());
+            for id in 0..50i32 {
+                db.insert(xact, table, vec![Some(id.to_le_bytes().to_vec()), None]).unwrap();
+            }
+            db.commit(xact).unwrap();
+        };
+        put(&mut db, sales);
+        db.backup_full(&full).unwrap();
+        put(&mut db, other);
+        db.switch_table(sales, archive, how).unwrap();
+        db.backup_log(&log).unwrap();
+        let chain = Backups::find(&[full, log]).unwrap().plan(None, PlanOptions::default()).unwrap();
+        let mut changes = Changes::of_chain(chain, ReplayOptions::default()).unwrap();
+        let error = std::iter::from_fn(|| changes.next(1 << 20, usize::MAX).transpose()).find_map(Result::err);
+        let error = error.expect("the rows are missed").to_string();
+        for part in ["dbo.Sales", "dbo.Archive", "SWITCH", "000000"] {
+            assert!(error.contains(part), "{how:?}: {part} is not in: {error}");
+        }
     }
 }
