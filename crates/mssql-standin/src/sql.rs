@@ -18,8 +18,8 @@
 //! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
 //! declared as the primary key of CREATE TABLE.
 //!
-//! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables; a rollback drops the tables that its transaction made, and ends with an error where it defined anything else,
-//! which stays; constraints are kept beside the storage, which has them in its system tables only; text sorts by folded code points.
+//! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables;
+//! constraints are kept beside the storage, which has them in its system tables only; text sorts by folded code points.
 
 mod ast;
 mod bind;

@@ -27,6 +27,7 @@ mod clock;
 mod constraint;
 mod dblog;
 mod ddl;
+mod definition;
 mod entry;
 mod heap;
 mod index;
@@ -183,7 +184,7 @@ const BOOT_PAGE: u32 = 9;
 pub(crate) const ROW_MAX: usize = 8060;
 
 /// A heap, a clustered index, or a nonclustered one: rows or entries of one table, user's or system's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rowset {
     id: u64,
     object_id: u32,
@@ -213,7 +214,7 @@ struct Node {
 }
 
 /// A user table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     def: TableDef,
     rowset: u64,
@@ -265,6 +266,7 @@ pub struct Database {
     /// Pages of mixed extents that are free.
     mixed_free: Vec<u32>,
     next_extent: u32,
+    definitions: definition::Definitions,
     checkpoint_lsn: Lsn,
     /// The log from here on is held for a reader.
     replication: Option<Lsn>,
@@ -336,6 +338,7 @@ impl Database {
             ghost_pages: BTreeMap::new(),
             mixed_free: Vec::new(),
             next_extent: 0,
+            definitions: definition::Definitions::default(),
             checkpoint_lsn: Lsn::ZERO,
             replication: None,
             tracked: BTreeSet::new(),

@@ -56,9 +56,6 @@ impl SqlSession {
                 if let Some(change) = change {
                     self.state.changed(change, results)?;
                 }
-                if let Some(error) = self.sql.not_taken_back() {
-                    results.error(&error_of(&error))?;
-                }
                 if let Some((isolation, name)) = then_begin {
                     return self.begin(*isolation, name, results);
                 }

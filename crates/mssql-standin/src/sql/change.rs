@@ -20,7 +20,6 @@ use super::convert::assign;
 use super::error::{Effect, Result, SqlError, invalid_column};
 use super::eval::{Ctx, Env, eval};
 use super::plan::{Column, Part, Typed};
-use super::session::BLOCKED;
 use super::state::{Scalars, State};
 use super::types;
 use super::value::{Value, same_name, to_bytes};
@@ -103,9 +102,8 @@ impl Target {
     }
 }
 
-pub(crate) fn blocked(state: &mut State, database: usize, by: Transaction) -> SqlError {
-    state.blocked_by = Some((database, by));
-    SqlError::new(BLOCKED, "")
+pub(crate) fn blocked(state: &State, database: usize, by: Transaction) -> SqlError {
+    state.blocked(database, by)
 }
 
 /// A value on its way into a column, with the conversions that are not done by themselves refused.

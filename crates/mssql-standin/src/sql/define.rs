@@ -24,7 +24,7 @@ pub(crate) use constraint::alter_table;
 pub(crate) use database::{alter_database, backup, create_schema, drop_database};
 pub(crate) use index::{create_index, drop_index, note_indexes};
 pub(crate) use module::{define_module, drop_module};
-pub(crate) use rename::rename;
+pub(crate) use rename::{rename, renamed};
 pub(crate) use table::{create_plain, create_table, drop_table, drop_temporary, truncate};
 
 type Variables = RefCell<BTreeMap<String, (SqlType, Value)>>;

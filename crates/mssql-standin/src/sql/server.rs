@@ -186,7 +186,6 @@ impl Server {
             event: None,
             firing: Vec::new(),
             defined: Vec::new(),
-            stays: None,
         };
         drop(state);
         Ok(Session::of(Arc::clone(&self.shared), scalars))

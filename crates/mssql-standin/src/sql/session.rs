@@ -34,7 +34,7 @@ use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, TransactionChange};
 use super::state::{Scalars, TEMPDB};
 use super::value::{Value, to_bytes};
-pub(crate) use definition::Defined;
+pub(crate) use definition::{Defining, Definition};
 pub(crate) use select::send_values;
 use stop::{STOPPED, Stop};
 pub(crate) use transaction::{begin_in, commit_in};
@@ -230,9 +230,6 @@ impl Session {
                 {
                     self.roll_back_all();
                     out.transaction(TransactionChange::Rollback);
-                    if let Some(stays) = self.not_taken_back() {
-                        out.error(&stays);
-                    }
                     if e.effect == Effect::Statement {
                         e.effect = Effect::Batch;
                     }

@@ -1,5 +1,6 @@
 //! What all sessions share: databases and what storage does not keep of them; and the plain values of one session.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ pub(crate) struct State {
     /// Whose the open transactions are.
     pub owners: HashMap<(usize, Transaction), i16>,
     /// The transaction that the statement which failed last would have to wait for.
-    pub blocked_by: Option<(usize, Transaction)>,
+    pub blocked_by: Cell<Option<(usize, Transaction)>>,
     /// Sessions by their numbers.
     pub sessions: BTreeMap<i16, SessionRow>,
     pub next_snapshot: u64,
@@ -109,6 +110,15 @@ pub(crate) struct TableMeta {
     pub checks: Vec<CheckDef>,
     pub defaults: Vec<DefaultDef>,
     pub foreign: Vec<ForeignDef>,
+}
+
+impl TableMeta {
+    /// Names of what are objects of their own.
+    pub fn constraint_names(&self) -> impl Iterator<Item = &String> {
+        let keys = self.keys.iter().filter(|k| k.object.is_some()).map(|k| &k.name);
+        let others = self.checks.iter().map(|c| &c.name).chain(self.defaults.iter().map(|d| &d.name));
+        keys.chain(others).chain(self.foreign.iter().map(|f| &f.name))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -239,9 +249,7 @@ pub(crate) struct Scalars {
     /// The triggers that run, the innermost last.
     pub firing: Vec<u32>,
     /// What the open transaction defined.
-    pub defined: Vec<super::session::Defined>,
-    /// What the last ROLLBACK could not take back.
-    pub stays: Option<SqlError>,
+    pub defined: Vec<super::session::Definition>,
 }
 
 impl Scalars {
@@ -264,7 +272,7 @@ impl State {
             backup_sets: Vec::new(),
             waits: HashMap::new(),
             owners: HashMap::new(),
-            blocked_by: None,
+            blocked_by: Cell::new(None),
             sessions: BTreeMap::new(),
             next_snapshot: 1,
         };
@@ -418,7 +426,21 @@ impl State {
                 .find(|(_, d)| same_name(&d.name, &table) && same_name(&d.schema, &schema))
                 .map(|(id, _)| id)
         });
-        Ok(found.map(|table| TableAt { database, table }))
+        let own = scalars.xacts.get(&database).copied();
+        let in_the_way = match found {
+            Some(found) => storage.definer(own, found),
+            None => storage.name_holder(own, |s, n| same_name(n, &table) && same_name(s, &schema)),
+        };
+        match in_the_way {
+            Some(by) => Err(self.blocked(database, by)),
+            None => Ok(found.map(|table| TableAt { database, table })),
+        }
+    }
+
+    /// Whoever gets this error waits for the transaction and tries again.
+    pub fn blocked(&self, database: usize, by: Transaction) -> SqlError {
+        self.blocked_by.set(Some((database, by)));
+        SqlError::new(super::session::BLOCKED, "")
     }
 
     /// A schema as it is spelled.

@@ -83,21 +83,21 @@ impl Database {
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.add_units(by, rowset);
         self.note_altered(by, table, rowset);
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.def.columns[column] = new;
         if in_place {
             return Ok(());
         }
         held.each_row(|row| row[column] = None);
-        let xact = self.begin(XactOptions { name: "ALTER TABLE", ..XactOptions::default() });
+        let xact = self.begin_definition(XactOptions { name: "ALTER TABLE", ..XactOptions::default() }, None);
         for (key, value) in values {
             if let Err(e) = self.update(xact, table, key, &[(column, value.clone())]) {
-                self.rollback(xact)?;
+                self.fail_definition(xact)?;
                 return Err(e);
             }
         }
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Database {
             self.insert_system_row(by, SYSSCHOBJS, &row);
         }
         self.note_altered(by, table, rowset);
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.name = name.to_owned();
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Database {
         let by = By::Xact(xact.0);
         self.replace_column_row(by, table, id, column_row(table, id, &new)?);
         self.note_altered(by, table, rowset);
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Database {
         let columns = (0..count).map(|place| self.column_id(table, place)).collect();
         let change = CapturedChange { table, lsn, columns, before: before.cloned(), after: after.cloned() };
         if let Some(open) = self.xacts.get_mut(&xact.0) {
-            open.captured.push((open.changes.len(), change));
+            open.captured.push((open.undo.len(), change));
         }
     }
 }

@@ -9,9 +9,8 @@ use logferry_mssql_format::row::{FixedVar, Place, RecordKind, stub_target};
 
 use super::entry::Indexed;
 use super::space::{AllocUnit, UnitKind};
-use super::system::object_lock;
 use super::table::{StoredColumn, TableLayout};
-use super::xact::{Transaction, XactOptions};
+use super::xact::{Transaction, Undo};
 use super::{By, Database, Error, ROW_MAX, Row, RowKey};
 
 /// Longest value of a `(max)` column that stays in its row.
@@ -56,6 +55,9 @@ impl Database {
     pub fn insert(&mut self, xact: Transaction, table: u32, row: Row) -> Result<RowKey, Error> {
         self.writable()?;
         self.open(xact)?;
+        if self.defined_by_other(xact.0, table) {
+            return Err(Error::Locked);
+        }
         let rowset = self.table_at(table)?.rowset;
         let layout = Arc::clone(&self.rowset(rowset).layout);
         assert_eq!(row.len(), layout.of_logical.len(), "a row has a value for each column");
@@ -247,20 +249,13 @@ impl Database {
         Ok(())
     }
 
-    /// TRUNCATE TABLE in a transaction of its own: its pages are given back, with their rows on them. Gives the LSN of the
+    /// TRUNCATE TABLE: its pages are given back, with their rows on them. Gives the LSN of the
     /// commit.
     pub fn truncate(&mut self, table: u32) -> Result<logferry_model::Lsn, Error> {
         self.writable()?;
-        let rowset = self.table_at(table)?.rowset;
-        let own = |space: u64| space & !3 == rowset;
-        if self.locks.keys().any(|(space, _)| own(*space)) {
-            return Err(Error::Locked);
-        }
-        let xact = self.begin(XactOptions { name: "TRUNCATE TABLE", ..XactOptions::default() });
+        let rowset = self.unlocked(table)?.rowset;
+        let xact = self.begin_ddl("TRUNCATE TABLE", table);
         let by = By::Xact(xact.0);
-        self.write(by, |r, h| {
-            r.lock_xact(h, &object_lock(5, table));
-        });
         self.flush_counts();
         let indexes = self.kept_indexes(table).into_iter().map(|i| i.rowset);
         for rowset in std::iter::once(rowset).chain(indexes) {
@@ -270,10 +265,12 @@ impl Database {
         for key in keys {
             self.note_change(xact, table, key, None);
         }
-        self.commit(xact)
+        self.end_definition(xact)
     }
 
     fn truncate_rowset(&mut self, by: By, rowset: u64) {
+        let saved = Undo::Rowset(Box::new(self.rowset(rowset).clone()));
+        self.undoable(by, self.last_lsn(by), saved);
         for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
             let Some(unit) = self.rowset(rowset).units[kind.index()].clone().filter(|u| u.iam != 0) else { continue };
             self.release_unit(by, rowset, kind);
@@ -308,7 +305,7 @@ impl Database {
     pub fn visible_row(&self, xact: Transaction, table: u32, key: &RowKey) -> Result<Arc<Row>, Error> {
         let open = self.open(xact)?;
         let held = self.table_at(table)?;
-        if self.locked_by_other(xact.0, held.rowset, key) {
+        if self.locked_by_other(xact.0, held.rowset, key) || self.defined_by_other(xact.0, table) {
             return Err(Error::Locked);
         }
         let row = match open.latest(table, key) {

@@ -99,12 +99,12 @@ impl Database {
         for gone in known.iter().filter(|c| !wanted.contains(c)) {
             let xact = self.begin_ddl("ALTER TABLE", table);
             self.forget_constraint(By::Xact(xact.0), table, gone);
-            self.commit(xact)?;
+            self.end_definition(xact)?;
         }
         for new in wanted.iter().filter(|c| !known.contains(c)) {
             let xact = self.begin_ddl("ALTER TABLE", table);
             self.write_constraint(By::Xact(xact.0), table, schema, new);
-            self.commit(xact)?;
+            self.end_definition(xact)?;
         }
         self.constraints.insert(table, wanted.to_vec());
         Ok(())

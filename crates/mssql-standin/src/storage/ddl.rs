@@ -17,7 +17,7 @@ use super::system::{
     stored_column_row, system_rowset, tiny,
 };
 use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
-use super::xact::{Transaction, XactOptions};
+use super::xact::{Undo, XactOptions};
 use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
 
 /// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
@@ -60,10 +60,12 @@ impl Database {
             return Err(Error::NameTaken(name.into()));
         }
         let id = self.schemas.values().max().map_or(5, |last| (last + 1).max(5));
-        let xact = self.begin(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() });
+        let xact = self.begin_definition(XactOptions { name: "CREATE SCHEMA", ..XactOptions::default() }, None);
+        let by = By::Xact(xact.0);
+        self.undoable(by, self.last_lsn(by), Undo::Schema { name: name.to_owned(), id: None });
         let created = Some(self.clock.datetime().to_vec());
-        self.insert_schema_row(By::Xact(xact.0), id, name, created);
-        self.commit(xact)?;
+        self.insert_schema_row(by, id, name, created);
+        self.end_definition(xact)?;
         Ok(id)
     }
 
@@ -74,9 +76,11 @@ impl Database {
             return Err(Error::Unsupported(format!("dropping schema {name}, which has table {}", table.def.name)));
         }
         let id = self.schemas.remove(name).ok_or_else(|| Error::NotFound(format!("schema {name}")))?;
-        let xact = self.begin(XactOptions { name: "DROP SCHEMA", ..XactOptions::default() });
-        self.delete_system_row(By::Xact(xact.0), SYSCLSOBJS, &[Some(vec![CLASS_SCHEMA]), int(id)]);
-        self.commit(xact)?;
+        let xact = self.begin_definition(XactOptions { name: "DROP SCHEMA", ..XactOptions::default() }, None);
+        let by = By::Xact(xact.0);
+        self.undoable(by, self.last_lsn(by), Undo::Schema { name: name.to_owned(), id: Some(id) });
+        self.delete_system_row(by, SYSCLSOBJS, &[Some(vec![CLASS_SCHEMA]), int(id)]);
+        self.end_definition(xact)?;
         Ok(())
     }
 
@@ -109,10 +113,10 @@ impl Database {
         let layout = TableLayout::of(&def);
         fits(&layout)?;
         let object = self.next_object_id();
+        let xact = self.begin_ddl("CREATE TABLE", object);
         if !def.primary_key.is_empty() {
             self.key_names.insert(object, key);
         }
-        let xact = self.begin_ddl("CREATE TABLE", object);
         let by = By::Xact(xact.0);
         let index = u32::from(!layout.key.is_empty());
         let rowset = if self.options.ids_of_2000 {
@@ -123,7 +127,7 @@ impl Database {
         };
         self.add_rowset(rowset, object, index, layout);
         self.insert_object_rows(by, object, &def, schema, *b"U ", rowset)?;
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         let next_column = def.columns.len() as u32 + 1;
         let column_ids = (1..next_column).collect();
         let table = Table { def, rowset, column_ids, next_column, committed: BTreeMap::new(), loaded: false };
@@ -163,7 +167,7 @@ impl Database {
             self.write_hobt_change(by, rowset);
             self.note_shape(by, rowset);
         }
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.next_column += 1;
         held.column_ids.push(id);
@@ -215,7 +219,7 @@ impl Database {
         self.write(by, |r, h| {
             r.lock_xact(h, &metadata_lock(table));
         });
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.def.columns.remove(column);
         held.column_ids.remove(column);
@@ -275,7 +279,7 @@ impl Database {
         self.write(by, |r, h| {
             r.invalidate_object(h, 1, table);
         });
-        self.commit(xact)?;
+        self.end_definition(xact)?;
         self.tables.remove(&table);
         self.key_names.remove(&table);
         Ok(())
@@ -338,24 +342,6 @@ impl Database {
             this.rowset = b;
         }
         Ok(())
-    }
-
-    /// A table that no open transaction has changed.
-    pub(super) fn unlocked(&self, table: u32) -> Result<&Table, Error> {
-        let held = self.table_at(table)?;
-        // The two lowest bits tell rows from LOB records.
-        match self.locks.keys().any(|(space, _)| space & !3 == held.rowset) {
-            true => Err(Error::Locked),
-            false => Ok(held),
-        }
-    }
-
-    pub(super) fn begin_ddl(&mut self, name: &str, object: u32) -> Transaction {
-        let xact = self.begin(XactOptions { name, ..XactOptions::default() });
-        self.write(By::Xact(xact.0), |r, h| {
-            r.lock_xact(h, &object_lock(5, object));
-        });
-        xact
     }
 
     /// The allocation units that the columns of a rowset may need and that it does not have yet.

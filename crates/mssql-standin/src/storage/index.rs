@@ -13,7 +13,7 @@ use super::system::definitions::{
 };
 use super::system::{int, long, object_lock, text, tiny};
 use super::table::TableLayout;
-use super::xact::SystemXact;
+use super::xact::{SystemXact, Undo};
 use super::{By, Database, Error, FILE, Node, Rowset};
 
 /// Bits of `sysidxstats.status`: an index, unique, a primary key, a unique constraint.
@@ -63,15 +63,18 @@ impl Database {
         for index in known.iter().filter(|i| !wanted.contains(i)) {
             let xact = self.begin_ddl("DROP INDEX", table);
             self.forget_index(By::Xact(xact.0), table, index.id);
-            self.commit(xact)?;
+            self.end_definition(xact)?;
         }
         for index in wanted.iter().filter(|i| !known.contains(i)) {
             let xact = match index.constraint {
                 true => self.begin_ddl("ALTER TABLE", table),
-                false => self.begin(super::XactOptions { name: "CREATE INDEX", ..Default::default() }),
+                false => {
+                    let options = super::XactOptions { name: "CREATE INDEX", ..Default::default() };
+                    self.begin_definition(options, Some(table))
+                }
             };
             self.create_index(xact.0, table, index)?;
-            self.commit(xact)?;
+            self.end_definition(xact)?;
         }
         if let Some(held) = self.indexes.get_mut(&table) {
             held.sort_by_key(|i| i.def.id);
@@ -231,6 +234,8 @@ impl Database {
     /// Gives a rowset's pages back and takes its rows out of the system tables.
     pub(super) fn drop_rowset(&mut self, by: By, rowset: u64) {
         let columns = self.rowset(rowset).layout.columns.len();
+        let saved = Undo::Rowset(Box::new(self.rowset(rowset).clone()));
+        self.undoable(by, self.last_lsn(by), saved);
         for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
             let Some(unit) = self.rowset(rowset).units[kind.index()].clone() else { continue };
             if unit.iam != 0 {

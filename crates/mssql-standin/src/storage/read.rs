@@ -18,6 +18,13 @@ pub struct Mark {
     changes: usize,
 }
 
+impl Mark {
+    /// Whether nothing that was undone to another place is left before this one.
+    pub fn is_at_or_after(self, other: Mark) -> bool {
+        self.undo >= other.undo
+    }
+}
+
 /// An allocation unit: its id, its type, its pages (data, used, reserved).
 pub type UnitPages = (u64, u8, [i64; 3]);
 
@@ -157,10 +164,13 @@ impl Database {
         (Some(owner) != xact.map(|x| x.0)).then_some(Transaction(owner))
     }
 
-    /// A transaction that holds any row of a table.
-    pub fn holder_of_any(&self, table: u32) -> Option<Transaction> {
+    /// Another transaction that holds a table or any row of it.
+    pub fn holder_of_any(&self, own: Option<Transaction>, table: u32) -> Option<Transaction> {
         let rowset = self.tables.get(&table)?.rowset;
-        self.locks.iter().find(|((space, _), _)| space & !3 == rowset).map(|(_, owner)| Transaction(*owner))
+        // The two lowest bits tell rows from LOB records.
+        let mut holders =
+            self.locks.iter().filter(|((space, _), _)| space & !3 == rowset).map(|(_, id)| Transaction(*id));
+        self.definer(own, table).or_else(|| holders.find(|holder| Some(*holder) != own))
     }
 
     /// The rows that an open transaction changed.

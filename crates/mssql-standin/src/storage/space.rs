@@ -10,7 +10,7 @@ use logferry_mssql_format::page::{EXTENT_PAGES, HEADER_SIZE, PageId, PageType};
 use super::system::definitions::SYSALLOCUNITS;
 use super::system::object_lock;
 use super::table::Form;
-use super::xact::SystemXact;
+use super::xact::{SystemXact, Undo};
 use super::{By, Database, FILE, Node};
 
 const PFS: u32 = 1;
@@ -22,7 +22,7 @@ pub(super) const ML_MAP: u32 = 7;
 pub(super) const PFS_ALLOCATED: u8 = 0x40;
 const PFS_MIXED: u8 = 0x20;
 const PFS_IAM: u8 = 0x10;
-const PFS_GHOSTS: u8 = 0x08;
+pub(super) const PFS_GHOSTS: u8 = 0x08;
 const PFS_FULL: u8 = 0x07;
 /// Byte of a PFS page's header (its type's flags): whether any of its pages has ghosts.
 const PFS_HAS_GHOSTS: usize = 2;
@@ -62,6 +62,9 @@ impl UnitKind {
     pub fn index(self) -> usize {
         self as usize
     }
+
+    /// All kinds, in the order of their places.
+    pub const ALL: [UnitKind; 3] = [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow];
 }
 
 /// The pages of a rowset that hold one kind of thing.
@@ -173,10 +176,10 @@ impl Database {
 
     /// Extents that belong to something.
     pub(super) fn allocated_extents(&self) -> Vec<u32> {
-        (0..self.pages.len() as u32 / EXTENT_PAGES).filter(|e| !self.map_bit(GAM, *e)).collect()
+        (0..self.pages.len() as u32 / EXTENT_PAGES).filter(|e| !self.map_bit(GAM, *e) || self.is_held(*e)).collect()
     }
 
-    fn pfs_of(page: u32) -> (u32, u16) {
+    pub(super) fn pfs_of(page: u32) -> (u32, u16) {
         let interval = page / PFS_PAGES;
         (if interval == 0 { PFS } else { interval * PFS_PAGES }, (page % PFS_PAGES) as u16 + 4)
     }
@@ -413,8 +416,19 @@ impl Database {
         if unit.iam == 0 {
             return;
         }
+        self.release_pages(by, rowset, &unit);
+        let fresh = AllocUnit::new(unit.id);
+        *self.unit_mut(rowset, kind) = fresh;
+    }
+
+    /// The same, of an allocation unit that may be no rowset's any more.
+    pub(super) fn release_pages(&mut self, by: By, rowset: u64, unit: &AllocUnit) {
         for extent in &unit.extents {
-            self.set_iam_bit(by, rowset, kind, *extent, false);
+            let was = self.last_lsn(by);
+            self.set_bit_of_iam(by, unit.iam, *extent, false);
+            let undo = Undo::Bit { map: (unit.iam, Context::IAM), extent: *extent, on: true, unit: unit.target() };
+            self.undoable(by, was, undo);
+            let was = self.last_lsn(by);
             let first = extent * EXTENT_PAGES;
             let pages = first..first + EXTENT_PAGES;
             let before: Vec<u8> = pages.clone().map(|p| self.pfs(p)).collect();
@@ -423,22 +437,29 @@ impl Database {
             self.write_page_of(by, map, 0, Some(unit.target()), |r, h, t| {
                 r.modify_special(h, Context::PFS, t, offset, (&before, &after), &[], 3);
             });
+            self.undoable(by, was, Undo::Space { rowset, first, before, unit: unit.target() });
             for (page, byte) in pages.zip(after) {
                 self.set_pfs(page, byte);
                 self.reserved.remove(&page);
                 self.ghost_pages.remove(&page);
             }
+            let was = self.last_lsn(by);
             self.write_page_of(by, GAM, 1, Some(unit.target()), |r, h, t| {
                 r.set_bits(h, Context::GAM, t, map_record_bit(*extent), true, Some(&extent_lock(first)));
             });
+            self.undoable(
+                by,
+                was,
+                Undo::Bit { map: (GAM, Context::GAM), extent: *extent, on: false, unit: unit.target() },
+            );
             self.set_map_bit(GAM, *extent, true);
-            self.next_extent = self.next_extent.min(*extent);
+            self.hold_extent(by, *extent);
         }
-        let iam = unit.iam;
+        let (iam, was) = (unit.iam, self.last_lsn(by));
+        let before = vec![self.pfs(iam)];
         self.change_pfs(by, iam, PFS_MIXED | PFS_IAM, None, &page_lock(iam, rowset)[..10]);
-        self.mixed_free.push(iam);
-        let fresh = AllocUnit::new(unit.id);
-        *self.unit_mut(rowset, kind) = fresh;
+        self.undoable(by, was, Undo::Space { rowset, first: iam, before, unit: (99, 0) });
+        self.hold_mixed(by, iam);
     }
 
     /// Notes a heap or LOB page's fullness in its PFS page.
@@ -550,7 +571,10 @@ impl Database {
     }
 
     fn set_iam_bit(&mut self, by: By, rowset: u64, kind: UnitKind, extent: u32, on: bool) {
-        let iam = self.unit(rowset, kind).iam;
+        self.set_bit_of_iam(by, self.unit(rowset, kind).iam, extent, on);
+    }
+
+    fn set_bit_of_iam(&mut self, by: By, iam: u32, extent: u32, on: bool) {
         let lock = extent_lock(extent * EXTENT_PAGES);
         self.write_page(by, iam, 1, |r, h, t| {
             r.set_bits(h, Context::IAM, t, map_record_bit(extent), on, Some(if on { &[] } else { &lock }));
@@ -588,7 +612,8 @@ impl Database {
     pub(super) fn free_extent(&mut self) -> u32 {
         loop {
             let extents = self.pages.len() as u32 / EXTENT_PAGES;
-            while self.next_extent < extents && !self.map_bit(GAM, self.next_extent) {
+            while self.next_extent < extents && (!self.map_bit(GAM, self.next_extent) || self.is_held(self.next_extent))
+            {
                 self.next_extent += 1;
             }
             if self.next_extent == extents {

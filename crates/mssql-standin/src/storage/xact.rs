@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::encode::{BeginXact, EndXact};
-use logferry_mssql_format::log::op::Op;
+use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::page::RowId;
 
 use super::capture::{CapturedChange, CapturedTransaction};
+use super::definition::Shape;
 use super::space::UnitKind;
-use super::{By, Database, Error, Row, RowKey, transaction_id};
+use super::{By, Database, Error, Row, RowKey, Rowset, transaction_id};
 
 /// The login that transactions belong to.
 const SID: [u8; 28] = [
@@ -65,7 +66,7 @@ pub(super) struct Xact {
     /// What becomes of the committed rows when it commits.
     pub changes: Vec<(u32, RowKey, Option<Arc<Row>>)>,
     latest: HashMap<(u32, RowKey), usize>,
-    /// For CDC: what was done to tracked tables, with how many `changes` there were by then.
+    /// For CDC: what was done to tracked tables, with how many steps of `undo` there were by then.
     pub captured: Vec<(usize, CapturedChange)>,
     pub locked: HashSet<(u64, RowKey)>,
     /// Pages where it holds room back.
@@ -84,10 +85,18 @@ impl Xact {
         self.latest.get(&(table, key.clone())).map(|at| &self.changes[*at].2)
     }
 
+    /// Forgets changes that were undone; what is undone is gone from `undo` by now.
     pub(super) fn forget_changes(&mut self, len: usize) {
-        self.changes.truncate(len);
-        self.captured.retain(|(at, _)| *at <= len);
-        self.latest = self.changes.iter().enumerate().map(|(n, (t, k, _))| ((*t, k.clone()), n)).collect();
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.truncate(len);
+        self.set_changes(changes);
+        let steps = self.undo.len();
+        self.captured.retain(|(at, _)| *at <= steps);
+    }
+
+    pub(super) fn set_changes(&mut self, changes: Vec<(u32, RowKey, Option<Arc<Row>>)>) {
+        self.latest = changes.iter().enumerate().map(|(n, (t, k, _))| ((*t, k.clone()), n)).collect();
+        self.changes = changes;
     }
 }
 
@@ -111,15 +120,76 @@ pub(super) struct UndoStep {
 /// What was done.
 #[derive(Debug)]
 pub(super) enum Undo {
-    TreeInsert { rowset: u64, key: Vec<u8> },
-    TreeDelete { rowset: u64, key: Vec<u8>, row: Vec<u8> },
-    TreeModify { rowset: u64, key: Vec<u8>, before: Vec<u8> },
-    HeapInsert { rowset: u64, at: RowId },
-    HeapDelete { rowset: u64, at: RowId, row: Vec<u8> },
-    HeapModify { rowset: u64, at: RowId, before: Vec<u8> },
-    LobInsert { rowset: u64, kind: UnitKind, at: RowId },
-    LobDelete { rowset: u64, kind: UnitKind, at: RowId, row: Vec<u8> },
-    LobModify { rowset: u64, kind: UnitKind, at: RowId, before: Vec<u8> },
+    TreeInsert {
+        rowset: u64,
+        key: Vec<u8>,
+    },
+    TreeDelete {
+        rowset: u64,
+        key: Vec<u8>,
+        row: Vec<u8>,
+    },
+    TreeModify {
+        rowset: u64,
+        key: Vec<u8>,
+        before: Vec<u8>,
+    },
+    HeapInsert {
+        rowset: u64,
+        at: RowId,
+    },
+    HeapDelete {
+        rowset: u64,
+        at: RowId,
+        row: Vec<u8>,
+    },
+    HeapModify {
+        rowset: u64,
+        at: RowId,
+        before: Vec<u8>,
+    },
+    LobInsert {
+        rowset: u64,
+        kind: UnitKind,
+        at: RowId,
+    },
+    LobDelete {
+        rowset: u64,
+        kind: UnitKind,
+        at: RowId,
+        row: Vec<u8>,
+    },
+    LobModify {
+        rowset: u64,
+        kind: UnitKind,
+        at: RowId,
+        before: Vec<u8>,
+    },
+    /// A definition begins: nothing to undo, but a place of its own.
+    Begin,
+    /// A bit of a GAM or IAM page, as it was.
+    Bit {
+        map: (u32, Context),
+        extent: u32,
+        on: bool,
+        unit: (u32, u16),
+    },
+    /// Bytes of a PFS page, as they were, from a page on.
+    Space {
+        rowset: u64,
+        first: u32,
+        before: Vec<u8>,
+        unit: (u32, u16),
+    },
+    /// A rowset before its pages were given back.
+    Rowset(Box<Rowset>),
+    /// A table before it was defined otherwise.
+    Shape(Box<Shape>),
+    /// A schema's id, as it was.
+    Schema {
+        name: String,
+        id: Option<u32>,
+    },
 }
 
 impl Database {
@@ -173,11 +243,8 @@ impl Database {
             });
         }
         for (table, key, row) in ended.changes {
-            let table = self.tables.get_mut(&table).expect("tables outlive transactions");
-            match row {
-                Some(row) => table.committed.insert(key, row),
-                None => table.committed.remove(&key),
-            };
+            let table = self.tables.get_mut(&table).expect("what a transaction drops it has not changed");
+            table.apply(std::iter::once((key, row)));
         }
         self.release_log();
         Ok(lsn)
@@ -330,6 +397,7 @@ impl Database {
                 reserved.remove(&id);
             }
         }
+        self.release_definitions(id);
         xact
     }
 
@@ -349,6 +417,13 @@ impl Database {
                 Undo::LobModify { rowset, kind, at, before } => {
                     self.lob_modify(by, rowset, kind, at, &before);
                 }
+                Undo::Begin => {}
+                Undo::Bit { map, extent, on, unit } => self.restore_bit(by, map, extent, on, unit),
+                Undo::Space { rowset, first, before, unit } => self.restore_space(by, rowset, first, &before, unit),
+                Undo::Rowset(saved) => self.restore_rowset(id, *saved),
+                Undo::Shape(shape) => self.restore_shape(id, *shape),
+                Undo::Schema { name, id: Some(known) } => drop(self.schemas.insert(name, known)),
+                Undo::Schema { name, id: None } => drop(self.schemas.remove(&name)),
             }
         }
     }

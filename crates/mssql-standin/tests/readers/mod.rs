@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub mod redo;
+pub mod target;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use logferry_mssql_backup::chain::Chain;
 use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{Catalog, Error, FileExtent, LogBlocks, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
-use logferry_mssql_format::redo;
+use logferry_mssql_format::redo as format_redo;
 use logferry_mssql_standin::storage::{Database, Row};
 use logferry_mssql_standin::workload::Expected;
 
@@ -80,14 +83,14 @@ impl<P: PageSource> Redone<P> {
                 if record.lsn >= end {
                     return redone;
                 }
-                let Some(target) = redo::target(&record).unwrap() else { continue };
+                let Some(target) = format_redo::target(&record).unwrap() else { continue };
                 let id = target.row.page;
                 let page = redone.pages.entry(id).or_insert_with(|| {
                     let mut page = Box::new([0; PAGE_SIZE]);
                     redone.base.read_page(id, &mut page).unwrap();
                     page
                 });
-                redo::apply(page, &record).unwrap_or_else(|e| panic!("{e}"));
+                format_redo::apply(page, &record).unwrap_or_else(|e| panic!("{e}"));
             }
         }
         redone

@@ -205,29 +205,110 @@ fn names_change() {
 
 #[test]
 fn definitions_in_transactions() {
-    let stays =
-        |what: &str| format!("!40517 The SQL Server stand-in does not support ROLLBACK of {what}: what it did stays.");
+    let begin = "BEGIN TRAN; CREATE TABLE t (a int); CREATE INDEX ix ON t (a); INSERT t VALUES (1);";
     check(
         &mut connect(&server()),
         &[
-            (
-                "BEGIN TRAN; CREATE TABLE t (a int); CREATE INDEX ix ON t (a); INSERT t VALUES (1); ROLLBACK; SELECT OBJECT_ID('t')",
-                "#1 ; null",
-            ),
-            ("BEGIN TRAN; CREATE TABLE t (a int); INSERT t VALUES (1); COMMIT; SELECT a FROM t", "#1 ; 1"),
+            (&format!("{begin} ROLLBACK; SELECT OBJECT_ID('t')"), "#1 ; null"),
+            (&format!("{begin} COMMIT; SELECT a FROM t"), "#1 ; 1"),
             ("BEGIN TRAN; CREATE TABLE u (a int); DROP TABLE u; ROLLBACK; SELECT @@TRANCOUNT", "0"),
             (
-                "BEGIN TRAN; ALTER TABLE t ADD b int; INSERT t VALUES (2, 3); ROLLBACK",
-                &format!("#1 ; {}", stays("ALTER TABLE")),
+                "BEGIN TRAN; ALTER TABLE t ADD b int; INSERT t VALUES (2, 3); SELECT * FROM t; ROLLBACK",
+                "#1 ; 1, null | 2, 3",
             ),
             (
-                "SELECT a, b, @@TRANCOUNT FROM t; ROLLBACK",
-                "1, null, 0 ; !3903 The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.",
+                "SELECT *, @@TRANCOUNT FROM t; ROLLBACK",
+                "1, 0 ; !3903 The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.",
             ),
-            ("BEGIN TRAN; TRUNCATE TABLE t; INSERT t VALUES (5, 6); COMMIT; SELECT * FROM t", "#1 ; 5, 6"),
-            ("BEGIN TRAN; DROP TABLE t; ROLLBACK", &stays("DROP TABLE")),
+            ("BEGIN TRAN; DROP TABLE t; ROLLBACK; SELECT * FROM t", "1"),
+            (
+                "BEGIN TRAN; INSERT t VALUES (7); TRUNCATE TABLE t; INSERT t VALUES (5); SELECT * FROM t; COMMIT; SELECT * FROM t",
+                "#1 ; #1 ; 5 ; 5",
+            ),
+            (
+                "BEGIN TRAN; INSERT t VALUES (6); SAVE TRAN s; ALTER TABLE t ADD b int; EXEC sp_rename 't', 'v'; ROLLBACK TRAN s; SELECT * FROM t; COMMIT; SELECT * FROM t",
+                "#1 ; i: Caution: Changing any part of an object name could break scripts and stored procedures. ; 5 | 6 ; 5 | 6",
+            ),
+            // A statement that fails has done nothing, and the transaction goes on.
+            (
+                "BEGIN TRAN; ALTER TABLE t ADD b int, CONSTRAINT c CHECK (a < 6); SELECT * FROM t; INSERT t VALUES (8); COMMIT; SELECT * FROM t",
+                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"c\". The conflict occurred in database \"shop\", table \"dbo.t\".",
+            ),
+            ("SELECT * FROM t; SELECT @@TRANCOUNT", "5 | 6 ; 1"),
+            ("COMMIT", ""),
+            (
+                "SET XACT_ABORT ON; BEGIN TRAN; CREATE TABLE x (a int CONSTRAINT PK_x PRIMARY KEY); ALTER TABLE t ADD c int; INSERT x VALUES (1); INSERT x VALUES (1)",
+                "#1 ; !2627 Violation of PRIMARY KEY constraint 'PK_x'. Cannot insert duplicate key in object 'dbo.x'. The duplicate key value is (1).",
+            ),
+            ("SELECT OBJECT_ID('x'), @@TRANCOUNT; SELECT * FROM t", "null, 0 ; 5 | 6"),
         ],
     );
+}
+
+/// What cannot be taken back is refused before anything happens.
+#[test]
+fn what_a_rollback_could_not_take_back_is_refused() {
+    let refused = |what: &str| format!("!226 {what} statement not allowed within multi-statement transaction.");
+    check(
+        &mut connect(&server()),
+        &[
+            ("BEGIN TRAN; CREATE DATABASE other", &refused("CREATE DATABASE")),
+            ("ALTER DATABASE shop SET READ_COMMITTED_SNAPSHOT OFF", &refused("ALTER DATABASE")),
+            ("DROP DATABASE shop", &refused("DROP DATABASE")),
+            (
+                "BACKUP DATABASE shop TO DISK = 'NUL'",
+                "!3021 Cannot perform a backup or restore operation within a transaction.",
+            ),
+            (
+                "EXEC sys.sp_cdc_enable_db",
+                "!40517 The SQL Server stand-in does not support sp_cdc_enable_db inside of a transaction, which could not take it back.",
+            ),
+            (
+                "SELECT @@TRANCOUNT, DB_ID('other'), is_cdc_enabled FROM sys.databases WHERE name = 'shop'; ROLLBACK",
+                "1, null, false",
+            ),
+        ],
+    );
+}
+
+/// Nobody else sees a definition before it is committed: whoever names the table waits.
+#[test]
+fn others_wait_for_definitions() {
+    let server = server();
+    let (mut one, mut other) = (connect(&server), connect(&server));
+    check(
+        &mut one,
+        &[(
+            "CREATE TABLE t (a int); INSERT t VALUES (1); BEGIN TRAN; ALTER TABLE t ADD b int; CREATE TABLE u (a int); DROP TABLE u",
+            "#1",
+        )],
+    );
+    check(
+        &mut one,
+        &[(
+            "CREATE TABLE w (a int); EXEC sp_rename 't', 'v'",
+            "i: Caution: Changing any part of an object name could break scripts and stored procedures.",
+        )],
+    );
+    let waits = "!1222 Lock request time out period exceeded.";
+    for sql in [
+        "SELECT * FROM v",
+        "SELECT * FROM t",
+        "SELECT * FROM w",
+        "INSERT v VALUES (2)",
+        "IF EXISTS (SELECT * FROM v) PRINT 'there'",
+        "SELECT name FROM sys.tables",
+        "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS",
+        "DROP TABLE v",
+        "SET IDENTITY_INSERT v ON",
+        "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; SELECT * FROM v",
+    ] {
+        check(&mut other, &[(&format!("SET LOCK_TIMEOUT 30; {sql}"), waits)]);
+    }
+    // Others may go on with what is not defined, and define other things.
+    check(&mut other, &[("CREATE TABLE mine (a int); INSERT mine VALUES (1); SELECT * FROM mine", "#1 ; 1")]);
+    check(&mut one, &[("ROLLBACK", "")]);
+    check(&mut other, &[("SELECT * FROM t; SELECT name FROM sys.tables ORDER BY name", "1 ; \"mine\" | \"t\"")]);
 }
 
 /// The rows of all tables, as they are read from a full backup.

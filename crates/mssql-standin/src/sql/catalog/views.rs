@@ -18,7 +18,7 @@ use super::super::bind::Binder;
 use super::super::collation;
 use super::super::error::Result;
 use super::super::plan::{Column, Typed};
-use super::super::state::State;
+use super::super::state::{Isolation, State};
 use super::super::value::{Value, same_name};
 use super::objects::objects;
 use super::shape::{NULL, Rows, b, columns, n, t};
@@ -85,9 +85,15 @@ pub(crate) fn view(binder: &Binder<'_>, name: &[String]) -> Result<Option<(Strin
     };
     let lower = view.to_lowercase();
     let found = if same_name(&schema, "sys") {
-        sys_view(binder, database, &lower)
+        match object_view(binder, database, &lower) {
+            Some(found) => Some(defined(binder, database, found)?),
+            None => server_view(binder, database, &lower),
+        }
     } else if same_name(&schema, "INFORMATION_SCHEMA") {
-        information_schema::view(state, database, &lower)
+        match information_schema::view(state, database, &lower) {
+            Some(found) => Some(defined(binder, database, found)?),
+            None => None,
+        }
     } else if same_name(&schema, "dbo") && same_name(&state.db(database).name, "msdb") {
         msdb::view(state, &lower)
     } else {
@@ -105,13 +111,24 @@ pub(crate) fn table_function(_: &Binder<'_>, name: &[String], _: &[Typed]) -> Re
         _ => Ok(None),
     }
 }
-fn sys_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
+
+/// What tells of objects waits for the transactions of others that have defined some.
+fn defined<T>(binder: &Binder<'_>, at: usize, found: T) -> Result<T> {
+    let own = binder.scalars.xacts.get(&at).copied();
+    match binder.state.db(at).storage.any_definer(own) {
+        Some(by) if binder.scalars.isolation != Isolation::ReadUncommitted => Err(binder.state.blocked(at, by)),
+        _ => Ok(found),
+    }
+}
+
+fn object_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     object::view(binder, at, view)
         .or_else(|| trigger::view(binder.state.db(at), view))
         .or_else(|| column::view(binder, at, view))
         .or_else(|| constraint::view(binder, at, view))
         .or_else(|| space::view(binder, at, view))
-        .or_else(|| server::view(binder, at, view))
-        .or_else(|| session::view(binder, at, view))
-        .or_else(|| cdc::view(binder, at, view))
+}
+
+fn server_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
+    server::view(binder, at, view).or_else(|| session::view(binder, at, view)).or_else(|| cdc::view(binder, at, view))
 }

@@ -106,6 +106,9 @@ impl Session {
         let args = Args { given, names };
         let at = self.scalars.database;
         let now = self.scalars.now;
+        if matches!(name, "sp_cdc_enable_db" | "sp_cdc_disable_db" | "sp_cdc_enable_table" | "sp_cdc_disable_table") {
+            self.refuse_procedure_in_transaction(name)?;
+        }
         match name {
             "sp_cdc_enable_db" => self.enable_database()?,
             "sp_cdc_disable_db" => self.waiting(|state, _, _| super::disable_database(state, at))?,

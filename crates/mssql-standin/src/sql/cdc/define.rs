@@ -364,11 +364,8 @@ pub(crate) fn check_alter(state: &State, scalars: &Scalars, name: &[String], cha
 }
 
 /// Notes that the definition of a table was changed, for all instances that capture it.
-pub(crate) fn note_alter(state: &mut State, scalars: &Scalars, name: &[String], command: &str) -> Result<()> {
-    match state.find_table(scalars, name)? {
-        Some(at) => note_ddl(state.db_mut(at.database), at.table, command, false),
-        None => Ok(()),
-    }
+pub(crate) fn note_alter(db: &mut Db, source: u32, command: &str) -> Result<()> {
+    note_ddl(db, source, command, false)
 }
 
 fn note_ddl(db: &mut Db, source: u32, command: &str, update: bool) -> Result<()> {

@@ -133,7 +133,7 @@ pub(super) fn add_columns(
     specs: &[ColumnSpec],
     with_values: bool,
 ) -> Result<()> {
-    wait_for_table(state, scalars, at, "ALTER TABLE")?;
+    wait_for_table(state, scalars, at)?;
     let held = BTreeMap::new();
     let known = Binder::new(state, scalars, &held).table_columns(at);
     let (_, table) = state.db(at.database).table_name(at.table);
@@ -214,14 +214,14 @@ fn fill(
     }
     let storage = &mut state.db_mut(at.database).storage;
     let options = XactOptions { name: "ALTER TABLE", spid: scalars.spid.unsigned_abs().into() };
-    let xact = storage.begin(options);
+    let xact = storage.begin_definition(options, None);
     for (key, value) in changes {
         if let Err(e) = storage.update(xact, at.table, &key, &[(place, value)]) {
-            storage.rollback(xact).map_err(from_storage)?;
+            storage.fail_definition(xact).map_err(from_storage)?;
             return Err(from_storage(e));
         }
     }
-    storage.commit(xact).map(drop).map_err(from_storage)
+    storage.end_definition(xact).map(drop).map_err(from_storage)
 }
 
 /// ALTER TABLE DROP COLUMN.
@@ -232,7 +232,7 @@ pub(super) fn drop_column(
     name: &str,
     if_exists: bool,
 ) -> Result<()> {
-    wait_for_table(state, scalars, at, "ALTER TABLE")?;
+    wait_for_table(state, scalars, at)?;
     let Some(place) = place_in(state, at, name) else {
         return match if_exists {
             true => Ok(()),
@@ -262,7 +262,7 @@ pub(super) fn drop_column(
 
 /// ALTER TABLE ALTER COLUMN.
 pub(super) fn alter_column(state: &mut State, scalars: &Scalars, at: TableAt, spec: &ColumnSpec) -> Result<()> {
-    wait_for_table(state, scalars, at, "ALTER TABLE")?;
+    wait_for_table(state, scalars, at)?;
     let (schema, table) = state.db(at.database).table_name(at.table);
     let Some(place) = place_in(state, at, &spec.name) else {
         return Err(SqlError::batch(

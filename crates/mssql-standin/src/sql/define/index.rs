@@ -151,7 +151,7 @@ pub(crate) fn create_index(state: &mut State, scalars: &Scalars, index: &IndexDe
         )
         .state(12)
     })?;
-    super::table::wait_for_table(state, scalars, at, "CREATE INDEX")?;
+    super::table::wait_for_table(state, scalars, at)?;
     let held = BTreeMap::new();
     let columns = Binder::new(state, scalars, &held).table_columns(at);
     add_index(state, at, &columns, index)

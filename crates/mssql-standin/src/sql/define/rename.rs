@@ -9,6 +9,22 @@ use super::index::note_indexes;
 use super::meta_mut;
 use super::table::wait_for_table;
 
+/// The database and the table that `sp_rename` is about.
+pub(crate) fn renamed(state: &State, scalars: &Scalars, old: &str, kind: &str) -> Result<(usize, Vec<u32>)> {
+    let parts = split_name(old);
+    let Some((name, table)) = parts.split_last() else { return Ok((scalars.database, Vec::new())) };
+    let found = match kind {
+        "COLUMN" | "INDEX" => state.find_table(scalars, table)?,
+        _ => state.find_table(scalars, &parts)?,
+    };
+    if let Some(at) = found {
+        return Ok((at.database, vec![at.table]));
+    }
+    let mut tables = state.db(scalars.database).tables.iter();
+    let of = tables.find(|(_, meta)| meta.constraint_names().any(|n| same_name(n, name)));
+    Ok((scalars.database, of.map(|(id, _)| *id).into_iter().collect()))
+}
+
 /// Gives something another name. `kind` is what the procedure was told: COLUMN, INDEX, OBJECT or nothing.
 pub(crate) fn rename(state: &mut State, scalars: &Scalars, old: &str, new: &str, kind: &str) -> Result<()> {
     let wrong = || {
@@ -23,7 +39,7 @@ pub(crate) fn rename(state: &mut State, scalars: &Scalars, old: &str, new: &str,
     if matches!(kind, "" | "OBJECT")
         && let Some(at) = state.find_table(scalars, &parts)?
     {
-        wait_for_table(state, scalars, at, "sp_rename")?;
+        wait_for_table(state, scalars, at)?;
         return state.db_mut(at.database).storage.rename_table(at.table, new).map_err(|_| {
             SqlError::batch(
                 15335,
@@ -37,7 +53,7 @@ pub(crate) fn rename(state: &mut State, scalars: &Scalars, old: &str, new: &str,
     let Some((name, table)) = parts.split_last() else { return Err(wrong()) };
     if matches!(kind, "COLUMN" | "INDEX") {
         let at = state.find_table(scalars, table)?.ok_or_else(wrong)?;
-        wait_for_table(state, scalars, at, "sp_rename")?;
+        wait_for_table(state, scalars, at)?;
         if kind == "INDEX" {
             let key = meta_mut(state, at).keys.iter_mut().find(|k| same_name(&k.name, name)).ok_or_else(wrong)?;
             new.clone_into(&mut key.name);

@@ -5,7 +5,6 @@ use super::super::bind::TableAt;
 use super::super::cdc;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
-use super::super::session::BLOCKED;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
 use super::column::{columns_of, computed_of};
 use super::constraint::{add_constraints, key_name};
@@ -145,13 +144,13 @@ pub(crate) fn create_plain(
     Ok(TableAt { database, table })
 }
 
-pub(super) fn wait_for_table(state: &mut State, scalars: &Scalars, at: TableAt, what: &str) -> Result<()> {
-    let Some(by) = state.db(at.database).storage.holder_of_any(at.table) else { return Ok(()) };
-    if scalars.xacts.get(&at.database) == Some(&by) {
-        return Err(unsupported(format!("{what} of a table that the same open transaction has changed")));
+/// Waits until no other transaction holds a table.
+pub(super) fn wait_for_table(state: &State, scalars: &Scalars, at: TableAt) -> Result<()> {
+    let own = scalars.xacts.get(&at.database).copied();
+    match state.db(at.database).storage.holder_of_any(own, at.table) {
+        Some(by) => Err(state.blocked(at.database, by)),
+        None => Ok(()),
     }
-    state.blocked_by = Some((at.database, by));
-    Err(SqlError::new(BLOCKED, ""))
 }
 
 /// Drops the temporary tables of a session that ends or begins anew.
@@ -192,9 +191,12 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
             format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", name.join(".")),
         ));
     }
-    wait_for_table(state, scalars, at, "DROP TABLE")?;
+    wait_for_table(state, scalars, at)?;
     let db = state.db_mut(at.database);
-    cdc::source_dropped(db, at.table)?;
+    // In a transaction, when it commits.
+    if scalars.depth == 0 {
+        cdc::source_dropped(db, at.table)?;
+    }
     db.storage.drop_table(at.table).map_err(from_storage)?;
     db.lookups.forget(at.table);
     db.tables.remove(&at.table);
@@ -235,7 +237,7 @@ pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) ->
             ),
         ));
     }
-    wait_for_table(state, scalars, at, "TRUNCATE TABLE")?;
+    wait_for_table(state, scalars, at)?;
     let db = state.db_mut(at.database);
     if !db.snapshots.is_empty() {
         let rows: Vec<_> = db.storage.rows(at.table).map(|(k, r)| (k.clone(), r.clone())).collect();

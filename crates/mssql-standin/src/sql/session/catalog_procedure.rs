@@ -54,7 +54,10 @@ impl Session {
                     )
                     .state(4));
                 };
-                self.waiting(|state, s, _| define::rename(state, s, &old, &new, &kind))?;
+                self.defining(
+                    |state, s| define::renamed(state, s, &old, &kind),
+                    |state, s, _| define::rename(state, s, &old, &new, &kind),
+                )?;
                 out.info(&SqlError {
                     class: 0,
                     ..SqlError::new(

@@ -34,7 +34,8 @@ impl Session {
         match &stmt.kind {
             StmtKind::SetOption(words) => self.set_option(words)?,
             StmtKind::Select(query) => {
-                let columns = self.columns_of(query, &self.variables.borrow())?;
+                let variables = self.variables.borrow().clone();
+                let columns = self.columns_of(query, &variables)?;
                 out.columns(&columns);
                 out.done(self.counted(0));
             }
@@ -43,9 +44,14 @@ impl Session {
         Ok(Flow::Next)
     }
 
-    fn columns_of(&self, query: &Query, variables: &BTreeMap<String, (SqlType, Value)>) -> Result<Vec<ResultColumn>> {
-        let state = self.shared.lock();
-        let plan = Binder::new(&state, &self.scalars, variables).query(query, None)?;
-        Ok(result_columns(&plan.columns))
+    fn columns_of(
+        &mut self,
+        query: &Query,
+        variables: &BTreeMap<String, (SqlType, Value)>,
+    ) -> Result<Vec<ResultColumn>> {
+        self.waiting(|state, scalars, _| {
+            let plan = Binder::new(state, scalars, variables).query(query, None)?;
+            Ok(result_columns(&plan.columns))
+        })
     }
 }

@@ -22,8 +22,9 @@ impl Session {
             "IDENTITY_INSERT" => {
                 let name: Vec<String> =
                     words.get(1..words.len() - 1).unwrap_or_default().iter().filter(|w| *w != ".").cloned().collect();
+                let found = self.waiting(|state, scalars, _| state.find_table(scalars, &name))?;
                 let state = self.shared.lock();
-                let at = state.find_table(&self.scalars, &name)?.ok_or_else(|| {
+                let at = found.ok_or_else(|| {
                     SqlError::batch(
                         1088,
                         format!(

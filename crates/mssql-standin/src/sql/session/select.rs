@@ -16,7 +16,7 @@ use super::super::run;
 use super::super::sink::ResultColumn;
 use super::super::state::{Isolation, Scalars, State};
 use super::super::value::{Value, to_bytes};
-use super::{Out, Session};
+use super::{BLOCKED, Defining, Out, Session};
 use crate::storage::Transaction;
 
 impl Session {
@@ -24,17 +24,31 @@ impl Session {
         if let super::super::ast::Body::Select(select) = &query.body
             && let Some(into) = &select.into
         {
-            let outcome = self.changes(|state, s, v| change::select_into(state, s, v, query, into))?;
+            let outcome = self.changes(|state, s, v| {
+                let database = state.resolve(s, into)?.0;
+                let defining = Defining::begin(state, s, (database, Vec::new()), "SELECT INTO")?;
+                let result = change::select_into(state, s, v, query, into);
+                defining.end(state, s, result.is_ok())?;
+                result
+            })?;
             return self.changed(outcome, out);
         }
         let shared = Arc::clone(&self.shared);
         let (state, plan) = loop {
             let mut state = shared.lock();
             self.take_snapshot(&mut state)?;
-            let (plan, read) = {
+            let bound = {
                 let variables = self.variables.borrow();
                 let mut binder = Binder::new(&state, &self.scalars, &variables);
-                (binder.query(query, None)?, binder.read)
+                binder.query(query, None).map(|plan| (plan, binder.read))
+            };
+            let (plan, read) = match bound {
+                Err(e) if e.number == BLOCKED => {
+                    drop(state);
+                    self.wait_to_bind(|binder| binder.query(query, None).map(drop))?;
+                    continue;
+                }
+                bound => bound?,
             };
             if reader_waits_for(&state, &self.scalars, &read).is_none() {
                 break (state, plan);
@@ -105,6 +119,22 @@ impl Session {
 
     /// The value of an expression, and its type.
     pub(crate) fn evaluate(&mut self, e: &Expr) -> Result<(SqlType, Value)> {
+        loop {
+            match self.evaluate_now(e) {
+                Err(blocked) if blocked.number == BLOCKED => {
+                    self.wait_to_bind(|binder| binder.value(e, &Scope::EMPTY).map(drop))?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits until nobody is defining what something names.
+    pub(super) fn wait_to_bind(&mut self, bind: impl Fn(&mut Binder<'_>) -> Result<()>) -> Result<()> {
+        self.waiting(|state, scalars, variables| bind(&mut Binder::new(state, scalars, &variables.borrow())))
+    }
+
+    fn evaluate_now(&self, e: &Expr) -> Result<(SqlType, Value)> {
         let state = self.shared.lock();
         let bound = {
             let variables = self.variables.borrow();
@@ -125,6 +155,17 @@ impl Session {
     }
 
     pub(super) fn condition(&mut self, e: &Expr) -> Result<bool> {
+        loop {
+            match self.condition_now(e) {
+                Err(blocked) if blocked.number == BLOCKED => {
+                    self.wait_to_bind(|binder| binder.condition(e, &Scope::EMPTY).map(drop))?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn condition_now(&self, e: &Expr) -> Result<bool> {
         let state = self.shared.lock();
         let bound = {
             let variables = self.variables.borrow();
@@ -144,7 +185,7 @@ fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Optio
     read.iter().find_map(|at| {
         let db = state.databases.get(at.database)?.as_ref().filter(|db| !db.read_committed_snapshot)?;
         let own = scalars.xacts.get(&at.database);
-        db.storage.holder_of_any(at.table).filter(|by| Some(by) != own).map(|by| (at.database, by))
+        db.storage.holder_of_any(own.copied(), at.table).map(|by| (at.database, by))
     })
 }
 

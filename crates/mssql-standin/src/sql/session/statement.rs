@@ -19,6 +19,7 @@ use crate::storage::Options;
 
 impl Session {
     pub(super) fn kind(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {
+        self.refuse_in_transaction(stmt)?;
         match &stmt.kind {
             StmtKind::Select(query) => self.select(query, out)?,
             StmtKind::Insert(insert) => {
@@ -47,71 +48,66 @@ impl Session {
             }
             StmtKind::Dbcc(name, args) => self.dbcc(name, args, out)?,
             StmtKind::Truncate(name) => {
-                self.waiting(|state, s, _| define::truncate(state, s, name))?;
+                self.defining_tables(&[name], |state, s, _| define::truncate(state, s, name))?;
                 out.done(None);
             }
             StmtKind::CreateTable(table) => {
-                self.waiting(|state, s, _| {
+                self.defining_tables(&[&table.name], |state, s, _| {
                     define::create_table(state, s, table)?;
                     define::note_indexes(state, s, &table.name)
                 })?;
                 out.done(None);
             }
-            StmtKind::DropTable { names, if_exists } => {
-                for name in names {
-                    self.waiting(|state, s, _| define::drop_table(state, s, name, *if_exists))?;
-                }
-                out.done(None);
-            }
+            StmtKind::DropTable { names, if_exists } => self.drop_tables(names, *if_exists, out)?,
             StmtKind::CreateIndex(index, table) => {
-                self.waiting(|state, s, _| {
+                self.defining_tables(&[table], |state, s, _| {
                     define::create_index(state, s, index, table)?;
                     define::note_indexes(state, s, table)
                 })?;
                 out.done(None);
             }
             StmtKind::DropIndex { index, table, if_exists } => {
-                self.waiting(|state, s, _| {
+                self.defining_tables(&[table], |state, s, _| {
                     define::drop_index(state, s, index, table, *if_exists)?;
                     define::note_indexes(state, s, table)
                 })?;
                 out.done(None);
             }
             StmtKind::AlterTable(table, change) => {
-                self.waiting(|state, s, v| {
+                self.defining_tables(&[table], |state, s, v| {
                     cdc::check_alter(state, s, table, change)?;
                     define::alter_table(state, s, v, table, change)?;
-                    define::note_indexes(state, s, table)?;
-                    cdc::note_alter(state, s, table, &stmt.text)
+                    define::note_indexes(state, s, table)
                 })?;
+                self.note_alter(table, &stmt.text)?;
                 out.done(None);
             }
             StmtKind::DefineModule(module) => {
-                self.waiting(|state, s, _| define::define_module(state, s, module))?;
+                self.defining_in(|state, s, _| define::define_module(state, s, module))?;
                 out.done(None);
             }
             StmtKind::DropModule { view, names, if_exists } => {
                 for name in names {
-                    self.waiting(|state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
+                    self.defining_in(|state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
                 }
                 out.done(None);
             }
             StmtKind::DefineTrigger(trigger) => {
-                self.waiting(|state, s, _| define_trigger(state, s, trigger))?;
+                self.defining_in(|state, s, _| define_trigger(state, s, trigger))?;
                 out.done(None);
             }
             StmtKind::DropTrigger { names, if_exists, on_database } => {
                 for name in names {
-                    self.waiting(|state, s, _| drop_trigger(state, s, name, *if_exists, *on_database))?;
+                    self.defining_in(|state, s, _| drop_trigger(state, s, name, *if_exists, *on_database))?;
                 }
                 out.done(None);
             }
             StmtKind::SwitchTrigger { enable, names, on } => {
-                self.waiting(|state, s, _| switch_trigger(state, s, names, on, *enable))?;
+                self.defining_in(|state, s, _| switch_trigger(state, s, names, on, *enable))?;
                 out.done(None);
             }
             StmtKind::CreateSchema(name) => {
-                self.waiting(|state, s, _| define::create_schema(state, s, name))?;
+                self.defining_in(|state, s, _| define::create_schema(state, s, name))?;
                 out.done(None);
             }
             StmtKind::CreateDatabase(name) => {
@@ -263,9 +259,6 @@ impl Session {
             StmtKind::Rollback(name) => {
                 if let Some(change) = self.rollback(name.as_deref())? {
                     out.transaction(change);
-                }
-                if let Some(error) = self.not_taken_back() {
-                    return Err(error);
                 }
                 out.done(None);
             }

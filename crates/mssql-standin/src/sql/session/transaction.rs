@@ -8,7 +8,6 @@ use super::super::sink::TransactionChange;
 use super::super::state::{Db, Isolation, Scalars, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::DAYS_TO_1900;
-use super::definition::take_back;
 use super::{Out, Session};
 use crate::storage::{Transaction, XactOptions};
 
@@ -36,6 +35,13 @@ impl Session {
             | StmtKind::Truncate(_)
             | StmtKind::CreateTable(_)
             | StmtKind::DropTable { .. }
+            | StmtKind::CreateIndex(..)
+            | StmtKind::DropIndex { .. }
+            | StmtKind::CreateSchema(_)
+            | StmtKind::DefineModule(_)
+            | StmtKind::DropModule { .. }
+            | StmtKind::DefineTrigger(_)
+            | StmtKind::DropTrigger { .. }
             | StmtKind::AlterTable(..) => true,
             StmtKind::Select(query) => reads_tables(&query.body),
             _ => false,
@@ -99,7 +105,15 @@ impl Session {
             let mut state = self.shared.lock();
             let mut found = false;
             for (database, xact) in &self.scalars.xacts {
-                found |= state.db_mut(*database).storage.rollback_to(*xact, name).is_ok();
+                let storage = &mut state.db_mut(*database).storage;
+                if storage.rollback_to(*xact, name).is_err() {
+                    continue;
+                }
+                found = true;
+                let place = storage.mark(*xact).map_err(from_storage)?;
+                while let Some(last) = self.scalars.defined.pop_if(|d| d.is_after(*database, place)) {
+                    last.take_back(&mut state);
+                }
             }
             return match found {
                 true => Ok(None),
@@ -124,8 +138,11 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let at = self.scalars.database;
-        let xact = begin_in(&mut state, &mut self.scalars, at, "user_transaction");
-        state.db_mut(at).storage.savepoint(xact, name).map_err(from_storage)
+        begin_in(&mut state, &mut self.scalars, at, "user_transaction");
+        for (database, xact) in &self.scalars.xacts {
+            state.db_mut(*database).storage.savepoint(*xact, name).map_err(from_storage)?;
+        }
+        Ok(())
     }
 
     pub(super) fn commit_all(&mut self, state: &mut State) -> Result<()> {
@@ -138,7 +155,9 @@ impl Session {
             commit_in(db, xact, own)?;
         }
         self.end_snapshots(state);
-        self.scalars.defined.clear();
+        for defined in std::mem::take(&mut self.scalars.defined) {
+            defined.committed(state)?;
+        }
         Ok(())
     }
 
@@ -164,29 +183,32 @@ impl Session {
         self.end_snapshots(&mut state);
         self.scalars.depth = 0;
         self.tran_name = None;
-        self.scalars.stays = take_back(&mut state, std::mem::take(&mut self.scalars.defined));
+        for defined in std::mem::take(&mut self.scalars.defined).into_iter().rev() {
+            defined.take_back(&mut state);
+        }
         drop(state);
         shared.released.notify_all();
-    }
-
-    /// What the last ROLLBACK left as the transaction had defined it, as an error.
-    pub fn not_taken_back(&mut self) -> Option<SqlError> {
-        self.scalars.stays.take()
     }
 }
 
 /// Commits a transaction; the snapshots of others than `own` keep the rows that it changed.
 pub(crate) fn commit_in(db: &mut Db, xact: Transaction, own: Option<u64>) -> Result<()> {
-    if db.snapshots.keys().any(|id| Some(*id) != own) {
-        let changed: Vec<_> = db.storage.changed_rows(xact).map(|(t, k)| (t, k.clone())).collect();
-        for (table, key) in changed {
-            let old = db.storage.committed_row(table, &key);
-            for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
-                before.entry((table, key.clone())).or_insert_with(|| old.clone());
-            }
+    keep_for_snapshots(db, xact, own, |_| true);
+    db.storage.commit(xact).map(drop).map_err(from_storage)
+}
+
+/// Lets the snapshots of others than `own` keep the rows that a transaction changed in these tables.
+pub(super) fn keep_for_snapshots(db: &mut Db, xact: Transaction, own: Option<u64>, of: impl Fn(u32) -> bool) {
+    if !db.snapshots.keys().any(|id| Some(*id) != own) {
+        return;
+    }
+    let changed: Vec<_> = db.storage.changed_rows(xact).filter(|(t, _)| of(*t)).map(|(t, k)| (t, k.clone())).collect();
+    for (table, key) in changed {
+        let old = db.storage.committed_row(table, &key);
+        for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
+            before.entry((table, key.clone())).or_insert_with(|| old.clone());
         }
     }
-    db.storage.commit(xact).map(drop).map_err(from_storage)
 }
 
 /// The session's transaction in a database; begun where there is none.

@@ -20,9 +20,7 @@ impl Session {
         if alone {
             self.begin(None);
         }
-        let defining = self.about_to_define(stmt);
         let result = self.kind(stmt, out, in_try).and_then(|flow| {
-            self.has_defined(stmt, defining);
             for event in &events {
                 self.fire_for(event, &stmt.text, out)?;
             }
@@ -38,7 +36,7 @@ impl Session {
     }
 
     /// The events of a statement that triggers watch.
-    fn watched_events(&self, stmt: &Stmt) -> Result<Vec<DdlEvent>> {
+    fn watched_events(&mut self, stmt: &Stmt) -> Result<Vec<DdlEvent>> {
         let defines = matches!(
             stmt.kind,
             StmtKind::CreateTable(_)
@@ -56,11 +54,12 @@ impl Session {
         if !defines {
             return Ok(Vec::new());
         }
-        let state = self.shared.lock();
-        if !state.db(self.scalars.database).triggers.values().any(|t| t.table.is_none() && !t.disabled) {
-            return Ok(Vec::new());
-        }
-        events_of(&state, &self.scalars, stmt)
+        self.waiting(|state, scalars, _| {
+            if !state.db(scalars.database).triggers.values().any(|t| t.table.is_none() && !t.disabled) {
+                return Ok(Vec::new());
+            }
+            events_of(state, scalars, stmt)
+        })
     }
 
     /// Whether a statement changes rows where triggers on tables are.

@@ -1,0 +1,337 @@
+//! Definitions inside of a caller's transaction, and how they are undone.
+//!
+//! A statement that defines something is a transaction of its own, unless [`Database::define_in`] named one that is open. Then its
+//! records are that transaction's: rows of system tables are undone by compensation records, as any rows are, and so are the bits of
+//! pages that were given back (GAM, IAM, PFS). Nobody takes these pages before the transaction has ended. Pages that were
+//! taken by what is undone are given back in a transaction of their own, as those of large tables are on a server after its end.
+//!
+//! What the engine knows beside the pages goes back by [`Shape`]: the table as it was, with its committed rows. Its own changes of a table
+//! count as committed from a definition on: nobody else can see the table before the transaction ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logferry_model::Lsn;
+use logferry_mssql_format::log::op::Context;
+use logferry_mssql_format::page::EXTENT_PAGES;
+
+use super::constraint::ConstraintDef;
+use super::ddl::KeyName;
+use super::entry::Index;
+use super::space::{AllocUnit, PFS_GHOSTS, UnitKind};
+use super::system::object_lock;
+use super::table::TableLayout;
+use super::xact::{SystemXact, Transaction, Undo, XactOptions};
+use super::{By, Database, Error, Row, RowKey, Rowset, Table};
+
+/// The transaction that gives pages back which nobody needs any more.
+const DEFERRED_DROP: &str = "DeferredAllocUnitDrop::Process";
+
+/// Locks of definitions, and what their transactions have freed.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    /// The transaction that definitions are made in.
+    open: Option<Transaction>,
+    /// Who is defining a table.
+    locks: BTreeMap<u32, u64>,
+    /// Names, schema first, that tables had before.
+    names: BTreeMap<(String, String), u64>,
+    /// Extents that an open transaction gave back.
+    extents: BTreeMap<u32, u64>,
+    /// The same, of pages of mixed extents.
+    mixed: BTreeMap<u32, u64>,
+}
+
+/// What the engine knew of a table before a definition.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub table: u32,
+    held: Option<Table>,
+    key_name: Option<KeyName>,
+    constraints: Option<Vec<ConstraintDef>>,
+    indexes: Option<Vec<Index>>,
+    /// Its rowsets, with their layouts and the allocation units that they had.
+    rowsets: Vec<(u64, Arc<TableLayout>, [bool; 3])>,
+    /// What the transaction had changed by then, where that was changed in memory too.
+    changes: Option<Vec<Change>>,
+}
+
+type Change = (u32, RowKey, Option<Arc<Row>>);
+
+impl Database {
+    /// From now on definitions are made in a transaction that is open (`None`: each in one of its own), which takes tables for itself.
+    ///
+    /// # Errors
+    /// When another transaction holds one of the tables, or a row of it.
+    pub fn define_in(&mut self, xact: Option<Transaction>, tables: &[u32]) -> Result<(), Error> {
+        self.definitions.open = xact;
+        if let Some(Transaction(id)) = xact {
+            let lsn = self.last_lsn(By::Xact(id));
+            self.undoable(By::Xact(id), lsn, Undo::Begin);
+        }
+        let taken = tables.iter().try_for_each(|table| {
+            self.unlocked(*table)?;
+            if let Some(xact) = xact {
+                self.save_shape(xact, *table);
+            }
+            Ok(())
+        });
+        if taken.is_err() {
+            self.definitions.open = None;
+        }
+        taken
+    }
+
+    /// Another transaction that is defining a table, or has defined it and not ended.
+    pub fn definer(&self, own: Option<Transaction>, table: u32) -> Option<Transaction> {
+        let owner = Transaction(*self.definitions.locks.get(&table)?);
+        (Some(owner) != own).then_some(owner)
+    }
+
+    /// Another transaction that has defined anything and not ended.
+    pub fn any_definer(&self, own: Option<Transaction>) -> Option<Transaction> {
+        let mut owners = self.definitions.locks.values().map(|id| Transaction(*id));
+        owners.find(|owner| Some(*owner) != own)
+    }
+
+    /// Another open transaction that took a name away from a table.
+    pub fn name_holder(&self, own: Option<Transaction>, same: impl Fn(&str, &str) -> bool) -> Option<Transaction> {
+        let held = self.definitions.names.iter().find(|((schema, name), _)| same(schema, name));
+        held.map(|(_, id)| Transaction(*id)).filter(|owner| Some(*owner) != own)
+    }
+
+    /// Begins a definition: in the transaction that was named for it, or in one of its own.
+    pub(crate) fn begin_definition(&mut self, options: XactOptions<'_>, table: Option<u32>) -> Transaction {
+        let Some(open) = self.definitions.open else { return self.begin(options) };
+        if let Some(table) = table {
+            self.save_shape(open, table);
+        }
+        open
+    }
+
+    /// Ends a definition; gives the LSN of its commit, or of its last record where the transaction goes on.
+    pub(crate) fn end_definition(&mut self, xact: Transaction) -> Result<Lsn, Error> {
+        match self.definitions.open {
+            Some(open) if open == xact => Ok(self.last_lsn(By::Xact(xact.0))),
+            _ => self.commit(xact),
+        }
+    }
+
+    /// Gives up a definition that failed. In a transaction that was named for it, its caller undoes it.
+    pub(crate) fn fail_definition(&mut self, xact: Transaction) -> Result<(), Error> {
+        match self.definitions.open {
+            Some(open) if open == xact => Ok(()),
+            _ => self.rollback(xact),
+        }
+    }
+
+    /// Begins with the lock on the object.
+    pub(super) fn begin_ddl(&mut self, name: &str, object: u32) -> Transaction {
+        let xact = self.begin_definition(XactOptions { name, ..XactOptions::default() }, Some(object));
+        self.write(By::Xact(xact.0), |r, h| {
+            r.lock_xact(h, &object_lock(5, object));
+        });
+        xact
+    }
+
+    /// A table that no other open transaction has changed.
+    pub(super) fn unlocked(&self, table: u32) -> Result<&Table, Error> {
+        let held = self.table_at(table)?;
+        let own = self.definitions.open;
+        match self.holder_of_any(own, table) {
+            Some(_) => Err(Error::Locked),
+            None => Ok(held),
+        }
+    }
+
+    /// Whether somebody else is defining a table.
+    pub(super) fn defined_by_other(&self, xact: u64, table: u32) -> bool {
+        self.definitions.locks.get(&table).is_some_and(|owner| *owner != xact)
+    }
+
+    /// Whether an extent that is free was given back by a transaction that has not ended.
+    pub(super) fn is_held(&self, extent: u32) -> bool {
+        self.definitions.extents.contains_key(&extent)
+    }
+
+    /// Notes that a transaction has given an extent back.
+    pub(super) fn hold_extent(&mut self, by: By, extent: u32) {
+        match by {
+            By::Xact(id) => drop(self.definitions.extents.insert(extent, id)),
+            _ => self.next_extent = self.next_extent.min(extent),
+        }
+    }
+
+    /// The same, of a page of a mixed extent.
+    pub(super) fn hold_mixed(&mut self, by: By, page: u32) {
+        match by {
+            By::Xact(id) => drop(self.definitions.mixed.insert(page, id)),
+            _ => self.mixed_free.push(page),
+        }
+    }
+
+    /// A transaction has ended: what it gave back may be taken, what it defined is seen.
+    pub(super) fn release_definitions(&mut self, id: u64) {
+        if self.definitions.extents.is_empty() && self.definitions.mixed.is_empty() && self.definitions.locks.is_empty()
+        {
+            return;
+        }
+        let extents: Vec<u32> =
+            self.definitions.extents.iter().filter(|(_, owner)| **owner == id).map(|(extent, _)| *extent).collect();
+        for extent in extents {
+            self.definitions.extents.remove(&extent);
+            self.next_extent = self.next_extent.min(extent);
+        }
+        let mixed: Vec<u32> =
+            self.definitions.mixed.iter().filter(|(_, owner)| **owner == id).map(|(page, _)| *page).collect();
+        for page in mixed {
+            self.definitions.mixed.remove(&page);
+            self.mixed_free.push(page);
+        }
+        self.definitions.locks.retain(|_, owner| *owner != id);
+        self.definitions.names.retain(|_, owner| *owner != id);
+    }
+
+    /// Remembers a table as it is, takes it for a transaction, and counts what the transaction changed in it as committed.
+    fn save_shape(&mut self, xact: Transaction, table: u32) {
+        let held = self.tables.get(&table).cloned();
+        if let Some(held) = &held {
+            let name = (held.def.schema.clone(), held.def.name.clone());
+            self.definitions.names.insert(name, xact.0);
+        }
+        self.definitions.locks.insert(table, xact.0);
+        let rowsets = self.rowsets.values().filter(|r| r.object_id == table);
+        let rowsets =
+            rowsets.map(|r| (r.id, Arc::clone(&r.layout), [0, 1, 2].map(|kind| r.units[kind].is_some()))).collect();
+        let mut shape = Shape {
+            table,
+            held,
+            key_name: self.key_names.get(&table).cloned(),
+            constraints: self.constraints.get(&table).cloned(),
+            indexes: self.indexes.get(&table).cloned(),
+            rowsets,
+            changes: None,
+        };
+        let open = self.xacts.get_mut(&xact.0).expect("definitions are made in open transactions");
+        if open.changes.iter().any(|(of, ..)| *of == table) {
+            let all = std::mem::take(&mut open.changes);
+            shape.changes = Some(all.clone());
+            let (own, others): (Vec<Change>, Vec<Change>) = all.into_iter().partition(|(of, ..)| *of == table);
+            open.set_changes(others);
+            if let Some(held) = self.tables.get_mut(&table) {
+                held.apply(own.into_iter().map(|(_, key, row)| (key, row)));
+            }
+        }
+        let lsn = self.last_lsn(By::Xact(xact.0));
+        self.undoable(By::Xact(xact.0), lsn, Undo::Shape(Box::new(shape)));
+    }
+
+    /// Makes a table what it was.
+    pub(super) fn restore_shape(&mut self, id: u64, shape: Shape) {
+        let table = shape.table;
+        let own = self.rowsets.values().filter(|r| r.object_id == table).map(|r| r.id);
+        let new: Vec<u64> = own.filter(|id| shape.rowsets.iter().all(|(known, ..)| known != id)).collect();
+        let mut gone: Vec<(u64, UnitKind, AllocUnit)> = Vec::new();
+        let mut take = |rowset: u64, kind: UnitKind, unit: Option<AllocUnit>| {
+            gone.extend(unit.filter(|u| u.iam != 0).map(|u| (rowset, kind, u)));
+        };
+        for rowset in new {
+            let Some(held) = self.rowsets.remove(&rowset) else { continue };
+            for (kind, unit) in UnitKind::ALL.into_iter().zip(held.units) {
+                take(rowset, kind, unit);
+            }
+        }
+        for (rowset, layout, had) in shape.rowsets {
+            let Some(held) = self.rowsets.get_mut(&rowset) else { continue };
+            held.layout = layout;
+            for kind in UnitKind::ALL.into_iter().filter(|kind| !had[kind.index()]) {
+                take(rowset, kind, held.units[kind.index()].take());
+            }
+        }
+        restore(&mut self.tables, table, shape.held);
+        restore(&mut self.key_names, table, shape.key_name);
+        restore(&mut self.constraints, table, shape.constraints);
+        restore(&mut self.indexes, table, shape.indexes);
+        if let Some(changes) = shape.changes {
+            self.xacts.get_mut(&id).expect("it is open").set_changes(changes);
+        }
+        self.drop_units(id, &gone);
+    }
+
+    /// Makes a rowset what it was before its pages were given back. Those that it has got since then go.
+    pub(super) fn restore_rowset(&mut self, id: u64, saved: Rowset) {
+        let mut gone = Vec::new();
+        if let Some(now) = self.rowsets.remove(&saved.id) {
+            for (kind, unit) in UnitKind::ALL.into_iter().zip(now.units) {
+                let known = saved.units[kind.index()].as_ref().map_or(0, |u| u.iam);
+                gone.extend(unit.filter(|u| u.iam != 0 && u.iam != known).map(|u| (saved.id, kind, u)));
+            }
+        }
+        self.rowsets.insert(saved.id, saved);
+        self.drop_units(id, &gone);
+    }
+
+    /// Takes a bit of a map back.
+    pub(super) fn restore_bit(
+        &mut self,
+        by: By,
+        (page, context): (u32, Context),
+        extent: u32,
+        on: bool,
+        unit: (u32, u16),
+    ) {
+        self.write_page_of(by, page, 1, Some(unit), |r, h, t| {
+            r.set_bits(h, context, t, super::space::map_record_bit(extent), on, Some(&[]));
+        });
+        self.set_map_bit(page, extent, on);
+        if context == Context::GAM {
+            self.definitions.extents.remove(&extent);
+        }
+    }
+
+    /// Takes bytes of a PFS page back, from one page on.
+    pub(super) fn restore_space(&mut self, by: By, rowset: u64, first: u32, before: &[u8], unit: (u32, u16)) {
+        let pages = first..first + before.len() as u32;
+        let now: Vec<u8> = pages.clone().map(|p| self.pfs(p)).collect();
+        let (map, offset) = Self::pfs_of(first);
+        self.write_page_of(by, map, 0, Some(unit), |r, h, t| {
+            r.modify_special(h, Context::PFS, t, offset, (&now, before), &[], 3);
+        });
+        for (page, byte) in pages.zip(before) {
+            self.set_pfs(page, *byte);
+            self.definitions.mixed.remove(&page);
+            if byte & PFS_GHOSTS != 0 {
+                self.ghost_pages.insert(page, rowset);
+            }
+        }
+        debug_assert!(before.len() == 1 || before.len() == EXTENT_PAGES as usize);
+    }
+
+    /// Gives the pages of allocation units back that nobody knows any more.
+    fn drop_units(&mut self, parent: u64, gone: &[(u64, UnitKind, AllocUnit)]) {
+        for (rowset, _, unit) in gone {
+            let xact = self.begin_system(parent, DEFERRED_DROP, SystemXact::Nested);
+            self.release_pages(By::Xact(xact), *rowset, unit);
+            self.end_system(xact);
+        }
+    }
+}
+
+impl Table {
+    /// Lets the committed rows be what changes made of them.
+    pub(super) fn apply(&mut self, changes: impl Iterator<Item = (RowKey, Option<Arc<Row>>)>) {
+        for (key, row) in changes {
+            match row {
+                Some(row) => self.committed.insert(key, row),
+                None => self.committed.remove(&key),
+            };
+        }
+    }
+}
+
+fn restore<T>(map: &mut BTreeMap<u32, T>, key: u32, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}

@@ -1,0 +1,179 @@
+//! What a target would hold that follows a chain by the product's change source.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use logferry_model::{Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, TableVersion};
+use logferry_mssql_backup::backups::Backups;
+use logferry_mssql_backup::chain::PlanOptions;
+use logferry_mssql_backup::changes::ReplayOptions;
+use logferry_mssql_backup::source::BackupSource;
+use logferry_mssql_standin::storage::Row;
+
+use super::Tables;
+
+/// Rows of a table as a target would hold them.
+#[derive(Default)]
+struct Target {
+    columns: Vec<u32>,
+    keyed: BTreeMap<Vec<Option<Vec<u8>>>, Row>,
+    heap: BTreeMap<Row, u32>,
+}
+
+#[derive(Default)]
+pub struct Targets(BTreeMap<String, Target>);
+
+fn own(cell: Cell<'_>) -> Option<Vec<u8>> {
+    match cell {
+        Cell::Null => None,
+        Cell::Bytes(b) => Some(b.to_vec()),
+        Cell::Unchanged => panic!("a whole row was expected"),
+    }
+}
+
+impl Targets {
+    fn insert(&mut self, table: &TableVersion, row: Row) {
+        let target = self.0.entry(table.name.to_string()).or_default();
+        match &table.primary_key {
+            Some(key) => {
+                let key: Vec<_> = key.columns.iter().map(|c| row[*c].clone()).collect();
+                let old = target.keyed.insert(key, row);
+                assert!(old.is_none(), "{}: a row is inserted twice: {old:?}", table.name);
+            }
+            None => *target.heap.entry(row).or_default() += 1,
+        }
+    }
+
+    /// Takes a row away that is given with what is known of it.
+    fn remove(&mut self, table: &TableVersion, cells: &[Cell<'_>]) -> Row {
+        let target = self.0.entry(table.name.to_string()).or_default();
+        match &table.primary_key {
+            Some(key) => {
+                let key: Vec<_> = key.columns.iter().map(|c| own(cells[*c])).collect();
+                let row = target.keyed.remove(&key).unwrap_or_else(|| panic!("{}: no row {key:?}", table.name));
+                for (at, cell) in cells.iter().enumerate() {
+                    let same = match cell {
+                        Cell::Unchanged => true,
+                        cell => row[at].as_deref() == cell.bytes(),
+                    };
+                    assert!(same, "{}: column {at} of {key:?} was not what the change says", table.name);
+                }
+                row
+            }
+            None => {
+                let row: Row = cells.iter().map(|c| own(*c)).collect();
+                let count = target.heap.get_mut(&row).unwrap_or_else(|| panic!("{}: no such row", table.name));
+                *count -= 1;
+                if *count == 0 {
+                    target.heap.remove(&row);
+                }
+                row
+            }
+        }
+    }
+
+    fn change(&mut self, batch: &EventBatch, change: &Change) {
+        let cells = |row| batch.rows.row(row).cells().collect::<Vec<_>>();
+        match change.op {
+            ChangeOp::Insert { after } => {
+                let row = cells(after).into_iter().map(own).collect();
+                self.insert(&change.table, row);
+            }
+            ChangeOp::Update { before, after } => {
+                let old = self.remove(&change.table, &cells(before));
+                let row = cells(after).into_iter().enumerate().map(|(at, cell)| match cell {
+                    Cell::Unchanged => old[at].clone(),
+                    cell => own(cell),
+                });
+                let row = row.collect();
+                self.insert(&change.table, row);
+            }
+            ChangeOp::Delete { before } => drop(self.remove(&change.table, &cells(before))),
+            ChangeOp::Truncate => {
+                let target = self.0.entry(change.table.name.to_string()).or_default();
+                target.keyed.clear();
+                target.heap.clear();
+            }
+        }
+    }
+
+    pub fn event(&mut self, batch: &EventBatch, event: &SourceEvent) {
+        match event {
+            SourceEvent::Change(change) => self.change(batch, change),
+            SourceEvent::Table(table) => self.reshape(table),
+            SourceEvent::Dropped(table) => drop(self.0.remove(&table.name.to_string())),
+            _ => {}
+        }
+    }
+
+    /// A table is new, or has another shape: columns keep their values by their ids.
+    fn reshape(&mut self, table: &TableVersion) {
+        let target = self.0.entry(table.name.to_string()).or_default();
+        let columns: Vec<u32> = table.columns.iter().map(|c| c.id).collect();
+        let places: Vec<Option<usize>> =
+            columns.iter().map(|id| target.columns.iter().position(|old| old == id)).collect();
+        let row = |row: &Row| places.iter().map(|p| p.and_then(|p| row[p].clone())).collect::<Row>();
+        target.keyed = target.keyed.iter().map(|(key, r)| (key.clone(), row(r))).collect();
+        let mut heap = BTreeMap::new();
+        for (r, count) in &target.heap {
+            *heap.entry(row(r)).or_default() += count;
+        }
+        target.heap = heap;
+        target.columns = columns;
+    }
+
+    pub fn rows(&self) -> Tables {
+        let rows = |t: &Target| {
+            let heap = t.heap.iter().flat_map(|(row, count)| std::iter::repeat_n(row.clone(), *count as usize));
+            let mut rows: Vec<Row> = t.keyed.values().cloned().chain(heap).collect();
+            rows.sort();
+            rows
+        };
+        self.0.iter().map(|(name, target)| (name.clone(), rows(target))).collect()
+    }
+}
+
+/// The rows that a full copy gives.
+pub async fn copied(source: &mut BackupSource) -> Targets {
+    source.snapshot().await.unwrap();
+    let mut targets = Targets::default();
+    for (at, table) in source.tables().iter().enumerate() {
+        targets.reshape(table);
+        for chunk in source.chunks(at).unwrap() {
+            let mut reader = source.open_chunk(&chunk).unwrap();
+            let mut visit = |cells: &[Cell<'_>]| {
+                targets.insert(table, cells.iter().map(|c| own(*c)).collect());
+                Ok(())
+            };
+            while reader.fill(&mut visit).await.unwrap() == Fill::More {}
+        }
+    }
+    let fixups = source.fixups().await.unwrap();
+    for event in &fixups.events {
+        if let SourceEvent::Change(change) = event {
+            targets.change(&fixups, change);
+        }
+    }
+    targets
+}
+
+/// Copies a chain and follows it to its end; gives the rows, and what was told behind the copy, in words.
+pub async fn followed(files: &[PathBuf]) -> (Tables, Vec<String>) {
+    let backups = Backups::find(files).unwrap();
+    let plan = PlanOptions::default();
+    let mut source = BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).unwrap();
+    let mut targets = copied(&mut source).await;
+    let mut told = Vec::new();
+    while let Some(batch) = source.next(64 << 10).await.unwrap() {
+        for event in &batch.events {
+            told.extend(match event {
+                SourceEvent::Change(change) => Some(format!("{:?} {}", change.op, change.table.name)),
+                SourceEvent::Table(table) => Some(format!("table {}", table.name)),
+                SourceEvent::Dropped(table) => Some(format!("dropped {}", table.name)),
+                _ => None,
+            });
+            targets.event(&batch, event);
+        }
+    }
+    (targets.rows(), told)
+}
