@@ -34,7 +34,13 @@ impl ResultSink for Count {
 }
 
 fn int(name: &str, n: i32) -> Param {
-    Param { name: name.into(), sql_type: SqlType::Int, bytes: Some(n.to_le_bytes().to_vec()), output: false }
+    Param {
+        name: name.into(),
+        sql_type: SqlType::Int,
+        bytes: Some(n.to_le_bytes().to_vec()),
+        output: false,
+        table: None,
+    }
 }
 
 /// Runs a statement with one parameter `@i` again and again; says how often in a second.

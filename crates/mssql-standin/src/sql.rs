@@ -56,5 +56,5 @@ use bind::{bind_comparison, bind_wrong_count};
 pub use error::{Effect, SqlError};
 pub use server::{Login, Server};
 pub use session::Session;
-pub use sink::{Param, ResultColumn, ResultSink, TransactionChange};
+pub use sink::{Param, ResultColumn, ResultSink, Rows, TransactionChange};
 pub use value::{Dec, Value, from_bytes, to_bytes};

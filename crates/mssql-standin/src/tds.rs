@@ -10,7 +10,7 @@
 //! [MS-TDS](https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/).
 //!
 //! Not done, and said so to the client: TDS 8 (TLS first), TDS before 7.3, several requests at once (MARS), integrated and token
-//! authentication, bulk load, table-valued parameters, cursors of the server, distributed transactions.
+//! authentication, cursors of the server, distributed transactions.
 
 mod answer;
 mod collation;
@@ -22,6 +22,7 @@ mod packet;
 mod prelogin;
 mod prepared;
 mod request;
+mod rows;
 mod server;
 mod session;
 mod tls;
@@ -39,7 +40,7 @@ pub use login::{Login, Password};
 pub use prelogin::Encryption;
 pub use server::{Server, ServerConfig};
 pub use session::{
-    Column, Engine, Environment, Isolation, LoggedIn, Parameter, Request, Results, Session, SqlError, Stopped,
-    Transaction,
+    Column, Engine, Environment, Isolation, LoggedIn, Parameter, Request, Results, SentColumn, SentTable, Session,
+    SqlError, Stopped, TableParameter, Transaction,
 };
 pub use tls::Certificate;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::binxml;
 
-use crate::sql::{self, Param, ResultColumn, ResultSink, TransactionChange};
+use crate::sql::{self, Param, ResultColumn, ResultSink, Rows, TransactionChange};
 use crate::tds::{
-    Column, Environment, Isolation, LATIN1_GENERAL, Parameter, Request, Results, Session, SqlError, Stopped,
+    Column, Environment, Isolation, LATIN1_GENERAL, Parameter, Request, Results, SentTable, Session, SqlError, Stopped,
     Transaction,
 };
 
@@ -93,6 +93,11 @@ impl Session for SqlSession {
         self.sql.stop_when(move || !watch.is_wanted());
         let (procedure, parameters) = match request {
             Request::Transaction(transaction) => return self.transaction(transaction, results),
+            Request::Bulk(sent) => {
+                let mut sink = Sink::new(results, &mut self.state, &[]);
+                self.sql.bulk_load(rows_of(sent), &mut sink);
+                return sink.finish();
+            }
             Request::Batch(text) => {
                 let mut sink = Sink::new(results, &mut self.state, &[]);
                 // The error that ended the batch is in the results.
@@ -311,7 +316,17 @@ fn column_of(column: &ResultColumn) -> Column {
 }
 
 fn parameter_of(sent: &Parameter) -> Param {
-    Param { name: sent.name.clone(), sql_type: sent.sql_type.clone(), bytes: sent.value.clone(), output: sent.output }
+    Param {
+        name: sent.name.clone(),
+        sql_type: sent.sql_type.clone(),
+        bytes: sent.value.clone(),
+        output: sent.output,
+        table: sent.table.as_ref().map(|sent| rows_of(&sent.table)),
+    }
+}
+
+fn rows_of(sent: &SentTable) -> Rows {
+    Rows { types: sent.columns.iter().map(|c| c.sql_type.clone()).collect(), rows: sent.rows.clone() }
 }
 
 fn text_parameter(text: &str) -> Param {
@@ -320,6 +335,7 @@ fn text_parameter(text: &str) -> Param {
         sql_type: SqlType::NVarChar { length: None, collation: LATIN1_GENERAL },
         bytes: Some(text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
         output: false,
+        table: None,
     }
 }
 

@@ -25,8 +25,17 @@ pub(crate) enum StmtKind {
     Merge(Box<Merge>),
     /// `INSERT ... EXEC`
     InsertExec(Box<Insert>, Box<Stmt>),
+    InsertBulk(Box<InsertBulk>),
     /// `DECLARE @t TABLE (...)`
     DeclareTable(Box<CreateTable>),
+    /// `DECLARE @t schema.type`, of a type that is none of the system's.
+    DeclareOf(String, Name),
+    /// `CREATE TYPE ... AS TABLE (...)`: its columns.
+    CreateType(Box<CreateTable>),
+    DropType {
+        name: Name,
+        if_exists: bool,
+    },
     /// `DBCC name (arguments)`
     Dbcc(String, Vec<String>),
     Truncate(Name),
@@ -160,7 +169,7 @@ pub(crate) struct Module {
 #[derive(Clone, Debug)]
 pub(crate) enum ModuleKind {
     View { columns: Vec<String>, query: Box<Query> },
-    Procedure { parameters: Vec<(String, SqlType, Option<Expr>)>, body: String },
+    Procedure { parameters: Vec<(String, ParameterType, Option<Expr>)>, body: String },
 }
 
 #[derive(Clone, Debug)]
@@ -178,6 +187,35 @@ pub(crate) enum InsertSource {
     Defaults,
     /// Rows that are worked out already, and the types of their values.
     Rows(Vec<SqlType>, Vec<Vec<Value>>),
+    /// The same, of a bulk load.
+    Bulk(Vec<SqlType>, Vec<Vec<Value>>, BulkOptions),
+}
+
+/// What `INSERT BULK ... WITH` asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BulkOptions {
+    /// `CHECK_CONSTRAINTS`: else checks and foreign keys are not looked at.
+    pub checks: bool,
+    /// `FIRE_TRIGGERS`
+    pub triggers: bool,
+    /// `KEEP_NULLS`: NULL does not mean the default.
+    pub keep_nulls: bool,
+}
+
+/// `INSERT BULK t (columns) WITH (...)`: the rows come in the next message.
+#[derive(Clone, Debug)]
+pub(crate) struct InsertBulk {
+    pub table: Name,
+    pub columns: Vec<String>,
+    pub options: BulkOptions,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Debug)]
+pub(crate) enum ParameterType {
+    Scalar(SqlType),
+    /// `name READONLY`
+    Table(Name),
 }
 
 /// `OUTPUT ... INTO t (columns)`

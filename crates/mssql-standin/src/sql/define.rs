@@ -7,6 +7,7 @@ mod index;
 mod module;
 mod rename;
 mod table;
+mod table_type;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(crate) use index::{create_index, drop_index, note_indexes};
 pub(crate) use module::{define_module, drop_module};
 pub(crate) use rename::{rename, renamed};
 pub(crate) use table::{create_plain, create_table, drop_table, drop_temporary, truncate};
+pub(crate) use table_type::{create_type, drop_type};
 
 type Variables = RefCell<BTreeMap<String, (SqlType, Value)>>;
 

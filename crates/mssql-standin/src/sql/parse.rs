@@ -16,7 +16,7 @@ mod trigger;
 
 use logferry_model::SqlType;
 
-use super::ast::Stmt;
+use super::ast::{ParameterType, Stmt};
 use super::error::Result;
 use super::token::{Tok, Token, tokens};
 
@@ -47,13 +47,13 @@ pub(crate) fn parse_type(text: &str) -> Result<SqlType> {
 }
 
 /// A list of parameters as `sp_executesql` has it: `@a int, @b nvarchar(20) OUTPUT`.
-pub(crate) fn parse_parameters(text: &str) -> Result<Vec<(String, SqlType)>> {
+pub(crate) fn parse_parameters(text: &str) -> Result<Vec<(String, ParameterType)>> {
     let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
     let mut out = Vec::new();
     while p.peek() != &Tok::End {
         let name = p.variable()?;
         p.word("AS");
-        let sql_type = p.data_type()?;
+        let sql_type = p.parameter_type()?;
         if p.op("=") {
             p.expr()?;
         }

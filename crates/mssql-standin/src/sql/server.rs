@@ -186,6 +186,8 @@ impl Server {
             event: None,
             firing: Vec::new(),
             defined: Vec::new(),
+            stop: Default::default(),
+            steps: Default::default(),
         };
         drop(state);
         Ok(Session::of(Arc::clone(&self.shared), scalars))

@@ -5,6 +5,7 @@
 //! REPEATABLE READ and SERIALIZABLE read as READ COMMITTED does. Writers wait for the transaction that holds a row,
 //! until the lock timeout; where sessions wait in a circle, the one that closes it is the deadlock victim.
 
+mod bulk;
 mod catalog_procedure;
 mod collect;
 mod dbcc;
@@ -26,17 +27,18 @@ use std::sync::Arc;
 
 use logferry_model::SqlType;
 
-use super::ast::{Stmt, StmtKind};
+use super::ast::{InsertBulk, ParameterType, Stmt, StmtKind};
 use super::define;
 use super::error::{Effect, Result, SqlError};
 use super::parse::parse;
 use super::server::{Shared, utc_now};
-use super::sink::{Param, ResultSink, TransactionChange};
+use super::sink::{Param, ResultSink, Rows, TransactionChange};
 use super::state::{Scalars, TEMPDB};
 use super::value::{Value, to_bytes};
 pub(crate) use definition::{Defining, Definition};
 pub(crate) use select::send_values;
-use stop::{STOPPED, Stop};
+use stop::STOPPED;
+pub(crate) use stop::Stop;
 pub(crate) use transaction::{begin_in, commit_in};
 pub(crate) use wait::BLOCKED;
 
@@ -50,10 +52,13 @@ pub struct Session {
     pub(crate) scalars: Scalars,
     pub(crate) variables: RefCell<BTreeMap<String, (SqlType, Value)>>,
     tran_name: Option<String>,
-    prepared: BTreeMap<i32, (Vec<(String, SqlType)>, String)>,
+    prepared: BTreeMap<i32, (Vec<(String, ParameterType)>, String)>,
     next_handle: i32,
     nest: u32,
-    stop: Stop,
+    /// Where the rows of the next message go.
+    bulk: Option<InsertBulk>,
+    /// Rows of table-valued parameters of the request that runs.
+    sent: Vec<Rows>,
 }
 
 /// How a statement left.
@@ -87,7 +92,8 @@ impl Session {
             prepared: BTreeMap::new(),
             next_handle: 1,
             nest: 0,
-            stop: Stop::default(),
+            bulk: None,
+            sent: Vec::new(),
         }
     }
 
@@ -114,6 +120,7 @@ impl Session {
     /// Runs a batch, or the text of `sp_executesql` with its parameters. Errors and results go to `out`; the error that
     /// ended the batch also comes back.
     pub fn execute(&mut self, sql: &str, params: &[Param], out: Out<'_>) -> std::result::Result<i32, SqlError> {
+        self.bulk = None;
         let outer = self.variables.take();
         for param in params {
             let value = param.bytes.as_deref().map_or(Value::Null, |b| super::value::from_bytes(&param.sql_type, b));
@@ -135,9 +142,15 @@ impl Session {
 
     /// Runs a procedure by its name: what RPC requests call.
     pub fn call(&mut self, procedure: &str, params: &[Param], out: Out<'_>) -> std::result::Result<i32, SqlError> {
+        self.bulk = None;
+        self.sent.clear();
         let args = params
             .iter()
             .map(|p| {
+                if let Some(rows) = &p.table {
+                    let (ty, value) = self.keep_sent(rows.clone());
+                    return (Some(p.name.clone()).filter(|n| !n.is_empty()), ty, value, false);
+                }
                 let value = p.bytes.as_deref().map_or(Value::Null, |b| super::value::from_bytes(&p.sql_type, b));
                 (Some(p.name.clone()).filter(|n| !n.is_empty()), p.sql_type.clone(), value, p.output)
             })
@@ -201,7 +214,7 @@ impl Session {
     /// Runs a statement; an error that ends no more than it goes to `out` here, but for TRY blocks, which get all.
     fn statement(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {
         self.scalars.now = utc_now();
-        self.stop.check()?;
+        self.scalars.stop.check()?;
         self.begin_implicitly(stmt, out);
         let done = match self.scalars.option("FMTONLY") {
             true => self.format_only(stmt, out),
@@ -278,6 +291,11 @@ impl Session {
     }
 
     pub(crate) fn nested(&mut self, sql: &str, out: Out<'_>) -> Result<i32> {
+        self.nested_with(sql, &[], out)
+    }
+
+    /// The same, with tables as parameters.
+    fn nested_with(&mut self, sql: &str, tables: &[bulk::TableArgument], out: Out<'_>) -> Result<i32> {
         self.nest += 1;
         let outer = self.enter_scope();
         let result = match self.nest > NEST_MAX {
@@ -285,7 +303,10 @@ impl Session {
                 217,
                 "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32).",
             )),
-            false => parse(sql).and_then(|list| self.statements(&list, out, false)),
+            false => self
+                .make_table_arguments(tables)
+                .and_then(|()| parse(sql))
+                .and_then(|list| self.statements(&list, out, false)),
         };
         self.leave_scope(outer);
         self.nest -= 1;

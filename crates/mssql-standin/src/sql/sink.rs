@@ -15,6 +15,17 @@ pub struct Param {
     pub bytes: Option<Vec<u8>>,
     /// Whether its last value goes back.
     pub output: bool,
+    /// Of a table-valued parameter: its rows.
+    pub table: Option<Rows>,
+}
+
+/// Rows that are given as they are, in the form of a row's cells.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// The types of their values.
+    pub types: Vec<SqlType>,
+    /// The rows.
+    pub rows: Vec<Vec<Option<Vec<u8>>>>,
 }
 
 /// A column of a result.

@@ -78,6 +78,16 @@ pub(crate) struct Db {
     pub modules: BTreeMap<u32, ModuleDef>,
     /// Triggers, by object id.
     pub triggers: BTreeMap<u32, super::trigger::TriggerDef>,
+    /// Types of tables, by `user_type_id`.
+    pub table_types: BTreeMap<u32, TableTypeDef>,
+}
+
+/// A type of tables.
+#[derive(Clone, Debug)]
+pub(crate) struct TableTypeDef {
+    pub schema: String,
+    pub name: String,
+    pub table: super::ast::CreateTable,
 }
 
 /// A view or a procedure.
@@ -250,13 +260,26 @@ pub(crate) struct Scalars {
     pub firing: Vec<u32>,
     /// What the open transaction defined.
     pub defined: Vec<super::session::Definition>,
+    /// Whether the request is still wanted, and rows since that was asked last.
+    pub stop: super::session::Stop,
+    pub steps: Cell<u32>,
 }
 
 impl Scalars {
+    /// A row was looked at: now and then, asks whether more are wanted.
+    pub fn step(&self) -> Result<()> {
+        let steps = self.steps.get().wrapping_add(1);
+        self.steps.set(steps);
+        if steps.is_multiple_of(STEPS) { self.stop.check() } else { Ok(()) }
+    }
+
     pub fn option(&self, name: &str) -> bool {
         self.options.get(name).copied().unwrap_or(false)
     }
 }
+
+/// So many rows are looked at before it is asked whether the client still waits.
+const STEPS: u32 = 4096;
 
 /// The first four databases.
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
@@ -367,6 +390,7 @@ impl State {
             lookups: Default::default(),
             modules: BTreeMap::new(),
             triggers: BTreeMap::new(),
+            table_types: BTreeMap::new(),
         }));
     }
 

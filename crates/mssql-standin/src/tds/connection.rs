@@ -21,6 +21,7 @@ use super::packet::{Assembler, DEFAULT_SIZE, Kind, Message, Packetizer, Reset, S
 use super::prelogin::{Agreed, Prelogin};
 use super::prepared::{Prepared, Work};
 use super::request::{self, Calls};
+use super::rows;
 use super::server::Shared;
 use super::session::{LoggedIn, Results, Session, SqlError};
 use super::tls;
@@ -317,7 +318,10 @@ fn work(message: &Message) -> Result<Work, Error> {
             Some(transaction) => Work::Transaction(transaction),
             None => refused("a distributed transaction"),
         },
-        Kind::BULK_LOAD => refused("bulk load"),
+        Kind::BULK_LOAD => match rows::bulk(&message.data)? {
+            Ok(table) => Work::Bulk(table),
+            Err(what) => refused(what),
+        },
         Kind(other) => return Err(Error::OutOfOrder(format!("a message of kind {other}"))),
     })
 }

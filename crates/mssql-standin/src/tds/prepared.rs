@@ -8,7 +8,7 @@ use logferry_model::{Cell, SqlType};
 
 use super::answer::Answer;
 use super::request::{Call, Procedure};
-use super::session::{Parameter, Request, Results, Session, SqlError, Stopped, Transaction};
+use super::session::{Parameter, Request, Results, SentTable, Session, SqlError, Stopped, Transaction};
 use super::wire::utf16;
 
 /// What a message asks for.
@@ -17,6 +17,7 @@ pub(super) enum Work {
     Batch(String),
     Calls(Vec<Call>),
     Transaction(Transaction),
+    Bulk(SentTable),
     /// It is answered by this error.
     Refused(SqlError),
     /// The same, and the transaction is rolled back.
@@ -29,6 +30,7 @@ impl Work {
         match self {
             Work::Batch(text) => text.clone(),
             Work::Calls(calls) => calls.iter().map(text_of_call).collect::<Vec<_>>().join("\n"),
+            Work::Bulk(_) => "bulk load".to_owned(),
             Work::Transaction(_) | Work::Refused(_) | Work::RolledBack(_) => String::new(),
         }
     }
@@ -69,6 +71,7 @@ impl Prepared {
         match work {
             Work::Batch(text) => session.execute(&Request::Batch(text), answer),
             Work::Transaction(transaction) => session.execute(&Request::Transaction(transaction), answer),
+            Work::Bulk(rows) => session.execute(&Request::Bulk(rows), answer),
             Work::Refused(error) => answer.error(&error),
             Work::RolledBack(error) => {
                 session.roll_back(answer)?;

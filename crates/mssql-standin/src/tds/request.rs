@@ -1,5 +1,6 @@
 //! Requests out of messages. Source: MS-TDS 2.2.6.6 (RPC), 2.2.6.7 (batch), 2.2.6.9 (transactions), 2.2.5.3 (headers).
 
+use logferry_model::SqlType;
 use logferry_mssql_format::bytes::Result;
 
 use super::session::{Isolation, Parameter, Transaction};
@@ -120,11 +121,17 @@ pub(super) fn calls(data: &[u8]) -> Result<Calls> {
             }
             let (sql_type, form) = match read_type(&mut from)? {
                 SentType::Of(sql_type, form) => (sql_type, form),
+                SentType::Table(table) => {
+                    let default = status & DEFAULT != 0;
+                    let (sql_type, table) = (SqlType::Clr, Some(table));
+                    parameters.push(Parameter { name, sql_type, value: None, output: false, default, table });
+                    continue;
+                }
                 SentType::Refused(what) => return Ok(Calls::Refused(what)),
             };
             let value = read_cell(&sql_type, form, &mut from)?;
             let (output, default) = (status & BY_REFERENCE != 0, status & DEFAULT != 0);
-            parameters.push(Parameter { name, sql_type, value, output, default });
+            parameters.push(Parameter { name, sql_type, value, output, default, table: None });
         }
         calls.push(Call { procedure, parameters });
     }
@@ -188,7 +195,6 @@ fn name(from: &mut Reader<'_>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use logferry_model::SqlType;
     use proptest::prelude::*;
 
     use super::*;
@@ -222,6 +228,7 @@ mod tests {
             value: value.map(<[u8]>::to_vec),
             output,
             default: false,
+            table: None,
         };
         let expect = Calls::All(vec![
             Call {

@@ -83,6 +83,8 @@ pub enum Request {
     },
     /// A transaction as drivers begin and end it, without T-SQL.
     Transaction(Transaction),
+    /// Rows, behind a batch of `INSERT BULK`.
+    Bulk(SentTable),
 }
 
 /// A parameter of a statement or procedure.
@@ -98,6 +100,35 @@ pub struct Parameter {
     pub output: bool,
     /// No value: the procedure's own default.
     pub default: bool,
+    /// Of a table-valued parameter: its rows, in place of a value.
+    pub table: Option<TableParameter>,
+}
+
+/// Rows that a client sends.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SentTable {
+    /// Its columns, as the client knows them.
+    pub columns: Vec<SentColumn>,
+    /// Cells in the form of storage; `None` for NULL.
+    pub rows: Vec<Vec<Option<Vec<u8>>>>,
+}
+
+/// A column of such rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentColumn {
+    /// Its name; empty in table-valued parameters.
+    pub name: String,
+    /// The type that the client sends it as.
+    pub sql_type: SqlType,
+}
+
+/// A table-valued parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableParameter {
+    /// Schema and name of its type, as far as the client says them.
+    pub type_name: Vec<String>,
+    /// Its rows.
+    pub table: SentTable,
 }
 
 impl Parameter {

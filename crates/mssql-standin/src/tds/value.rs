@@ -21,7 +21,7 @@ use logferry_model::{Collation, SqlType};
 use super::collation::to_wire;
 use super::variant;
 use super::wire::{put_long_text, put_short_text, put_utf16};
-pub(super) use read::{SentType, decimal, read_cell, read_type};
+pub(super) use read::{SentForm, SentType, decimal, read_cell, read_type};
 
 /// How cells of a column are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -210,11 +210,14 @@ async fn a_reset_rolls_back_before_the_request() {
 async fn what_is_not_done_is_an_error_and_what_is_not_tds_ends_the_connection() {
     let server = server(Encryption::Supported).await;
     let mut bare = Bare::new(server.address(), 4096);
-    bare.send(BULK_LOAD, END, &[1, 2, 3]);
+    // A bulk load with a table in a column.
+    bare.send(BULK_LOAD, END, &[0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0xF3, 0, 0, 1, b't', 0, 0xFF, 0xFF, 0, 0]);
     let answer = bare.message();
     assert_eq!((answer[0], &answer[answer.len() - 13..]), (0xAA, &done(2)[..]));
     bare.works();
-    for (kind, data) in [(99, vec![]), (BATCH, vec![1]), (3, vec![4, 0, 0, 0, 0xFF]), (14, vec![])] {
+    for (kind, data) in
+        [(99, vec![]), (BATCH, vec![1]), (BULK_LOAD, vec![1, 2, 3]), (3, vec![4, 0, 0, 0, 0xFF]), (14, vec![])]
+    {
         let mut bare = Bare::new(server.address(), 4096);
         bare.send(kind, END, &data);
         assert!(bare.message().is_empty(), "a message of kind {kind} was answered");

@@ -184,6 +184,7 @@ impl Session for DoubleSession {
     fn execute(&mut self, request: &Request, results: &mut dyn Results) -> Result<(), Stopped> {
         match request {
             Request::Transaction(transaction) => self.transaction(transaction, results),
+            Request::Bulk(_) => results.error(&SqlError::new(50000, 16, "bulk load")),
             Request::Batch(text) => text
                 .split(['\n', ';'])
                 .filter(|line| !line.trim().is_empty())

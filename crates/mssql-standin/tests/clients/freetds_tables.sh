@@ -43,6 +43,21 @@ expect 1024 "SELECT COUNT(*) FROM dbo.bulk"
 export_to() { freebcp "$1" "$2" "$dir/$3" -S standin -U sa -P "$password" -c -t '|' >"$dir/bcp" 2>&1 || { cat "$dir/bcp" >&2; exit 1; }; }
 
 export_to standin.dbo.bulk out table
+
+# And in again, in several batches, into a table that has a default and a check which bulk load leaves alone.
+ask "CREATE TABLE dbo.loaded (id int NOT NULL PRIMARY KEY, name nvarchar(20), price decimal(9,2) CHECK (price > 0), at datetime2(3), more int DEFAULT 7)" \
+    "INSERT dbo.loaded (id) VALUES (0)" "DELETE dbo.loaded"
+sed 's/$/|/' "$dir/table" >"$dir/in"
+freebcp standin.dbo.loaded in "$dir/in" -S standin -U sa -P "$password" -c -t '|' -b 300 >"$dir/bcp" 2>&1 || { cat "$dir/bcp" >&2; exit 1; }
+grep -q "1024 rows copied" "$dir/bcp" || { cat "$dir/bcp" >&2; exit 1; }
+expect 1024 "SELECT COUNT(*) FROM dbo.loaded WHERE more = 7"
+expect 0 "SELECT COUNT(*) FROM dbo.loaded l FULL JOIN dbo.bulk b ON b.id = l.id WHERE l.id IS NULL OR b.id IS NULL OR ISNULL(l.name, '') <> ISNULL(b.name, '') OR ISNULL(l.price, 0) <> ISNULL(b.price, 0) OR ISNULL(l.at, '2000-01-01') <> ISNULL(b.at, '2000-01-01')"
+# What is there already is refused, and nothing of its batch stays.
+if freebcp standin.dbo.loaded in "$dir/in" -S standin -U sa -P "$password" -c -t '|' >"$dir/bcp" 2>&1 && grep -q "1024 rows copied" "$dir/bcp"; then
+    echo "freebcp wrote rows that were there" >&2
+    exit 1
+fi
+expect 1024 "SELECT COUNT(*) FROM dbo.loaded"
 export_to "SELECT * FROM standin.dbo.bulk WHERE id <= 2 ORDER BY id" queryout query
 [ "$(wc -l <"$dir/table")" = 1024 ] || { echo "freebcp wrote $(wc -l <"$dir/table") rows" >&2; cat "$dir/bcp" >&2; exit 1; }
 cmp <(head -2 "$dir/table") "$dir/query"

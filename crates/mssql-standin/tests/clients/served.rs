@@ -6,7 +6,7 @@ use logferry_mssql_standin::serve::{Standin, StandinConfig};
 use logferry_mssql_standin::sql::Param;
 use logferry_mssql_standin::tds::{AttentionAnswer, Encryption, Fault, ServerConfig};
 use tiberius::numeric::Numeric;
-use tiberius::{ColumnData, Query};
+use tiberius::{ColumnData, IntoRow, Query};
 
 use crate::all_types;
 use crate::double::PASSWORD;
@@ -32,7 +32,7 @@ async fn run(client: &mut Connection, sql: &str) {
     client.simple_query(sql).await.expect(sql).into_results().await.expect(sql);
 }
 
-async fn number(client: &mut Connection, sql: &str) -> i64 {
+async fn number_of(client: &mut Connection, sql: &str) -> i64 {
     match first(client, sql).await.expect(sql) {
         ColumnData::I32(Some(n)) => n.into(),
         ColumnData::I64(Some(n)) => n,
@@ -60,6 +60,7 @@ pub fn with_all_types(encryption: Encryption) -> Standin {
                 sql_type: column.sql_type.clone(),
                 bytes,
                 output: false,
+                table: None,
             })
             .collect();
         let values: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
@@ -156,21 +157,56 @@ async fn rows_go_in_as_parameters_and_come_out() {
 }
 
 #[tokio::test]
+async fn a_bulk_load_of_tiberius() {
+    let standin = standin();
+    let mut client = connected(&standin).await;
+    run(
+        &mut client,
+        "CREATE TABLE dbo.t (id int NOT NULL, name nvarchar(20) NULL, price float NULL, note varchar(max) NULL)",
+    )
+    .await;
+    let mut load = client.bulk_insert("dbo.t").await.expect("a bulk load begins");
+    for id in 0..5000 {
+        let name = (id % 3 != 0).then(|| format!("aß€ {id}"));
+        let note = "n".repeat(usize::try_from(id).unwrap_or(0) % 400);
+        load.send((id, name, f64::from(id) / 7.0, note).into_row()).await.expect("a row is sent");
+    }
+    assert_eq!(load.finalize().await.expect("it ends").total(), 5000);
+    assert_eq!(
+        number_of(&mut client, "SELECT COUNT(*) FROM dbo.t WHERE name = CONCAT(N'aß€ ', id) AND LEN(note) = id % 400")
+            .await,
+        3333
+    );
+    assert_eq!(
+        number_of(&mut client, "SELECT COUNT(*) FROM dbo.t WHERE name IS NULL AND price = CAST(id AS float) / 7").await,
+        1667
+    );
+    // What breaks a rule of the table leaves nothing of its batch.
+    run(&mut client, "CREATE UNIQUE INDEX ix ON dbo.t (id)").await;
+    let mut load = client.bulk_insert("dbo.t").await.expect("a bulk load begins");
+    for id in [6000, 6000] {
+        load.send((id, Option::<String>::None, 0.0, String::new()).into_row()).await.expect("a row is sent");
+    }
+    assert_eq!(load.finalize().await.expect_err("twice the same").code(), Some(2601));
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 5000);
+}
+
+#[tokio::test]
 async fn transactions_and_errors_are_those_of_the_session() {
     let standin = standin();
     let mut client = connected(&standin).await;
     run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY)").await;
     run(&mut client, "BEGIN TRAN").await;
     run(&mut client, "INSERT dbo.t VALUES (1)").await;
-    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 1);
+    assert_eq!(number_of(&mut client, "SELECT @@TRANCOUNT").await, 1);
     run(&mut client, "ROLLBACK").await;
-    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
     assert_eq!(code_of(first(&mut client, "SELECT 1/0").await), 8134);
     assert_eq!(code_of(first(&mut client, "SELECT 1 +").await), 102);
     assert_eq!(code_of(first(&mut client, "SELECT * FROM nothing").await), 208);
     run(&mut client, "INSERT dbo.t VALUES (1)").await;
     assert_eq!(code_of(client.execute("INSERT dbo.t VALUES (@P1)", &[&1]).await), 2627);
-    assert_eq!(number(&mut client, "SELECT 1").await, 1);
+    assert_eq!(number_of(&mut client, "SELECT 1").await, 1);
 
     assert_eq!(code_of(connect_to(standin.address(), "wrong").await), 18456);
 }
@@ -188,7 +224,7 @@ async fn a_client_that_does_not_read_keeps_nobody_waiting() {
     let mut other = connected(&standin).await;
     run(&mut other, "INSERT dbo.t VALUES ('b')").await;
     assert_eq!(unread.into_first_result().await.unwrap().len(), 8192);
-    assert_eq!(number(&mut other, "SELECT COUNT(*) FROM dbo.t").await, 8193);
+    assert_eq!(number_of(&mut other, "SELECT COUNT(*) FROM dbo.t").await, 8193);
 }
 
 #[tokio::test]
@@ -197,17 +233,24 @@ async fn a_request_that_waits_is_stopped_by_an_attention() {
     let standin = standin_with(StandinConfig { tds, ..StandinConfig::default() });
     let mut client = connected(&standin).await;
     run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 1)").await;
+    run(
+        &mut client,
+        "CREATE TABLE dbo.many (n int); INSERT dbo.many VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)",
+    )
+    .await;
+    run(&mut client, "INSERT dbo.many SELECT a.n FROM dbo.many a, dbo.many b, dbo.many c").await;
     let mut other = connected(&standin).await;
     run(&mut other, "BEGIN TRAN; UPDATE dbo.t SET n = 2").await;
-    for sql in ["UPDATE dbo.t SET n = 3", "WAITFOR DELAY '10:00'", "WHILE 1 = 1 SET NOCOUNT ON"] {
+    let join = "SELECT COUNT(*) FROM dbo.many a, dbo.many b, dbo.many c WHERE a.n + b.n + c.n < 0";
+    for sql in ["UPDATE dbo.t SET n = 3", "WAITFOR DELAY '10:00'", "WHILE 1 = 1 SET NOCOUNT ON", join] {
         // Dropped before its answer, as a future that is timed out is.
         let waiting = tokio::time::timeout(Duration::from_millis(50), first(&mut client, sql)).await;
         assert!(waiting.is_err(), "{sql} ended by itself");
         client.cancel_query().await.expect(sql);
-        assert_eq!(number(&mut client, "SELECT 1").await, 1);
+        assert_eq!(number_of(&mut client, "SELECT 1").await, 1);
     }
     run(&mut other, "COMMIT").await;
-    assert_eq!(number(&mut client, "SELECT n FROM dbo.t").await, 2);
+    assert_eq!(number_of(&mut client, "SELECT n FROM dbo.t").await, 2);
 }
 
 #[tokio::test]
@@ -229,11 +272,11 @@ async fn implicit_transactions_are_told_to_drivers() {
     let mut client = connected(&standin).await;
     run(&mut client, "CREATE TABLE dbo.t (id int)").await;
     run(&mut client, "SET IMPLICIT_TRANSACTIONS ON").await;
-    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 0);
+    assert_eq!(number_of(&mut client, "SELECT @@TRANCOUNT").await, 0);
     run(&mut client, "INSERT dbo.t VALUES (1)").await;
-    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 1);
+    assert_eq!(number_of(&mut client, "SELECT @@TRANCOUNT").await, 1);
     run(&mut client, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF").await;
-    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
 }
 
 #[tokio::test]
@@ -245,8 +288,8 @@ async fn a_deadlocks_victim_is_rolled_back_and_says_so() {
     standin.faults().set(|seen| seen.text.contains("VALUES (2)").then_some(Fault::DeadlockVictim));
     assert_eq!(code_of(first(&mut client, "INSERT dbo.t VALUES (2)").await), 1205);
     standin.faults().clear();
-    assert_eq!(number(&mut client, "SELECT @@TRANCOUNT").await, 0);
-    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
+    assert_eq!(number_of(&mut client, "SELECT @@TRANCOUNT").await, 0);
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 0);
 }
 
 #[tokio::test]
@@ -260,7 +303,7 @@ async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
     standin.restart();
     assert!(first(&mut client, "SELECT 1").await.is_err(), "the connection survived");
     let mut client = connected(&standin).await;
-    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 1);
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 1);
     assert_eq!(first(&mut client, FORK).await.expect("a fork"), before);
     assert!(standin.fork("shop", [7; 16]));
     let mut client = connected(&standin).await;
@@ -275,19 +318,25 @@ async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
 async fn hundreds_of_clients_that_want_the_same_row_get_it_one_by_one() {
     let standin = standin();
     standin
-        .batch("USE shop; CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 0)")
+        .batch("USE shop; CREATE TABLE dbo.t (id int PRIMARY KEY, n int); INSERT dbo.t VALUES (1, 0); CREATE TABLE dbo.own (id int PRIMARY KEY, v varchar(4000))")
         .expect("a table");
     let (address, password) = (standin.address(), standin.password().to_owned());
-    let clients = (0..200).map(|_| {
+    let clients = (0..300).map(|number| {
         let password = password.clone();
         tokio::spawn(async move {
             let mut client = connect_to(address, &password).await.expect("a login");
             run(&mut client, "USE shop").await;
             run(&mut client, "BEGIN TRAN; UPDATE dbo.t SET n = n + 1 WHERE id = 1").await;
             run(&mut client, "COMMIT").await;
+            run(&mut client, &format!("INSERT dbo.own VALUES ({number}, REPLICATE('x', 4000))")).await;
+            assert_eq!(number_of(&mut client, &format!("SELECT id FROM dbo.own WHERE id = {number}")).await, number);
+            client
         })
     });
-    futures_util::future::try_join_all(clients.collect::<Vec<_>>()).await.expect("no client failed");
+    let clients = futures_util::future::try_join_all(clients.collect::<Vec<_>>()).await.expect("no client failed");
+    assert_eq!(standin.connections(), 300);
+    drop(clients);
     let mut client = connected(&standin).await;
-    assert_eq!(number(&mut client, "SELECT n FROM dbo.t").await, 200);
+    assert_eq!(number_of(&mut client, "SELECT n FROM dbo.t").await, 300);
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.own").await, 300);
 }

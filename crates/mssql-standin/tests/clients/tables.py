@@ -29,7 +29,7 @@ COLUMNS = [
 LEFT_OUT = {"xml", "hierarchyid", "geography"}
 
 
-def check(connection, mark, *, manual=None, but=(), binary=lambda value: value):
+def check(connection, mark, *, manual=None, but=(), binary=lambda value: value, load=None):
     """Runs all; `mark` stands for a parameter, `manual` turns autocommit off and on, `but` are columns that the client cannot send."""
     cursor = connection.cursor()
 
@@ -99,6 +99,16 @@ def check(connection, mark, *, manual=None, but=(), binary=lambda value: value):
         assert one("SELECT COUNT(*) FROM dbo.item") == 50
         connection.commit()
         manual(False)
+
+    # Whole tables at once.
+    if load:
+        cursor.execute("CREATE TABLE dbo.loaded (id int NOT NULL PRIMARY KEY, name nvarchar(max), n bigint, f float, more int NULL DEFAULT 7)")
+        cursor.execute("CREATE TRIGGER dbo.never ON dbo.loaded AFTER INSERT AS DELETE dbo.loaded")
+        rows = [(at, None if at % 3 == 0 else "€" * (at % 50 * 200 + 1), at << 33, at / 7) for at in range(1000)]
+        load(cursor, "dbo.loaded", ["id", "name", "n", "f"], rows)
+        cursor.execute("SELECT * FROM dbo.loaded ORDER BY id")
+        for row, expect in zip(cursor.fetchall(), rows, strict=True):
+            assert tuple(row) == (*expect, 7), f"{row!r:.300} is not {expect!r:.300}"
 
     # Rows that no client wrote.
     compare(cursor, but={name: "left out" for name in LEFT_OUT | set(but)}, columns=[name for name in EXPECTED if name not in LEFT_OUT])

@@ -7,6 +7,7 @@ exports.connector = (port, password, tls) => (more = {}) => {
         authentication: { type: 'default', options: { userName: 'sa', password: more.password ?? password } },
         options: {
             port: Number(port), database: more.database ?? 'standin', encrypt: tls === 'tls', trustServerCertificate: true,
+            packetSize: more.packetSize ?? 4096,
             requestTimeout: 20000, useColumnNames: false,
         },
     };

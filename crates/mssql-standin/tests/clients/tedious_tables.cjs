@@ -94,6 +94,52 @@ async function main() {
     await assert.rejects(query(connection, many, { batch: true, cancelAfter: 10 }), { code: 'ECANCEL' });
     assert.strictEqual((await query(connection, many, { batch: true })).length, 10000);
 
+    // A whole table at once.
+    await query(connection, 'CREATE TABLE dbo.loaded (id int PRIMARY KEY, name nvarchar(50) NULL, long varchar(max) NULL, at datetime2(3) NULL, more int DEFAULT 7)', { batch: true });
+    const load = (rows, options = {}) => new Promise((done, fail) => {
+        const bulk = connection.newBulkLoad('dbo.loaded', options, (error, count) => (error ? fail(error) : done(count)));
+        bulk.addColumn('id', TYPES.Int, { nullable: false });
+        bulk.addColumn('name', TYPES.NVarChar, { length: 50, nullable: true });
+        bulk.addColumn('long', TYPES.VarChar, { length: Infinity, nullable: true });
+        bulk.addColumn('at', TYPES.DateTime2, { scale: 3, nullable: true });
+        connection.execBulkLoad(bulk, rows);
+    });
+    const sent = Array.from({ length: 1000 }, (_, n) => [n, n % 3 ? `n €${n}` : null, 'x'.repeat(n * 20), n % 2 ? at : null]);
+    assert.strictEqual(await load(sent), 1000);
+    const loaded = await query(connection, 'SELECT id, name, long, at, more FROM dbo.loaded ORDER BY id');
+    assert.deepStrictEqual(loaded.map((row) => row.map(plain)), sent.map((row) => [...row.map(plain), 7]));
+    await assert.rejects(load([[1, 'twice', null, null]]), { number: 2627 });
+    assert.strictEqual((await query(connection, 'SELECT COUNT(*) FROM dbo.loaded'))[0][0], 1000);
+
+    // Table-valued parameters.
+    await query(connection, 'CREATE TYPE dbo.pairs AS TABLE (id int NOT NULL, name nvarchar(max) NULL)', { batch: true });
+    const pairs = { name: 'pairs', schema: 'dbo', columns: [{ name: 'id', type: TYPES.Int }, { name: 'name', type: TYPES.NVarChar, length: Infinity }] };
+    for (const rows of [sent.map(([id, name]) => [id, name]), []]) {
+        const found = await query(connection, 'SELECT id, name FROM @p0 ORDER BY id', { parameters: [[TYPES.TVP, { ...pairs, rows }]] });
+        assert.deepStrictEqual(found.map((row) => [...row]), rows);
+    }
+
+    // Stopped at once amid what takes long and gives nothing.
+    for (const sql of ['SELECT COUNT(*) FROM #n a, #n b, #n c, #n d, #n e, #n f, #n g, #n h, #n i', "WAITFOR DELAY '01:00'"]) {
+        const running = query(connection, sql, { batch: true });
+        setTimeout(() => connection.cancel(), 50);
+        await assert.rejects(running, { code: 'ECANCEL' });
+        assert.strictEqual((await query(connection, 'SELECT 1'))[0][0], 1);
+    }
+
+    // Large values both ways in packets of every size.
+    for (const packetSize of [512, 4096, 16383, 16384, 32767]) {
+        const sized = await connector(port, password, tls)({ packetSize });
+        const text = `€${packetSize}`.repeat(60000);
+        const bytes = Buffer.from(Array.from({ length: 300001 }, (_, n) => (n * packetSize) % 251));
+        const parameters = [[TYPES.NVarChar, text], [TYPES.VarBinary, bytes], [TYPES.Int, packetSize]];
+        const [row] = await query(sized, 'SELECT @p0, @p1, @p2', { parameters });
+        assert.ok(row[0] === text && bytes.equals(row[1]) && row[2] === packetSize, `packets of ${packetSize}`);
+        const rows = await query(sized, 'SELECT id, name, long FROM dbo.loaded ORDER BY id');
+        assert.deepStrictEqual(rows.map((found) => [...found]), sent.map((found) => found.slice(0, 3)));
+        sized.close();
+    }
+
     // The next user of a pooled connection finds nothing of the one before.
     await new Promise((done) => connection.reset(done));
     await assert.rejects(query(connection, 'SELECT * FROM #n'), { number: 208 });

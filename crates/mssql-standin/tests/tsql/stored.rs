@@ -58,3 +58,51 @@ fn rows_that_were_loaded_in_bulk_are_seen() {
         ],
     );
 }
+
+#[test]
+fn types_of_tables() {
+    let mut s = connect(&server());
+    check(
+        &mut s,
+        &[
+            ("CREATE TYPE dbo.pairs AS TABLE (id int NOT NULL PRIMARY KEY, name nvarchar(20) DEFAULT N'none')", ""),
+            (
+                "CREATE TYPE pairs AS TABLE (id int)",
+                "!219 The type 'dbo.pairs' already exists, or you do not have permission to create it.",
+            ),
+            (
+                "SELECT name, user_type_id, is_table_type, is_user_defined FROM sys.table_types; SELECT COUNT(*) FROM sys.types WHERE is_table_type = 1",
+                "\"pairs\", 257, true, true ; 1",
+            ),
+            (
+                "DECLARE @t dbo.pairs; INSERT @t (id) VALUES (1), (2); SELECT * FROM @t",
+                "#2 ; 1, \"none\" | 2, \"none\"",
+            ),
+            ("DECLARE @t dbo.nosuch", "!2715 Column, parameter, or variable #1: Cannot find data type dbo.nosuch."),
+        ],
+    );
+    check(
+        &mut s,
+        &[(
+            "CREATE PROCEDURE dbo.total @rows dbo.pairs READONLY, @add int = 1 AS SELECT SUM(id) + @add FROM @rows",
+            "",
+        )],
+    );
+    check(
+        &mut s,
+        &[
+            (
+                "DECLARE @t dbo.pairs; INSERT @t (id) VALUES (1), (2); EXEC dbo.total @t; EXEC dbo.total @rows = @t, @add = 5; EXEC dbo.total",
+                "#2 ; 4 ; 8 ; null",
+            ),
+            (
+                "BEGIN TRAN; DROP TYPE dbo.pairs; CREATE TYPE dbo.others AS TABLE (a int); ROLLBACK; SELECT name FROM sys.table_types",
+                "\"pairs\"",
+            ),
+            (
+                "DROP TYPE dbo.pairs; DROP TYPE IF EXISTS dbo.pairs; DROP TYPE dbo.pairs",
+                "!3701 Cannot drop the type 'dbo.pairs', because it does not exist or you do not have permission.",
+            ),
+        ],
+    );
+}

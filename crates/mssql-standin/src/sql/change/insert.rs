@@ -122,6 +122,16 @@ pub(crate) fn insert(
                 let typed = |row: &Vec<Value>| types.iter().cloned().zip(row.iter().cloned()).map(Some).collect();
                 given.extend(rows.iter().map(typed));
             }
+            InsertSource::Bulk(types, rows, options) => {
+                if types.len() != places.len() {
+                    return Err(wrong_count(types.len()));
+                }
+                let one = |(ty, value): (&SqlType, &Value)| match value {
+                    Value::Null if !options.keep_nulls => None,
+                    value => Some((ty.clone(), value.clone())),
+                };
+                given.extend(rows.iter().map(|row| types.iter().zip(row).map(one).collect()));
+            }
             InsertSource::Query(query) => {
                 let plan = binder.query(query, None)?;
                 if plan.columns.len() != places.len() {
@@ -204,10 +214,13 @@ pub(crate) fn insert(
         let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
         finished.iter_mut().try_for_each(|row| target.compute(&ctx, row))?;
     }
-    check_rows(state, scalars, variables, &target, &finished, "INSERT")?;
+    let checks = !matches!(&stmt.source, InsertSource::Bulk(_, _, options) if !options.checks);
+    check_rows(state, scalars, variables, &target, &finished, ("INSERT", checks))?;
     let rows: Vec<Row> = finished.iter().map(|v| target.row(v)).collect::<Result<_>>()?;
     check_unique(state, scalars, &target, &rows, &[])?;
-    check_references(state, scalars, &target, &rows, "INSERT")?;
+    if checks {
+        check_references(state, scalars, &target, &rows, "INSERT")?;
+    }
     if !rows.is_empty() {
         let xact = begin_in(state, scalars, target.at.database, "INSERT");
         for row in &rows {

@@ -139,7 +139,7 @@ pub(crate) fn update(
         }
         places.extend(&target.persisted);
     }
-    check_rows(state, scalars, variables, &target, &new_values, "UPDATE")?;
+    check_rows(state, scalars, variables, &target, &new_values, ("UPDATE", true))?;
     let meta = state.db(target.at.database).meta(target.at.table);
     let touches = |columns: &[usize]| columns.iter().any(|c| places.contains(c));
     if meta.keys.iter().any(|k| k.unique && touches(&k.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>())) {

@@ -1,6 +1,8 @@
 //! INSERT, UPDATE, DELETE, and the hints of all statements.
 
-use super::super::ast::{BinOp, Delete, Expr, Insert, InsertSource, Name, Output, StmtKind, TableRef, Update};
+use super::super::ast::{
+    BinOp, BulkOptions, Delete, Expr, Insert, InsertBulk, InsertSource, Name, Output, StmtKind, TableRef, Update,
+};
 use super::super::error::{Result, syntax, unsupported};
 use super::super::token::Tok;
 use super::Parser;
@@ -12,7 +14,7 @@ impl Parser<'_> {
             return Err(unsupported("INSERT TOP"));
         }
         if self.word("BULK") {
-            return Err(unsupported("INSERT BULK"));
+            return self.insert_bulk();
         }
         self.word("INTO");
         let table = self.table_name()?;
@@ -52,6 +54,61 @@ impl Parser<'_> {
             InsertSource::Query(Box::new(self.query()?))
         };
         Ok(StmtKind::Insert(Box::new(Insert { table, columns, output, source })))
+    }
+
+    /// What follows `INSERT BULK`.
+    fn insert_bulk(&mut self) -> Result<StmtKind> {
+        let table = self.name()?;
+        let mut columns = Vec::new();
+        if self.op("(") {
+            loop {
+                columns.push(self.ident()?);
+                self.data_type()?;
+                if self.word("COLLATE") {
+                    self.ident()?;
+                }
+                self.words(&["NOT", "NULL"]);
+                self.word("NULL");
+                if !self.op(",") {
+                    break;
+                }
+            }
+            self.expect_op(")")?;
+        }
+        let mut options = BulkOptions::default();
+        if self.word("WITH") {
+            self.expect_op("(")?;
+            loop {
+                match self.ident()?.to_ascii_uppercase().as_str() {
+                    "CHECK_CONSTRAINTS" => options.checks = true,
+                    "FIRE_TRIGGERS" => options.triggers = true,
+                    "KEEP_NULLS" => options.keep_nulls = true,
+                    "TABLOCK" => {}
+                    "ROWS_PER_BATCH" | "KILOBYTES_PER_BATCH" => {
+                        self.expect_op("=")?;
+                        self.next();
+                    }
+                    "ORDER" => self.skip_parentheses()?,
+                    _ => return Err(self.unexpected()),
+                }
+                if !self.op(",") {
+                    break;
+                }
+            }
+            self.expect_op(")")?;
+        }
+        Ok(StmtKind::InsertBulk(Box::new(InsertBulk { table, columns, options })))
+    }
+
+    fn skip_parentheses(&mut self) -> Result<()> {
+        self.expect_op("(")?;
+        while !self.op(")") {
+            if self.peek() == &Tok::End {
+                return Err(self.unexpected());
+            }
+            self.next();
+        }
+        Ok(())
     }
 
     /// A table, or a variable that is one.

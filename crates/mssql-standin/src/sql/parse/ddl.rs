@@ -2,7 +2,9 @@
 
 use logferry_model::SqlType;
 
-use super::super::ast::{AlterTable, ColumnSpec, Constraint, ConstraintKind, CreateTable, IndexDef, Name, StmtKind};
+use super::super::ast::{
+    AlterTable, ColumnSpec, Constraint, ConstraintKind, CreateTable, IndexDef, Name, ParameterType, StmtKind,
+};
 use super::super::collation;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
@@ -66,6 +68,17 @@ impl Parser<'_> {
         sql_type(&name, &args)
     }
 
+    /// The type of a parameter: one of the system's, or one of tables with READONLY.
+    pub(super) fn parameter_type(&mut self) -> Result<ParameterType> {
+        let begin = self.at;
+        let name = self.name()?;
+        if self.word("READONLY") {
+            return Ok(ParameterType::Table(name));
+        }
+        self.at = begin;
+        self.data_type().map(ParameterType::Scalar)
+    }
+
     pub(super) fn create(&mut self) -> Result<StmtKind> {
         let begin = self.at;
         self.next();
@@ -81,6 +94,12 @@ impl Parser<'_> {
         }
         if self.word("TABLE") {
             return self.create_table();
+        }
+        if self.word("TYPE") {
+            let name = self.name()?;
+            self.expect_word("AS")?;
+            self.expect_word("TABLE")?;
+            return self.table_of(name).map(|table| StmtKind::CreateType(Box::new(table)));
         }
         if self.word("SCHEMA") {
             // Without a name of its own, a schema is called as its owner.
@@ -121,8 +140,8 @@ impl Parser<'_> {
             _ => return Err(self.unexpected()),
         };
         Err(match what.as_str() {
-            "FUNCTION" | "TYPE" | "SEQUENCE" | "LOGIN" | "USER" | "ROLE" | "STATISTICS" | "SYNONYM" | "COLUMNSTORE"
-            | "XML" | "SPATIAL" | "FULLTEXT" | "PARTITION" | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR" | "CERTIFICATE"
+            "FUNCTION" | "SEQUENCE" | "LOGIN" | "USER" | "ROLE" | "STATISTICS" | "SYNONYM" | "COLUMNSTORE" | "XML"
+            | "SPATIAL" | "FULLTEXT" | "PARTITION" | "RULE" | "DEFAULT" | "ASSEMBLY" | "OR" | "CERTIFICATE"
             | "MASTER" => unsupported(format!("CREATE {what}")),
             _ => self.unexpected(),
         })
@@ -391,6 +410,10 @@ impl Parser<'_> {
         }
         if self.word("TRIGGER") {
             return self.drop_trigger();
+        }
+        if self.word("TYPE") {
+            let if_exists = self.if_exists();
+            return Ok(StmtKind::DropType { name: self.name()?, if_exists });
         }
         if self.word("TABLE") {
             let if_exists = self.if_exists();

@@ -35,10 +35,9 @@ impl Parser<'_> {
             while matches!(self.peek(), Tok::Var(_)) {
                 let name = self.variable()?;
                 self.word("AS");
-                let sql_type = self.data_type()?;
+                let sql_type = self.parameter_type()?;
                 let default = if self.op("=") { Some(self.unary()?) } else { None };
                 let _ = self.word("OUTPUT") || self.word("OUT");
-                self.word("READONLY");
                 parameters.push((name, sql_type, default));
                 if !self.op(",") {
                     break;

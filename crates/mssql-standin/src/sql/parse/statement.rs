@@ -206,7 +206,15 @@ impl Parser<'_> {
                 self.next();
                 return self.table_of(vec![name]).map(|table| StmtKind::DeclareTable(Box::new(table)));
             }
-            let sql_type = self.data_type()?;
+            let begin = self.at;
+            let sql_type = match self.data_type() {
+                // It may be a type of tables.
+                Err(e) if e.number == 2715 && out.is_empty() => {
+                    self.at = begin;
+                    return Ok(StmtKind::DeclareOf(name, self.name()?));
+                }
+                other => other?,
+            };
             let value = if self.op("=") { Some(self.expr()?) } else { None };
             out.push((name, sql_type, value));
             if !self.op(",") {

@@ -71,7 +71,7 @@ fn each_part(
             let mut more = Ok(true);
             each_row_of(access, *database, *table, types, ctx, outer, &mut |key, row| {
                 parts[*source] = Part::Stored(row.clone(), Rc::clone(types), keys.then(|| Rc::new(RowKey::clone(key))));
-                more = emit(parts);
+                more = ctx.scalars.step().and_then(|()| emit(parts));
                 matches!(more, Ok(true))
             })?;
             more
@@ -158,6 +158,7 @@ fn each_part(
                 };
                 let mut matched = false;
                 for n in candidates {
+                    ctx.scalars.step()?;
                     right_sources.iter().zip(&rows[*n]).for_each(|(s, p)| parts[*s] = p.clone());
                     if let Some(on) = on {
                         let env = Env { ctx, parts, aggs: &[], outer };

@@ -19,6 +19,11 @@ type Arg = (Option<String>, SqlType, Value, bool);
 /// Procedure, parameters in their order, query.
 const QUERIES: &[(&str, &[&str], &str)] = &[
     (
+        "sp_tablecollations_100",
+        &["@object"],
+        "SELECT colid = column_id, name, tds_collation_100 = CAST(CASE WHEN collation_name IS NOT NULL THEN 0x0904D00034 END AS binary(5)), collation_100 = collation_name FROM sys.columns WHERE object_id = OBJECT_ID(@object) ORDER BY column_id",
+    ),
+    (
         "sp_tables",
         &["@table_name", "@table_owner", "@table_qualifier", "@table_type"],
         "SELECT TABLE_QUALIFIER = CAST(DB_NAME() AS sysname), TABLE_OWNER = CAST(TABLE_SCHEMA AS sysname), TABLE_NAME = CAST(TABLE_NAME AS sysname), TABLE_TYPE = CAST(CASE TABLE_TYPE WHEN 'BASE TABLE' THEN 'TABLE' ELSE TABLE_TYPE END AS varchar(32)), REMARKS = CAST(NULL AS varchar(254)) FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME LIKE ISNULL(@table_name, '%') AND TABLE_SCHEMA LIKE ISNULL(@table_owner, '%') AND (@table_type IS NULL OR CHARINDEX('''' + CASE TABLE_TYPE WHEN 'BASE TABLE' THEN 'TABLE' ELSE TABLE_TYPE END + '''', @table_type) > 0) ORDER BY 4, 1, 2, 3",

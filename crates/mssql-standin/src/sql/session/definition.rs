@@ -12,7 +12,7 @@ use super::super::ast::{Name, Stmt, StmtKind};
 use super::super::bind::TableAt;
 use super::super::cdc;
 use super::super::error::{Effect, Result, SqlError, unsupported};
-use super::super::state::{ModuleDef, Scalars, State, TableMeta, from_storage};
+use super::super::state::{ModuleDef, Scalars, State, TableMeta, TableTypeDef, from_storage};
 use super::super::trigger::TriggerDef;
 use super::super::value::Value;
 use super::transaction::{begin_in, keep_for_snapshots};
@@ -31,6 +31,8 @@ pub(crate) struct Definition {
     tables: Vec<(u32, Option<TableMeta>)>,
     modules: Vec<(u32, Option<ModuleDef>)>,
     triggers: Vec<(u32, Option<TriggerDef>)>,
+    /// All types of tables before.
+    types: BTreeMap<u32, TableTypeDef>,
     /// Tables that CDC captured and that were dropped.
     dropped: Vec<u32>,
     /// A statement that CDC has to know of.
@@ -74,6 +76,7 @@ impl Defining {
             tables: concerned.map(|(id, m)| (*id, Some(m.clone()))).collect(),
             modules: db.modules.iter().map(|(id, m)| (*id, Some(m.clone()))).collect(),
             triggers: db.triggers.iter().map(|(id, t)| (*id, Some(t.clone()))).collect(),
+            types: db.table_types.clone(),
             taken,
             dropped: Vec::new(),
             altered: None,
@@ -145,6 +148,7 @@ impl Definition {
         }
         put_back(&mut db.modules, self.modules);
         put_back(&mut db.triggers, self.triggers);
+        db.table_types = self.types;
     }
 
     /// What CDC does when it is committed.

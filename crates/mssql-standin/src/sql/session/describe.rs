@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
-use super::super::ast::{Query, Stmt, StmtKind};
+use super::super::ast::{ParameterType, Query, Stmt, StmtKind};
 use super::super::bind::Binder;
 use super::super::error::Result;
 use super::super::parse::{parse, parse_parameters};
@@ -25,7 +25,14 @@ impl Session {
             _ => None,
         });
         let Some(query) = query else { return Ok(Vec::new()) };
-        let variables = declared.into_iter().map(|(name, ty)| (name.to_ascii_lowercase(), (ty, Value::Null))).collect();
+        let mut variables = BTreeMap::new();
+        for (name, ty) in declared {
+            match ty {
+                ParameterType::Scalar(ty) => drop(variables.insert(name.to_ascii_lowercase(), (ty, Value::Null))),
+                // Its columns are known when it is there.
+                ParameterType::Table(_) => return Ok(Vec::new()),
+            }
+        }
         self.columns_of(&query, &variables)
     }
 
@@ -39,6 +46,8 @@ impl Session {
                 out.columns(&columns);
                 out.done(self.counted(0));
             }
+            // So do those of a text.
+            StmtKind::ExecText(_) => return self.kind(stmt, out, false),
             _ => {}
         }
         Ok(Flow::Next)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
-use super::super::ast::{Expr, ModuleKind};
+use super::super::ast::{Expr, ModuleKind, ParameterType};
 use super::super::convert::convert;
 use super::super::define;
 use super::super::error::{Result, SqlError};
@@ -121,13 +121,16 @@ impl Session {
     fn user_procedure(
         &mut self,
         name: &str,
-        parameters: &[(String, SqlType, Option<Expr>)],
+        parameters: &[(String, ParameterType, Option<Expr>)],
         body: &str,
         args: &[(Option<String>, SqlType, Value, bool)],
         out: Out<'_>,
     ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
         let mut given = args.to_vec();
-        for (at, (parameter, _, default)) in parameters.iter().enumerate() {
+        for (at, (parameter, of, default)) in parameters.iter().enumerate() {
+            if matches!(of, ParameterType::Table(_)) {
+                continue;
+            }
             let is = |n: &Option<String>| n.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(parameter));
             if args.iter().any(|a| is(&a.0)) || args.get(at).is_some_and(|a| a.0.is_none()) {
                 continue;
@@ -142,7 +145,8 @@ impl Session {
             let (ty, value) = self.evaluate(default)?;
             given.push((Some(parameter.clone()), ty, value, false));
         }
-        let declared: Vec<(String, SqlType)> = parameters.iter().map(|(n, ty, _)| (n.clone(), ty.clone())).collect();
+        let declared: Vec<(String, ParameterType)> =
+            parameters.iter().map(|(n, ty, _)| (n.clone(), ty.clone())).collect();
         // What it sets is as it was when it ends.
         let options = self.scalars.options.clone();
         let result = self.run_prepared(body, &declared, &given, out);
@@ -154,15 +158,24 @@ impl Session {
     fn run_prepared(
         &mut self,
         sql: &str,
-        declared: &[(String, SqlType)],
+        declared: &[(String, ParameterType)],
         args: &[(Option<String>, SqlType, Value, bool)],
         out: Out<'_>,
     ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
         let mut variables = BTreeMap::new();
         let mut outputs = Vec::new();
+        let mut tables = Vec::new();
         for (at, (name, ty)) in declared.iter().enumerate() {
             let named = args.iter().find(|(n, ..)| n.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(name)));
             let positional = args.get(at).filter(|(n, ..)| n.is_none());
+            let ty = match ty {
+                ParameterType::Scalar(ty) => ty,
+                ParameterType::Table(of) => {
+                    let sent = named.or(positional).and_then(|(_, _, value, _)| self.sent_rows(value));
+                    tables.push((name.clone(), of.clone(), sent.unwrap_or_default()));
+                    continue;
+                }
+            };
             let Some((_, from, value, output)) = named.or(positional) else {
                 return Err(SqlError::batch(
                     8178,
@@ -178,7 +191,7 @@ impl Session {
             return Err(SqlError::batch(8144, "Procedure or function has too many arguments specified.").state(2));
         }
         let outer = self.variables.replace(variables);
-        let result = self.nested(sql, out);
+        let result = self.nested_with(sql, &tables, out);
         let inner = self.variables.replace(outer);
         let status = result?;
         let outputs = outputs

@@ -46,6 +46,19 @@ impl Session {
                 })?;
                 self.scalars.table_variables.extend(made.map(|at| at.table));
             }
+            StmtKind::DeclareOf(name, of) => self.declare_of(name, of)?,
+            StmtKind::CreateType(table) => {
+                self.defining_in(|state, s, _| define::create_type(state, s, table))?;
+                out.done(None);
+            }
+            StmtKind::DropType { name, if_exists } => {
+                self.defining_in(|state, s, _| define::drop_type(state, s, name, *if_exists))?;
+                out.done(None);
+            }
+            StmtKind::InsertBulk(bulk) => {
+                self.expect_bulk(bulk)?;
+                out.done(None);
+            }
             StmtKind::Dbcc(name, args) => self.dbcc(name, args, out)?,
             StmtKind::Truncate(name) => {
                 self.defining_tables(&[name], |state, s, _| define::truncate(state, s, name))?;
@@ -285,7 +298,7 @@ impl Session {
                 let value = self.typed(e, &SqlType::DateTime)?;
                 if let Value::DateTime(days, ticks) = value {
                     let seconds = f64::from(days) * 86_400.0 + f64::from(ticks) / 300.0;
-                    self.stop.sleep(Duration::from_secs_f64(seconds.max(0.0)))?;
+                    self.scalars.stop.sleep(Duration::from_secs_f64(seconds.max(0.0)))?;
                 }
                 out.done(None);
             }
@@ -293,6 +306,13 @@ impl Session {
                 let mut list = Vec::new();
                 let mut targets = Vec::new();
                 for (named, e, output) in args {
+                    if let Expr::Var(v) = e
+                        && let Some(rows) = self.table_argument(v)?
+                    {
+                        let (ty, value) = self.keep_sent(rows);
+                        list.push((named.clone(), ty, value, false));
+                        continue;
+                    }
                     let (ty, value) = self.evaluate(e)?;
                     if let (true, Expr::Var(v)) = (*output, e) {
                         targets.push((named.clone(), list.len(), v.to_ascii_lowercase()));

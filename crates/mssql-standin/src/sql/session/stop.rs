@@ -4,6 +4,7 @@
 //! unless XACT_ABORT is on.
 
 use std::fmt;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,12 @@ pub(super) const STOPPED: i32 = -2;
 pub(super) const SLICE: Duration = Duration::from_millis(20);
 
 /// Whether to stop.
-pub(super) struct Stop(Box<dyn Fn() -> bool + Send>);
+#[derive(Clone)]
+pub(crate) struct Stop(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Default for Stop {
     fn default() -> Self {
-        Stop(Box::new(|| false))
+        Stop(Arc::new(|| false))
     }
 }
 
@@ -31,7 +33,7 @@ impl fmt::Debug for Stop {
 }
 
 impl Stop {
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match (self.0)() {
             true => Err(SqlError::batch(STOPPED, "The request was stopped.")),
             false => Ok(()),
@@ -53,8 +55,9 @@ impl Stop {
 }
 
 impl Session {
-    /// From now on requests end early where this says so. It is asked between statements and while they wait.
-    pub fn stop_when(&mut self, stop: impl Fn() -> bool + Send + 'static) {
-        self.stop = Stop(Box::new(stop));
+    /// From now on requests end early where this says so. It is asked between statements, while
+    /// they wait, and every few thousand rows.
+    pub fn stop_when(&mut self, stop: impl Fn() -> bool + Send + Sync + 'static) {
+        self.scalars.stop = Stop(Arc::new(stop));
     }
 }

@@ -60,7 +60,7 @@ impl Session {
                     state.waits.remove(&spid);
                     return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
                 }
-                if let Err(e) = self.stop.check() {
+                if let Err(e) = self.scalars.stop.check() {
                     state.waits.remove(&spid);
                     return Err(e);
                 }

@@ -4,15 +4,19 @@ use logferry_model::{Collation, SqlType};
 use logferry_mssql_format::bytes::Result;
 
 use super::super::collation::from_wire;
+use super::super::rows::table_parameter;
+use super::super::session::TableParameter;
 use super::super::variant;
 use super::super::wire::Reader;
 use super::{MAX, magnitude_len};
 
 /// A type as a client sends it with a parameter.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(in crate::tds) enum SentType {
     /// One that a value follows.
     Of(SqlType, SentForm),
+    /// A table-valued parameter, with its rows.
+    Table(TableParameter),
     /// One that we cannot take; the text says which.
     Refused(&'static str),
 }
@@ -168,7 +172,10 @@ pub(in crate::tds) fn read_type(from: &mut Reader<'_>) -> Result<SentType> {
             }
             of(SqlType::Xml, F::Chunks)
         }
-        0xF3 => Ok(SentType::Refused("a table-valued parameter")),
+        0xF3 => Ok(match table_parameter(from)? {
+            Ok(table) => SentType::Table(table),
+            Err(what) => SentType::Refused(what),
+        }),
         0xF4 => of(SqlType::Json, F::Chunks),
         0xF5 => Ok(SentType::Refused("a parameter of type vector")),
         _ => from.fail(format!("a parameter of unknown type {code:#04x}")),

@@ -1,5 +1,7 @@
 //! `sys.columns` and its kin, `sys.types`.
 
+use std::collections::BTreeMap;
+
 use logferry_model::SqlType;
 
 use super::super::super::bind::Binder;
@@ -145,9 +147,9 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             });
             table(&spec, given, rows)
         }
-        "types" => {
+        "types" | "table_types" => {
             let list = "name sysname, system_type_id tinyint, user_type_id int, schema_id int, principal_id int?, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_user_defined bit, is_assembly_type bit, default_object_id int, rule_object_id int, is_table_type bit";
-            let rows = type_rows().iter().map(|r| {
+            let system = type_rows().iter().filter(|_| view == "types").map(|r| {
                 vec![
                     t(r.name),
                     n(r.system_id),
@@ -166,7 +168,18 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     b(false),
                 ]
             });
-            (columns(list), rows.collect())
+            let schemas: BTreeMap<&str, u32> = db.storage.schemas().collect();
+            let tables = db.table_types.iter().map(|(id, def)| {
+                let schema = schemas.get(def.schema.as_str()).copied().unwrap_or(1);
+                let mut row = vec![t(&def.name), n(243), n(*id), n(schema), NULL, n(-1), n(0), n(0), NULL];
+                row.extend([b(false), b(true), b(false), n(0), n(0), b(true)]);
+                if view == "table_types" {
+                    row.extend([n(*id | 0x4000_0000), b(false)]);
+                }
+                row
+            });
+            let more = if view == "types" { "" } else { ", type_table_object_id int, is_memory_optimized bit?" };
+            (columns(&format!("{list}{more}")), system.chain(tables).collect())
         }
         _ => return None,
     })
