@@ -6,7 +6,7 @@ use std::time::Duration;
 use logferry_config::{OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
 use logferry_model::{Fault, Finding, TableVersion};
 use logferry_mssql_live::{
-    Address, CdcSettings, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust, Wanted,
+    Address, CdcSettings, Conditions, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust, Wanted,
 };
 
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
@@ -55,6 +55,7 @@ pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
         // A worker of the copy each, two that read rows and log, one for log backups, three that hold the log, two for change tables, and
         // one for the heartbeat.
         connections_max: u32::from(task.copy.workers) + 9,
+        conditions: Conditions::new(task.tables.conditions.iter().map(|c| (c.table.clone(), c.sql.clone())).collect()),
     }
 }
 

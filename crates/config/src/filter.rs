@@ -32,12 +32,40 @@ pub struct TableFilter {
     pub include: Vec<Pattern>,
     /// Tables to leave out.
     pub exclude: Vec<Pattern>,
+    /// Tables of which some rows are taken only.
+    pub conditions: Vec<RowCondition>,
+}
+
+/// Which rows of a table are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowCondition {
+    /// The table, as `schema.table`; case does not matter.
+    pub table: String,
+    /// T-SQL.
+    pub sql: String,
+}
+
+impl RowCondition {
+    /// Whether the table is meant.
+    pub fn is_of(&self, table: &TableName) -> bool {
+        self.table.to_lowercase() == table.to_string().to_lowercase()
+    }
 }
 
 impl TableFilter {
     /// Whether the table belongs to the task.
     pub fn takes(&self, table: &TableName) -> bool {
         self.include.iter().any(|p| p.matches(table)) && !self.exclude.iter().any(|p| p.matches(table))
+    }
+
+    /// Which rows of a table are taken; `None`: all.
+    pub fn condition(&self, table: &TableName) -> Option<&str> {
+        self.conditions.iter().find(|c| c.is_of(table)).map(|c| c.sql.as_str())
+    }
+
+    /// Conditions of tables that are not there: most likely a slip of the pen.
+    pub fn idle_conditions(&self, tables: &[&TableName]) -> Vec<&RowCondition> {
+        self.conditions.iter().filter(|c| !tables.iter().any(|t| c.is_of(t))).collect()
     }
 
     /// Patterns that match none of the tables: most likely a slip of the pen. The lone `*` may match nothing.
@@ -108,10 +136,13 @@ mod tests {
         let filter = TableFilter {
             include: vec![Pattern::new("dbo.*"), Pattern::new("nope")],
             exclude: vec![Pattern::new("tmp*")],
+            conditions: vec![RowCondition { table: "DBO.orders".to_owned(), sql: "a = 1".to_owned() }],
         };
         let (orders, tmp) = (TableName::new("dbo", "orders"), TableName::new("dbo", "tmp1"));
         assert!(filter.takes(&orders));
         assert!(!filter.takes(&tmp));
         assert_eq!(filter.idle_patterns(&[&orders, &tmp]), [&Pattern::new("nope")]);
+        assert_eq!((filter.condition(&orders), filter.condition(&tmp)), (Some("a = 1"), None));
+        assert_eq!((filter.idle_conditions(&[&orders]).len(), filter.idle_conditions(&[&tmp]).len()), (0, 1));
     }
 }

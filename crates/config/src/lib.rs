@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** this is the only place of defaults. Each is a constant in [`defaults`], with its reason.
 
+mod checker;
 pub mod defaults;
 mod error;
 mod filter;
@@ -19,7 +20,7 @@ mod secret;
 mod task;
 
 pub use error::ConfigError;
-pub use filter::{Pattern, TableFilter};
+pub use filter::{Pattern, RowCondition, TableFilter};
 pub use object_storage::{ObjectCredentials, ObjectRole, ObjectStorage};
 pub use secret::{Secret, redact};
 pub use task::{

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::checker::Checker;
 use crate::defaults;
 use crate::error::ConfigError;
 use crate::raw::{self, At};
 use crate::secret::Secret;
-use crate::task::Checker;
 
 /// How objects are reached. What is not said here is asked of the environment and the profiles of AWS's tools.
 #[derive(Clone, Debug, PartialEq, Eq)]

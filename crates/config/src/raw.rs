@@ -151,6 +151,8 @@ pub(crate) enum PerDatabase {
 pub(crate) struct Tables {
     pub include: Option<At<Vec<At<String>>>>,
     pub exclude: Option<Vec<At<String>>>,
+    #[serde(rename = "where", default)]
+    pub conditions: BTreeMap<String, At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -329,3 +329,29 @@ t.yaml:7:9: unknown key \"insecure\"
     expected one of: ca, pinned, trust, name",
     );
 }
+
+#[test]
+fn conditions_of_rows() {
+    check(
+        "target:\n",
+        "tables: {where: {dbo.a: \"x = 1\"}}\ntarget:\n",
+        "
+t.yaml:5:25: mode backup cannot choose rows: it is a server that evaluates conditions, by its collations
+    5 | tables: {where: {dbo.a: \"x = 1\"}}
+      |                         ^^^^^^^
+    expected no \"where\", or a mode that reads a running server",
+    );
+    let server =
+        "task: a\nsource: {mode: log, host: h, database: d, user: u, password: p}\ntarget: {url: \"postgres://h/d\"}\n";
+    let said = |tables: &str| {
+        let text = format!("{server}tables:\n  where: {tables}\n");
+        Task::parse(&text, "t.yaml", Path::new(""), &|_| None).expect_err("a mistake").to_string()
+    };
+    assert!(said("{orders: 'x = 1'}").contains("\"orders\" is not the name of one table"));
+    assert!(said("{dbo.*: 'x = 1'}").contains("\"dbo.*\" is not the name of one table"));
+    assert!(said("{dbo.a: 'x = 1', DBO.A: 'x = 2'}").contains("has a condition already"));
+    let text = format!("{server}tables: {{where: {{dbo.a: \"x = '${{X}}'\"}}}}\n");
+    let task = Task::parse(&text, "t.yaml", Path::new(""), &|_| Some("5".to_owned())).expect("a task");
+    let table = logferry_model::TableName::new("dbo", "A");
+    assert_eq!(task.tables.condition(&table), Some("x = '5'"));
+}

@@ -10,7 +10,7 @@
 //! | hex text with prefix | `0x00000014:00000061:0001` | arguments of `fn_dblog` |
 //! | decimal | `20000000009700001` | `msdb`, `RESTORE HEADERONLY`: vlf·10¹⁵ + block·10⁵ + slot |
 //! | 10 bytes, little-endian | 4 + 4 + 2 | pages, log records, backups |
-//! | 10 bytes, big-endian | 4 + 4 + 2 | CDC (`binary(10)`): sorts as bytes |
+//! | 10 bytes, big-endian | 4 + 4 + 2; as text `0x00000014000000610001` | CDC (`binary(10)`): sorts as bytes |
 
 use std::fmt;
 use std::str::FromStr;
@@ -108,16 +108,25 @@ impl fmt::Debug for Lsn {
 
 /// A text that is no LSN.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not an LSN: expected hex parts like 00000014:00000061:0001, or the decimal form of msdb")]
+#[error(
+    "\"{0}\" is not an LSN: expected hex parts like 00000014:00000061:0001, CDC's 0x00000014000000610001, or the decimal form of msdb"
+)]
 pub struct ParseLsnError(String);
 
 impl FromStr for Lsn {
     type Err = ParseLsnError;
 
-    /// Reads hex text, with or without `0x`, or the decimal spelling.
+    /// Reads hex text, with or without `0x`, CDC's ten bytes in hex, or the decimal spelling.
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let err = || ParseLsnError(s.to_owned());
         let text = s.trim();
+        if let Some(hex) =
+            text.strip_prefix("0x").filter(|hex| hex.len() == 20 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
+            let part = |range| hex.get(range).and_then(|p| u32::from_str_radix(p, 16).ok()).ok_or_else(err);
+            let slot = u16::try_from(part(16..20)?).map_err(|_| err())?;
+            return Ok(Lsn { vlf: part(0..8)?, block: part(8..16)?, slot });
+        }
         if !text.contains(':') {
             return text.parse().ok().and_then(Self::from_decimal).ok_or_else(err);
         }
@@ -208,6 +217,8 @@ mod tests {
         check("0x00000014:00000061:0001", Some(Lsn::new(0x14, 0x61, 1)));
         check("40000000005800001", Some(Lsn::new(0x28, 0x3a, 1)));
         check("2094000000027200481", Some(Lsn::new(2094, 272, 481)));
+        check("0x00000014000000610001", Some(Lsn::new(0x14, 0x61, 1)));
+        check("0x0000001400000061000g", None);
         check("", None);
         check("1:2", None);
         check("1:2:3:4", None);

@@ -101,6 +101,8 @@ pub struct TargetTable {
     pub unique: Vec<(String, Vec<usize>)>,
     /// What that table was called when this one was made, or got its present shape.
     pub source: TableName,
+    /// Which rows of it the target has: the condition as it was given; `None`: all.
+    pub condition: Option<String>,
 }
 
 /// A change of the tables of the target.
@@ -118,6 +120,10 @@ pub enum SchemaChange {
     Keep(Arc<TargetTable>),
     /// A table of the source that the target is not to have, whatever becomes of it.
     LeaveOut(TableId),
+    /// A table of the target that belongs to the task no more: it stays, and is not remembered.
+    Forget(Arc<TargetTable>),
+    /// The settings of the task that its tables are made by from here on.
+    Settings(Vec<u8>),
 }
 
 /// A table of the target before and after a change of its shape.

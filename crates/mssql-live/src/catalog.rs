@@ -14,6 +14,7 @@ use tiberius::numeric::Numeric;
 use tiberius::{FromSql, Row};
 use tracing::info;
 
+use crate::condition::{self, Condition};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
@@ -59,6 +60,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<OrderColumn>,
     /// Rows and bytes, where the server tells.
     pub(crate) size: Option<Size>,
+    /// Which of its rows are wanted; `None`: all.
+    pub(crate) condition: Option<Arc<Condition>>,
 }
 
 /// The key of a unique clustered index whose columns are never NULL: every row is at one place of it, and a range of it is
@@ -235,8 +238,15 @@ pub(crate) fn uuid_of(text: &str) -> [u8; 16] {
     hash.to_be_bytes()
 }
 
-/// Reads the user tables, in the order of their names.
+/// Reads the user tables, in the order of their names, with the conditions of the session's settings.
 pub(crate) async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
+    let mut tables = plain_tables(session).await?;
+    condition::refuse(&session.conditions().lay_on(&mut tables))?;
+    Ok(tables)
+}
+
+/// The same, without conditions.
+pub(crate) async fn plain_tables(session: &mut Session) -> Result<Vec<Table>, Error> {
     let names = names(session).await?;
     let mut columns = columns(session).await?;
     let mut keys = keys(session).await?;
@@ -417,7 +427,7 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
     let plain = stored.iter().map(order_column).collect();
     let columns = stored.iter().map(|column| source_column(column, &mut notes)).collect();
     let version = TableVersion { id: TableId(id), version: 1, name, columns, primary_key, unique_keys, notes };
-    Table { version: Arc::new(version), order, by_primary, columns: plain, size }
+    Table { version: Arc::new(version), order, by_primary, columns: plain, size, condition: None }
 }
 
 impl Table {
@@ -605,9 +615,16 @@ mod tests {
         };
         let order = || Order { columns: Vec::new() };
         let known = |version: TableVersion, order: Option<Order>| {
-            Table { version: Arc::new(version), order, by_primary: None, columns: Vec::new(), size: None }
-                .known_by_clustered_key()
-                .version
+            Table {
+                version: Arc::new(version),
+                order,
+                by_primary: None,
+                columns: Vec::new(),
+                size: None,
+                condition: None,
+            }
+            .known_by_clustered_key()
+            .version
         };
         let (pk, ux) = (|| key("pk", 0, false), || key("ux", 1, true));
         let found = known(version(Some(pk()), vec![ux()]), Some(order()));

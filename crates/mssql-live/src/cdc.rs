@@ -414,7 +414,7 @@ impl CdcReader {
             };
             reload.next += 1;
             let form = Form::of(&reload.table.version.columns);
-            let text = format!("SELECT {} FROM {}{filter}", form.select_list(), chunks::from(&reload.table));
+            let text = format!("SELECT {} FROM {}", form.select_list(), chunks::rows(&reload.table, &filter));
             let doing = format!("read table \"{}\" anew", reload.table.version.name);
             let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
             let mut answer = session.ask(&doing, &text, &values).await?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use logferry_model::{Fault, Finding, TableVersion};
 
-use crate::catalog::{self, Database, Isolation, Reader};
+use crate::catalog::{self, Database, Isolation, Reader, Table};
 use crate::cdc::CdcReader;
+use crate::condition;
 use crate::error::Error;
 use crate::log::LogReader;
 use crate::pool::Pool;
@@ -61,7 +62,14 @@ async fn look(
         }
         Mode::Cdc(_) => findings.extend(database.must_have_versions().err().map(|e| of_error(&subject, e))),
     }
-    let tables: Vec<_> = catalog::tables(&mut session).await?.into_iter().map(|table| table.version).collect();
+    let mut tables = catalog::plain_tables(&mut session).await?;
+    let mut wrong = session.conditions().lay_on(&mut tables);
+    let taken: Vec<&Table> = tables.iter().filter(|table| wanted(&table.version.name)).collect();
+    wrong.extend(condition::probe(&mut session, &taken).await?);
+    findings.extend(
+        wrong.iter().map(|(name, why)| Finding::error(format!("table \"{name}\""), format!("tables.where: {why}"))),
+    );
+    let tables: Vec<_> = tables.into_iter().map(|table| table.version).collect();
     if !findings.iter().any(|f| f.severity == logferry_model::Severity::Error) {
         let lineage = database.lineage(&mut session).await?;
         drop(session);

@@ -152,6 +152,17 @@ pub(crate) fn from(table: &Table) -> String {
     format!("{}.{}", quoted(&name.schema), quoted(&name.name))
 }
 
+/// The table, a filter (with its WHERE, or empty) and the table's own condition.
+pub(crate) fn rows(table: &Table, filter: &str) -> String {
+    let from = from(table);
+    let Some(condition) = &table.condition else { return format!("{from}{filter}") };
+    let condition = condition.text();
+    match filter.strip_prefix(" WHERE ") {
+        Some(filter) => format!("{from} WHERE ({filter}) AND {condition}"),
+        None => format!("{from} WHERE {condition}"),
+    }
+}
+
 /// The rows of a chunk: a filter, and its parameters.
 pub(crate) fn filter(order: Option<&Order>, boundaries: &[Boundary], number: usize) -> Option<(String, Vec<Value>)> {
     let Some(order) = order else { return Some((String::new(), Vec::new())) };

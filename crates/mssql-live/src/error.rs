@@ -154,6 +154,9 @@ pub enum Error {
     /// Change data capture was disabled while it was read.
     #[error("change data capture was disabled for the database: what was committed since is not captured")]
     CdcGone,
+    /// Conditions that tables cannot have, a line each.
+    #[error("{0}")]
+    Condition(String),
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -217,6 +220,9 @@ impl Error {
             Error::Temporary(_) => "TMPDIR must lead to a folder with room: keys of large transactions are kept there".to_owned(),
             Error::Key { .. } => "leave the table out with tables.exclude".to_owned(),
             Error::NotSetUp { mend, .. } => mend.clone(),
+            Error::Condition(_) => "mend tables.where: columns of the row, constants, operators, and functions that look at nothing but \
+                 their arguments"
+                .to_owned(),
             Error::OtherDatabase(_) => {
                 "point the task at the database that it was copied from, or copy anew under another task name".to_owned()
             }

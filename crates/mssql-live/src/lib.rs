@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Everything asked of the server is in `sql/*.sql`, with parameters instead of values, so that the server keeps one plan per
-//! text; only what a table is called and which columns it has is put into a text, always quoted. Nothing is created or changed
-//! unless the settings say so.
+//! text; only what a table is called, which columns it has and which rows of it are wanted is put into a text: names always quoted,
+//! conditions as `condition` lets them through. Nothing is created or changed unless the settings say so.
 //!
 //! **Invariants:** a connection whose answer was not read to its end is never used again; every wait has a bound; a value
 //! that the client library would round or refuse is asked for in another form ([`value`]).
@@ -16,6 +16,7 @@ mod catalog;
 mod cdc;
 mod check;
 mod chunks;
+mod condition;
 mod error;
 mod hybrid;
 mod log;
@@ -29,6 +30,7 @@ pub mod value;
 
 pub use cdc::CdcSettings;
 pub use check::check;
+pub use condition::Conditions;
 pub use error::Error;
 pub use hybrid::teardown;
 pub use settings::{Address, HoldLog, LogSettings, OnGap, Settings, Trust};

@@ -10,6 +10,7 @@ use tiberius::{AuthMethod, Client, Config, EncryptionLevel, QueryItem, QueryStre
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
+use crate::condition::Conditions;
 use crate::error::Error;
 use crate::settings::{Address, Settings};
 use crate::sql;
@@ -27,6 +28,7 @@ pub(crate) struct Session {
     /// Between [`Session::begin`] and [`Session::end`].
     in_transaction: bool,
     answer_timeout: Duration,
+    conditions: Conditions,
 }
 
 impl Session {
@@ -64,8 +66,13 @@ impl Session {
             }
             other => Error::Connect { server: settings.to_string(), said: other.to_string() },
         })?;
-        let mut session =
-            Session { client, clean: true, in_transaction: false, answer_timeout: settings.answer_timeout };
+        let mut session = Session {
+            client,
+            clean: true,
+            in_transaction: false,
+            answer_timeout: settings.answer_timeout,
+            conditions: settings.conditions.clone(),
+        };
         session.run("set up the session", sql::SESSION).await?;
         Ok(session)
     }
@@ -73,6 +80,11 @@ impl Session {
     /// Whether it may be used for something else: the last answer was read to its end, and no transaction is open.
     pub(crate) fn is_clean(&self) -> bool {
         self.clean && !self.in_transaction
+    }
+
+    /// Which rows of tables are read.
+    pub(crate) fn conditions(&self) -> Conditions {
+        self.conditions.clone()
     }
 
     /// Begins a transaction that sees one moment: that of the first row it reads.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::condition::Conditions;
+
 /// A connection to one database of a server.
 #[derive(Clone)]
 pub struct Settings {
@@ -29,6 +31,8 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// Connections at a time.
     pub connections_max: u32,
+    /// Which rows of tables are read.
+    pub conditions: Conditions,
 }
 
 /// How a log is read.

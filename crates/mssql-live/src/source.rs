@@ -23,10 +23,12 @@ use tracing::{info, warn};
 use crate::catalog::{self, Database, Isolation, Table};
 use crate::cdc::{CdcReader, CdcSettings};
 use crate::chunks::{self, Boundary, Value};
+use crate::condition;
 use crate::error::Error;
 use crate::hybrid::HybridReader;
 use crate::log::LogReader;
 use crate::pool::Pool;
+use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
 use crate::value::Form;
 
@@ -230,6 +232,12 @@ impl LiveSource {
         Ok(self.changes.insert(changes).tables().to_vec())
     }
 
+    /// Has the server look at the conditions of the tables before anything is read.
+    async fn try_conditions(&self, session: &mut Session, tables: &[Arc<Table>]) -> Result<(), Error> {
+        let taken = tables.iter().filter(|table| (self.wanted)(&table.version.name)).map(|table| &**table);
+        condition::must_be_taken(session, &taken.collect::<Vec<_>>()).await
+    }
+
     /// What tells this way of cutting the tables from another.
     fn new_id(&self) -> Result<[u8; 16], Fault> {
         let cuts: Vec<_> = self.tables.iter().map(|cut| (cut.table.version.id.0, &*cut.boundaries)).collect();
@@ -278,6 +286,7 @@ impl ChangeSource for LiveSource {
         // Where the changes stand is noted first: what is copied after it is as new or newer.
         let tables = self.follow(self.recalled_at()).await?;
         let mut session = self.pool.session().await?;
+        self.try_conditions(&mut session, &tables).await?;
         self.tables.clear();
         for table in tables {
             let id = table.version.id.0;
@@ -316,7 +325,7 @@ impl ChangeSource for LiveSource {
             Isolation::Snapshot => "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; ",
             Isolation::ReadCommittedSnapshot | Isolation::Locks => "",
         };
-        let text = format!("{level}SELECT {} FROM {}{filter}", form.select_list(), chunks::from(&cut.table));
+        let text = format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(&cut.table, &filter));
         let doing = format!("read table \"{}\"", cut.table.version.name);
         Ok(LiveChunkReader(State::NotBegun(Some(Work { pool: self.pool.clone(), doing, text, values, form }))))
     }
@@ -341,6 +350,9 @@ impl ChangeSource for LiveSource {
             .into());
         }
         let tables = self.follow(Some(checkpoint)).await?;
+        let mut session = self.pool.session().await?;
+        self.try_conditions(&mut session, &tables).await?;
+        drop(session);
         let whole = |table| Cut { table, boundaries: Arc::default() };
         self.tables = tables.into_iter().map(whole).collect();
         Ok(())

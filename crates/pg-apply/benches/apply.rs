@@ -123,6 +123,7 @@ impl Bench {
             key_name: None,
             unique: Vec::new(),
             source: TableName::new("dbo", "t"),
+            condition: None,
         });
         let (task, _) = TaskTarget::open(target, TaskSettings::new("bench")).await.expect("a task");
         let point = checkpoint(0);

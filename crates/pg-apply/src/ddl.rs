@@ -289,6 +289,7 @@ mod tests {
             key_name: key_name.map(Into::into),
             unique: unique.iter().map(|n| ((*n).to_owned(), vec![1])).collect(),
             source: TableName::new("dbo", name),
+            condition: None,
         })
     }
 

@@ -88,6 +88,7 @@ fn to_json(table: &TargetTable) -> Value {
         "key": table.key,
         "key_name": table.key_name,
         "unique": table.unique,
+        "where": table.condition,
     })
 }
 
@@ -121,6 +122,7 @@ fn of_json(id: TableId, value: &Value) -> Option<TargetTable> {
         key_name: text(&value["key_name"]),
         unique: unique.collect::<Option<_>>()?,
         source: TableName::new(text(&value["source"][0])?, text(&value["source"][1])?),
+        condition: text(&value["where"]),
         columns,
     })
 }
@@ -198,12 +200,14 @@ mod tests {
             key_name: Some("pk".into()),
             unique: vec![("u".into(), vec![0])],
             source: TableName::new("dbo", "T"),
+            condition: Some("a = 'b'".into()),
         };
         for _ in 0..2 {
             let text = to_json(&table).to_string();
             let value = serde_json::from_str(&text).unwrap();
             assert_eq!(of_json(table.source_id, &value).as_ref(), Some(&table));
             (table.key, table.key_name, table.unique) = (Vec::new(), None, Vec::new());
+            table.condition = None;
         }
     }
 

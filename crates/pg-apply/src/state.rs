@@ -300,6 +300,12 @@ impl Lease {
         if n == 1 { Ok(()) } else { Err(self.why_lost(client, Some(to.applied.0)).await) }
     }
 
+    /// Remembers what the opener says of its settings; in a transaction that ends with a checkpoint.
+    pub async fn remember(&self, client: &Client, settings: &[u8]) -> Result<(), Error> {
+        let sql = "UPDATE logferry.task SET settings_hash = $2, changed_at = now() WHERE task = $1";
+        client.execute(sql, &[&self.task, &settings]).await.map(drop).map_err(self.doing("remember the settings"))
+    }
+
     /// Says why a statement that asked for our epoch found no row.
     pub async fn why_lost(&self, client: &Client, wanted: Option<Lsn>) -> Error {
         let row =

@@ -140,6 +140,7 @@ mod tests {
             key_name: None,
             unique: Vec::new(),
             source: TableName::new("s", "t"),
+            condition: None,
         });
         let mut batcher = Batcher::new(limits);
         let mut given = Vec::new();

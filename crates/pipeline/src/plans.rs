@@ -82,6 +82,7 @@ impl Plans {
             return Err(Fault::operator(format!("no table of the source is called {idle}"))
                 .with_hint(format!("mend tables.include and tables.exclude; the source has: {}", known.join(", "))));
         }
+        must_be_there(tables, filter)?;
         let taken: Vec<_> = tables.iter().filter(|t| filter.takes(&t.name)).cloned().collect();
         let compiled = TablePlan::compile_all(&taken, settings).map_err(problems)?;
         for plan in &compiled {
@@ -92,6 +93,8 @@ impl Plans {
             plans.by_id.insert(table.id, Planned { version: Arc::clone(table), plan: None });
         }
         for plan in compiled {
+            let condition = filter.condition(&plan.source().name);
+            let plan = plan.with_condition(condition);
             plans.on_target.insert(plan.source().id, OnTarget::Follows(Arc::clone(plan.target())));
             plans.plan(plan);
         }
@@ -109,10 +112,17 @@ impl Plans {
         filter: &TableFilter,
         policy: DdlPolicy,
         at: Checkpoint,
+        reload: &[String],
     ) -> Result<(Plans, Vec<SchemaChange>), Fault> {
         if known.is_empty() {
             // Begun by a logferry that did not remember shapes, nor change them: they are what the settings say.
-            let plans = Plans::compile(tables, settings, filter, policy)?;
+            let mut plans = Plans::compile(tables, settings, filter, policy)?;
+            for on_target in plans.on_target.values_mut() {
+                if let OnTarget::Follows(table) = on_target {
+                    Arc::make_mut(table).condition = None;
+                }
+            }
+            plans.take_conditions(tables, reload)?;
             let notes = plans.targets().into_iter().map(SchemaChange::Note).collect();
             return Ok((plans, notes));
         }
@@ -129,7 +139,8 @@ impl Plans {
             };
             plans.on_target.insert(id, on_target);
         }
-        let mut changes = plans.forget_gone(tables, at)?;
+        let mut changes = plans.take_conditions(tables, reload)?;
+        changes.extend(plans.forget_gone(tables, at)?);
         let moment = Moment { dropped: Vec::new(), changed: tables.to_vec() };
         changes.extend(plans.learn(moment, Some(at))?);
         Ok((plans, changes))
@@ -195,6 +206,41 @@ impl Plans {
         }
         lines.sort();
         lines
+    }
+
+    /// Rows of another condition than now are on the target: only a table that is read once more may get another one.
+    fn take_conditions(&mut self, tables: &[Arc<TableVersion>], reload: &[String]) -> Result<Vec<SchemaChange>, Fault> {
+        let (mut changes, mut wrong) = (Vec::new(), Vec::new());
+        for table in tables.iter().filter(|t| self.filter.takes(&t.name)) {
+            let condition = self.filter.condition(&table.name);
+            let Some(on_target) = self.on_target.get_mut(&table.id) else { continue };
+            let (OnTarget::Follows(old) | OnTarget::Kept(old)) = on_target else { continue };
+            if old.condition.as_deref() == condition {
+                continue;
+            }
+            if !reload.iter().any(|name| table.name.to_string().eq_ignore_ascii_case(name)) {
+                wrong.push(table.name.to_string());
+                continue;
+            }
+            Arc::make_mut(old).condition = condition.map(str::to_owned);
+            changes.push(match on_target {
+                OnTarget::Kept(table) => SchemaChange::Keep(Arc::clone(table)),
+                OnTarget::Follows(table) => SchemaChange::Note(Arc::clone(table)),
+                OnTarget::LeftOut => continue,
+            });
+        }
+        if wrong.is_empty() {
+            return Ok(changes);
+        }
+        let reload: Vec<String> = wrong.iter().map(|name| format!("--reload {name}")).collect();
+        Err(Fault::operator(format!(
+            "tables.where chooses other rows of \"{}\" than those that the target has",
+            wrong.join("\", \"")
+        ))
+        .with_hint(format!(
+            "start it once with {}, to have them read anew, or put tables.where back",
+            reload.join(" ")
+        )))
     }
 
     /// Tables that the target has and the source has no more.
@@ -277,7 +323,7 @@ impl Plans {
                 (Some(SchemaChange::LeaveOut(table.id)), None)
             }
             (Some(OnTarget::Kept(old)), true) => {
-                let plan = TablePlan::compile(table, &self.settings).map_err(problems)?;
+                let plan = self.compiled(table)?;
                 (None, Some(plan.onto(&old).map_err(|p| problems(vec![p]))?))
             }
             (Some(OnTarget::Follows(old)), true) => {
@@ -311,7 +357,7 @@ impl Plans {
             ))),
             (DdlPolicy::Stop, None) => Err(stopped(format!("table \"{name}\" appeared on the source{}", place(after)))),
             (DdlPolicy::Apply, None) => {
-                let plan = TablePlan::compile(table, &self.settings).map_err(problems)?;
+                let plan = self.compiled(table)?;
                 tell_notes(&plan);
                 info!(table = %name, "a table appeared on the source");
                 let target = Arc::clone(plan.target());
@@ -328,7 +374,7 @@ impl Plans {
         before: Option<Arc<TableVersion>>,
         after: Option<Checkpoint>,
     ) -> Result<(Option<SchemaChange>, TablePlan), Fault> {
-        let plan = TablePlan::compile(table, &self.settings).map_err(problems)?;
+        let plan = self.compiled(table)?;
         let new = Arc::clone(plan.target());
         let mut filled = Vec::new();
         for (at, (source, column)) in table.columns.iter().zip(&new.columns).enumerate() {
@@ -361,6 +407,11 @@ impl Plans {
                 Ok((Some(SchemaChange::Keep(Arc::clone(old))), plan))
             }
         }
+    }
+
+    fn compiled(&self, table: &Arc<TableVersion>) -> Result<TablePlan, Fault> {
+        let plan = TablePlan::compile(table, &self.settings).map_err(problems)?;
+        Ok(plan.with_condition(self.filter.condition(&table.name)))
     }
 
     /// No two tables have one name.
@@ -407,6 +458,17 @@ fn idle_patterns(tables: &[Arc<TableVersion>], filter: &TableFilter) -> Option<S
     let names: Vec<_> = tables.iter().map(|t| &t.name).collect();
     let idle: Vec<_> = filter.idle_patterns(&names).iter().map(|p| format!("\"{}\"", p.as_str())).collect();
     (!idle.is_empty()).then(|| idle.join(" or "))
+}
+
+/// Tables that have a condition are there: it would else be a slip of the pen that takes all rows.
+fn must_be_there(tables: &[Arc<TableVersion>], filter: &TableFilter) -> Result<(), Fault> {
+    let names: Vec<_> = tables.iter().map(|t| &t.name).collect();
+    let idle: Vec<_> = filter.idle_conditions(&names).iter().map(|c| format!("\"{}\"", c.table)).collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::operator(format!("tables.where names {}, and the source has no such table", idle.join(" and ")))
+        .with_hint("give tables as schema.table, as the source has them"))
 }
 
 /// What is other than it was. The names of keys do not count, nor the order of columns.

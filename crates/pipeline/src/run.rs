@@ -147,9 +147,9 @@ impl Runner<'_> {
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
                 let (tables, known) = (source.tables(), target.known_tables().await?);
-                let Task { transform, tables: filter, ddl, .. } = self.task;
+                let Task { transform, tables: filter, ddl, reload, .. } = self.task;
                 let plans;
-                (plans, changes) = Plans::resume(&tables, known, transform, filter, *ddl, checkpoint)?;
+                (plans, changes) = Plans::resume(&tables, known, transform, filter, *ddl, checkpoint, reload)?;
                 self.reload(&mut source, &plans, checkpoint)?;
                 let sink = target.sink().await?;
                 self.progress.reached(checkpoint);
@@ -280,15 +280,23 @@ impl Runner<'_> {
         let text = |patterns: &[logferry_config::Pattern]| -> Vec<String> {
             patterns.iter().map(|p| p.as_str().to_owned()).collect()
         };
-        serde_json::to_vec(&(&self.task.transform, text(&filter.include), text(&filter.exclude)))
-            .map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
+        let conditions: Vec<_> = filter.conditions.iter().map(|c| (&c.table, &c.sql)).collect();
+        let settings = (&self.task.transform, text(&filter.include), text(&filter.exclude), conditions);
+        serde_json::to_vec(&settings).map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
     }
 
     fn check_settings(&self, state: &TaskState) -> Result<(), Fault> {
         if state.phase == TargetPhase::Created || state.settings_hash.is_empty() {
             return Ok(());
         }
-        if state.settings_hash == self.copy_settings()? {
+        let (before, now) = (&state.settings_hash, self.copy_settings()?);
+        let parts =
+            |settings: &[u8]| -> Vec<serde_json::Value> { serde_json::from_slice(settings).unwrap_or_default() };
+        let (before, now) = (parts(before), parts(&now));
+        let is_same = |at: usize| before.get(at) == now.get(at);
+        // What it was copied by a table itself remembers, once it is copied. Before there were conditions none was kept.
+        let conditions = state.phase == TargetPhase::Streaming || before.len() < now.len() || is_same(CONDITIONS);
+        if (0..CONDITIONS).all(is_same) && conditions {
             return Ok(());
         }
         Err(Fault::operator(format!(
@@ -344,6 +352,9 @@ async fn fixups<S: ChangeSource>(source: &mut S, plans: &Plans, checkpoint: Chec
     }
     Ok(batch)
 }
+
+/// The place of the conditions in what is kept of the settings.
+const CONDITIONS: usize = 3;
 
 /// Bytes of rows that are asked of the source at a time.
 const READ_BYTES_MAX: usize = 1 << 20;

@@ -80,6 +80,8 @@ impl ChangeSink for RecordingSink {
             SchemaChange::Note(table) => format!("note {}", shape(table)),
             SchemaChange::Keep(table) => format!("keep {}", shape(table)),
             SchemaChange::LeaveOut(table) => format!("leave out {}", table.0),
+            SchemaChange::Forget(table) => format!("forget {}", table.name),
+            SchemaChange::Settings(_) => "remember the settings".to_owned(),
         }));
         Ok(())
     }

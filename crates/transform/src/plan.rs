@@ -145,12 +145,20 @@ impl TablePlan {
             key_name: primary.map(|key| key_name(&key.name)),
             unique: table.unique_keys.iter().map(|key| (key_name(&key.name), key.columns.clone())).collect(),
             source: table.name.clone(),
+            condition: None,
         };
         if target.key.is_empty() {
             let note = "has no key: a change finds its row by all values".to_owned();
             notes.push(PlanNote { column: None, note });
         }
         Ok(TablePlan { source: Arc::clone(table), target: Arc::new(target), columns, order: None, notes })
+    }
+
+    /// The same, where the target is to have some rows only: the condition is noted with the table.
+    #[must_use]
+    pub fn with_condition(mut self, condition: Option<&str>) -> TablePlan {
+        Arc::make_mut(&mut self.target).condition = condition.map(str::to_owned);
+        self
     }
 
     /// The same rows, for a table on the target that is to stay as it is: of columns that it lacks the values are left out, columns

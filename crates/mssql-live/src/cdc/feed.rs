@@ -43,6 +43,8 @@ pub(crate) struct Served {
     /// Columns that are read from the table.
     fetched: Vec<usize>,
     key: Vec<usize>,
+    /// Why its condition cannot be asked of captured rows, if so.
+    condition_wrong: Option<String>,
 }
 
 /// A place in a change table.
@@ -67,6 +69,8 @@ struct Entry {
     at: Cursor,
     mask: Vec<u8>,
     row: RowRef,
+    /// Whether it is among the rows that are wanted.
+    wanted: bool,
 }
 
 /// Values of some columns, as the table has them now; by key.
@@ -83,7 +87,7 @@ pub(crate) struct Feed {
     entries: VecDeque<Entry>,
     found: Found,
     /// Of an update whose second row is on the next page.
-    before: Option<(Cursor, RowStore, RowRef)>,
+    before: Option<(Cursor, RowStore, RowRef, bool)>,
     pub(crate) done: bool,
 }
 
@@ -94,8 +98,9 @@ impl Served {
         let form = Form::with_nulls(&table.version.columns, |c| missing.contains(&c.id));
         let command = if instance.has_commands { "ISNULL([__$command_id], 0)" } else { "0" };
         let order = if instance.has_commands { "[__$command_id], " } else { "" };
+        let wanted = table.condition.as_ref().map(|c| format!("{}, ", c.as_number())).unwrap_or_default();
         let text = format!(
-            "SELECT TOP (@P1) [__$start_lsn], {command}, [__$seqval], [__$operation], [__$update_mask], {} FROM {} \
+            "SELECT TOP (@P1) [__$start_lsn], {command}, [__$seqval], [__$operation], [__$update_mask], {wanted}{} FROM {} \
              WHERE [__$start_lsn] >= CONVERT(binary(10), @P3) AND [__$start_lsn] <= CONVERT(binary(10), @P2) AND \
              ([__$start_lsn] > CONVERT(binary(10), @P3) OR {command} > @P4 OR {command} = @P4 AND \
              ([__$seqval] > CONVERT(binary(10), @P5) OR [__$seqval] = CONVERT(binary(10), @P5) AND [__$operation] > @P6)) \
@@ -104,13 +109,18 @@ impl Served {
             instance.change_table()
         );
         let large = table.version.columns.iter().enumerate().filter(|(_, c)| c.sql_type.is_lob());
-        let large = large.map(|(at, c)| (at, instance.bit(c.id))).collect();
+        let large: Vec<_> = large.map(|(at, c)| (at, instance.bit(c.id))).collect();
+        let condition_wrong = condition_wrong(&table, &missing, database_collation);
         let mut fetched = instances::fetched(&table, database_collation);
         fetched.extend((0..).zip(&table.version.columns).filter(|(_, c)| missing.contains(&c.id)).map(|(at, _)| at));
+        if table.condition.is_some() {
+            // A row that comes in by an update of other columns must be told in full.
+            fetched.extend(large.iter().map(|(at, _)| *at));
+        }
         fetched.sort_unstable();
         fetched.dedup();
         let key = table.row_key().unwrap_or_default().to_vec();
-        Served { table, instance, form, text, large, fetched, key }
+        Served { table, instance, form, text, large, fetched, key, condition_wrong }
     }
 
     /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
@@ -129,12 +139,15 @@ impl Served {
         }
         let name = |at: usize| self.table.version.columns.get(at).map_or("", |c| c.name.as_str());
         let leave_out = || format!("tables.exclude: [\"{}\"]", self.table.version.name);
+        if let Some(why) = &self.condition_wrong {
+            return Some((why.clone(), "mend tables.where".to_owned()));
+        }
         if let Some(&first) = self.fetched.first()
             && (self.table.lookup().is_none() || self.fetched.iter().any(|at| self.key.contains(at)))
         {
             let why = format!(
                 "the captured values of column \"{}\" are not to be believed (it is computed or new, or its collation is not that of the \
-                 database), and its rows cannot be looked up by a key that is",
+                 database, or it is large and not all rows are wanted), and its rows cannot be looked up by a key that is",
                 name(first)
             );
             return Some((why, leave_out()));
@@ -211,8 +224,15 @@ impl Feed {
                 Some(_) => Vec::new(),
                 None => return Err(wrong("a row has no update mask")),
             };
+            let wanted = match served.table.condition {
+                Some(_) => match cells.next() {
+                    Some(ColumnData::I32(Some(n))) => n == 1,
+                    _ => return Err(wrong("a row does not say whether it is wanted")),
+                },
+                None => true,
+            };
             let row = served.form.read_cells(&mut cells, &mut self.rows).map_err(|e| wrong(&e.to_string()))?;
-            self.entries.push_back(Entry { at, mask, row });
+            self.entries.push_back(Entry { at, mask, row, wanted });
             self.cursor = at;
         }
         drop(answer);
@@ -255,19 +275,25 @@ impl Feed {
             let row = self.rows.row(entry.row);
             let change_lsn = Lsn::from_be_bytes(entry.at.seqval);
             let op = match (entry.at.operation, self.before.take()) {
+                (1 | 2, None) if !entry.wanted => None,
                 (1, None) => Some(ChangeOp::Delete { before: served.gone(row, &mut batch.rows) }),
                 (2, None) => Some(served.came(row, &[], None, &self.found, &mut batch.rows)),
                 (3, None) => {
                     let mut kept = RowStore::new();
                     let kept_row = kept.push_row(row.cells());
-                    self.before = Some((entry.at, kept, kept_row));
+                    self.before = Some((entry.at, kept, kept_row, entry.wanted));
                     None
                 }
-                (4, Some((at, kept, kept_row)))
+                (4, Some((at, kept, kept_row, was_wanted)))
                     if (at.lsn, at.command, at.seqval) == (entry.at.lsn, entry.at.command, entry.at.seqval) =>
                 {
                     let before = kept.row(kept_row);
-                    Some(served.came(row, &entry.mask, Some(before), &self.found, &mut batch.rows))
+                    match (was_wanted, entry.wanted) {
+                        (true, true) => Some(served.came(row, &entry.mask, Some(before), &self.found, &mut batch.rows)),
+                        (true, false) => Some(ChangeOp::Delete { before: served.gone(before, &mut batch.rows) }),
+                        (false, true) => Some(served.came(row, &[], None, &self.found, &mut batch.rows)),
+                        (false, false) => None,
+                    }
                 }
                 (1..=4, _) => return Err(wrong("the two rows of an update are not one after the other")),
                 (other, _) => return Err(wrong(&format!("operation {other} is not known"))),
@@ -332,6 +358,25 @@ impl Served {
             None => ChangeOp::Insert { after },
         }
     }
+}
+
+/// Columns that a condition names must be captured as they are: what is looked at is the captured row. Text must compare there as it
+/// does in the table.
+fn condition_wrong(table: &Table, missing: &[u32], database_collation: Option<&str>) -> Option<String> {
+    let spoiled = instances::fetched(table, database_collation);
+    let wrong = |at: usize| {
+        let (column, plain) = (table.version.columns.get(at)?, table.columns.get(at)?);
+        let of_another = plain.collation.is_some() && plain.collation.as_deref() != database_collation;
+        let why = match () {
+            () if missing.contains(&column.id) => "is not captured",
+            () if column.sql_type.is_lob() => "is not captured where it did not change: it is large",
+            () if column.computed => "is computed, and not captured",
+            () if of_another || spoiled.contains(&at) => "has another collation than the database",
+            () => return None,
+        };
+        Some(format!("tables.where names column \"{}\", which {why}", column.name))
+    };
+    table.condition.as_ref()?.columns.iter().find_map(|&at| wrong(at))
 }
 
 fn cursor(cells: &mut impl Iterator<Item = ColumnData<'static>>) -> Option<Cursor> {

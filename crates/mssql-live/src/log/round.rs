@@ -273,7 +273,7 @@ async fn perform(session: &mut Session, item: Item, lsn: Lsn, batch: &mut EventB
         }
     };
     let form = Form::of(&table.version.columns);
-    let text = format!("SELECT {} FROM {}{filter}", form.select_list(), chunks::from(&table));
+    let text = format!("SELECT {} FROM {}", form.select_list(), chunks::rows(&table, &filter));
     let doing = format!("read changed rows of table \"{}\"", table.version.name);
     let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
     let mut answer = session.ask(&doing, &text, &values).await?;

@@ -1,6 +1,7 @@
 //! Against the stand-in: everything goes over TCP, TLS and TDS.
 
 mod cdc;
+mod condition;
 mod copy;
 mod faults;
 mod hybrid;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_model::Fault;
-use logferry_mssql_live::{Address, LiveSource, Mode, Settings, Trust};
+use logferry_mssql_live::{Address, Conditions, LiveSource, Mode, Settings, Trust};
 use logferry_mssql_standin::serve::Standin;
 
 /// A stand-in with a database `shop`, and what a batch made in it.
@@ -38,6 +39,7 @@ pub fn settings(standin: &Standin) -> Settings {
         connect_timeout: Duration::from_secs(10),
         answer_timeout: Duration::from_secs(60),
         connections_max: 8,
+        conditions: Conditions::default(),
     }
 }
 

@@ -50,6 +50,8 @@ impl PgSink {
                 SchemaChange::Note(table) => shape::write(&self.client, &self.lease.task, table).await?,
                 SchemaChange::Keep(table) => shape::keep(&self.client, &self.lease.task, table).await?,
                 SchemaChange::LeaveOut(table) => shape::leave_out(&self.client, &self.lease.task, *table).await?,
+                SchemaChange::Forget(table) => shape::forget(&self.client, &self.lease.task, table.source_id).await?,
+                SchemaChange::Settings(settings) => self.lease.remember(&self.client, settings).await?,
                 SchemaChange::Alter(_) | SchemaChange::Drop(_) => {}
             }
         }

@@ -315,6 +315,7 @@ mod tests {
             key_name: None,
             unique: Vec::new(),
             source: TableName::new("dbo", "t"),
+            condition: None,
         };
         for (at, column) in columns.split(',').enumerate() {
             let words: Vec<&str> = column.split_whitespace().collect();

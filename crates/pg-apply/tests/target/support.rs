@@ -62,6 +62,7 @@ fn table(text: &str) -> TargetTable {
         key_name: None,
         unique: Vec::new(),
         source: TableName::new("dbo", name),
+        condition: None,
     };
     for (at, column) in columns.split(',').enumerate() {
         let mut words = column.split_whitespace();
