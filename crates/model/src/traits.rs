@@ -102,6 +102,22 @@ pub trait ChangeSource: Send + Sync {
         Err(Fault::operator("tables of such a source cannot be read once more while their changes are followed"))
     }
 
+    /// Whether it can [`add`](Self::add) tables.
+    fn can_add(&self) -> bool {
+        false
+    }
+
+    /// Tables that the target does not have: called after `seek` by whoever [can](Self::can_add). Each is told by a
+    /// [`SourceEvent::Table`](crate::SourceEvent::Table) when its changes are to be had, and its rows come right behind that, in one
+    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate). Of all other tables the changes are to be had from the
+    /// checkpoint on.
+    ///
+    /// # Errors
+    /// Where they are not: names the table and both positions.
+    fn add(&mut self, _tables: &[TableId]) -> Result<(), Fault> {
+        Err(Fault::bug("tables cannot be added to such a source"))
+    }
+
     /// The next events, about `bytes_max` bytes of rows at the most; `None` when the source has ended for good
     /// (a chain of files), an empty batch when there is nothing just now.
     fn next(&mut self, bytes_max: usize) -> impl Future<Output = Result<Option<EventBatch>, Fault>> + Send;

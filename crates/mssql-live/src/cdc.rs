@@ -75,6 +75,8 @@ pub(crate) struct CdcReader {
     served: HashMap<TableId, Arc<Served>>,
     /// Tables that cannot be followed: why, and what mends it.
     refused: HashMap<TableId, (String, String)>,
+    /// Tables whose changes are not all there: an error, where the target has the table.
+    gaps: HashMap<TableId, Error>,
     /// New tables that nobody captures, and that were told.
     untold: HashSet<TableId>,
     seen: Seen,
@@ -133,6 +135,7 @@ impl CdcReader {
         }
         let mut served = HashMap::new();
         let mut refused = HashMap::new();
+        let mut gaps = HashMap::new();
         let mut reloads = VecDeque::new();
         let mut pending = None;
         for table in wanted_tables {
@@ -140,7 +143,8 @@ impl CdcReader {
             let own: Vec<&Instance> = instances.iter().filter(|i| i.table == id).collect();
             let Some(instance) = own.iter().rev().find(|i| i.start.is_some_and(|s| s <= applied.applied.0)) else {
                 if let Some(first) = own.first().filter(|_| at.is_some()) {
-                    return Err(gap(table, first, applied.applied.0));
+                    gaps.insert(id, gap(table, first, applied.applied.0));
+                    continue;
                 }
                 let why = "it has no capture instance".to_owned();
                 refused.insert(id, (why, instances::statement_for(&table.version, None)));
@@ -173,6 +177,7 @@ impl CdcReader {
             tables,
             served,
             refused,
+            gaps,
             untold: HashSet::new(),
             seen: look.seen,
             stale: false,
@@ -202,6 +207,22 @@ impl CdcReader {
     /// The next events; none where nothing happened.
     pub(crate) async fn next(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
         self.next_up_to(bytes_max, Lsn::MAX).await
+    }
+
+    /// Tables that the target does not have are told and read when an instance of theirs is reached. Of the others all changes must be
+    /// there.
+    pub(crate) fn add(&mut self, tables: &[TableId]) -> Result<(), Error> {
+        for id in tables {
+            self.gaps.remove(id);
+            self.refused.remove(id);
+            self.served.remove(id);
+            self.tables.retain(|table| table.version.id != *id);
+            self.reloads.retain(|table| table.version.id != *id);
+        }
+        self.stale |= !tables.is_empty();
+        let mut gaps: Vec<_> = self.gaps.drain().collect();
+        gaps.sort_by_key(|(id, _)| *id);
+        gaps.into_iter().next().map_or(Ok(()), |(_, gap)| Err(gap))
     }
 
     /// How far the log is captured.
@@ -237,6 +258,7 @@ impl CdcReader {
     /// The next events up to a position, and none of what was committed behind it. As long as there is more of what was begun, the
     /// position stays the same.
     pub(crate) async fn next_up_to(&mut self, bytes_max: usize, limit: Lsn) -> Result<EventBatch, Error> {
+        self.add(&[])?;
         let mut batch = EventBatch::default();
         let mut session = self.pool.session().await?;
         if self.window.is_none() && (!self.reloads.is_empty() || self.reload.is_some()) {
@@ -430,6 +452,15 @@ impl CdcReader {
                 return Ok(());
             }
         }
+    }
+}
+
+/// How far the log is captured; `None` where nothing is captured yet.
+pub(crate) async fn captured_to(session: &mut Session) -> Result<Option<Lsn>, Error> {
+    match Look::ask(session).await {
+        Ok(look) => Ok(look.end),
+        Err(Error::CdcGone) => Ok(None),
+        Err(other) => Err(other),
     }
 }
 

@@ -78,7 +78,7 @@ impl Condition {
                         }
                     } else if let Some(found) = column(columns, word) {
                         named.push(found);
-                    } else if !is(TYPES) && !(is(DATE_PARTS) && is_date_part(&tokens, at)) {
+                    } else if !(is(TYPES) || is(DATE_PARTS) && is_date_part(&tokens, at)) {
                         return Err(no_column(word));
                     }
                 }

@@ -23,7 +23,7 @@ use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn
 use tracing::info;
 
 use crate::catalog::Table;
-use crate::cdc::{CdcReader, CdcSettings};
+use crate::cdc::{self, CdcReader, CdcSettings};
 use crate::error::Error;
 use crate::log::LogReader;
 use crate::pool::Pool;
@@ -119,6 +119,9 @@ impl HybridReader {
         drop(probe);
         let mut cdc = None;
         if !by_cdc.is_empty() {
+            if let Some(at) = at {
+                wait_for_capture(&pool, at.applied.0).await?;
+            }
             let (own, settings) = (names.clone(), CdcSettings { enable: true });
             let wanted: Wanted = Arc::new(move |name| own.contains(name));
             cdc = Some(CdcReader::begin(pool.clone(), lineage, wanted, settings, chunk_bytes, at).await?);
@@ -157,6 +160,13 @@ impl HybridReader {
             return self.cdc.as_ref().and_then(|cdc| cdc.refused(table)).cloned();
         }
         self.log.refused(table).map(|why| (why.to_owned(), "tables.exclude".to_owned()))
+    }
+
+    /// Tables that the target does not have are told and read by the reader that they have.
+    pub(crate) fn add(&mut self, tables: &[TableId]) -> Result<(), Error> {
+        let (by_cdc, by_log): (Vec<TableId>, Vec<TableId>) = tables.iter().partition(|id| self.by_cdc.contains(id));
+        self.log.add(&by_log);
+        self.cdc.as_mut().map_or(Ok(()), |cdc| cdc.add(&by_cdc))
     }
 
     /// Waits until capturing is at a position, and goes on from there.
@@ -314,4 +324,16 @@ impl HybridReader {
         }
         batch
     }
+}
+
+/// Waits until capturing is at a position that the log alone has led to: no table needed capturing until now.
+async fn wait_for_capture(pool: &Pool, to: Lsn) -> Result<(), Error> {
+    let began = Instant::now();
+    let mut session = pool.session().await?;
+    while cdc::captured_to(&mut session).await?.is_some_and(|captured| captured < to) && began.elapsed() < CAPTURE_WAIT
+    {
+        objects::beat(&mut session).await?;
+        tokio::time::sleep(CAPTURE_EVERY).await;
+    }
+    Ok(())
 }

@@ -220,6 +220,18 @@ impl LogReader {
         self.reload.extend(tables);
     }
 
+    /// Tables are told, and read whole in the next round.
+    pub(crate) fn add(&mut self, tables: &[TableId]) {
+        for table in self.tables.iter().filter(|t| tables.contains(&t.version.id)) {
+            let table = table.version.clone();
+            let why = self.refused(table.id).map(str::to_owned);
+            self.events.push(SourceEvent::Table(table.clone()));
+            let lsn = self.applied.applied.0;
+            self.events.extend(why.map(|why| SourceEvent::Unreadable { table, lsn, why }));
+        }
+        self.reload.extend(tables);
+    }
+
     /// Forgets what was read of the log: all tables are read whole in the next round, and the log from where it is now.
     async fn begin_anew(&mut self) -> Result<(), Error> {
         let mut session = self.pool.session().await?;

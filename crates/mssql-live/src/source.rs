@@ -368,6 +368,20 @@ impl ChangeSource for LiveSource {
         }
     }
 
+    fn can_add(&self) -> bool {
+        self.mode != Mode::Snapshot
+    }
+
+    fn add(&mut self, tables: &[TableId]) -> Result<(), Fault> {
+        match &mut self.changes {
+            Some(Changes::Log(log)) => log.add(tables),
+            Some(Changes::Cdc(cdc)) => cdc.add(tables)?,
+            Some(Changes::Hybrid(hybrid)) => hybrid.add(tables)?,
+            None => {}
+        }
+        Ok(())
+    }
+
     async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
         match &mut self.changes {
             Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max).await?)),

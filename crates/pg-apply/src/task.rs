@@ -214,7 +214,7 @@ impl TaskTarget {
         let client = self.target.connect().await?;
         let mut lease = self.lease.lock().await;
         lease.renew(&client).await?;
-        Ok(PgSink::new(client, lease.clone(), self.settings.mode).await?)
+        Ok(PgSink::new(client, lease.clone(), self.settings.mode, self.settings.existing_tables).await?)
     }
 
     async fn lease(&self) -> Lease {

@@ -9,16 +9,20 @@
 //! What the target has is known from the target itself, where a run goes on. What was once left as it was (`ddl: ignore`) stays
 //! so: rows that came meanwhile lack what was ignored, and no later change of the schema brings it back.
 
-use std::collections::HashMap;
+mod resume;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use logferry_config::{DdlPolicy, TableFilter};
 use logferry_model::{
     Checkpoint, Fault, Reshaped, SchemaChange, SourceColumn, TableId, TableVersion, TargetColumn, TargetTable,
 };
-use logferry_pg_apply::{KnownTable, type_name};
+use logferry_pg_apply::type_name;
 use logferry_transform::{PlanProblem, Settings, TablePlan};
 use tracing::{info, warn};
+
+pub(crate) use resume::Known;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Plans {
     policy: DdlPolicy,
     by_id: HashMap<TableId, Planned>,
     on_target: HashMap<TableId, OnTarget>,
+    /// Tables that the settings have added to the task, whatever becomes of other new ones.
+    added: HashSet<TableId>,
 }
 
 /// A table of the source; no plan: its rows are not needed.
@@ -101,51 +107,6 @@ impl Plans {
         Ok(plans)
     }
 
-    /// Plans the tables of the source for a target that has tables of the task; with what has to be done to them first.
-    ///
-    /// # Errors
-    /// All that keeps tables from being planned; changes that the policy does not allow.
-    pub(crate) fn resume(
-        tables: &[Arc<TableVersion>],
-        known: Vec<KnownTable>,
-        settings: &Settings,
-        filter: &TableFilter,
-        policy: DdlPolicy,
-        at: Checkpoint,
-        reload: &[String],
-    ) -> Result<(Plans, Vec<SchemaChange>), Fault> {
-        if known.is_empty() {
-            // Begun by a logferry that did not remember shapes, nor change them: they are what the settings say.
-            let mut plans = Plans::compile(tables, settings, filter, policy)?;
-            for on_target in plans.on_target.values_mut() {
-                if let OnTarget::Follows(table) = on_target {
-                    Arc::make_mut(table).condition = None;
-                }
-            }
-            plans.take_conditions(tables, reload)?;
-            let notes = plans.targets().into_iter().map(SchemaChange::Note).collect();
-            return Ok((plans, notes));
-        }
-        if let Some(idle) = idle_patterns(tables, filter) {
-            // There was, when the task began.
-            warn!("no table of the source is called {idle}");
-        }
-        let mut plans = Plans::empty(settings, filter, policy);
-        for known in known {
-            let (id, on_target) = match known {
-                KnownTable::There(table) => (table.source_id, OnTarget::Follows(Arc::new(table))),
-                KnownTable::Kept(table) => (table.source_id, OnTarget::Kept(Arc::new(table))),
-                KnownTable::LeftOut(id) => (id, OnTarget::LeftOut),
-            };
-            plans.on_target.insert(id, on_target);
-        }
-        let mut changes = plans.take_conditions(tables, reload)?;
-        changes.extend(plans.forget_gone(tables, at)?);
-        let moment = Moment { dropped: Vec::new(), changed: tables.to_vec() };
-        changes.extend(plans.learn(moment, Some(at))?);
-        Ok((plans, changes))
-    }
-
     fn empty(settings: &Settings, filter: &TableFilter, policy: DdlPolicy) -> Plans {
         Plans {
             settings: settings.clone(),
@@ -153,6 +114,7 @@ impl Plans {
             policy,
             by_id: HashMap::new(),
             on_target: HashMap::new(),
+            added: HashSet::new(),
         }
     }
 
@@ -206,54 +168,6 @@ impl Plans {
         }
         lines.sort();
         lines
-    }
-
-    /// Rows of another condition than now are on the target: only a table that is read once more may get another one.
-    fn take_conditions(&mut self, tables: &[Arc<TableVersion>], reload: &[String]) -> Result<Vec<SchemaChange>, Fault> {
-        let (mut changes, mut wrong) = (Vec::new(), Vec::new());
-        for table in tables.iter().filter(|t| self.filter.takes(&t.name)) {
-            let condition = self.filter.condition(&table.name);
-            let Some(on_target) = self.on_target.get_mut(&table.id) else { continue };
-            let (OnTarget::Follows(old) | OnTarget::Kept(old)) = on_target else { continue };
-            if old.condition.as_deref() == condition {
-                continue;
-            }
-            if !reload.iter().any(|name| table.name.to_string().eq_ignore_ascii_case(name)) {
-                wrong.push(table.name.to_string());
-                continue;
-            }
-            Arc::make_mut(old).condition = condition.map(str::to_owned);
-            changes.push(match on_target {
-                OnTarget::Kept(table) => SchemaChange::Keep(Arc::clone(table)),
-                OnTarget::Follows(table) => SchemaChange::Note(Arc::clone(table)),
-                OnTarget::LeftOut => continue,
-            });
-        }
-        if wrong.is_empty() {
-            return Ok(changes);
-        }
-        let reload: Vec<String> = wrong.iter().map(|name| format!("--reload {name}")).collect();
-        Err(Fault::operator(format!(
-            "tables.where chooses other rows of \"{}\" than those that the target has",
-            wrong.join("\", \"")
-        ))
-        .with_hint(format!(
-            "start it once with {}, to have them read anew, or put tables.where back",
-            reload.join(" ")
-        )))
-    }
-
-    /// Tables that the target has and the source has no more.
-    fn forget_gone(&mut self, tables: &[Arc<TableVersion>], at: Checkpoint) -> Result<Vec<SchemaChange>, Fault> {
-        let gone = |id: &TableId| !tables.iter().any(|t| t.id == *id);
-        let mut gone: Vec<Arc<TargetTable>> =
-            self.on_target.iter().filter(|(id, _)| gone(id)).filter_map(|(_, t)| t.table().cloned()).collect();
-        gone.sort_by_key(|table| table.source_id);
-        let mut changes = Vec::new();
-        for table in gone {
-            changes.extend(self.drop_table(table.source_id, &table.source.to_string(), Some(at))?);
-        }
-        Ok(changes)
     }
 
     /// Tables came, went or changed: gives what has to be done on the target.
@@ -342,7 +256,8 @@ impl Plans {
         after: Option<Checkpoint>,
     ) -> Result<(Option<SchemaChange>, Option<TablePlan>), Fault> {
         let name = &table.name;
-        match (self.policy, was_called) {
+        let policy = if self.added.remove(&table.id) { DdlPolicy::Apply } else { self.policy };
+        match (policy, was_called) {
             (DdlPolicy::Ignore, _) => {
                 warn!(table = %name, "the table is new on the source, and left out: ddl is ignore");
                 self.on_target.insert(table.id, OnTarget::LeftOut);
@@ -359,7 +274,7 @@ impl Plans {
             (DdlPolicy::Apply, None) => {
                 let plan = self.compiled(table)?;
                 tell_notes(&plan);
-                info!(table = %name, "a table appeared on the source");
+                info!(table = %name, "the table is new");
                 let target = Arc::clone(plan.target());
                 self.on_target.insert(table.id, OnTarget::Follows(Arc::clone(&target)));
                 Ok((Some(SchemaChange::Create(target)), Some(plan)))

@@ -3,8 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use logferry_config::{OnExisting, ServerMode, Source, Task};
-use logferry_model::{ChangeSource, Checkpoint, Class, CommitLsn, Fault, SnapshotPoint, SourceEvent, TargetBatch};
+use logferry_config::{OnExisting, Pattern, ServerMode, Source, TableFilter, Task};
+use logferry_model::{
+    ChangeSource, Checkpoint, Class, CommitLsn, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableId, TableVersion,
+    TargetBatch,
+};
 use logferry_pg_apply::{
     ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
 };
@@ -13,7 +16,7 @@ use tracing::{info, warn};
 use crate::batch::Limits;
 use crate::convert::Converter;
 use crate::copy::CopyWork;
-use crate::plans::Plans;
+use crate::plans::{Known, Plans};
 use crate::progress::{Phase, Progress, ProgressView, add};
 use crate::retry::Backoff;
 use crate::stop::Stop;
@@ -146,11 +149,28 @@ impl Runner<'_> {
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
-                let (tables, known) = (source.tables(), target.known_tables().await?);
-                let Task { transform, tables: filter, ddl, reload, .. } = self.task;
-                let plans;
-                (plans, changes) = Plans::resume(&tables, known, transform, filter, *ddl, checkpoint, reload)?;
-                self.reload(&mut source, &plans, checkpoint)?;
+                let tables = source.tables();
+                let known = Known {
+                    tables: target.known_tables().await?,
+                    at: checkpoint,
+                    before: self.before(state),
+                    reload: &self.task.reload,
+                    can_add: source.can_add(),
+                };
+                if known.tables.is_empty() && known.before != self.patterns() {
+                    return Err(self.other_settings());
+                }
+                let Task { transform, tables: filter, ddl, .. } = self.task;
+                let resumed = Plans::resume(&tables, known, transform, filter, *ddl)?;
+                let plans = resumed.plans;
+                changes = resumed.changes;
+                if state.settings_hash != self.copy_settings()? {
+                    changes.push(SchemaChange::Settings(self.copy_settings()?));
+                }
+                if source.can_add() {
+                    source.add(&resumed.new)?;
+                }
+                self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
                 let sink = target.sink().await?;
                 self.progress.reached(checkpoint);
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
@@ -180,7 +200,13 @@ impl Runner<'_> {
     }
 
     /// Has the tables read once more that the task names; by a later attempt only where that has not come to its end.
-    fn reload<S: ChangeSource>(&self, source: &mut S, plans: &Plans, at: Checkpoint) -> Result<(), Fault> {
+    fn reload<S: ChangeSource>(
+        &self,
+        source: &mut S,
+        plans: &Plans,
+        new: &[TableId],
+        at: Checkpoint,
+    ) -> Result<(), Fault> {
         let begun = *self.reload_at.get_or_init(|| at.applied);
         if self.task.reload.is_empty() || at.applied > begun {
             return Ok(());
@@ -188,7 +214,11 @@ impl Runner<'_> {
         let mut ids = Vec::new();
         for name in &self.task.reload {
             let tables = source.tables();
-            let table = tables.iter().find(|t| t.name.to_string().eq_ignore_ascii_case(name) && plans.of(t).is_some());
+            let called = |t: &&Arc<TableVersion>| t.name.to_string().eq_ignore_ascii_case(name);
+            if tables.iter().filter(called).any(|t| new.contains(&t.id)) {
+                continue;
+            }
+            let table = tables.iter().filter(called).find(|t| plans.of(t).is_some());
             let table = table.ok_or_else(|| {
                 Fault::operator(format!("the task has no table \"{name}\" to be read once more"))
                     .with_hint("give it as schema.table, with the schema and name that it has on the source")
@@ -196,7 +226,7 @@ impl Runner<'_> {
             info!(table = %table.name, "the table is read once more");
             ids.push(table.id);
         }
-        source.reload(&ids)
+        if ids.is_empty() { Ok(()) } else { source.reload(&ids) }
     }
 
     /// The full copy, up to the first checkpoint; `None` when the task is to stop before that.
@@ -289,22 +319,44 @@ impl Runner<'_> {
         if state.phase == TargetPhase::Created || state.settings_hash.is_empty() {
             return Ok(());
         }
-        let (before, now) = (&state.settings_hash, self.copy_settings()?);
-        let parts =
-            |settings: &[u8]| -> Vec<serde_json::Value> { serde_json::from_slice(settings).unwrap_or_default() };
-        let (before, now) = (parts(before), parts(&now));
-        let is_same = |at: usize| before.get(at) == now.get(at);
-        // What it was copied by a table itself remembers, once it is copied. Before there were conditions none was kept.
-        let conditions = state.phase == TargetPhase::Streaming || before.len() < now.len() || is_same(CONDITIONS);
-        if (0..CONDITIONS).all(is_same) && conditions {
-            return Ok(());
+        let (before, now) = (parts(&state.settings_hash), parts(&self.copy_settings()?));
+        // A task that is copied may take other tables, and each table remembers its condition.
+        let must_be_same = if state.phase == TargetPhase::Streaming { 1 } else { before.len().min(now.len()) };
+        match (0..must_be_same).all(|at| before.get(at) == now.get(at)) {
+            true => Ok(()),
+            false => Err(self.other_settings()),
         }
-        Err(Fault::operator(format!(
+    }
+
+    fn other_settings(&self) -> Fault {
+        Fault::operator(format!(
             "tables, names, types or columns of task \"{}\" are not those that its rows on the target were copied with",
             self.task.name
         ))
-        .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew"))
+        .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew")
     }
+
+    /// Which tables belonged to the task until now.
+    fn before(&self, state: &TaskState) -> TableFilter {
+        let parts = parts(&state.settings_hash);
+        let patterns = |at: usize| -> Option<Vec<Pattern>> {
+            let texts = parts.get(at)?.as_array()?.iter();
+            Some(texts.filter_map(|text| text.as_str()).map(Pattern::new).collect())
+        };
+        match (patterns(1), patterns(2)) {
+            (Some(include), Some(exclude)) => TableFilter { include, exclude, conditions: Vec::new() },
+            _ => self.patterns(),
+        }
+    }
+
+    fn patterns(&self) -> TableFilter {
+        TableFilter { conditions: Vec::new(), ..self.task.tables.clone() }
+    }
+}
+
+/// The parts of what is kept of the settings: names and types, patterns that include, that exclude, conditions.
+fn parts(settings: &[u8]) -> Vec<serde_json::Value> {
+    serde_json::from_slice(settings).unwrap_or_default()
 }
 
 /// What is to be done about tables that are on the target.
@@ -352,9 +404,6 @@ async fn fixups<S: ChangeSource>(source: &mut S, plans: &Plans, checkpoint: Chec
     }
     Ok(batch)
 }
-
-/// The place of the conditions in what is kept of the settings.
-const CONDITIONS: usize = 3;
 
 /// Bytes of rows that are asked of the source at a time.
 const READ_BYTES_MAX: usize = 1 << 20;

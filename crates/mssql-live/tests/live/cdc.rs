@@ -35,6 +35,12 @@ pub fn run(standin: &Standin, batch: &str) {
     standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
 }
 
+/// Goes on, on a target that has all tables.
+async fn resume(source: &mut LiveSource, at: Checkpoint) -> Result<(), Fault> {
+    source.seek(at).await?;
+    source.add(&[])
+}
+
 /// A stand-in with tables, all captured, and scanned once.
 fn captured(tables: &str, names: &[&str]) -> Standin {
     let standin = standin(tables);
@@ -360,7 +366,7 @@ async fn changes_that_were_cleaned_up_are_a_gap() {
     let expect = format!("the changes of table \"dbo.a\" after {at} are no longer there: capture instance \"dbo_a\"");
     assert!(fault.to_string().starts_with(&expect), "{fault}");
     let mut again = follow(&standin).await.expect("a source");
-    let fault = again.seek(point).await.expect_err("a change is missing");
+    let fault = resume(&mut again, point).await.expect_err("a change is missing");
     assert!(fault.to_string().starts_with(&expect), "{fault}");
     // One that has read everything is not disturbed.
     let (mut source, mut target) = begin(&standin).await;
@@ -405,7 +411,7 @@ async fn an_instance_that_was_made_anew_is_noticed() {
     let fault = source.next(1 << 20).await.map(drop).expect_err("another instance");
     assert!(fault.to_string().starts_with("capture instance \"dbo_a\" of table \"dbo.a\" was dropped"), "{fault}");
     let mut again = follow(&standin).await.expect("a source");
-    let fault = again.seek(point).await.expect_err("another instance");
+    let fault = resume(&mut again, point).await.expect_err("another instance");
     assert!(fault.to_string().contains("are no longer there"), "{fault}");
     run(&standin, "EXEC sys.sp_cdc_disable_db");
     let fault = source.next(1 << 20).await.map(drop).expect_err("there is no capture");

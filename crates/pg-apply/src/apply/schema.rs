@@ -7,7 +7,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::PgSink;
 use crate::ddl::alter::{Step, alter, passing_name, rename};
-use crate::ddl::{self, literal};
+use crate::ddl::{self, ExistingTables, literal};
 use crate::error::Error;
 use crate::names::{check_lengths, fit, qualified, quoted, shown, type_name};
 use crate::shape;
@@ -126,10 +126,19 @@ impl PgSink {
             // Somebody has prepared it, if it has no rows. Rows are those of somebody else, or of a table that this one replaces.
             let sql = format!("SELECT EXISTS (SELECT FROM {})", qualified(table));
             let doing = Error::sql(format!("look into table {}", shown(table)));
-            if self.client.query_one(&sql, &[]).await.map_err(doing)?.get(0) {
-                return Err(Error::TablesExist(vec![shown(table)]));
+            let has_rows = self.client.query_one(&sql, &[]).await.map_err(doing)?.get(0);
+            match self.existing {
+                ExistingTables::Recreate => {
+                    self.execute(table, &format!("DROP TABLE {}", qualified(table))).await?;
+                    self.execute(table, &ddl::create_table(table)).await?;
+                }
+                ExistingTables::Truncate if has_rows => {
+                    ddl::check_columns(&self.client, &[table]).await?;
+                    self.execute(table, &format!("TRUNCATE {}", qualified(table))).await?;
+                }
+                _ if has_rows => return Err(Error::TablesExist(vec![shown(table)])),
+                _ => ddl::check_columns(&self.client, &[table]).await?,
             }
-            ddl::check_columns(&self.client, &[table]).await?;
         } else {
             self.execute(table, &ddl::create_table(table)).await?;
         }

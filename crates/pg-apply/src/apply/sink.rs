@@ -19,6 +19,7 @@ use super::net::{At, Changes, Net, Rows, TableNet};
 use super::params::{Array, Tuples};
 use super::schema::Later;
 use super::table::{Defined, Kind};
+use crate::ddl::ExistingTables;
 use crate::error::Error;
 use crate::names::{qualified, shown};
 use crate::shape;
@@ -33,6 +34,8 @@ pub struct PgSink {
     pub(super) client: Client,
     pub(super) lease: Lease,
     mode: ApplyMode,
+    /// What becomes of a table that is there and has rows, where one of its name is new.
+    pub(super) existing: ExistingTables,
     tables: Vec<Defined>,
     by_name: FxHashMap<(String, String), usize>,
     /// Tables and shapes so far.
@@ -61,7 +64,12 @@ const STATEMENT_ROWS_MAX: usize = 16 * 1024;
 const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl PgSink {
-    pub(crate) async fn new(client: Client, lease: Lease, mode: ApplyMode) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        client: Client,
+        lease: Lease,
+        mode: ApplyMode,
+        existing: ExistingTables,
+    ) -> Result<Self, Error> {
         client.batch_execute(SESSION).await.map_err(Error::sql("set up the session"))?;
         let mut notes = Vec::new();
         match client.batch_execute("SET session_replication_role = replica").await {
@@ -81,6 +89,7 @@ impl PgSink {
             client,
             lease,
             mode,
+            existing,
             tables: Vec::new(),
             by_name: FxHashMap::default(),
             defined: 0,

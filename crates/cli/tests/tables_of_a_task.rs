@@ -1,0 +1,248 @@
+//! Which tables and rows a task has, and what becomes of that when its settings change while it follows a server.
+
+mod server;
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use logferry_mssql_standin::serve::Standin;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
+use server::{check_equal, command, rows, text, write_task};
+
+const SHOP: &str = "
+    CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money);
+    CREATE TABLE dbo.Orders (id int NOT NULL PRIMARY KEY, region varchar(9), [Year] smallint, note varchar(max));
+    CREATE TABLE dbo.Others (id int NOT NULL PRIMARY KEY, v int);
+    DECLARE @n int = 0;
+    WHILE @n < 300 BEGIN
+        INSERT dbo.Customers VALUES (@n, N'Jos\u{e9}', @n);
+        INSERT dbo.Orders VALUES (@n, CASE @n % 3 WHEN 0 THEN 'EU' WHEN 1 THEN 'US' END, 2020 + @n % 7, REPLICATE('n', @n));
+        INSERT dbo.Others VALUES (@n, @n);
+        SET @n += 1
+    END;
+    EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0";
+
+const MODES: &[&str] = &["log", "cdc", "hybrid"];
+
+/// In mode hybrid change data capture serves the orders.
+fn shop(mode: &str) -> Standin {
+    let standin = Standin::start().expect("a stand-in");
+    standin.batch("CREATE DATABASE shop").expect("a database");
+    let orders = "dbo.Orders (id int NOT NULL PRIMARY KEY";
+    let kind = if mode == "hybrid" { " NONCLUSTERED" } else { "" };
+    let tables = SHOP.replace(orders, &format!("{orders}{kind}"));
+    standin.batch(&format!("USE shop; {tables}")).expect("the tables");
+    standin
+}
+
+fn change(standin: &Standin, batch: &str) {
+    standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
+}
+
+/// Writes the task of a mode; `existing` is what becomes of tables that are there.
+fn write(path: &Path, mode: &str, standin: &Standin, database: &Database<'_>, existing: &str, more: &str) {
+    write_task(path, mode, standin, database, more);
+    let text = std::fs::read_to_string(path).expect("the task");
+    let text = text.replace("target:\n", &format!("target:\n  on_existing: {existing}\n"));
+    let text = text.replace("mode: cdc\n", "mode: cdc\n  cdc: {enable: true}\n");
+    std::fs::write(path, text).expect("the task is written");
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn start(task: &Path, standin: &Standin, more: &[&str]) -> Running {
+    Running(command(task, standin).args(more).spawn().expect("it runs"))
+}
+
+/// Waits until the target has the rows of each question, in the table beside it.
+async fn wait_for(standin: &Standin, database: &Database<'_>, tables: &[(&str, &str)]) {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        // The copy is complete with the first checkpoint.
+        let applied = client.query_one("SELECT applied FROM logferry.checkpoint WHERE applied IS NOT NULL", &[]).await;
+        let mut unequal = if applied.is_ok() { None } else { Some("the checkpoint".to_owned()) };
+        for (question, table) in tables {
+            let found = rows(standin, question).compare(&client, "dbo", table).await;
+            if !found.as_ref().is_ok_and(|found| found.is_equal() && found.expected > 0) {
+                unequal = Some(format!("{table}: {found:?}"));
+            }
+        }
+        let Some(unequal) = unequal else { return };
+        assert!(began.elapsed() < Duration::from_secs(60), "the target never has what the source has: {unequal}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a run says that ends by itself.
+fn refused(task: &Path, standin: &Standin, more: &[&str]) -> String {
+    let output = command(task, standin).args(more).output().expect("it runs");
+    assert!(!output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+const CUSTOMERS: (&str, &str) = ("dbo.Customers", "customers");
+const OTHERS: (&str, &str) = ("dbo.Others", "others");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_rows_of_a_table_are_followed() {
+    let postgres = PrivatePostgres::shared();
+    for mode in MODES {
+        let standin = shop(mode);
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = folder.path().join("shop.yaml");
+        let with = |condition: &str| {
+            let more = format!("tables:\n  where: {{dbo.orders: \"{condition}\"}}\n");
+            write(&task, mode, &standin, &database, "error", &more);
+        };
+        let eu = ("dbo.Orders WHERE Region = 'EU' AND Year >= 2022", "orders");
+        with("Region = 'EU' AND Year >= 2022");
+        let running = start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
+        change(
+            &standin,
+            "UPDATE dbo.Orders SET region = 'EU' WHERE id < 100; UPDATE dbo.Orders SET [Year] = 2000 WHERE id > 250",
+        );
+        wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
+        drop(running);
+        change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id < 50; DELETE dbo.Orders WHERE id % 5 = 0");
+        let running = start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
+        drop(running);
+
+        // Another condition never leaves rows of the old one.
+        with("region = 'US'");
+        let said = refused(&task, &standin, &[]);
+        assert!(
+            said.contains("tables.where chooses other rows of \"dbo.Orders\"") && said.contains("--reload dbo.Orders"),
+            "{said}"
+        );
+        with("region = 'US' OR NOW() = 1");
+        let said = refused(&task, &standin, &["--reload", "dbo.Orders"]);
+        assert!(said.contains("NOW()"), "{said}");
+        with("Region = 'EU' AND Year >= 2022");
+        let running = start(&task, &standin, &[]);
+        change(&standin, "INSERT dbo.Orders VALUES (1000, 'EU', 2030, NULL)");
+        wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
+        drop(running);
+        if *mode == "log" {
+            with("region = 'US'");
+            let running = start(&task, &standin, &["--reload", "dbo.Orders"]);
+            let us = ("dbo.Orders WHERE region = 'US'", "orders");
+            wait_for(&standin, &database, &[CUSTOMERS, us]).await;
+            drop(running);
+            let running = start(&task, &standin, &[]);
+            change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id = 1000");
+            wait_for(&standin, &database, &[CUSTOMERS, us]).await;
+            drop(running);
+        }
+        with("no = 1");
+        let output = command_of("check", &task, &standin);
+        assert!(output.contains("table \"dbo.Orders\": tables.where: \"no\" is no stored column"), "{output}");
+    }
+}
+
+fn command_of(name: &str, task: &Path, standin: &Standin) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .arg(name)
+        .arg(task)
+        .env("SHOP_PASSWORD", standin.password())
+        .env_remove("LOGFERRY_LOG")
+        .output()
+        .expect("it runs");
+    text(&output)
+}
+
+/// Tables come into a task that follows changes, and go out of it; the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_added_to_a_running_task_and_taken_out() {
+    let postgres = PrivatePostgres::shared();
+    for mode in MODES {
+        let standin = shop(mode);
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = folder.path().join("shop.yaml");
+        let orders = ("dbo.Orders", "orders");
+        write(&task, mode, &standin, &database, "error", "ddl: stop\ntables: {include: [Customers]}\n");
+        let running = start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS]).await;
+        drop(running);
+        // Rows of before, of while nobody looked, and of now.
+        change(
+            &standin,
+            "UPDATE dbo.Orders SET note = 'x' WHERE id < 10; DELETE dbo.Orders WHERE id > 290; UPDATE dbo.Customers SET credit = 1",
+        );
+        write(&task, mode, &standin, &database, "error", "ddl: stop\ntables: {include: [Customers, dbo.Orders]}\n");
+        for n in 0..3 {
+            // Whenever it is killed, the table is not there, or there as a whole.
+            let running = start(&task, &standin, &[]);
+            tokio::time::sleep(Duration::from_millis(100 * n)).await;
+            change(
+                &standin,
+                &format!("UPDATE dbo.Orders SET note = 'y{n}' WHERE id % 2 = 0; UPDATE dbo.Customers SET credit = {n}"),
+            );
+            drop(running);
+        }
+        let running = start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        change(
+            &standin,
+            "UPDATE dbo.Orders SET note = NULL WHERE id < 5; INSERT dbo.Orders VALUES (1000, 'EU', 1, NULL)",
+        );
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        drop(running);
+
+        // One that was left out because it was new is taken in when it is named.
+        let ignore = "ddl: ignore\ntables: {include: [Customers, Orders, 'La*']}\n";
+        write(&task, mode, &standin, &database, "error", ignore);
+        let running = start(&task, &standin, &[]);
+        change(&standin, "UPDATE dbo.Customers SET credit = 4");
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        change(
+            &standin,
+            "CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY, v int); INSERT dbo.Later VALUES (1, 2), (2, 3)",
+        );
+        change(&standin, "UPDATE dbo.Customers SET credit = 5");
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        drop(running);
+        let client = database.client().await.expect("a connection");
+        let is_there = "SELECT to_regclass('dbo.later') IS NOT NULL";
+        assert!(!client.query_one(is_there, &[]).await.expect("an answer").get::<_, bool>(0), "{mode}");
+        let named = "ddl: ignore\ntables: {include: [Customers, Orders, 'La*', dbo.Later]}\n";
+        write(&task, mode, &standin, &database, "error", named);
+        let running = start(&task, &standin, &[]);
+        let later = ("dbo.Later", "later");
+        wait_for(&standin, &database, &[CUSTOMERS, orders, later]).await;
+        change(&standin, "INSERT dbo.Later VALUES (3, 4)");
+        wait_for(&standin, &database, &[CUSTOMERS, orders, later]).await;
+        drop(running);
+
+        // One that is taken out stays as it is,
+        let fewer = "tables: {include: ['*'], exclude: [Orders, Others]}\n";
+        write(&task, mode, &standin, &database, "error", fewer);
+        let running = start(&task, &standin, &[]);
+        change(&standin, "UPDATE dbo.Orders SET note = 'unseen'; UPDATE dbo.Customers SET credit = 9");
+        wait_for(&standin, &database, &[CUSTOMERS, later]).await;
+        drop(running);
+        let seen = "SELECT count(*) FROM dbo.orders WHERE note = 'unseen'";
+        assert_eq!(client.query_one(seen, &[]).await.expect("a count").get::<_, i64>(0), 0, "{mode}");
+        // is not overwritten without being asked for, and copied anew when it comes back.
+        write(&task, mode, &standin, &database, "error", "tables: {include: ['*']}\n");
+        let said = refused(&task, &standin, &[]);
+        assert!(said.contains("these tables are on the target already: \"dbo.orders\""), "{mode}: {said}");
+        write(&task, mode, &standin, &database, "truncate", "tables: {include: ['*']}\n");
+        let running = start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS, orders, later, OTHERS]).await;
+        drop(running);
+        check_equal(&standin, &database, &["Customers", "Orders", "Later", "Others"]).await;
+    }
+}
