@@ -33,6 +33,7 @@ mod heap;
 mod index;
 mod inspect;
 mod log;
+mod maintenance;
 mod media;
 mod read;
 #[cfg(test)]

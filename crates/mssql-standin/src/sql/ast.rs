@@ -51,6 +51,12 @@ pub(crate) enum StmtKind {
         if_exists: bool,
     },
     AlterTable(Name, AlterTable),
+    /// `ALTER INDEX name | ALL ON t REBUILD | REORGANIZE`
+    AlterIndex {
+        index: Option<String>,
+        table: Name,
+        reorganize: bool,
+    },
     CreateSchema(String),
     CreateDatabase(String),
     /// `CREATE DATABASE ... FOR ATTACH`, and the files.
@@ -339,6 +345,7 @@ pub(crate) enum AlterTable {
         if_exists: bool,
     },
     Alter(ColumnSpec),
+    Rebuild,
     /// Accepted and without effect: CHECK CONSTRAINT of constraints that are always checked.
     Check,
 }

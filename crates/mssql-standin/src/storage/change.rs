@@ -5,7 +5,7 @@ use std::sync::Arc;
 use logferry_model::SqlType;
 use logferry_mssql_format::encode::{ColumnImage, encode_forwarded, encode_row, encode_stub};
 use logferry_mssql_format::page::RowId;
-use logferry_mssql_format::row::{FixedVar, Place, RecordKind, stub_target};
+use logferry_mssql_format::row::{FixedVar, Place, RecordKind, status, stub_target};
 
 use super::entry::Indexed;
 use super::space::{AllocUnit, UnitKind};
@@ -363,7 +363,7 @@ impl Database {
     }
 
     /// The row that a key leads to, and where a heap moved it to, if it did.
-    fn image_of(&self, rowset: u64, key: &RowKey) -> (Vec<u8>, Option<RowId>) {
+    pub(super) fn image_of(&self, rowset: u64, key: &RowKey) -> (Vec<u8>, Option<RowId>) {
         match key {
             RowKey::Key(key) => (self.live_row(rowset, key).expect("visible rows are on their page").to_vec(), None),
             RowKey::Rid(at) => {
@@ -468,6 +468,25 @@ impl Database {
         let layout = Arc::clone(&self.rowset(rowset).layout);
         encode_row(&layout.row, &images, self.options.row_versions.then_some(&tag), &mut image);
         image
+    }
+
+    /// A row in another layout of the same table; values outside of it stay there.
+    pub(super) fn moved_row(&self, from: &TableLayout, to: &TableLayout, image: &[u8]) -> Vec<u8> {
+        let values = stored_values(from, image);
+        let images: Vec<ColumnImage<'_>> = to
+            .columns
+            .iter()
+            .map(|column| match column.logical.and_then(|at| values.get(from.of_logical[at])) {
+                Some(Stored::Bytes(b)) => ColumnImage::Bytes(b),
+                Some(Stored::Pointer(b)) => ColumnImage::Pointer(b),
+                _ => ColumnImage::Null,
+            })
+            .collect();
+        let tagged = image[0] & status::VERSION_TAG != 0;
+        let tag = image.last_chunk::<TAG>().filter(|_| tagged).copied().unwrap_or_default();
+        let mut out = Vec::new();
+        encode_row(&to.row, &images, self.options.row_versions.then_some(&tag), &mut out);
+        out
     }
 
     fn delete_outside(&mut self, by: By, rowset: u64, sql_type: &SqlType, pointer: &[u8]) {

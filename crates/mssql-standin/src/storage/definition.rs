@@ -231,21 +231,16 @@ impl Database {
         let table = shape.table;
         let own = self.rowsets.values().filter(|r| r.object_id == table).map(|r| r.id);
         let new: Vec<u64> = own.filter(|id| shape.rowsets.iter().all(|(known, ..)| known != id)).collect();
-        let mut gone: Vec<(u64, UnitKind, AllocUnit)> = Vec::new();
-        let mut take = |rowset: u64, kind: UnitKind, unit: Option<AllocUnit>| {
-            gone.extend(unit.filter(|u| u.iam != 0).map(|u| (rowset, kind, u)));
-        };
+        let mut gone: Vec<(u64, AllocUnit)> = Vec::new();
         for rowset in new {
             let Some(held) = self.rowsets.remove(&rowset) else { continue };
-            for (kind, unit) in UnitKind::ALL.into_iter().zip(held.units) {
-                take(rowset, kind, unit);
-            }
+            gone.extend(held.units.into_iter().flatten().map(|unit| (rowset, unit)));
         }
         for (rowset, layout, had) in shape.rowsets {
             let Some(held) = self.rowsets.get_mut(&rowset) else { continue };
             held.layout = layout;
             for kind in UnitKind::ALL.into_iter().filter(|kind| !had[kind.index()]) {
-                take(rowset, kind, held.units[kind.index()].take());
+                gone.extend(held.units[kind.index()].take().map(|unit| (rowset, unit)));
             }
         }
         restore(&mut self.tables, table, shape.held);
@@ -264,7 +259,7 @@ impl Database {
         if let Some(now) = self.rowsets.remove(&saved.id) {
             for (kind, unit) in UnitKind::ALL.into_iter().zip(now.units) {
                 let known = saved.units[kind.index()].as_ref().map_or(0, |u| u.iam);
-                gone.extend(unit.filter(|u| u.iam != 0 && u.iam != known).map(|u| (saved.id, kind, u)));
+                gone.extend(unit.filter(|u| u.iam != known).map(|u| (saved.id, u)));
             }
         }
         self.rowsets.insert(saved.id, saved);
@@ -308,8 +303,13 @@ impl Database {
     }
 
     /// Gives the pages of allocation units back that nobody knows any more.
-    fn drop_units(&mut self, parent: u64, gone: &[(u64, UnitKind, AllocUnit)]) {
-        for (rowset, _, unit) in gone {
+    fn drop_units(&mut self, parent: u64, gone: &[(u64, AllocUnit)]) {
+        for (rowset, unit) in gone {
+            // A rebuild hands units on: those are their first rowset's again.
+            let mut kept = self.rowsets.values().flat_map(|r| r.units.iter().flatten());
+            if unit.iam == 0 || kept.any(|k| k.iam == unit.iam) {
+                continue;
+            }
             let xact = self.begin_system(parent, DEFERRED_DROP, SystemXact::Nested);
             self.release_pages(By::Xact(xact), *rowset, unit);
             self.end_system(xact);

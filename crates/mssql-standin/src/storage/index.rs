@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use logferry_mssql_format::encode::{ColumnImage, PageImage, encode_index_record};
 use logferry_mssql_format::log::op::Context;
-use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType};
+use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
 
 use super::entry::{Index, Indexed, Kept, entries_fit, entry_layout};
 use super::space::{AllocUnit, First, UnitKind};
@@ -12,9 +12,9 @@ use super::system::definitions::{
     SYSALLOCUNITS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS,
 };
 use super::system::{int, long, object_lock, text, tiny};
-use super::table::TableLayout;
+use super::table::{Form, TableLayout};
 use super::xact::{SystemXact, Undo};
-use super::{By, Database, Error, FILE, Node, Rowset};
+use super::{By, Database, Error, FILE, Node, Rowset, rid};
 
 /// Bits of `sysidxstats.status`: an index, unique, a primary key, a unique constraint.
 const INDEX: u32 = 0x3;
@@ -260,28 +260,37 @@ impl Database {
     }
 
     /// Fills a new index with the entries of the rows that are there, whole pages at a time.
-    fn build_index(&mut self, xact: u64, table: u32, kept: &Kept) -> Result<(), Error> {
+    pub(super) fn build_index(&mut self, xact: u64, table: u32, kept: &Kept) -> Result<(), Error> {
         let by = By::Xact(xact);
         let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         self.each_stored_row(table, &mut |db, key, row| {
             entries.push(db.index_entry(by, table, kept, Indexed { row, key }))
         });
-        if entries.is_empty() {
-            return Ok(());
-        }
         entries.sort_unstable();
-        let rowset = kept.rowset;
+        self.build_pages(xact, kept.rowset, entries);
+        Ok(())
+    }
+
+    /// Fills a new rowset with rows or entries that are in the order of their keys; of heaps, gives where they are.
+    pub(super) fn build_pages(&mut self, xact: u64, rowset: u64, mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<RowId> {
+        let by = By::Xact(xact);
+        let mut places = Vec::new();
+        if entries.is_empty() {
+            return places;
+        }
         let build = self.begin_system(xact, "offline index build", SystemXact::Nested);
         let first = First { by, heap: false, locks: false };
         let mut page = Some(self.take_first_of(xact, rowset, UnitKind::InRow, first));
         let layout = Arc::clone(&self.rowset(rowset).layout);
+        let heap = self.rowset(rowset).is_heap();
+        let leaf_type = if layout.form == Form::Row { PageType::DATA } else { PageType::INDEX };
         let count = entries.len();
         let mut level = 0u8;
         let mut below: Vec<Node> = Vec::new();
         let mut levels: Vec<Vec<Node>> = Vec::new();
         loop {
             let (page_type, context, min_len) = match level {
-                0 => (PageType::INDEX, Context::INDEX_LEAF, layout.row.fixed_end),
+                0 => (leaf_type, self.leaf_context(rowset), layout.row.fixed_end),
                 _ => (PageType::INDEX, Context::INDEX_INTERIOR, layout.key_entry.fixed_end + 6),
             };
             let mut nodes: Vec<Node> = Vec::new();
@@ -293,6 +302,8 @@ impl Database {
                         Some(at) => at,
                         None => self.take_page(By::Xact(build), rowset, UnitKind::InRow, level == 0),
                     };
+                    // Pages of heaps are not linked.
+                    let last = last.filter(|_| !heap);
                     let left = last.map_or(PageId::default(), |p| PageId::new(FILE, p));
                     self.place_page(rowset, UnitKind::InRow, at, page_type, level, (left, PageId::default()), min_len);
                     if let Some(last) = last {
@@ -302,13 +313,20 @@ impl Database {
                 }
                 let at = nodes[nodes.len() - 1].page;
                 let image = self.page_mut(at);
-                image.insert(image.slot_count(), &entry);
+                let slot = image.slot_count();
+                image.insert(slot, &entry);
+                if heap {
+                    places.push(rid(at, slot));
+                }
             }
             for node in &nodes {
                 self.log_page(By::Xact(build), context, node.page);
+                if heap {
+                    self.note_fullness(node.page);
+                }
             }
             levels.push(nodes.clone());
-            if nodes.len() == 1 {
+            if nodes.len() == 1 || heap {
                 break;
             }
             entries = Vec::new();
@@ -336,7 +354,7 @@ impl Database {
             level += 1;
         }
         self.end_system(build);
-        let root = levels[levels.len() - 1][0].page;
+        let root = if heap { 0 } else { levels[levels.len() - 1][0].page };
         let first = levels[0][0].page;
         let held = self.rowset_mut(rowset);
         held.levels = levels;
@@ -353,7 +371,7 @@ impl Database {
             r.hobt_ddl(h, rowset, 2);
         });
         self.write_row_count(by, rowset, count as u64);
-        Ok(())
+        places
     }
 
     /// FORMAT_PAGE with all that is on a page.

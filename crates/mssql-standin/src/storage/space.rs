@@ -462,6 +462,21 @@ impl Database {
         self.hold_mixed(by, iam);
     }
 
+    /// Gives one page of an extent back: the allocation unit may take it again.
+    pub(super) fn give_page_back(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {
+        let target = self.unit(rowset, kind).target();
+        let new = self.pfs(page) & !PFS_ALLOCATED;
+        self.change_pfs(by, page, new, Some(target), &page_lock(page, rowset));
+        let counts = self.unit_mut(rowset, kind);
+        counts.free.push(page);
+        counts.used -= 1;
+        counts.data -= 1;
+        self.rowset_mut(rowset).counted = false;
+        self.write(by, |r, h| {
+            r.hobt_delta(h, rowset, [0, -1, -1, 0]);
+        });
+    }
+
     /// Notes a heap or LOB page's fullness in its PFS page.
     pub(super) fn note_fullness(&mut self, page: u32) {
         // By the bytes that are free: up to 50, 80, 95 and 100 % are used.

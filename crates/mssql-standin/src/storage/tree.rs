@@ -420,7 +420,7 @@ impl Database {
     }
 
     /// The first page of a level that is below a page of the level above.
-    fn first_child(&self, rowset: u64, level: usize, upper: usize) -> usize {
+    pub(super) fn first_child(&self, rowset: u64, level: usize, upper: usize) -> usize {
         let levels = &self.rowset(rowset).levels;
         levels[level].partition_point(|n| n.low < levels[level + 1][upper].low)
     }
@@ -459,14 +459,14 @@ impl Database {
         0
     }
 
-    fn in_sys_xact(&mut self, by: By, page: u32, context: Context, enters: bool) {
+    pub(super) fn in_sys_xact(&mut self, by: By, page: u32, context: Context, enters: bool) {
         self.write_page(by, page, 0xFFFF, |r, h, t| {
             r.in_sys_xact(h, context, t, enters);
         });
     }
 
     /// Changes a page's link: offset 8 to the left, 16 to the right.
-    fn link(&mut self, by: By, page: u32, offset: u16, old: PageId, new: PageId) {
+    pub(super) fn link(&mut self, by: By, page: u32, offset: u16, old: PageId, new: PageId) {
         self.write_page(by, page, 0, |r, h, t| {
             r.modify_header(h, Context::HEAP, t, offset, &old.to_bytes(), &new.to_bytes());
         });

@@ -65,3 +65,38 @@ fn values_of_a_unique_index_change_places() {
         ],
     );
 }
+
+#[test]
+fn maintenance() {
+    let ended = "i: DBCC execution completed. If DBCC printed error messages, contact your system administrator.";
+    check(
+        &mut connect(&server()),
+        &[
+            (
+                "CREATE TABLE t (id int CONSTRAINT PK_t PRIMARY KEY, n int); CREATE INDEX ix ON t (n); INSERT t VALUES (1, 2), (2, 1)",
+                "#2",
+            ),
+            (
+                "ALTER INDEX ALL ON t REBUILD; ALTER INDEX ix ON dbo.t REBUILD PARTITION = ALL WITH (SORT_IN_TEMPDB = ON, MAXDOP = 1); ALTER INDEX PK_t ON t REORGANIZE; SELECT * FROM t WHERE n = 1",
+                "2, 1",
+            ),
+            ("ALTER INDEX nosuch ON t REBUILD", "!2727 Cannot find index 'nosuch'."),
+            (
+                "ALTER INDEX ALL ON nosuch REORGANIZE",
+                "!1088 Cannot find the object \"nosuch\" because it does not exist or you do not have permissions.",
+            ),
+            (
+                "ALTER TABLE t REBUILD WITH (DATA_COMPRESSION = PAGE)",
+                "!40517 The SQL Server stand-in does not support the option DATA_COMPRESSION.",
+            ),
+            ("ALTER INDEX ix ON t DISABLE", "!40517 The SQL Server stand-in does not support ALTER INDEX ... DISABLE."),
+            ("DBCC DBREINDEX('t')", ended),
+            (
+                "DBCC SHRINKFILE(1); SELECT COUNT(*) FROM t",
+                &format!(
+                    "5, 1, 1024, 1024, 1024, 1024 ; i: The stand-in moves no pages: the file has the size that it had. ; {ended} ; 2"
+                ),
+            ),
+        ],
+    );
+}

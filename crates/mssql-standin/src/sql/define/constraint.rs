@@ -193,6 +193,7 @@ pub(crate) fn alter_table(
     let at = state.find_table(scalars, table)?.ok_or_else(|| cannot_find(table))?;
     match change {
         AlterTable::Check => Ok(()),
+        AlterTable::Rebuild => super::index::maintain_index(state, scalars, None, table, false),
         AlterTable::Add { columns, constraints, with_values } => {
             if !columns.is_empty() {
                 add_columns(state, scalars, variables, at, columns, *with_values)?;

@@ -157,6 +157,46 @@ pub(crate) fn create_index(state: &mut State, scalars: &Scalars, index: &IndexDe
     add_index(state, at, &columns, index)
 }
 
+/// ALTER INDEX ... REBUILD and REORGANIZE; `index` none: all.
+pub(crate) fn maintain_index(
+    state: &mut State,
+    scalars: &Scalars,
+    index: Option<&str>,
+    table: &[String],
+    reorganize: bool,
+) -> Result<()> {
+    let at = state.find_table(scalars, table)?.ok_or_else(|| {
+        SqlError::batch(
+            1088,
+            format!(
+                "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+                table.join(".")
+            ),
+        )
+        .state(9)
+    })?;
+    let id = match index {
+        None => None,
+        Some(name) => {
+            let key = state.db(at.database).meta(at.table).keys.iter().find(|k| same_name(&k.name, name));
+            let missing = || SqlError::new(2727, format!("Cannot find index '{name}'.")).class(11);
+            Some(key.ok_or_else(missing)?.index_id)
+        }
+    };
+    super::table::wait_for_table(state, scalars, at)?;
+    let storage = &mut state.db_mut(at.database).storage;
+    match reorganize {
+        true => storage.reorganize(at.table, id).map(drop),
+        false => storage.rebuild(at.table, id),
+    }
+    .map_err(from_storage)?;
+    if !reorganize {
+        // Rows of a heap are elsewhere now.
+        super::column::note_altered(state, at);
+    }
+    Ok(())
+}
+
 pub(crate) fn drop_index(
     state: &mut State,
     scalars: &Scalars,

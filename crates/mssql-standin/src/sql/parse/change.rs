@@ -100,11 +100,16 @@ impl Parser<'_> {
         Ok(StmtKind::InsertBulk(Box::new(InsertBulk { table, columns, options })))
     }
 
-    fn skip_parentheses(&mut self) -> Result<()> {
+    /// Parentheses with whatever is in them.
+    pub(super) fn skip_parentheses(&mut self) -> Result<()> {
         self.expect_op("(")?;
-        while !self.op(")") {
-            if self.peek() == &Tok::End {
-                return Err(self.unexpected());
+        let mut open = 1;
+        while open > 0 {
+            match self.peek() {
+                Tok::End => return Err(self.unexpected()),
+                Tok::Op("(") => open += 1,
+                Tok::Op(")") => open -= 1,
+                _ => {}
             }
             self.next();
         }

@@ -457,6 +457,9 @@ impl Parser<'_> {
         if self.word("DATABASE") {
             return self.alter_database();
         }
+        if self.word("INDEX") {
+            return self.alter_index();
+        }
         if !self.word("TABLE") {
             return Err(match self.peek() {
                 Tok::Word(w) => unsupported(format!("ALTER {}", w.to_ascii_uppercase())),
@@ -480,6 +483,10 @@ impl Parser<'_> {
                 }
             }
             return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values }));
+        }
+        if self.word("REBUILD") {
+            self.maintenance_options()?;
+            return Ok(StmtKind::AlterTable(table, AlterTable::Rebuild));
         }
         if self.words(&["ALTER", "COLUMN"]) {
             return Ok(StmtKind::AlterTable(table, AlterTable::Alter(self.column_spec()?)));
@@ -512,6 +519,30 @@ impl Parser<'_> {
             Tok::Word(w) => unsupported(format!("ALTER TABLE ... {}", w.to_ascii_uppercase())),
             _ => self.unexpected(),
         })
+    }
+
+    fn alter_index(&mut self) -> Result<StmtKind> {
+        let index = if self.word("ALL") { None } else { Some(self.ident()?) };
+        self.expect_word("ON")?;
+        let table = self.name()?;
+        let reorganize = self.word("REORGANIZE");
+        if !reorganize && !self.word("REBUILD") {
+            return Err(match self.peek() {
+                Tok::Word(w) => unsupported(format!("ALTER INDEX ... {}", w.to_ascii_uppercase())),
+                _ => self.unexpected(),
+            });
+        }
+        self.maintenance_options()?;
+        Ok(StmtKind::AlterIndex { index, table, reorganize })
+    }
+
+    /// `PARTITION = ALL WITH (...)`: read and left aside.
+    fn maintenance_options(&mut self) -> Result<()> {
+        if self.word("PARTITION") {
+            self.expect_op("=")?;
+            self.next();
+        }
+        self.storage_options()
     }
 
     fn alter_database(&mut self) -> Result<StmtKind> {

@@ -86,6 +86,13 @@ impl Session {
                 })?;
                 out.done(None);
             }
+            StmtKind::AlterIndex { index, table, reorganize } => {
+                let names: &[&_] = if *reorganize { &[] } else { &[table] };
+                self.defining_tables(names, |state, s, _| {
+                    define::maintain_index(state, s, index.as_deref(), table, *reorganize)
+                })?;
+                out.done(None);
+            }
             StmtKind::AlterTable(table, change) => {
                 self.defining_tables(&[table], |state, s, v| {
                     cdc::check_alter(state, s, table, change)?;

@@ -37,6 +37,7 @@ impl Session {
             | StmtKind::DropTable { .. }
             | StmtKind::CreateIndex(..)
             | StmtKind::DropIndex { .. }
+            | StmtKind::AlterIndex { .. }
             | StmtKind::CreateSchema(_)
             | StmtKind::DefineModule(_)
             | StmtKind::DropModule { .. }

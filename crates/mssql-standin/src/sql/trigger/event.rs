@@ -232,7 +232,7 @@ fn actions(change: &AlterTable) -> String {
             ("Drop", columns.iter().map(String::as_str).collect(), constraints.iter().map(String::as_str).collect())
         }
         AlterTable::Alter(column) => ("Alter", vec![column.name.as_str()], Vec::new()),
-        AlterTable::Check => return String::new(),
+        AlterTable::Check | AlterTable::Rebuild => return String::new(),
     };
     let mut out = format!("<AlterTableActionList><{what}>");
     for (kind, names) in [("Columns", columns), ("Constraints", constraints)] {
