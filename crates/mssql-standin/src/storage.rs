@@ -29,6 +29,7 @@ mod dblog;
 mod ddl;
 mod definition;
 mod entry;
+mod error;
 mod heap;
 mod index;
 mod inspect;
@@ -62,6 +63,7 @@ use self::clock::Clock;
 pub use self::constraint::{ConstraintDef, ConstraintKind};
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::{KeyName, SwitchBy, key_object};
+pub use self::error::Error;
 pub use self::index::IndexDef;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, TableRowset, UnitRoots};
 use self::log::LogFile;
@@ -72,62 +74,6 @@ use self::table::TableLayout;
 pub use self::table::{ColumnDef, DEFAULT_COLLATION, Identity, Row, RowKey, TableDef};
 use self::xact::Xact;
 pub use self::xact::{Transaction, XactOptions};
-
-/// What can go wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another open transaction changed the row.
-    #[error("the row is locked by an open transaction")]
-    Locked,
-    /// The key is there already.
-    #[error("violation of PRIMARY KEY: the key is in table {0} already")]
-    DuplicateKey(String),
-    /// No such row.
-    #[error("no such row in table {0}")]
-    NoSuchRow(String),
-    /// No such table, schema, transaction or savepoint.
-    #[error("there is no {0}")]
-    NotFound(String),
-    /// The name is taken.
-    #[error("there is already an object named {0}")]
-    NameTaken(String),
-    /// Something that this engine does not do.
-    #[error("not supported: {0}")]
-    Unsupported(String),
-    /// A row that is too long even with everything outside of it that may be.
-    #[error("a row of {0} bytes does not fit on a page")]
-    RowTooLong(usize),
-    /// A backup that needs another one first.
-    #[error("a full backup must be made first")]
-    NoFullBackup,
-    /// Changes are refused.
-    #[error("database {0} is read-only")]
-    ReadOnly(String),
-    /// A file that is not as it should be.
-    #[error("{path}: {what}")]
-    Damaged {
-        /// the file
-        path: String,
-        /// what is wrong
-        what: String,
-    },
-    /// A file could not be read.
-    #[error("could not read {path}: {source}")]
-    Read {
-        /// the file
-        path: String,
-        /// what the system said
-        source: std::io::Error,
-    },
-    /// A file could not be written.
-    #[error("could not write {path}: {source}")]
-    Write {
-        /// the file
-        path: String,
-        /// what the system said
-        source: std::io::Error,
-    },
-}
 
 /// How a database is made.
 #[derive(Clone, Debug)]

@@ -1,4 +1,7 @@
-//! What all sessions share: databases and what storage does not keep of them; and the plain values of one session.
+//! What all sessions share: databases and what storage does not keep of them.
+
+mod meta;
+mod scalars;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -6,12 +9,15 @@ use std::path::{Path, PathBuf};
 
 use logferry_model::SqlType;
 
-use super::ast::Expr;
 use super::bind::TableAt;
 use super::cdc::Cdc;
 use super::error::{Result, SqlError};
 use super::value::{Value, same_name};
 use crate::storage::{Before, Database, Options, Transaction};
+pub(crate) use meta::{
+    CheckDef, ComputedDef, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, TableMeta, TableTypeDef,
+};
+pub(crate) use scalars::{Isolation, Scalars};
 
 /// All databases.
 #[derive(Debug)]
@@ -81,205 +87,6 @@ pub(crate) struct Db {
     /// Types of tables, by `user_type_id`.
     pub table_types: BTreeMap<u32, TableTypeDef>,
 }
-
-/// A type of tables.
-#[derive(Clone, Debug)]
-pub(crate) struct TableTypeDef {
-    pub schema: String,
-    pub name: String,
-    pub table: super::ast::CreateTable,
-}
-
-/// A view or a procedure.
-#[derive(Clone, Debug)]
-pub(crate) struct ModuleDef {
-    pub schema: String,
-    pub name: String,
-    pub kind: super::ast::ModuleKind,
-    /// Of views: the columns, as they were when it was defined.
-    pub shown: Vec<super::plan::Column>,
-    pub text: String,
-    pub created: Value,
-}
-
-impl ModuleDef {
-    pub fn is_view(&self) -> bool {
-        matches!(self.kind, super::ast::ModuleKind::View { .. })
-    }
-}
-
-/// What storage does not keep of a table.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TableMeta {
-    pub created: Option<Value>,
-    /// Snapshots below this number cannot read it: its columns were others.
-    pub altered: u64,
-    pub identity: Option<Identity>,
-    pub computed: Vec<ComputedDef>,
-    pub keys: Vec<KeyDef>,
-    pub checks: Vec<CheckDef>,
-    pub defaults: Vec<DefaultDef>,
-    pub foreign: Vec<ForeignDef>,
-}
-
-impl TableMeta {
-    /// Names of what are objects of their own.
-    pub fn constraint_names(&self) -> impl Iterator<Item = &String> {
-        let keys = self.keys.iter().filter(|k| k.object.is_some()).map(|k| &k.name);
-        let others = self.checks.iter().map(|c| &c.name).chain(self.defaults.iter().map(|d| &d.name));
-        keys.chain(others).chain(self.foreign.iter().map(|f| &f.name))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub column: usize,
-    pub seed: i128,
-    pub increment: i128,
-    pub last: Option<i128>,
-}
-
-impl Identity {
-    /// The identity column among columns, without a value so far.
-    pub fn of(columns: &[crate::storage::ColumnDef]) -> Option<Self> {
-        let (column, of) = columns.iter().enumerate().find_map(|(at, c)| Some((at, c.identity?)))?;
-        Some(Identity { column, seed: of.seed.into(), increment: of.increment.into(), last: None })
-    }
-
-    /// Notes a value that was given.
-    pub fn note(&mut self, n: i128) {
-        let further = |last: i128| if self.increment < 0 { last.min(n) } else { last.max(n) };
-        self.last = Some(self.last.map_or(n, further));
-    }
-}
-
-/// A computed column.
-#[derive(Clone, Debug)]
-pub(crate) struct ComputedDef {
-    pub column: usize,
-    pub value: Expr,
-    pub text: String,
-    /// Whether rows have its values.
-    pub persisted: bool,
-}
-
-/// A primary key, a unique constraint or an index.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyDef {
-    pub name: String,
-    /// Of constraints: their object id.
-    pub object: Option<u32>,
-    pub primary: bool,
-    pub unique: bool,
-    pub clustered: bool,
-    pub index_id: u32,
-    /// Place in the table, descending.
-    pub columns: Vec<(usize, bool)>,
-    pub included: Vec<usize>,
-    pub named_by_system: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct CheckDef {
-    pub name: String,
-    pub object: u32,
-    pub test: Expr,
-    pub text: String,
-    pub named_by_system: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct DefaultDef {
-    pub name: String,
-    pub object: u32,
-    pub column: usize,
-    pub value: Expr,
-    pub text: String,
-    pub named_by_system: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct ForeignDef {
-    pub name: String,
-    pub object: u32,
-    pub columns: Vec<usize>,
-    pub table: u32,
-    pub referenced: Vec<usize>,
-    pub named_by_system: bool,
-}
-
-/// How a session isolates its transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-    RepeatableRead,
-    Snapshot,
-    Serializable,
-}
-
-/// Plain values of a session.
-#[derive(Clone, Debug)]
-pub(crate) struct Scalars {
-    pub spid: i16,
-    pub login: String,
-    pub program: String,
-    pub host: String,
-    pub database: usize,
-    /// `@@TRANCOUNT`
-    pub depth: u32,
-    /// Transactions by database: begun with the first change in it.
-    pub xacts: BTreeMap<usize, Transaction>,
-    /// Snapshots by database, of SNAPSHOT transactions.
-    pub snapshots: BTreeMap<usize, u64>,
-    pub isolation: Isolation,
-    pub rowcount: i64,
-    pub error: i32,
-    pub identity: Option<i128>,
-    /// What CATCH sees.
-    pub caught: Option<SqlError>,
-    pub options: BTreeMap<String, bool>,
-    pub identity_insert: Option<TableAt>,
-    /// `None`: for ever.
-    pub lock_timeout_ms: Option<u64>,
-    /// The time of the statement, UTC: days since 0001-01-01, ticks of 100 ns.
-    pub now: (i32, u64),
-    /// Counts up for NEWID and RAND.
-    pub seed: u64,
-    pub implicit: bool,
-    /// What `inserted` and `deleted` are, in a trigger.
-    pub images: Option<std::sync::Arc<super::change::Images>>,
-    /// The batch, procedure or trigger that runs, and how many there were: table variables are those of one.
-    pub scope: u64,
-    pub scopes: u64,
-    /// Table variables, those of the innermost scope last.
-    pub table_variables: Vec<u32>,
-    /// What `EVENTDATA()` gives, in a trigger.
-    pub event: Option<std::sync::Arc<str>>,
-    /// The triggers that run, the innermost last.
-    pub firing: Vec<u32>,
-    /// What the open transaction defined.
-    pub defined: Vec<super::session::Definition>,
-    /// Whether the request is still wanted, and rows since that was asked last.
-    pub stop: super::session::Stop,
-    pub steps: Cell<u32>,
-}
-
-impl Scalars {
-    /// A row was looked at: now and then, asks whether more are wanted.
-    pub fn step(&self) -> Result<()> {
-        let steps = self.steps.get().wrapping_add(1);
-        self.steps.set(steps);
-        if steps.is_multiple_of(STEPS) { self.stop.check() } else { Ok(()) }
-    }
-
-    pub fn option(&self, name: &str) -> bool {
-        self.options.get(name).copied().unwrap_or(false)
-    }
-}
-
-/// So many rows are looked at before it is asked whether the client still waits.
-const STEPS: u32 = 4096;
 
 /// The first four databases.
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];

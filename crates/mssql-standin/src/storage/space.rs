@@ -1,16 +1,16 @@
-//! Space: extents, pages and the maps that keep account of them.
+//! Space: extents and pages that are taken, given back, and kept account of.
 
-use logferry_mssql_format::encode::{
-    FileHeader, FormatPage, FormatRecord, GAM_EXTENTS, MAP_BITS_OFFSET, PFS_PAGES, PageImage, RootChange, bitmap_page,
-    file_header_page, iam_page, pfs_page,
-};
+mod maps;
+mod release;
+
+use logferry_mssql_format::encode::{FormatPage, FormatRecord, PageImage, RootChange, iam_page};
 use logferry_mssql_format::log::op::Context;
-use logferry_mssql_format::page::{EXTENT_PAGES, HEADER_SIZE, PageId, PageType};
+use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
 
 use super::system::definitions::SYSALLOCUNITS;
 use super::system::object_lock;
 use super::table::Form;
-use super::xact::{SystemXact, Undo};
+use super::xact::SystemXact;
 use super::{By, Database, FILE, Node};
 
 const PFS: u32 = 1;
@@ -114,86 +114,6 @@ impl AllocUnit {
 }
 
 impl Database {
-    /// The pages that every data file begins with.
-    pub(super) fn create_maps(&mut self) {
-        self.pages.resize(self.options.pages.next_multiple_of(EXTENT_PAGES).max(64) as usize, None);
-        let extents = self.pages.len() as u32 / EXTENT_PAGES;
-        let id = |page| PageId::new(FILE, page);
-        self.pages[PFS as usize] = Some(pfs_page(id(PFS)));
-        self.pages[GAM as usize] = Some(bitmap_page(id(GAM), PageType::GAM, GAM_EXTENTS, true));
-        self.pages[SGAM as usize] = Some(bitmap_page(id(SGAM), PageType::SGAM, extents, false));
-        self.pages[DIFF_MAP as usize] = Some(bitmap_page(id(DIFF_MAP), PageType::DIFF_MAP, extents, true));
-        self.pages[ML_MAP as usize] = Some(bitmap_page(id(ML_MAP), PageType::ML_MAP, extents, false));
-        self.write_file_header();
-        for extent in 0..2 {
-            self.set_map_bit(GAM, extent, false);
-        }
-        self.next_extent = 2;
-        for page in 0..8 {
-            self.set_pfs(page, PFS_ALLOCATED | 4);
-        }
-        self.set_pfs(super::BOOT_PAGE, PFS_ALLOCATED | PFS_MIXED | 4);
-        self.mixed_free = (8..16).filter(|p| *p != super::BOOT_PAGE).rev().collect();
-    }
-
-    /// Writes page 0 anew.
-    pub(super) fn write_file_header(&mut self) {
-        self.pages[0] = Some(file_header_page(&FileHeader {
-            binding_id: self.guids.binding,
-            file_guid: self.guids.data_file,
-            file_id: FILE,
-            filegroup_id: 1,
-            size: self.pages.len() as u64 * 8192,
-            max_pages: u32::MAX,
-            growth_pages: GROWTH,
-            create_lsn: logferry_model::Lsn::new(self.options.first_vlf, 16, 1),
-            fork_guid: self.guids.fork,
-            name: self.options.name.clone(),
-        }));
-    }
-
-    /// Notes in the differential map that a page is about to change.
-    pub(super) fn mark_changed(&mut self, page: u32) {
-        let extent = page / EXTENT_PAGES;
-        if self.map_bit(DIFF_MAP, extent) {
-            return;
-        }
-        self.write_page(By::None, DIFF_MAP, 1, |r, h, t| {
-            r.set_bits(h, Context::DIFF_MAP, t, map_record_bit(extent), true, None);
-        });
-        self.set_map_bit(DIFF_MAP, extent, true);
-    }
-
-    pub(super) fn map_bit(&self, map: u32, extent: u32) -> bool {
-        assert!(extent < GAM_EXTENTS, "the data file holds 4 GB at most");
-        self.page(map).bytes()[MAP_BITS_OFFSET + extent as usize / 8] >> (extent % 8) & 1 != 0
-    }
-
-    pub(super) fn set_map_bit(&mut self, map: u32, extent: u32, on: bool) {
-        let byte = &mut self.page_mut(map).bytes_mut()[MAP_BITS_OFFSET + extent as usize / 8];
-        *byte = *byte & !(1 << (extent % 8)) | u8::from(on) << (extent % 8);
-    }
-
-    /// Extents that belong to something.
-    pub(super) fn allocated_extents(&self) -> Vec<u32> {
-        (0..self.pages.len() as u32 / EXTENT_PAGES).filter(|e| !self.map_bit(GAM, *e) || self.is_held(*e)).collect()
-    }
-
-    pub(super) fn pfs_of(page: u32) -> (u32, u16) {
-        let interval = page / PFS_PAGES;
-        (if interval == 0 { PFS } else { interval * PFS_PAGES }, (page % PFS_PAGES) as u16 + 4)
-    }
-
-    pub(super) fn pfs(&self, page: u32) -> u8 {
-        let (map, offset) = Self::pfs_of(page);
-        self.page(map).bytes()[HEADER_SIZE + usize::from(offset)]
-    }
-
-    pub(super) fn set_pfs(&mut self, page: u32, byte: u8) {
-        let (map, offset) = Self::pfs_of(page);
-        self.page_mut(map).bytes_mut()[HEADER_SIZE + usize::from(offset)] = byte;
-    }
-
     /// Takes a page for a rowset, inside of a system transaction. The page is not formatted yet. `leaf`: it will hold
     /// rows, and counts as a data page.
     pub(super) fn take_page(&mut self, by: By, rowset: u64, kind: UnitKind, leaf: bool) -> u32 {
@@ -410,129 +330,6 @@ impl Database {
         });
     }
 
-    /// Gives pages of an allocation unit back, as TRUNCATE TABLE does: the pages keep what is on them.
-    pub(super) fn release_unit(&mut self, by: By, rowset: u64, kind: UnitKind) {
-        let unit = self.unit(rowset, kind).clone();
-        if unit.iam == 0 {
-            return;
-        }
-        self.release_pages(by, rowset, &unit);
-        let fresh = AllocUnit::new(unit.id);
-        *self.unit_mut(rowset, kind) = fresh;
-    }
-
-    /// The same, of an allocation unit that may be no rowset's any more.
-    pub(super) fn release_pages(&mut self, by: By, rowset: u64, unit: &AllocUnit) {
-        for extent in &unit.extents {
-            let was = self.last_lsn(by);
-            self.set_bit_of_iam(by, unit.iam, *extent, false);
-            let undo = Undo::Bit { map: (unit.iam, Context::IAM), extent: *extent, on: true, unit: unit.target() };
-            self.undoable(by, was, undo);
-            let was = self.last_lsn(by);
-            let first = extent * EXTENT_PAGES;
-            let pages = first..first + EXTENT_PAGES;
-            let before: Vec<u8> = pages.clone().map(|p| self.pfs(p)).collect();
-            let after: Vec<u8> = before.iter().map(|b| b & !(PFS_ALLOCATED | PFS_GHOSTS)).collect();
-            let (map, offset) = Self::pfs_of(first);
-            self.write_page_of(by, map, 0, Some(unit.target()), |r, h, t| {
-                r.modify_special(h, Context::PFS, t, offset, (&before, &after), &[], 3);
-            });
-            self.undoable(by, was, Undo::Space { rowset, first, before, unit: unit.target() });
-            for (page, byte) in pages.zip(after) {
-                self.set_pfs(page, byte);
-                self.reserved.remove(&page);
-                self.ghost_pages.remove(&page);
-            }
-            let was = self.last_lsn(by);
-            self.write_page_of(by, GAM, 1, Some(unit.target()), |r, h, t| {
-                r.set_bits(h, Context::GAM, t, map_record_bit(*extent), true, Some(&extent_lock(first)));
-            });
-            self.undoable(
-                by,
-                was,
-                Undo::Bit { map: (GAM, Context::GAM), extent: *extent, on: false, unit: unit.target() },
-            );
-            self.set_map_bit(GAM, *extent, true);
-            self.hold_extent(by, *extent);
-        }
-        let (iam, was) = (unit.iam, self.last_lsn(by));
-        let before = vec![self.pfs(iam)];
-        self.change_pfs(by, iam, PFS_MIXED | PFS_IAM, None, &page_lock(iam, rowset)[..10]);
-        self.undoable(by, was, Undo::Space { rowset, first: iam, before, unit: (99, 0) });
-        self.hold_mixed(by, iam);
-    }
-
-    /// Gives one page of an extent back: the allocation unit may take it again.
-    pub(super) fn give_page_back(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {
-        let target = self.unit(rowset, kind).target();
-        let new = self.pfs(page) & !PFS_ALLOCATED;
-        self.change_pfs(by, page, new, Some(target), &page_lock(page, rowset));
-        let counts = self.unit_mut(rowset, kind);
-        counts.free.push(page);
-        counts.used -= 1;
-        counts.data -= 1;
-        self.rowset_mut(rowset).counted = false;
-        self.write(by, |r, h| {
-            r.hobt_delta(h, rowset, [0, -1, -1, 0]);
-        });
-    }
-
-    /// Notes a heap or LOB page's fullness in its PFS page.
-    pub(super) fn note_fullness(&mut self, page: u32) {
-        // By the bytes that are free: up to 50, 80, 95 and 100 % are used.
-        let fullness = match self.page(page).free() {
-            8096.. => 0,
-            4048.. => 1,
-            1619.. => 2,
-            404.. => 3,
-            _ => 4,
-        };
-        let old = self.pfs(page);
-        let new = old & !PFS_FULL | fullness;
-        if new != old {
-            let (map, offset) = Self::pfs_of(page);
-            self.write_page_of(By::None, map, 0, Some((99, 0)), |r, _, t| {
-                r.set_free_space(t, offset, new, old);
-            });
-            self.set_pfs(page, new);
-        }
-    }
-
-    /// Notes in the PFS page whether a page has ghosts.
-    pub(super) fn note_ghosts(&mut self, page: u32, rowset: u64) {
-        let has = self.page(page).ghosts() > 0;
-        if has {
-            self.ghost_pages.insert(page, rowset);
-        } else {
-            self.ghost_pages.remove(&page);
-        }
-        let old = self.pfs(page);
-        if (old & PFS_GHOSTS != 0) != has {
-            let (map, offset) = Self::pfs_of(page);
-            if has && self.page(map).bytes()[PFS_HAS_GHOSTS] == 0 {
-                self.note_interval(map, true);
-            }
-            let header = self.page(page).header();
-            self.write_page_of(By::None, map, 0, Some((header.obj_id, header.index_id)), |r, h, t| {
-                r.set_bits(h, Context::PFS, t, offset * 8 + 3, has, None);
-            });
-            self.set_pfs(page, old & !PFS_GHOSTS | if has { PFS_GHOSTS } else { 0 });
-            let mut others = self.ghost_pages.keys().filter(|p| Self::pfs_of(**p).0 == map);
-            if !has && others.next().is_none() {
-                self.note_interval(map, false);
-            }
-        }
-    }
-
-    /// Notes in the header of a PFS page whether any of its pages has ghosts.
-    fn note_interval(&mut self, map: u32, has: bool) {
-        let (before, after) = ([u8::from(!has)], [u8::from(has)]);
-        self.write_page_of(By::None, map, 0, Some((99, 0)), |r, h, t| {
-            r.modify_header(h, Context::PFS, t, PFS_HAS_GHOSTS as u16, &before, &after);
-        });
-        self.page_mut(map).bytes_mut()[PFS_HAS_GHOSTS] = after[0];
-    }
-
     pub(super) fn unit(&self, rowset: u64, kind: UnitKind) -> &AllocUnit {
         self.rowset(rowset).units[kind.index()].as_ref().expect("the table has such columns")
     }
@@ -574,116 +371,6 @@ impl Database {
             r.lock_xact(h, &lock);
         });
         self.change_root(by, rowset, kind, offset, page);
-    }
-
-    fn change_pfs(&mut self, by: By, page: u32, new: u8, unit: Option<(u32, u16)>, lock: &[u8]) {
-        let (map, offset) = Self::pfs_of(page);
-        let old = self.pfs(page);
-        self.write_page_of(by, map, 0, Some(unit.unwrap_or((99, 0))), |r, h, t| {
-            r.modify_special(h, Context::PFS, t, offset, (&[old], &[new]), lock, 3);
-        });
-        self.set_pfs(page, new);
-    }
-
-    fn set_iam_bit(&mut self, by: By, rowset: u64, kind: UnitKind, extent: u32, on: bool) {
-        self.set_bit_of_iam(by, self.unit(rowset, kind).iam, extent, on);
-    }
-
-    fn set_bit_of_iam(&mut self, by: By, iam: u32, extent: u32, on: bool) {
-        let lock = extent_lock(extent * EXTENT_PAGES);
-        self.write_page(by, iam, 1, |r, h, t| {
-            r.set_bits(h, Context::IAM, t, map_record_bit(extent), on, Some(if on { &[] } else { &lock }));
-        });
-        self.set_map_bit(iam, extent, on);
-    }
-
-    /// Takes a whole extent.
-    fn take_extent(&mut self, by: By, unit: (u32, u16)) -> u32 {
-        let extent = self.free_extent();
-        self.write_page_of(by, GAM, 1, Some(unit), |r, h, t| {
-            r.set_bits(h, Context::GAM, t, map_record_bit(extent), false, Some(&[]));
-        });
-        self.set_map_bit(GAM, extent, false);
-        let first = extent * EXTENT_PAGES;
-        let before: Vec<u8> = (first..first + EXTENT_PAGES).map(|p| self.pfs(p)).collect();
-        let (map, offset) = Self::pfs_of(first);
-        self.write_page_of(by, map, 0, Some(unit), |r, h, t| {
-            r.modify_special(h, Context::PFS, t, offset, (&before, &[0; 8]), &[], 3);
-        });
-        for page in first..first + EXTENT_PAGES {
-            self.set_pfs(page, 0);
-        }
-        extent
-    }
-
-    /// Marks an extent as taken, in all maps, without a record.
-    pub(super) fn take_extent_unlogged(&mut self, extent: u32, iam: u32) {
-        self.set_map_bit(GAM, extent, false);
-        self.set_map_bit(DIFF_MAP, extent, true);
-        self.set_map_bit(iam, extent, true);
-    }
-
-    /// An extent that nobody uses; the file grows where there is none.
-    pub(super) fn free_extent(&mut self) -> u32 {
-        loop {
-            let extents = self.pages.len() as u32 / EXTENT_PAGES;
-            while self.next_extent < extents && (!self.map_bit(GAM, self.next_extent) || self.is_held(self.next_extent))
-            {
-                self.next_extent += 1;
-            }
-            if self.next_extent == extents {
-                self.grow_file();
-                continue;
-            }
-            let extent = self.next_extent;
-            let first = extent * EXTENT_PAGES;
-            // A PFS page stands at the begin of its interval: the extent around it is nobody's.
-            if first != 0 && (first..first + EXTENT_PAGES).any(|p| p.is_multiple_of(PFS_PAGES)) {
-                let pfs = (first + EXTENT_PAGES - 1) / PFS_PAGES * PFS_PAGES;
-                if self.pages[pfs as usize].is_none() {
-                    self.pages[pfs as usize] = Some(pfs_page(PageId::new(FILE, pfs)));
-                }
-                self.set_map_bit(GAM, extent, false);
-                self.set_pfs(pfs, PFS_ALLOCATED | 4);
-                let image = self.page(pfs).clone();
-                let header = image.header();
-                let rows = &image.bytes()[..usize::from(header.free_data)];
-                let slots = &image.bytes()[8192 - 2 * usize::from(header.slot_count)..];
-                self.write_page(By::None, pfs, 0xFFFF, |r, h, t| {
-                    r.format_image(h, Context::PFS, t, PageType::PFS, (rows, slots));
-                });
-                continue;
-            }
-            return extent;
-        }
-    }
-
-    fn grow_file(&mut self) {
-        let old = self.pages.len() as u32;
-        self.pages.resize((old + GROWTH) as usize, None);
-        self.write_file_header();
-    }
-
-    /// Takes a page of a mixed extent for an IAM page.
-    fn take_mixed_page(&mut self, parent: u64, rowset: u64) -> u32 {
-        if self.mixed_free.is_empty() {
-            let xact = self.begin_system(parent, "AllocMixedExtent", SystemXact::Nested);
-            let by = By::Xact(xact);
-            let extent = self.free_extent();
-            for (map, context, on) in [(GAM, Context::GAM, false), (SGAM, Context::SGAM, true)] {
-                self.write_page(by, map, 1, |r, h, t| {
-                    r.set_bits(h, context, t, map_record_bit(extent), on, Some(&[]));
-                });
-                self.set_map_bit(map, extent, on);
-            }
-            self.end_system(xact);
-            let first = extent * EXTENT_PAGES;
-            self.mixed_free = (first..first + EXTENT_PAGES).rev().collect();
-        }
-        let page = self.mixed_free.pop().expect("an extent has pages");
-        let new = PFS_ALLOCATED | PFS_MIXED | PFS_IAM;
-        self.change_pfs(By::Xact(parent), page, new, None, &page_lock(page, rowset));
-        page
     }
 }
 

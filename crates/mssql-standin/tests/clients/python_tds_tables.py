@@ -21,6 +21,15 @@ with pytds.connect(
 
     check(connection, "%s", manual=manual, binary=pytds.Binary, but=("rowversion",), load=load)
 
+    # xml, whole and in a column of a bulk load.
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE dbo.documents (id int PRIMARY KEY, x xml)")
+    documents = [(at, None if at == 3 else "<a>" + "ß" * at * 3000 + "</a>") for at in range(1, 20)]
+    columns = [pytds.Column(name="id", type=tds_types.IntType()), pytds.Column(name="x", type=tds_types.XmlType(), flags=pytds.tds_base.Column.fNullable)]
+    cursor.copy_to(table_or_view="documents", schema="dbo", columns=columns, data=documents)
+    cursor.execute("SELECT id, x FROM dbo.documents ORDER BY id")
+    assert [tuple(row) for row in cursor.fetchall()] == documents
+
     # Table-valued parameters: of a statement, and of a procedure.
     cursor = connection.cursor()
     cursor.execute("CREATE TYPE dbo.pairs AS TABLE (id int NOT NULL PRIMARY KEY, name nvarchar(40) NULL)")

@@ -198,7 +198,8 @@ async fn parameters_of_every_type_come_back() {
     }
 }
 
-struct Raw(ColumnData<'static>);
+/// A value as it is to be sent.
+pub struct Raw(pub ColumnData<'static>);
 
 impl<'a> tiberius::IntoSql<'a> for Raw {
     fn into_sql(self) -> ColumnData<'a> {

@@ -1,0 +1,141 @@
+//! ALTER TABLE, ALTER INDEX, ALTER DATABASE.
+
+use super::super::super::ast::{AlterTable, StmtKind};
+use super::super::super::error::{Result, unsupported};
+use super::super::super::token::Tok;
+use super::super::Parser;
+
+impl Parser<'_> {
+    pub(in crate::sql::parse) fn alter(&mut self) -> Result<StmtKind> {
+        let begin = self.at;
+        self.next();
+        if let Some(module) = self.module(begin, false, true)? {
+            return Ok(module);
+        }
+        if self.word("TRIGGER") {
+            return self.trigger(begin, false, true);
+        }
+        if self.word("DATABASE") {
+            return self.alter_database();
+        }
+        if self.word("INDEX") {
+            return self.alter_index();
+        }
+        if !self.word("TABLE") {
+            return Err(match self.peek() {
+                Tok::Word(w) => unsupported(format!("ALTER {}", w.to_ascii_uppercase())),
+                _ => self.unexpected(),
+            });
+        }
+        let table = self.name()?;
+        if self.word("WITH") {
+            let _ = self.word("CHECK") || self.word("NOCHECK");
+        }
+        if self.word("ADD") {
+            let (mut columns, mut constraints, mut with_values) = (Vec::new(), Vec::new(), false);
+            loop {
+                match self.constraint(None)? {
+                    Some(constraint) => constraints.push(constraint),
+                    None => columns.push(self.column_spec()?),
+                }
+                with_values |= self.words(&["WITH", "VALUES"]);
+                if !self.op(",") {
+                    break;
+                }
+            }
+            return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values }));
+        }
+        if self.word("REBUILD") {
+            self.maintenance_options()?;
+            return Ok(StmtKind::AlterTable(table, AlterTable::Rebuild));
+        }
+        if self.words(&["ALTER", "COLUMN"]) {
+            return Ok(StmtKind::AlterTable(table, AlterTable::Alter(self.column_spec()?)));
+        }
+        if self.word("DROP") {
+            let (mut columns, mut constraints, mut if_exists, mut of_columns) = (Vec::new(), Vec::new(), false, false);
+            loop {
+                if self.word("COLUMN") {
+                    of_columns = true;
+                    if_exists |= self.if_exists();
+                } else if self.word("CONSTRAINT") {
+                    of_columns = false;
+                    if_exists |= self.if_exists();
+                }
+                let list = if of_columns { &mut columns } else { &mut constraints };
+                list.push(self.ident()?);
+                if !self.op(",") {
+                    break;
+                }
+            }
+            return Ok(StmtKind::AlterTable(table, AlterTable::Drop { columns, constraints, if_exists }));
+        }
+        if self.words(&["CHECK", "CONSTRAINT"]) {
+            if !self.word("ALL") {
+                self.ident()?;
+            }
+            return Ok(StmtKind::AlterTable(table, AlterTable::Check));
+        }
+        Err(match self.peek() {
+            Tok::Word(w) => unsupported(format!("ALTER TABLE ... {}", w.to_ascii_uppercase())),
+            _ => self.unexpected(),
+        })
+    }
+
+    pub(super) fn alter_index(&mut self) -> Result<StmtKind> {
+        let index = if self.word("ALL") { None } else { Some(self.ident()?) };
+        self.expect_word("ON")?;
+        let table = self.name()?;
+        let reorganize = self.word("REORGANIZE");
+        if !reorganize && !self.word("REBUILD") {
+            return Err(match self.peek() {
+                Tok::Word(w) => unsupported(format!("ALTER INDEX ... {}", w.to_ascii_uppercase())),
+                _ => self.unexpected(),
+            });
+        }
+        self.maintenance_options()?;
+        Ok(StmtKind::AlterIndex { index, table, reorganize })
+    }
+
+    /// `PARTITION = ALL WITH (...)`: read and left aside.
+    pub(super) fn maintenance_options(&mut self) -> Result<()> {
+        if self.word("PARTITION") {
+            self.expect_op("=")?;
+            self.next();
+        }
+        self.storage_options()
+    }
+
+    pub(super) fn alter_database(&mut self) -> Result<StmtKind> {
+        let name = if self.word("CURRENT") { None } else { Some(self.ident()?) };
+        if !self.word("SET") {
+            return Err(unsupported("ALTER DATABASE without SET"));
+        }
+        let mut options = Vec::new();
+        loop {
+            let Tok::Word(option) = self.next() else { return Err(self.unexpected()) };
+            self.op("=");
+            let value = match self.peek().clone() {
+                Tok::Word(w) if !w.eq_ignore_ascii_case("WITH") => {
+                    self.next();
+                    w.to_ascii_uppercase()
+                }
+                Tok::Number(n) => {
+                    self.next();
+                    n
+                }
+                _ => String::new(),
+            };
+            options.push((option.to_ascii_uppercase(), value));
+            if !self.op(",") {
+                break;
+            }
+        }
+        if self.word("WITH") {
+            while let Tok::Word(_) | Tok::Number(_) = self.peek() {
+                self.next();
+            }
+        }
+        Ok(StmtKind::AlterDatabase { name, options })
+    }
+}

@@ -1,0 +1,130 @@
+//! What storage does not keep of objects.
+
+use super::super::ast::Expr;
+use super::super::value::Value;
+
+/// A type of tables.
+#[derive(Clone, Debug)]
+pub(crate) struct TableTypeDef {
+    pub schema: String,
+    pub name: String,
+    pub table: super::super::ast::CreateTable,
+}
+
+/// A view or a procedure.
+#[derive(Clone, Debug)]
+pub(crate) struct ModuleDef {
+    pub schema: String,
+    pub name: String,
+    pub kind: super::super::ast::ModuleKind,
+    /// Of views: the columns, as they were when it was defined.
+    pub shown: Vec<super::super::plan::Column>,
+    pub text: String,
+    pub created: Value,
+}
+
+impl ModuleDef {
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, super::super::ast::ModuleKind::View { .. })
+    }
+}
+
+/// What storage does not keep of a table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableMeta {
+    pub created: Option<Value>,
+    /// Snapshots below this number cannot read it: its columns were others.
+    pub altered: u64,
+    pub identity: Option<Identity>,
+    pub computed: Vec<ComputedDef>,
+    pub keys: Vec<KeyDef>,
+    pub checks: Vec<CheckDef>,
+    pub defaults: Vec<DefaultDef>,
+    pub foreign: Vec<ForeignDef>,
+}
+
+impl TableMeta {
+    /// Names of what are objects of their own.
+    pub fn constraint_names(&self) -> impl Iterator<Item = &String> {
+        let keys = self.keys.iter().filter(|k| k.object.is_some()).map(|k| &k.name);
+        let others = self.checks.iter().map(|c| &c.name).chain(self.defaults.iter().map(|d| &d.name));
+        keys.chain(others).chain(self.foreign.iter().map(|f| &f.name))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub column: usize,
+    pub seed: i128,
+    pub increment: i128,
+    pub last: Option<i128>,
+}
+
+impl Identity {
+    /// The identity column among columns, without a value so far.
+    pub fn of(columns: &[crate::storage::ColumnDef]) -> Option<Self> {
+        let (column, of) = columns.iter().enumerate().find_map(|(at, c)| Some((at, c.identity?)))?;
+        Some(Identity { column, seed: of.seed.into(), increment: of.increment.into(), last: None })
+    }
+
+    /// Notes a value that was given.
+    pub fn note(&mut self, n: i128) {
+        let further = |last: i128| if self.increment < 0 { last.min(n) } else { last.max(n) };
+        self.last = Some(self.last.map_or(n, further));
+    }
+}
+
+/// A computed column.
+#[derive(Clone, Debug)]
+pub(crate) struct ComputedDef {
+    pub column: usize,
+    pub value: Expr,
+    pub text: String,
+    /// Whether rows have its values.
+    pub persisted: bool,
+}
+
+/// A primary key, a unique constraint or an index.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyDef {
+    pub name: String,
+    /// Of constraints: their object id.
+    pub object: Option<u32>,
+    pub primary: bool,
+    pub unique: bool,
+    pub clustered: bool,
+    pub index_id: u32,
+    /// Place in the table, descending.
+    pub columns: Vec<(usize, bool)>,
+    pub included: Vec<usize>,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CheckDef {
+    pub name: String,
+    pub object: u32,
+    pub test: Expr,
+    pub text: String,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DefaultDef {
+    pub name: String,
+    pub object: u32,
+    pub column: usize,
+    pub value: Expr,
+    pub text: String,
+    pub named_by_system: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ForeignDef {
+    pub name: String,
+    pub object: u32,
+    pub columns: Vec<usize>,
+    pub table: u32,
+    pub referenced: Vec<usize>,
+    pub named_by_system: bool,
+}
