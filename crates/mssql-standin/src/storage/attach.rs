@@ -9,12 +9,12 @@
 //! Rows are read once, when the files are attached, and kept as callers would have given them. The log is the file's bytes.
 //! Ids of tables, rowsets and allocation units are the file's own, so records and catalog views speak of the same things.
 //!
-//! Recovery is not done: what the log has of transactions that were open when the server stopped is shown, not undone on the
-//! pages. A database that was shut down cleanly has none. Refused by name: files of before 2008, tables whose rows are compressed
+//! Files of a server that was not shut down are recovered in memory. Refused by name: files of before 2008, tables whose rows are compressed
 //! or not on pages, more than one data or log file.
 
 mod log;
 mod pages;
+mod recovery;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -31,18 +31,19 @@ use super::{Database, Error, Options};
 const OLDEST: u16 = 655;
 
 impl Database {
-    /// A database made of a data file and a log file of a server that was shut down.
+    /// A database made of a data file and a log file of a server that does not run.
     ///
     /// # Errors
     /// Where a file cannot be read, is damaged, or has something in it that this engine does not read.
     pub fn attach(data: &Path, log: &Path, options: Options) -> Result<Self, Error> {
-        let pages = Pages::open(data)?;
+        let mut pages = Pages::open(data)?;
         let boot = pages.boot()?;
         let bad = |what: String| Error::Unsupported(format!("{}: {what}", data.display()));
         if boot.version < OLDEST {
             return Err(bad(format!("a database of version {}, of before SQL Server 2008", boot.version)));
         }
         let log = read_log(log, &pages)?;
+        recovery::recover(&mut pages, &log, boot.checkpoint_lsn)?;
         let base = BaseTables::read(&pages, &boot)?;
         let mut db = Database::create(options)?;
         db.log = log;

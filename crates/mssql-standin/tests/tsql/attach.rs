@@ -200,3 +200,58 @@ fn files_that_were_written_when_a_server_ended_are_served() {
     assert!(found.starts_with("use again ; 1, \"a\", \"<a/>\" | 2, null, null ; !"), "{found}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// A data file of one moment with the log of a later one, as of a server that was killed.
+#[test]
+fn files_that_were_not_shut_down_are_recovered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, log) = (folder.path().join("shop.mdf"), folder.path().join("shop.ldf"));
+    let server = server();
+    let (mut s, mut other, mut third) = (connect(&server), connect(&server), connect(&server));
+    run(
+        &mut s,
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(50)); CREATE TABLE h (id int, v varchar(50)); CREATE INDEX ix ON t (v)",
+    );
+    run(
+        &mut s,
+        "INSERT t VALUES (1, 'one'), (2, 'two'), (3, 'three'), (4, 'four'); INSERT h VALUES (1, 'one'), (2, 'two'), (3, 'three')",
+    );
+    server.with_storage("shop", |db| db.write_data_file(&data)).expect("the database").expect("a data file");
+    // What is committed after that comes back, with a table that is new and pages that were split.
+    run(
+        &mut s,
+        "UPDATE t SET v = 'changed' WHERE id = 2; DELETE h WHERE id = 1; CREATE TABLE late (id int PRIMARY KEY, pad char(3000))",
+    );
+    run(
+        &mut s,
+        "INSERT late VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e'); DELETE late WHERE id = 3; BEGIN TRAN; INSERT t VALUES (9, 'rolled back'); ROLLBACK",
+    );
+    // What is not goes.
+    run(
+        &mut other,
+        "BEGIN TRAN; INSERT t VALUES (5, 'lost'); DELETE t WHERE id = 1; UPDATE t SET v = 'throw' WHERE id = 3; SAVE TRAN x; INSERT t VALUES (6, 'x'); ROLLBACK TRAN x",
+    );
+    run(
+        &mut third,
+        "BEGIN TRAN; INSERT h VALUES (7, 'lost'); DELETE h WHERE id = 2; UPDATE h SET v = 'throw' WHERE id = 3",
+    );
+    server.with_storage("shop", |db| db.write_log_file(&log)).expect("the database").expect("a log file");
+    let attach = format!(
+        "CREATE DATABASE again ON (FILENAME = '{}'), (FILENAME = '{}') FOR ATTACH; USE again",
+        data.display(),
+        log.display()
+    );
+    check(
+        &mut s,
+        &[
+            (&attach, "use again"),
+            ("SELECT * FROM t ORDER BY id", "1, \"one\" | 2, \"changed\" | 3, \"three\" | 4, \"four\""),
+            ("SELECT * FROM h ORDER BY id", "2, \"two\" | 3, \"three\""),
+            ("SELECT id, RTRIM(pad) FROM late ORDER BY id", "1, \"a\" | 2, \"b\" | 4, \"d\" | 5, \"e\""),
+            (
+                "INSERT t VALUES (8, 'no')",
+                "!3906 Failed to update database \"again\" because the database is read-only.",
+            ),
+        ],
+    );
+}

@@ -1,5 +1,6 @@
 //! The pages of a data file, and values that are stored on pages of their own.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use logferry_model::Lsn;
@@ -25,11 +26,13 @@ const IAM_MAX: usize = 1 << 16;
 pub(super) struct Pages {
     path: PathBuf,
     bytes: Vec<u8>,
+    /// Pages that recovery changed.
+    changed: HashMap<PageId, Box<PageBytes>>,
 }
 
 impl Pages {
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Pages { path: path.to_owned(), bytes: read_file(path)? })
+        Ok(Pages { path: path.to_owned(), bytes: read_file(path)?, changed: HashMap::new() })
     }
 
     pub fn boot(&self) -> Result<Boot, Error> {
@@ -57,6 +60,9 @@ impl Pages {
 
     /// A page, checked.
     pub fn page(&self, id: PageId) -> FormatResult<Box<PageBytes>> {
+        if let Some(page) = self.changed.get(&id) {
+            return Ok(page.clone());
+        }
         let start = (id.page as usize).saturating_mul(PAGE_SIZE);
         let found = (id.file == FILE).then(|| self.bytes.get(start..start.saturating_add(PAGE_SIZE))).flatten();
         let mut page: Box<PageBytes> = found
@@ -123,7 +129,12 @@ impl Pages {
         Err(Malformed::new(format!("the IAM pages from {first_iam} on have no end"), 0))
     }
 
-    fn is_allocated(&self, id: PageId) -> FormatResult<bool> {
+    /// Puts another page in the place of one.
+    pub fn replace(&mut self, id: PageId, page: Box<PageBytes>) {
+        self.changed.insert(id, page);
+    }
+
+    pub fn is_allocated(&self, id: PageId) -> FormatResult<bool> {
         let pfs = self.page(pfs_page_of(id))?;
         Ok(PfsByte::find(&pfs, id)?.is_allocated())
     }
