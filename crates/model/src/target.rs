@@ -65,6 +65,25 @@ pub enum PgType {
     Xml,
     /// `jsonb`
     Jsonb,
+    /// `real[]`
+    Float4Array,
+    /// `ltree`, of the extension of that name
+    Ltree,
+    /// `geometry`, of PostGIS
+    Geometry,
+    /// `geography`, of PostGIS
+    Geography,
+}
+
+impl PgType {
+    /// The extension that has the type; in the schema `public`.
+    pub fn extension(&self) -> Option<&'static str> {
+        match self {
+            PgType::Ltree => Some("ltree"),
+            PgType::Geometry | PgType::Geography => Some("postgis"),
+            _ => None,
+        }
+    }
 }
 
 /// A column of a target table.

@@ -357,5 +357,9 @@ impl Value<'_> {
     }
 }
 
+mod wkt;
+
+pub use wkt::wkt;
+
 #[cfg(test)]
 mod tests;

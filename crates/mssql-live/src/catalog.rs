@@ -471,7 +471,7 @@ fn order_column(column: &Column) -> OrderColumn {
 fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
     let name = column.row.name.clone();
     let sql_type = match column.row.sql_type() {
-        ty @ (SqlType::Xml | SqlType::Json | SqlType::Vector) => {
+        ty @ (SqlType::Xml | SqlType::Json) => {
             notes
                 .push(format!("column \"{name}\" is copied as text: its stored form ({ty:?}) never leaves the server"));
             SqlType::NVarChar { length: None, collation: Default::default() }

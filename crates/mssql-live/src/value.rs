@@ -172,8 +172,8 @@ fn ask_for(name: &str, sql_type: &SqlType) -> (Kind, Vec<String>) {
         SqlType::VarChar { length, .. } => (Kind::Bytes, convert(&bytes(length.map(u32::from)))),
         SqlType::NChar { length, .. } => (Kind::Bytes, convert(&bytes(Some(2 * u32::from(*length))))),
         SqlType::NVarChar { length: Some(length), .. } => (Kind::Bytes, convert(&bytes(Some(2 * u32::from(*length))))),
-        // Also xml, json and vector, which the catalog calls so.
-        SqlType::NVarChar { length: None, .. } | SqlType::NText { .. } => (Kind::Bytes, text()),
+        // Also xml and json, which the catalog calls so.
+        SqlType::NVarChar { length: None, .. } | SqlType::NText { .. } | SqlType::Vector => (Kind::Bytes, text()),
         SqlType::Text { .. } => (Kind::Bytes, vec![format!("CONVERT(varbinary(max), CONVERT(varchar(max), {name}))")]),
         SqlType::Binary { .. } | SqlType::VarBinary { .. } => (Kind::Bytes, plain()),
         SqlType::RowVersion => (Kind::Bytes, convert("binary(8)")),
@@ -185,7 +185,6 @@ fn ask_for(name: &str, sql_type: &SqlType) -> (Kind, Vec<String>) {
         | SqlType::Geography
         | SqlType::Clr
         | SqlType::Json
-        | SqlType::Vector
         | SqlType::Unknown { .. } => (Kind::Bytes, convert("varbinary(max)")),
     }
 }

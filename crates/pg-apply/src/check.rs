@@ -5,7 +5,7 @@ use std::sync::Arc;
 use logferry_model::{Finding, TargetTable};
 
 use crate::connect::Target;
-use crate::ddl::ExistingTables;
+use crate::ddl::{ExistingTables, missing_types};
 use crate::error::Said;
 use crate::names::quoted;
 
@@ -59,6 +59,11 @@ async fn look(
         let why = format!("triggers and foreign keys of its tables will fire for replicated rows: {}", failed(e));
         let mend = format!("GRANT SET ON PARAMETER session_replication_role TO {}", quoted(&user));
         findings.push(Finding::warning(&subject, why).mended_by(mend));
+    }
+    for missing in missing_types(&client, tables).await.map_err(failed)? {
+        let subject = format!("target table {}, column \"{}\"", missing.table, missing.column);
+        let mend = format!("CREATE EXTENSION {} SCHEMA public", missing.extension);
+        findings.push(Finding::error(subject, missing.to_string()).mended_by(mend));
     }
     let mut begun = false;
     if row.get(6) {

@@ -15,7 +15,7 @@ use rustc_hash::FxHashSet;
 use tokio_postgres::GenericClient;
 
 use crate::error::Error;
-use crate::names::{base_type, check_lengths, column_list, fit, qualified, quoted, shown, type_name};
+use crate::names::{base_type, check_lengths, column_list, fit, qualified, quoted, shown, sql_type, type_name};
 
 /// What happens to target tables that are there before the first run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,7 +170,11 @@ pub(crate) fn schemas(tables: &[Arc<TargetTable>]) -> Vec<&str> {
 }
 
 /// Makes the schemas that are not there.
+///
+/// # Errors
+/// Where the target lacks the types of the tables' columns: nothing is made then.
 pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+    check_types(client, tables).await?;
     let names = schemas(tables);
     let rows = client
         .query(
@@ -187,6 +191,52 @@ pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<Targ
             .map_err(Error::sql(format!("create schema \"{name}\"")))?;
     }
     Ok(())
+}
+
+/// Refuses tables with columns of types that the target does not have: names the extensions that have them.
+pub(crate) async fn check_types(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+    let problems = missing_types(client, tables).await.map_err(Error::sql("look for types"))?;
+    let said = problems.into_iter().map(|missing| missing.to_string()).collect::<Vec<_>>();
+    if said.is_empty() { Ok(()) } else { Err(Error::TypesMissing(said)) }
+}
+
+/// A type that the target does not have, or not where names are looked for.
+pub(crate) struct MissingType {
+    pub(crate) table: String,
+    pub(crate) column: String,
+    name: String,
+    pub(crate) extension: &'static str,
+}
+
+impl std::fmt::Display for MissingType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MissingType { table, column, name, extension } = self;
+        write!(f, "column \"{column}\" of {table} is of type {name}, which extension {extension} has")
+    }
+}
+
+/// Columns of types that the target does not have.
+pub(crate) async fn missing_types(
+    client: &impl GenericClient,
+    tables: &[Arc<TargetTable>],
+) -> Result<Vec<MissingType>, tokio_postgres::Error> {
+    let mut missing = Vec::new();
+    for (table, column) in tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column))) {
+        if let Some(extension) = column.pg_type.extension() {
+            let (column, name) = (column.name.clone(), sql_type(&column.pg_type).into_owned());
+            missing.push(MissingType { table: shown(table), column, name, extension });
+        }
+    }
+    let mut names: Vec<String> = missing.iter().map(|missing| missing.name.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let row = client.query_one("SELECT to_regtype($1::text) IS NOT NULL", &[&name]).await?;
+        if row.get(0) {
+            missing.retain(|missing| missing.name != name);
+        }
+    }
+    Ok(missing)
 }
 
 /// Which of the tables are there (as tables, views or anything else of that name).

@@ -103,6 +103,9 @@ pub enum Error {
     /// Existing tables have other columns.
     #[error("tables on the target do not fit: {}", .0.join("; "))]
     TablesDiffer(Vec<String>),
+    /// Columns are of types that the target does not have.
+    #[error("the target lacks types: {}", .0.join("; "))]
+    TypesMissing(Vec<String>),
     /// A statement that gives a table its new shape failed.
     #[error("could not change table {table} as the source did, by {step}: {said}")]
     Schema {
@@ -310,6 +313,7 @@ impl Error {
             | Error::BadState { .. }
             | Error::TablesExist(_)
             | Error::TablesDiffer(_)
+            | Error::TypesMissing(_)
             | Error::NameTooLong(_)
             | Error::Reshape(_)
             | Error::Incomplete { .. } => Class::Operator,
@@ -335,6 +339,9 @@ impl Error {
                 "the source was wound back, or two sources feed one task: give each its own task name"
             }
             Error::TablesExist(_) => "drop them, or set what happens to existing tables: ignore, truncate or recreate",
+            Error::TypesMissing(_) => {
+                "CREATE EXTENSION ... SCHEMA public in the target database; or another form under types"
+            }
             Error::TablesDiffer(_) => "mend the columns on the target, or let logferry recreate the tables",
             Error::Schema { said, .. } if said.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
                 "changes before it are applied; drop what depends on it (a view, a foreign key), start the task, make it again"

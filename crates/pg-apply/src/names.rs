@@ -1,5 +1,7 @@
 //! Names and types as PostgreSQL's SQL spells them.
 
+use std::borrow::Cow;
+
 use logferry_model::{PgType, TargetTable};
 
 use crate::error::Error;
@@ -42,9 +44,11 @@ pub fn type_name(t: &PgType) -> String {
         PgType::Int8 => "bigint".to_owned(),
         PgType::Bool => "boolean".to_owned(),
         PgType::Float4 => "real".to_owned(),
+        PgType::Float4Array => "real[]".to_owned(),
         PgType::Date | PgType::Uuid | PgType::Text | PgType::Bytea | PgType::Xml | PgType::Jsonb => {
             base_type(t).to_owned()
         }
+        PgType::Ltree | PgType::Geometry | PgType::Geography => sql_type(t).into_owned(),
     }
 }
 
@@ -69,7 +73,31 @@ pub(crate) fn base_type(t: &PgType) -> &'static str {
         PgType::Bytea => "bytea",
         PgType::Xml => "xml",
         PgType::Jsonb => "jsonb",
+        PgType::Float4Array => "_float4",
+        PgType::Ltree => "ltree",
+        PgType::Geometry => "geometry",
+        PgType::Geography => "geography",
     }
+}
+
+/// The same as SQL spells it. Sessions look for names in `pg_catalog` only, so that nobody can put others in front; extensions are looked
+/// for in `public`.
+pub(crate) fn sql_type(t: &PgType) -> Cow<'static, str> {
+    match t.extension() {
+        Some(_) => Cow::Owned(format!("public.{}", base_type(t))),
+        None => Cow::Borrowed(base_type(t)),
+    }
+}
+
+/// The type of the elements of an array that has values of a type. There are no arrays of arrays whose elements are of different lengths, so
+/// arrays go as text.
+pub(crate) fn element_type(t: &PgType) -> Cow<'static, str> {
+    if *t == PgType::Float4Array { Cow::Borrowed("text") } else { sql_type(t) }
+}
+
+/// The operator that finds a value of a type.
+pub(crate) fn equals(t: &PgType) -> &'static str {
+    if t.extension().is_some() { "OPERATOR(public.=)" } else { "=" }
 }
 
 /// Refuses the names of a table that PostgreSQL would cut.

@@ -154,6 +154,10 @@ fn type_of(name: &str) -> Option<PgType> {
         "bytea" => PgType::Bytea,
         "xml" => PgType::Xml,
         "jsonb" => PgType::Jsonb,
+        "real[]" => PgType::Float4Array,
+        "public.ltree" => PgType::Ltree,
+        "public.geometry" => PgType::Geometry,
+        "public.geography" => PgType::Geography,
         _ => return None,
     })
 }
@@ -183,6 +187,10 @@ mod tests {
             PgType::Bytea,
             PgType::Xml,
             PgType::Jsonb,
+            PgType::Float4Array,
+            PgType::Ltree,
+            PgType::Geometry,
+            PgType::Geography,
         ];
         let columns = types.into_iter().enumerate().map(|(at, pg_type)| TargetColumn {
             source_id: at as u32 * 3,

@@ -6,7 +6,7 @@ use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
 use crate::encode::{clock, number, structured, variant, within_limit};
 use crate::error::CellError;
-use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, VariantForm, Xml};
+use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, VariantForm, VectorForm, Xml};
 use logferry_mssql_format::collation::{CodePage, code_page};
 use logferry_mssql_format::spatial::Spatial;
 
@@ -65,8 +65,11 @@ pub(crate) enum Converter {
     VariantJson(TextRules),
     Xml(TextRules),
     HierarchyId,
+    Ltree,
     Spatial(Spatial),
-    Vector,
+    Wkt(Spatial),
+    VectorText,
+    VectorArray,
     Verbatim,
 }
 
@@ -109,8 +112,11 @@ impl Converter {
             Converter::VariantJson(rules) => return variant::json(cell, *rules, out),
             Converter::Xml(rules) => return structured::xml(cell, *rules, out),
             Converter::HierarchyId => structured::hierarchyid(cell, out)?,
+            Converter::Ltree => structured::ltree(cell, out)?,
             Converter::Spatial(spatial) => structured::spatial(cell, *spatial, out)?,
-            Converter::Vector => structured::vector(cell, out)?,
+            Converter::Wkt(spatial) => structured::wkt(cell, *spatial, out)?,
+            Converter::VectorText => structured::vector_text(cell, out)?,
+            Converter::VectorArray => structured::vector_array(cell, out)?,
             Converter::Verbatim => {
                 within_limit(cell.len())?;
                 out.extend_from_slice(cell);
@@ -193,18 +199,27 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
             (pg_type, Converter::Xml(text_rules(false, types)))
         }
         SqlType::HierarchyId if types.hierarchyid == HierarchyId::Text => (PgType::Text, Converter::HierarchyId),
+        SqlType::HierarchyId if types.hierarchyid == HierarchyId::Ltree => (PgType::Ltree, Converter::Ltree),
         SqlType::HierarchyId => (PgType::Bytea, Converter::Verbatim),
         SqlType::Geometry | SqlType::Geography if types.spatial == SpatialForm::Native => {
             (PgType::Bytea, Converter::Verbatim)
+        }
+        SqlType::Geometry if types.spatial == SpatialForm::Wkt => (PgType::Text, Converter::Wkt(Spatial::Geometry)),
+        SqlType::Geography if types.spatial == SpatialForm::Wkt => (PgType::Text, Converter::Wkt(Spatial::Geography)),
+        SqlType::Geometry if types.spatial == SpatialForm::Postgis => {
+            (PgType::Geometry, Converter::Spatial(Spatial::Geometry))
+        }
+        SqlType::Geography if types.spatial == SpatialForm::Postgis => {
+            let note = "PostGIS has no curves and no FULLGLOBE in geography: such a value stops the table".to_owned();
+            let converter = Converter::Spatial(Spatial::Geography);
+            return Ok(Mapping { pg_type: PgType::Geography, converter, notes: vec![note] });
         }
         SqlType::Geometry => return Ok(ewkb(Spatial::Geometry)),
         SqlType::Geography => return Ok(ewkb(Spatial::Geography)),
         SqlType::Clr => return Ok(undecoded("a CLR type")),
         SqlType::Json => return Ok(undecoded("json")),
-        SqlType::Vector => {
-            let note = "vector is copied as text, [1,2.5]: pgvector's type and, with braces, real[] read it".to_owned();
-            return Ok(Mapping { pg_type: PgType::Text, converter: Converter::Vector, notes: vec![note] });
-        }
+        SqlType::Vector if types.vector == VectorForm::Array => (PgType::Float4Array, Converter::VectorArray),
+        SqlType::Vector => (PgType::Text, Converter::VectorText),
         SqlType::Unknown { code } => return Ok(undecoded(&format!("the unknown type {code}"))),
     };
     Ok(Mapping { pg_type, converter, notes: Vec::new() })

@@ -30,5 +30,5 @@ pub use names::{NAME_BYTES_MAX, check_tables};
 pub use plan::{COPY_HEADER, COPY_TRAILER, ColumnCounts, TablePlan};
 pub use settings::{
     CharPadding, ColumnTypes, HierarchyId, HundredNs, InvalidText, NameCase, Names, NulCharacter, Offset, Settings,
-    SpatialForm, TableRename, Types, VariantForm, Xml,
+    SpatialForm, TableRename, Types, VariantForm, VectorForm, Xml,
 };

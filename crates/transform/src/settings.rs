@@ -84,6 +84,8 @@ pub struct Types {
     pub spatial: SpatialForm,
     /// The form of `sql_variant`.
     pub variant: VariantForm,
+    /// The form of `vector`.
+    pub vector: VectorForm,
 }
 
 /// `types:` of one column: what is not given is as for all columns.
@@ -108,6 +110,8 @@ pub struct ColumnTypes {
     pub spatial: Option<SpatialForm>,
     /// See [`Types::variant`].
     pub variant: Option<VariantForm>,
+    /// See [`Types::vector`].
+    pub vector: Option<VectorForm>,
 }
 
 impl Types {
@@ -123,6 +127,7 @@ impl Types {
             hierarchyid: column.hierarchyid.unwrap_or(self.hierarchyid),
             spatial: column.spatial.unwrap_or(self.spatial),
             variant: column.variant.unwrap_or(self.variant),
+            vector: column.vector.unwrap_or(self.vector),
         }
     }
 }
@@ -208,6 +213,8 @@ pub enum HierarchyId {
     Text,
     /// Its bytes, which sort as the tree is walked.
     Bytea,
+    /// `ltree`, of the extension of that name: `/1/2.5/-3/` is `1.2_5.n3`.
+    Ltree,
 }
 
 /// `types.spatial`
@@ -217,6 +224,10 @@ pub enum SpatialForm {
     /// EWKB with the SRID, in `bytea`: PostGIS casts it to `geometry`.
     #[default]
     Ewkb,
+    /// PostGIS' `geometry` and `geography`.
+    Postgis,
+    /// `text`: WKT, with the SRID in front where there is one, `SRID=4326;POINT (1 2)`.
+    Wkt,
     /// The bytes that SQL Server stores.
     Native,
 }
@@ -230,4 +241,15 @@ pub enum VariantForm {
     Text,
     /// `jsonb`: the value and its type, `{"type": "int", "value": 5}`.
     Jsonb,
+}
+
+/// `types.vector`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VectorForm {
+    /// `real[]`
+    #[default]
+    Array,
+    /// `text`: `[1,2.5]`, which pgvector reads.
+    Text,
 }

@@ -69,15 +69,15 @@ async fn structured_values_are_read_by_postgresql() {
 
     let database = PrivatePostgres::shared().create_database().expect("a database");
     let client = database.client().await.expect("a connection");
-    client.batch_execute("CREATE TABLE t (x xml, fragment xml, h text, g bytea, v text)").await.expect("a table");
+    client.batch_execute("CREATE TABLE t (x xml, fragment xml, h text, g bytea, v real[])").await.expect("a table");
     let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN (FORMAT binary)").await.expect("a copy");
     let mut sink = std::pin::pin!(sink);
     sink.send(copy.into()).await.expect("sent");
     assert_eq!(sink.finish().await.expect("copied"), 2);
-    let sql = "SELECT concat_ws(' | ', x, (xpath('/*/@x', x))[1], fragment, h, encode(g, 'hex'), v) FROM t WHERE h IS NOT NULL";
+    let sql = "SELECT concat_ws(' | ', x, (xpath('/*/@x', x))[1], fragment, h, encode(g, 'hex'), v::text) FROM t WHERE h IS NOT NULL";
     let row = client.query_one(sql, &[]).await.expect("a row");
     assert_eq!(
         row.get::<_, String>(0),
-        "<ä x=\"1\">&amp;<b/></ä> | 1 | a<b/> | /1/-2.18/ | 0101000020e61000007593180456965ec017d9cef753d34740 | [1.5,-2]"
+        "<ä x=\"1\">&amp;<b/></ä> | 1 | a<b/> | /1/-2.18/ | 0101000020e61000007593180456965ec017d9cef753d34740 | {1.5,-2}"
     );
 }

@@ -163,3 +163,53 @@ fn what_is_malformed_is_refused() {
         }
     }
 }
+
+#[track_caller]
+fn check_wkt(value: &Build, spatial: Spatial, expect: &str) {
+    let mut out = Vec::new();
+    wkt(&value.0, spatial, &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), expect);
+}
+
+#[test]
+fn values_as_wkt() {
+    use Spatial::{Geography, Geometry};
+    let b = Build::new;
+    check_wkt(&b(0, 1, 12).values(&[3.0, -4.5]), Geometry, "POINT (3 -4.5)");
+    check_wkt(&b(4326, 1, 12).values(&[1e-7, 2e20]), Geography, "SRID=4326;POINT (2e20 1e-7)");
+    check_wkt(&b(0, 1, 0x0D).values(&[3.0, 4.0, 7.0]), Geometry, "POINT Z (3 4 7)");
+    check_wkt(&b(0, 1, 0x0E).values(&[3.0, 4.0, 7.0]), Geometry, "POINT M (3 4 7)");
+    check_wkt(&b(0, 1, 0x0F).values(&[3.0, 4.0, f64::NAN, 2.5]), Geometry, "POINT ZM (3 4 NaN 2.5)");
+    check_wkt(&b(7, 1, 0x14).values(&[1.0, 2.0, 3.0, 4.0]), Geometry, "SRID=7;LINESTRING (1 2, 3 4)");
+    let square = [(0.0, 0.0), (3.0, 0.0), (3.0, 3.0), (0.0, 0.0), (1.0, 1.0), (2.0, 1.0), (1.0, 1.0)];
+    let two = b(0, 1, 4).points(&square).figures(&[(2, 0), (2, 4)]);
+    let polygons = two.shapes(&[(-1, 0, 6), (0, 0, 3), (0, 1, 3)]);
+    check_wkt(&polygons, Geometry, "MULTIPOLYGON (((0 0, 3 0, 3 3, 0 0)), ((1 1, 2 1, 1 1)))");
+    let collection = b(0, 2, 4).points(&square).figures(&[(0, 0), (1, 1), (1, 3)]).shapes(&[
+        (-1, 0, 7),
+        (0, 0, 1),
+        (0, 1, 5),
+        (2, 1, 2),
+        (2, 2, 2),
+        (0, -1, 3),
+        (0, -1, 1),
+    ]);
+    let text = "GEOMETRYCOLLECTION (POINT (0 0), MULTILINESTRING ((3 0, 3 3), (0 0, 1 1, 2 1, 1 1)), POLYGON EMPTY, POINT EMPTY)";
+    check_wkt(&collection, Geometry, text);
+    let points = b(0, 1, 4).points(&square[..2]).figures(&[(1, 0), (1, 1)]);
+    check_wkt(&points.shapes(&[(-1, 0, 4), (0, 0, 1), (0, 1, 1)]), Geometry, "MULTIPOINT ((0 0), (3 0))");
+    let empty = b(4, 1, 4).points(&[]).figures(&[]).shapes(&[(-1, -1, 7)]);
+    check_wkt(&empty, Geometry, "SRID=4;GEOMETRYCOLLECTION EMPTY");
+    let arcs = [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0), (3.0, 0.0), (4.0, 0.0), (5.0, 5.0), (6.0, 0.0)];
+    let compound = b(0, 2, 4).points(&arcs).figures(&[(3, 0)]).shapes(&[(-1, 0, 9)]).segments(&[3, 2, 0, 3]);
+    let text = "COMPOUNDCURVE (CIRCULARSTRING (0 0, 1 1, 2 0), (2 0, 3 0, 4 0), CIRCULARSTRING (4 0, 5 5, 6 0))";
+    check_wkt(&compound, Geometry, text);
+    let polygon = b(0, 2, 4).points(&arcs).figures(&[(3, 0), (1, 3), (2, 4)]).shapes(&[(-1, 0, 10)]).segments(&[3]);
+    let text = "CURVEPOLYGON (COMPOUNDCURVE (CIRCULARSTRING (0 0, 1 1, 2 0)), (3 0), CIRCULARSTRING (4 0, 5 5, 6 0))";
+    check_wkt(&polygon, Geometry, text);
+    let globe = b(4326, 2, 0x24).points(&[]).figures(&[]).shapes(&[(-1, -1, 11)]);
+    check_wkt(&globe, Geography, "SRID=4326;FULLGLOBE");
+    for at in 0..collection.0.len() {
+        let _ = wkt(&collection.0[..at], Geometry, &mut Vec::new());
+    }
+}

@@ -1,5 +1,7 @@
 //! Rows as PostgreSQL reads them: arrays per column, and COPY's tuples. Cells are in binary form already.
 
+use std::fmt::Write;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use logferry_model::{Cell, RowView};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -96,6 +98,19 @@ impl Tuples {
         self.buffer.put_slice(TRAILER);
         self.buffer.freeze()
     }
+}
+
+/// A `real[]` of one dimension as text, from its binary form, for arrays of it: its elements have their shortest exact form.
+pub(super) fn real_array_text(bytes: &[u8]) -> String {
+    const HEAD: usize = 20;
+    const ELEMENT: usize = 8;
+    let mut text = String::from("{");
+    for (at, element) in bytes.get(HEAD..).unwrap_or_default().as_chunks::<ELEMENT>().0.iter().enumerate() {
+        let [.., a, b, c, d] = *element;
+        let comma = if at == 0 { "" } else { "," };
+        let _fits = write!(text, "{comma}{:e}", f32::from_be_bytes([a, b, c, d]));
+    }
+    text + "}"
 }
 
 fn len32(bytes: &[u8]) -> i32 {

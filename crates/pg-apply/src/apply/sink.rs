@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, SchemaChange, TargetBatch, TargetTable};
+use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, PgType, SchemaChange, TargetBatch, TargetTable};
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -16,7 +16,7 @@ use super::ensured::Ensured;
 use super::keyed::{Keyed, Known, Pair};
 use super::keyless::Keyless;
 use super::net::{At, Changes, Net, Rows, TableNet};
-use super::params::{Array, Tuples};
+use super::params::{Array, Tuples, real_array_text};
 use super::schema::Later;
 use super::table::{Defined, Kind};
 use crate::ddl::ExistingTables;
@@ -250,21 +250,23 @@ impl OneTable<'_, '_> {
             let sql = format!("DELETE FROM {}", self.defined.aside_name());
             self.run(&sql, "empty the temporary table of").await?;
             self.in_parts(&statement, "an update", &work.fetches, key.len(), |&at, arrays| {
-                push(arrays, rows, at, &key);
+                push(&table, arrays, rows, at, &key);
             })
             .await?;
         }
         if !work.deletes.is_empty() {
             let statement = self.defined.statement(self.client, Kind::Delete).await?;
-            self.in_parts(&statement, "a delete", &work.deletes, key.len(), |&at, arrays| push(arrays, rows, at, &key))
-                .await?;
+            self.in_parts(&statement, "a delete", &work.deletes, key.len(), |&at, arrays| {
+                push(&table, arrays, rows, at, &key)
+            })
+            .await?;
         }
         if !work.updates.is_empty() {
             let statement = self.defined.statement(self.client, Kind::Update).await?;
             self.in_parts(&statement, "an update", &work.updates, table.columns.len(), |pair, arrays| {
                 let (keys, others) = arrays.split_at_mut(key.len());
-                push(keys, rows, pair.key, &key);
-                push(others, rows, pair.row, &values);
+                push(&table, keys, rows, pair.key, &key);
+                push(&table, others, rows, pair.row, &values);
             })
             .await?;
         }
@@ -276,8 +278,8 @@ impl OneTable<'_, '_> {
             let statement = self.defined.statement(self.client, Kind::PartialUpdate(known)).await?;
             self.in_parts(&statement, "an update", &pairs, key.len() + columns.len(), |pair, arrays| {
                 let (keys, others) = arrays.split_at_mut(key.len());
-                push(keys, rows, pair.key, &key);
-                push(others, rows, pair.row, &columns);
+                push(&table, keys, rows, pair.key, &key);
+                push(&table, others, rows, pair.row, &columns);
             })
             .await?;
         }
@@ -289,8 +291,8 @@ impl OneTable<'_, '_> {
                 let statement = self.defined.statement(self.client, Kind::BringBack(known)).await?;
                 self.in_parts(&statement, "an update", &pairs, key.len() + columns.len(), |pair, arrays| {
                     let (keys, others) = arrays.split_at_mut(key.len());
-                    push(keys, rows, pair.key, &key);
-                    push(others, rows, pair.row, &columns);
+                    push(&table, keys, rows, pair.key, &key);
+                    push(&table, others, rows, pair.row, &columns);
                 })
                 .await?;
             }
@@ -306,7 +308,7 @@ impl OneTable<'_, '_> {
         for keys in ensured.deletes(&table, rows).chunks(STATEMENT_ROWS_MAX) {
             let mut arrays: Vec<Array> = (0..table.key.len()).map(|_| Array::new()).collect();
             for &at in keys {
-                push(&mut arrays, rows, at, &table.key);
+                push(&table, &mut arrays, rows, at, &table.key);
             }
             let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
             // However many there were.
@@ -323,8 +325,8 @@ impl OneTable<'_, '_> {
                 let mut arrays: Vec<Array> = (0..table.key.len() + columns.len()).map(|_| Array::new()).collect();
                 for pair in pairs {
                     let (keys, others) = arrays.split_at_mut(table.key.len());
-                    push(keys, rows, pair.key, &table.key);
-                    push(others, rows, pair.row, &columns);
+                    push(&table, keys, rows, pair.key, &table.key);
+                    push(&table, others, rows, pair.row, &columns);
                 }
                 let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
                 let done = self.client.execute(&statement, &params).await;
@@ -343,9 +345,10 @@ impl OneTable<'_, '_> {
             let columns: Vec<usize> = (0..self.defined.table.columns.len()).collect();
             let width = columns.len() + 1;
             let weight = |(_, n): &(At, i64)| *n as u64;
+            let table = self.defined.table.clone();
             self.in_weighted_parts(&statement, "a delete", &removals, width, weight, |(at, n), arrays| {
                 let (cells, count) = arrays.split_at_mut(columns.len());
-                push(cells, rows, *at, &columns);
+                push(&table, cells, rows, *at, &columns);
                 for array in count {
                     array.push(Cell::Bytes(&n.to_be_bytes()));
                 }
@@ -440,10 +443,13 @@ impl OneTable<'_, '_> {
     }
 }
 
-fn push(arrays: &mut [Array], rows: &Rows<'_>, at: At, columns: &[usize]) {
+fn push(table: &TargetTable, arrays: &mut [Array], rows: &Rows<'_>, at: At, columns: &[usize]) {
     let row = rows.row(at);
     for (array, &column) in arrays.iter_mut().zip(columns) {
-        array.push(row.cell(column));
+        match (&table.columns[column].pg_type, row.cell(column)) {
+            (PgType::Float4Array, Cell::Bytes(bytes)) => array.push(Cell::Bytes(real_array_text(bytes).as_bytes())),
+            (_, cell) => array.push(cell),
+        }
     }
 }
 

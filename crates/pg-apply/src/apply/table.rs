@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Statement};
 use super::keyed::Known;
 use crate::copy::copy_statement;
 use crate::error::Error;
-use crate::names::{base_type, column_list, qualified, quoted, shown, type_name};
+use crate::names::{column_list, element_type, equals, qualified, quoted, shown, sql_type, type_name};
 
 /// A table that changes may come for.
 pub(super) struct Defined {
@@ -40,6 +40,11 @@ pub(super) enum Kind {
     BringBack(Known),
     /// Removes rows without a key. `$1..`: all columns, then how many.
     Remove,
+}
+
+/// Types whose equality is none, or another than that of their bytes.
+fn without_equality(t: &PgType) -> bool {
+    matches!(t, PgType::Xml | PgType::Geometry | PgType::Geography)
 }
 
 impl Defined {
@@ -107,7 +112,7 @@ impl Defined {
                 )
             }
             Kind::BringBack(known) => {
-                let from = |c| if known.has(c) { format!("s.c{c}") } else { format!("o.{}", self.column(c)) };
+                let from = |c| if known.has(c) { self.value(c) } else { format!("o.{}", self.column(c)) };
                 let all = 0..table.columns.len();
                 format!(
                     "INSERT INTO {name} ({}) SELECT {} FROM {} JOIN {} AS o ON {}",
@@ -123,7 +128,8 @@ impl Defined {
     }
 
     fn update(&self, values: &[usize]) -> String {
-        let set = values.iter().map(|&c| format!("{} = s.c{c}", self.column(c))).collect::<Vec<_>>().join(", ");
+        let set =
+            values.iter().map(|&c| format!("{} = {}", self.column(c), self.value(c))).collect::<Vec<_>>().join(", ");
         format!(
             "UPDATE {} AS t SET {set} FROM {} WHERE {}",
             qualified(&self.table),
@@ -140,15 +146,15 @@ impl Defined {
     fn remove(&self) -> String {
         let table = &*self.table;
         let all: Vec<usize> = (0..table.columns.len()).collect();
-        let hashed = |&c: &usize| !table.columns[c].nullable && !matches!(table.columns[c].pg_type, PgType::Xml);
+        let hashed = |&c: &usize| !table.columns[c].nullable && !without_equality(&table.columns[c].pg_type);
         let image = |of: &str| {
             let cells = all.iter().map(|&c| {
                 let t = &table.columns[c].pg_type;
                 // The array's element has no length or precision; the stored value went through them.
                 if of == "t" {
-                    format!("t.{}::{}", self.column(c), base_type(t))
+                    format!("t.{}::{}", self.column(c), sql_type(t))
                 } else {
-                    format!("s.c{c}::{}::{}", type_name(t), base_type(t))
+                    format!("s.c{c}::{}::{}", type_name(t), sql_type(t))
                 }
             });
             format!("ROW({})", cells.collect::<Vec<_>>().join(", "))
@@ -156,7 +162,10 @@ impl Defined {
         let mut narrow: Vec<String> = all
             .iter()
             .filter(|c| hashed(c))
-            .map(|&c| format!("t.{} = s.c{c}::{}", self.column(c), type_name(&table.columns[c].pg_type)))
+            .map(|&c| {
+                let t = &table.columns[c].pg_type;
+                format!("t.{} {} s.c{c}::{}", self.column(c), equals(t), type_name(t))
+            })
             .collect();
         if narrow.is_empty() {
             narrow.push(format!("{}::text = {}::text", image("t"), image("s")));
@@ -164,7 +173,7 @@ impl Defined {
         let mut arrays = String::new();
         let mut names = String::new();
         for &c in &all {
-            let _fits = write!(arrays, "${}::{}[], ", c + 1, base_type(&table.columns[c].pg_type));
+            let _fits = write!(arrays, "${}::{}[], ", c + 1, element_type(&table.columns[c].pg_type));
             let _fits = write!(names, "c{c}, ");
         }
         let name = qualified(table);
@@ -185,15 +194,24 @@ impl Defined {
         let all = || key.iter().map(|c| ('k', c)).chain(columns.iter().map(|c| ('c', c)));
         let arrays = all()
             .enumerate()
-            .map(|(i, (_, &c))| format!("${}::{}[]", i + 1, base_type(&self.table.columns[c].pg_type)))
+            .map(|(i, (_, &c))| format!("${}::{}[]", i + 1, element_type(&self.table.columns[c].pg_type)))
             .collect::<Vec<_>>();
         let names = all().map(|(letter, c)| format!("{letter}{c}")).collect::<Vec<_>>();
         format!("unnest({}) AS s({})", arrays.join(", "), names.join(", "))
     }
 
     fn by_key(&self, alias: &str) -> String {
-        let equal = self.table.key.iter().map(|&c| format!("{alias}.{} = s.k{c}", self.column(c)));
+        let equals = |c: usize| equals(&self.table.columns[c].pg_type);
+        let equal = self.table.key.iter().map(|&c| format!("{alias}.{} {} s.k{c}", self.column(c), equals(c)));
         equal.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// A column of the arrays.
+    fn value(&self, c: usize) -> String {
+        match &self.table.columns[c].pg_type {
+            t @ PgType::Float4Array => format!("s.c{c}::{}", type_name(t)),
+            _ => format!("s.c{c}"),
+        }
     }
 
     fn column(&self, c: usize) -> String {

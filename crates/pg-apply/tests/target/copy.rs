@@ -149,6 +149,38 @@ fn another_snapshot_begins_anew() {
 
 /// Tables that are there before the first run: what happens to `t(id, v)` with row `1 old`, and to a foreign key on it.
 #[track_caller]
+fn check_types(columns: &str, there: &str, expect: &str) {
+    let found = run(async {
+        let database = database().await;
+        let client = database.client().await.unwrap();
+        client.batch_execute(there).await.unwrap();
+        let t = tables(&format!("t(id:int key, {columns})"));
+        let (task, _) = open(&database, ExistingTables::Error).await;
+        let done = match task.create_tables(&t, &snapshot(1)).await {
+            Ok(_) => "made".to_owned(),
+            Err(fault) => fault.message,
+        };
+        let made = client.query_one("SELECT to_regclass('s.t') IS NOT NULL", &[]).await.unwrap();
+        assert_eq!(made.get::<_, bool>(0), done == "made");
+        done
+    });
+    assert_eq!(found, expect);
+}
+
+#[test]
+fn types_that_an_extension_has_are_looked_for_before_anything_is_made() {
+    let lacks = |column, name, extension| {
+        format!(
+            "the target lacks types: column \"{column}\" of \"s.t\" is of type public.{name}, which extension {extension} has"
+        )
+    };
+    check_types("p:ltree", "", &lacks("p", "ltree", "ltree"));
+    check_types("p:ltree", "CREATE EXTENSION ltree", "made");
+    check_types("p:ltree", "CREATE SCHEMA e; CREATE EXTENSION ltree SCHEMA e", &lacks("p", "ltree", "ltree"));
+    check_types("g:geometry", "", &lacks("g", "geometry", "postgis"));
+}
+
+#[track_caller]
 fn check_existing(policy: ExistingTables, there: &str, expect: &str) {
     let found = run(async {
         let database = database().await;

@@ -43,7 +43,8 @@ pub async fn database() -> Lent {
     let free = FREE.lock().unwrap().pop();
     let database = free.unwrap_or_else(|| PrivatePostgres::shared().create_database().unwrap());
     let client = database.client().await.unwrap();
-    client.batch_execute("DROP SCHEMA IF EXISTS s, logferry CASCADE").await.unwrap();
+    let leftovers = "DROP EXTENSION IF EXISTS ltree CASCADE; DROP SCHEMA IF EXISTS s, e, logferry CASCADE";
+    client.batch_execute(leftovers).await.unwrap();
     Lent(Some(database))
 }
 
@@ -73,6 +74,9 @@ fn table(text: &str) -> TargetTable {
             "int" => PgType::Int4,
             "xml" => PgType::Xml,
             "jsonb" => PgType::Jsonb,
+            "reals" => PgType::Float4Array,
+            "ltree" => PgType::Ltree,
+            "geometry" => PgType::Geometry,
             "float" => PgType::Float8,
             "char5" => PgType::Char { length: 5 },
             "varchar3" => PgType::VarChar { length: 3 },
@@ -109,7 +113,13 @@ pub fn push_row(rows: &mut RowStore, table: &TargetTable, values: &str) -> RowRe
             value => Some(Some(match column.pg_type {
                 PgType::Int4 => value.parse::<i32>().unwrap().to_be_bytes().to_vec(),
                 PgType::Float8 => value.parse::<f64>().unwrap().to_be_bytes().to_vec(),
-                PgType::Jsonb => [&[1], value.as_bytes()].concat(),
+                PgType::Jsonb | PgType::Ltree => [&[1], value.as_bytes()].concat(),
+                PgType::Float4Array => {
+                    let elements: Vec<f32> = value.split(',').map(|v| v.parse().unwrap()).collect();
+                    let head = [1, 0, 700, elements.len() as u32, 1].map(u32::to_be_bytes).concat();
+                    let element = |v: &f32| [4u32.to_be_bytes(), v.to_be_bytes()].concat();
+                    [head, elements.iter().flat_map(element).collect()].concat()
+                }
                 _ => value.trim_matches('\'').as_bytes().to_vec(),
             })),
         })
@@ -186,6 +196,10 @@ pub async fn streaming(text: &str) -> Streaming {
 pub async fn streaming_as(text: &str, mode: ApplyMode) -> Streaming {
     let database = database().await;
     let tables = tables(text);
+    for extension in tables.iter().flat_map(|t| &t.columns).filter_map(|c| c.pg_type.extension()) {
+        let sql = format!("CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA public");
+        database.client().await.unwrap().batch_execute(&sql).await.unwrap();
+    }
     let target = Target::parse(&database.url()).unwrap();
     let (task, _) = TaskTarget::open(&target, TaskSettings { mode, ..TaskSettings::new("test") }).await.unwrap();
     task.create_tables(&tables, &snapshot(1)).await.unwrap();
