@@ -86,7 +86,7 @@ pub struct RecordLine {
     pub page: Option<PageOp>,
     /// The row, for operations on rows.
     pub row: Option<RowOp>,
-    /// What else it says: names, times, savepoints.
+    /// What else it says: names, times, savepoints, the bytes of a row that change.
     pub note: String,
     /// The user table, where the catalog has it.
     pub table: Option<String>,
@@ -243,6 +243,7 @@ impl RecordLine {
         if let Some(xact) = Xact::read(record)? {
             write_note(&mut note, &xact);
         }
+        write_changes(&mut note, record);
         Ok(RecordLine {
             lsn: record.lsn,
             prev_lsn: record.prev_lsn,
@@ -277,6 +278,32 @@ impl std::fmt::Display for RecordLine {
             write!(f, " {}", self.note)?;
         }
         self.rows.iter().try_for_each(|row| write!(f, " {row}"))
+    }
+}
+
+/// The stretches of a row that a record changes: where they begin, before and after.
+fn write_changes(out: &mut String, record: &Record<'_>) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut stretch = |offset: u16, before: &[u8], after: &[u8]| {
+        let space = if out.is_empty() { "" } else { " " };
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{space}[{offset}: {} -> {}]", hex(before), hex(after));
+    };
+    match record.op {
+        Op::MODIFY_ROW => {
+            let offset = record.row_op().ok().flatten().map_or(0, |row| row.offset);
+            stretch(offset, record.element(0), record.element(1));
+        }
+        Op::MODIFY_COLUMNS => {
+            for (chunk, offsets) in record.element(0).as_chunks::<4>().0.iter().enumerate() {
+                let offset = u16::from_le_bytes([offsets[0], offsets[1]]);
+                let before = 4 + 2 * chunk;
+                if before + 1 < record.element_count() {
+                    stretch(offset, record.element(before), record.element(before + 1));
+                }
+            }
+        }
+        _ => {}
     }
 }
 

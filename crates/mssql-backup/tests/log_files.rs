@@ -10,6 +10,7 @@ use logferry_model::Lsn;
 use logferry_mssql_backup::inspect::{Contents, inspect};
 use logferry_mssql_backup::log_file::LogFiles;
 use logferry_mssql_backup::{DataFiles, Error, LogBlocks, log_dump};
+use logferry_mssql_format::log::op::Op;
 
 /// Reads a log file; gives the number of blocks and the end, or the error.
 fn read(path: &Path) -> Result<(u64, Lsn), Error> {
@@ -184,4 +185,27 @@ fn a_dump_has_a_line_for_each_record() {
     );
     check(&["chains/steps-2008r2/RestoreTimeClean_2.trn", "chains/steps-2008r2/RestoreTimeClean_3.trn"], 60, &[]);
     check(&[LOG], 4877, &[]);
+}
+
+#[test]
+fn the_bytes_of_a_row_that_change_are_shown() {
+    let Some(root) = fixtures() else { return };
+    let paths = [root.join("pairs/shelter-2016/shelter_log.ldf")];
+    let mut blocks = log_dump::open(&paths, None).expect("opens");
+    let (mut one, mut several) = (0, 0);
+    log_dump::records::<Error>(&mut blocks, &Default::default(), &Default::default(), |line| {
+        let stretches = line.note.matches(" -> ").count();
+        match line.op {
+            Op::MODIFY_ROW => assert_eq!(stretches, 1, "{line}"),
+            Op::MODIFY_COLUMNS => assert!(stretches >= 2, "{line}"),
+            _ => return Ok(()),
+        }
+        let expect = line.row.map(|row| format!("[{}: ", row.offset)).filter(|_| line.op == Op::MODIFY_ROW);
+        assert!(expect.is_none_or(|begin| line.note.starts_with(&begin)), "{line}");
+        one += usize::from(stretches == 1);
+        several += usize::from(stretches > 1);
+        Ok(())
+    })
+    .expect("reads");
+    assert!(one > 100 && several >= 20, "{one} of one stretch, {several} of several");
 }

@@ -70,11 +70,11 @@ fn vector() {
     let (none, broken) = ([0xA9, 1, 0, 0, 0, 0, 0, 0], Err(CellError::Structure("the vector")));
     for cell in [&cell, &shown] {
         check(&SqlType::Vector, PgType::Float4Array, cell, Ok(&array.concat()));
-        check(&SqlType::Vector, PgType::Float4Array, &cell[..16], broken.clone());
+        check(&SqlType::Vector, PgType::Float4Array, &cell[..16], broken);
     }
     check(&SqlType::Vector, PgType::Float4Array, &none, Ok(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 188]));
     // Half precision.
-    check(&SqlType::Vector, PgType::Float4Array, &[0xA9, 2, 1, 0, 0, 0, 0, 0, 0, 0x3C], broken.clone());
+    check(&SqlType::Vector, PgType::Float4Array, &[0xA9, 2, 1, 0, 0, 0, 0, 0, 0, 0x3C], broken);
     let types = Types { vector: VectorForm::Text, ..Types::default() };
     check_with(types, &SqlType::Vector, PgType::Text, &cell, Ok(b"[1,-0.1,1e-20]"));
     check_with(types, &SqlType::Vector, PgType::Text, &shown, Ok(b"[1,-0.1,1e-20]"));
