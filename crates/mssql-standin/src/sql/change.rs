@@ -20,7 +20,7 @@ use super::convert::assign;
 use super::error::{Effect, Result, SqlError, invalid_column};
 use super::eval::{Ctx, Env, eval};
 use super::plan::{Column, Part, Typed};
-use super::state::{Scalars, State};
+use super::state::{Scalars, State, TEMPDB};
 use super::types;
 use super::value::{Value, same_name, to_bytes};
 use crate::storage::{Row, RowKey, Transaction};
@@ -58,6 +58,12 @@ struct Target {
 
 impl Target {
     fn of(state: &State, at: TableAt, binder: &mut Binder<'_>) -> Result<Self> {
+        if at.database == TEMPDB && binder.scalars.table_parameters.contains(&at.table) {
+            let name = state.db(at.database).table_name(at.table).1;
+            let variable = name.split('.').next().unwrap_or_default();
+            let message = format!("The table-valued parameter \"{variable}\" is READONLY and cannot be modified.");
+            return Err(SqlError::batch(10700, message));
+        }
         let columns = binder.table_columns(at);
         let types = Rc::new(columns.iter().map(|c| c.ty.clone()).collect());
         let computed = binder.computed(at, &columns, true)?;

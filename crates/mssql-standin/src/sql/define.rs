@@ -1,4 +1,4 @@
-//! Statements that define things. Each is a transaction of its own: ROLLBACK does not undo them, as it would on a server.
+//! Statements that define things: each in a transaction of its own, or in the one that is open.
 
 mod column;
 mod constraint;

@@ -183,6 +183,7 @@ impl Server {
             scope: 0,
             scopes: 0,
             table_variables: Vec::new(),
+            table_parameters: Vec::new(),
             event: None,
             firing: Vec::new(),
             defined: Vec::new(),

@@ -278,6 +278,7 @@ impl Session {
         self.scalars.scope = scope;
         if self.scalars.table_variables.len() > tables {
             let gone = self.scalars.table_variables.split_off(tables);
+            self.scalars.table_parameters.retain(|table| !gone.contains(table));
             let mut state = self.shared.lock();
             let db = state.db_mut(TEMPDB);
             for table in gone {

@@ -1,4 +1,4 @@
-//! Tables that are made, changed and dropped: rows of system tables in transactions of their own.
+//! Tables that are made, changed and dropped: rows of system tables, in transactions of their own or in one of a caller's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

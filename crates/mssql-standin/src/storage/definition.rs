@@ -3,7 +3,8 @@
 //! A statement that defines something is a transaction of its own, unless [`Database::define_in`] named one that is open. Then its
 //! records are that transaction's: rows of system tables are undone by compensation records, as any rows are, and so are the bits of
 //! pages that were given back (GAM, IAM, PFS). Nobody takes these pages before the transaction has ended. Pages that were
-//! taken by what is undone are given back in a transaction of their own, as those of large tables are on a server after its end.
+//! taken by what is undone are given back in a transaction of their own, as those of large tables are on a server after its end. (How a
+//! server undoes the allocations themselves is not known: no log with a definition that was rolled back is at hand.)
 //!
 //! What the engine knows beside the pages goes back by [`Shape`]: the table as it was, with its committed rows. Its own changes of a table
 //! count as committed from a definition on: nobody else can see the table before the transaction ends.

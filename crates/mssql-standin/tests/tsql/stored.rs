@@ -95,6 +95,11 @@ fn types_of_tables() {
                 "DECLARE @t dbo.pairs; INSERT @t (id) VALUES (1), (2); EXEC dbo.total @t; EXEC dbo.total @rows = @t, @add = 5; EXEC dbo.total",
                 "#2 ; 4 ; 8 ; null",
             ),
+            ("CREATE PROCEDURE dbo.spoil @rows dbo.pairs READONLY AS DELETE @rows", ""),
+            (
+                "DECLARE @t dbo.pairs; INSERT @t (id) VALUES (1); DELETE @t; EXEC dbo.spoil @t",
+                "#1 ; #1 ; !10700 The table-valued parameter \"@rows\" is READONLY and cannot be modified.",
+            ),
             (
                 "BEGIN TRAN; DROP TYPE dbo.pairs; CREATE TYPE dbo.others AS TABLE (a int); ROLLBACK; SELECT name FROM sys.table_types",
                 "\"pairs\"",

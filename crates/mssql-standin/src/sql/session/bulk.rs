@@ -97,7 +97,9 @@ impl Session {
     pub(super) fn make_table_arguments(&mut self, tables: &[TableArgument]) -> Result<()> {
         for (name, of, sent) in tables {
             self.declare_of(name, of)?;
+            let made = self.scalars.table_variables.last().copied();
             if sent.rows.is_empty() {
+                self.scalars.table_parameters.extend(made);
                 continue;
             }
             let insert = Insert {
@@ -107,6 +109,7 @@ impl Session {
                 source: InsertSource::Rows(sent.types.clone(), values_of(sent)),
             };
             self.changes(|state, s, v| change::insert(state, s, v, &insert))?;
+            self.scalars.table_parameters.extend(made);
         }
         Ok(())
     }

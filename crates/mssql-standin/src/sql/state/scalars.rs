@@ -53,6 +53,8 @@ pub(crate) struct Scalars {
     pub scopes: u64,
     /// Table variables, those of the innermost scope last.
     pub table_variables: Vec<u32>,
+    /// Those of them that are parameters: they cannot be changed.
+    pub table_parameters: Vec<u32>,
     /// What `EVENTDATA()` gives, in a trigger.
     pub event: Option<std::sync::Arc<str>>,
     /// The triggers that run, the innermost last.
