@@ -18,7 +18,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use logferry_model::{Lsn, TransactionId};
+use logferry_model::{Lsn, TableId, TransactionId};
 use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::{FixedVar, RecordKind};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -48,6 +48,8 @@ pub(crate) struct Open {
     moves: FxHashMap<RowId, Move>,
     /// Rowsets that it made.
     pub(crate) created: FxHashSet<u64>,
+    /// Rowsets of tables that it dropped, and when.
+    pub(crate) gone: Vec<(u64, TableId, Lsn)>,
     /// Rowsets that it emptied.
     pub(crate) truncated: FxHashSet<u64>,
     /// It gave allocation units to other rowsets.
@@ -202,6 +204,7 @@ impl Assembler {
         self.with(id, lsn, |open| {
             open.pending.truncate_after(undo_next)?;
             open.lob_undo.truncate_after(undo_next)?;
+            open.gone.retain(|(.., lsn)| *lsn <= undo_next);
             open.moves.retain(|_, row| row.undo(undo_next));
             Ok(())
         })
@@ -259,6 +262,7 @@ impl Open {
             pending: Pending::default(),
             moves: FxHashMap::default(),
             created: FxHashSet::default(),
+            gone: Vec::new(),
             truncated: FxHashSet::default(),
             switches: false,
             objects: FxHashSet::default(),

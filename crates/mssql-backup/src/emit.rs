@@ -56,8 +56,8 @@ pub(crate) struct Tables {
     pub(crate) changed: Vec<SourceEvent>,
     /// Those that are gone.
     pub(crate) dropped: Vec<SourceEvent>,
-    /// Rowsets whose new rows are old rows of their table.
-    pub(crate) moved: FxHashSet<u64>,
+    /// Rowsets whose new rows are old rows of their table, up to a record.
+    pub(crate) moved: FxHashMap<u64, Lsn>,
     /// Rows that went to another table as they are.
     pub(crate) switched: Option<Switched>,
 }
@@ -177,7 +177,8 @@ impl Committed {
                 return Ok(true);
             };
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
-            if self.tables.moved.contains(&shape.rowset) {
+            let copied = self.tables.moved.get(&shape.rowset);
+            if raw.op == RawOp::Insert && copied.is_some_and(|until| raw.lsn <= *until) {
                 continue;
             }
             // Rows of a table that went in the transaction are of no use to anybody.
@@ -211,7 +212,8 @@ impl Committed {
     ) -> Result<bool, Error> {
         let rows = self.unnamed.get_or_insert_with(|| {
             BlobRows::of(&self.blobs, |shape, lsn| {
-                emitter.tells_blobs(shape, (&self.tables.moved, &self.emptied), lsn, batch)
+                let copied = emitter.shapes.now(shape).and_then(|shape| self.tables.moved.get(&shape.rowset));
+                copied.is_none_or(|until| lsn > *until) && emitter.tells_blobs(shape, &self.emptied, lsn, batch)
             })
         });
         while let Some(found) =
@@ -323,9 +325,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
     }
     for transaction in open {
         let blobs = &transaction.blobs;
-        let none = FxHashSet::default();
-        let mut rows =
-            BlobRows::of(blobs, |shape, lsn| emitter.tells_blobs(shape, (&none, &transaction.truncated), lsn, batch));
+        let mut rows = BlobRows::of(blobs, |shape, lsn| emitter.tells_blobs(shape, &transaction.truncated, lsn, batch));
         let touched = (blobs, &transaction.lob_undo);
         while let Some(found) = rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, touched)? {
             let Some((shape, _, raw)) = emitter.unnamed(&found, blobs) else { continue };
@@ -344,17 +344,10 @@ pub(crate) fn lost(shape: &Shape, raw: &RawChange<'_>, why: String) -> Error {
 }
 
 impl<S: PageSource> Emitter<'_, S> {
-    /// Whether values of a shape's rows are to be told of: not where the rows went, are old rows of their table, or cannot be read.
-    fn tells_blobs(
-        &mut self,
-        shape: u32,
-        (moved, truncated): (&FxHashSet<u64>, &FxHashSet<u64>),
-        lsn: Lsn,
-        batch: &mut EventBatch,
-    ) -> bool {
+    /// Whether values of a shape's rows are to be told of: not where the rows went, or cannot be read.
+    fn tells_blobs(&mut self, shape: u32, truncated: &FxHashSet<u64>, lsn: Lsn, batch: &mut EventBatch) -> bool {
         self.shapes.now(shape).is_some_and(|shape| {
-            !moved.contains(&shape.rowset)
-                && !truncated.contains(&shape.rowset)
+            !truncated.contains(&shape.rowset)
                 && self.shapes.told_as(shape).is_some()
                 && !self.is_unreadable(shape, lsn, batch)
         })

@@ -26,7 +26,7 @@ use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, PageType, RowId}
 use logferry_mssql_format::redo::rewind::Revealed;
 use logferry_mssql_format::redo::{self, Outcome, RedoError, row_at};
 use logferry_mssql_format::row::RecordKind;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::assemble::{Assembler, HeapChange, Open, Touched};
 use crate::emit::{Committed, Tables};
@@ -129,6 +129,11 @@ impl Replay {
             }
             Some(Xact::HobtDdl { rowset, action: HobtAction::CREATE }) => {
                 self.assembler.transaction(id, record.lsn).created.insert(rowset);
+            }
+            Some(Xact::HobtDdl { rowset, action: HobtAction::DROP }) => {
+                if let Some(table) = self.shapes.known_table(rowset) {
+                    self.assembler.transaction(id, record.lsn).gone.push((rowset, table, record.lsn));
+                }
             }
             Some(_) => {}
             None => {
@@ -442,24 +447,33 @@ impl Replay {
         Ok(())
     }
 
+    /// Rowsets that a transaction made for tables that are not new, and up to where rows that come there are rows that the table had: it is
+    /// copied before the rowset that it replaces goes.
+    fn moved(&mut self, open: &Open) -> Result<FxHashMap<u64, Lsn>, Error> {
+        let mut moved = FxHashMap::default();
+        for &rowset in &open.created {
+            let gone = open.gone.iter().find(|(gone, ..)| *gone == rowset);
+            let shape = self.shapes.of_rowset(rowset, &self.store)?.and_then(|number| self.shapes.shape(number));
+            let Some(table) = gone.map(|(_, table, _)| *table).or(shape.map(|shape| shape.table.id)) else { continue };
+            let until = gone.map_or(Lsn::MAX, |(.., lsn)| *lsn);
+            let replaced = open.gone.iter().filter(|(other, of, lsn)| *other != rowset && *of == table && *lsn < until);
+            if self.shapes.is_published(table) {
+                moved.insert(rowset, replaced.map(|(.., lsn)| *lsn).max().unwrap_or(Lsn::MAX));
+            }
+        }
+        Ok(moved)
+    }
+
     fn commit(&mut self, open: Open, lsn: Lsn, time_us: Option<i64>) -> Result<Committed, Error> {
         let mut changed = Vec::new();
         let mut dropped = Vec::new();
-        let mut moved = FxHashSet::default();
+        let mut moved = FxHashMap::default();
         let mut switched = None;
         let describes =
             !open.objects.is_empty() || !open.created.is_empty() || !open.truncated.is_empty() || open.switches;
         if describes || self.shapes.behind {
             self.shapes.refresh(&self.store)?;
-            // A rowset that was made for a table that is not new holds rows that are not new.
-            for &rowset in &open.created {
-                if let Some(number) = self.shapes.of_rowset(rowset, &self.store)?
-                    && let Some(shape) = self.shapes.shape(number)
-                    && self.shapes.is_published(shape.table.id)
-                {
-                    moved.insert(rowset);
-                }
-            }
+            moved = self.moved(&open)?;
             let not_yet = self.assembler.open().flat_map(|o| o.objects.iter().copied()).collect();
             (changed, dropped) = self.shapes.publish(&not_yet);
             switched = self.shapes.switched(&not_yet);

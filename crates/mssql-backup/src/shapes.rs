@@ -106,6 +106,11 @@ impl Shapes {
         Ok(self.by_rowset.get(&rowset).copied())
     }
 
+    /// The table of a rowset, as far as it is known without looking at the pages.
+    pub(crate) fn known_table(&self, rowset: u64) -> Option<TableId> {
+        Some(self.shape(*self.by_rowset.get(&rowset)?)?.table.id)
+    }
+
     /// The same, by the allocation unit of the rows.
     pub(crate) fn of_unit(&mut self, unit: u64, pages: &dyn PageSource) -> Result<Option<u32>, Error> {
         self.refresh(pages)?;
