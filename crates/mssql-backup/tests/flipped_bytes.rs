@@ -273,6 +273,12 @@ fn check_checksums(file: &[u8], what: &str) -> Checked {
         let page: Option<&PageBytes> = original.first_chunk().filter(|page| is_covered_page(page));
         let records = if page.is_none() { block_as_read(original.to_vec()) } else { None };
         checked.covered += original.len();
+        if let Some(page) = page {
+            // As if it had torn bits in place of a checksum.
+            let mut changed = Box::new(*page);
+            changed[5] ^= 3;
+            assert!(page_as_read(changed).is_none(), "{what}: byte {} is not noticed", range.start + 5);
+        }
         let first = (stride - checked.covered % stride) % stride;
         for at in (first..original.len()).step_by(stride) {
             checked.tried += 1;
