@@ -1,15 +1,16 @@
 //! `mode: cdc` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
 
+mod follow;
 mod server;
 
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use follow::{Running, wait_for_checkpoint, wait_until_equal};
 use logferry_mssql_standin::serve::Standin;
-use logferry_testkit::postgres::{Database, PrivatePostgres};
-use server::{check_equal, command, rows, text, write_task};
+use logferry_testkit::postgres::PrivatePostgres;
+use server::{check_equal, command, text, write_task};
 
 const TABLES: &[&str] = &["Customers", "Orders", "Types"];
 
@@ -67,50 +68,6 @@ fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u32) -> std::
     })
 }
 
-async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    loop {
-        let mut equal = true;
-        for table in tables {
-            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
-            equal &= found.is_ok_and(|found| found.is_equal());
-        }
-        if equal {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(120), "the target never has what the source has");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Waits until the task has said that it is further than `after`.
-async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>, running: &mut Running) -> String {
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    loop {
-        // Until the first statement there is no such table.
-        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
-            let applied: Option<String> = rows.first().and_then(|row| row.get(0));
-            if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
-                return applied;
-            }
-        }
-        assert!(running.0.try_wait().expect("a process").is_none(), "logferry has ended");
-        assert!(began.elapsed() < Duration::from_secs(120), "the task does not come on");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_followed_by_its_change_tables_through_kills_while_others_write() {
     let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
@@ -120,7 +77,7 @@ async fn a_server_is_followed_by_its_change_tables_through_kills_while_others_wr
     write_task(&task, "cdc", &standin, &database, "");
     let enough = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..2).map(|writer| write(&standin, &enough, writer)).collect();
-    let start = || Running(command(&task, &standin).spawn().expect("it runs"));
+    let start = || Running::start(&task, &standin, &[]);
     let mut at = None;
     for _ in 0..4 {
         let mut running = start();
@@ -195,7 +152,7 @@ async fn what_a_task_makes_on_its_source_goes_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
     write_task(&task, "hybrid", &standin, &database, "");
-    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    let running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, TABLES).await;
     drop(running);
     let teardown = |json: &[&str]| {

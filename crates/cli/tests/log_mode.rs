@@ -1,17 +1,19 @@
 //! `mode: log` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
 
+mod follow;
 #[path = "log_mode/hand_over.rs"]
 mod hand_over;
 mod server;
 
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use follow::{Running, wait_for_checkpoint, wait_until_equal};
 use logferry_mssql_standin::serve::Standin;
-use logferry_testkit::postgres::{Database, PrivatePostgres};
-use server::{check_equal, command, rows, text, write_task};
+use logferry_mssql_standin::sql::Rights;
+use logferry_testkit::postgres::PrivatePostgres;
+use server::{check_equal, command, text, write_task};
 
 const TABLES: &[&str] = &["Customers", "Orders"];
 
@@ -53,50 +55,6 @@ fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u32) -> std::
     })
 }
 
-/// Waits until the target has every row as the source has it: only a position that is never reached ends in time.
-async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    loop {
-        let mut equal = true;
-        for table in tables {
-            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
-            equal &= found.is_ok_and(|found| found.is_equal());
-        }
-        if equal {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "the target never has what the source has");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Waits until the task has said how far it is, for the `n`th time.
-async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>) -> String {
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    loop {
-        // Until the first statement there is no such table.
-        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
-            let applied: Option<String> = rows.first().and_then(|row| row.get(0));
-            if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
-                return applied;
-            }
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "the task does not come on");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_followed_through_kills_while_others_write() {
     let (standin, postgres) = (shop(""), PrivatePostgres::shared());
@@ -108,13 +66,13 @@ async fn a_server_is_followed_through_kills_while_others_write() {
     let writers: Vec<_> = (0..3).map(|writer| write(&standin, &enough, writer)).collect();
     let mut at = None;
     for _ in 0..4 {
-        let running = Running(command(&task, &standin).spawn().expect("it runs"));
-        at = Some(wait_for_checkpoint(&database, at).await);
-        at = Some(wait_for_checkpoint(&database, at).await);
+        let mut running = Running::start(&task, &standin, &[]);
+        at = Some(wait_for_checkpoint(&database, at, &mut running).await);
+        at = Some(wait_for_checkpoint(&database, at, &mut running).await);
         drop(running);
     }
-    let running = Running(command(&task, &standin).spawn().expect("it runs"));
-    wait_for_checkpoint(&database, at).await;
+    let mut running = Running::start(&task, &standin, &[]);
+    wait_for_checkpoint(&database, at, &mut running).await;
     enough.store(true, Ordering::Relaxed);
     for writer in writers {
         writer.join().expect("a writer");
@@ -144,7 +102,7 @@ async fn a_server_is_followed_through_kills_while_others_write() {
          UPDATE dbo.Customers SET born = '2001-02-03', name = NULL WHERE id > 400; DELETE dbo.Customers WHERE id = 7;
          CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY, w int); INSERT dbo.Later VALUES (1, 2)",
     );
-    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    let running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
     drop(running);
     check_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
@@ -166,9 +124,9 @@ async fn one_table_is_reloaded() {
     let early = command(&task, &standin).args(["--reload", "dbo.Orders"]).output().expect("it runs");
     assert!(text(&early).contains("before the copy is complete"), "{}", text(&early));
     assert!(!early.status.success());
-    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    let mut running = Running::start(&task, &standin, &[]);
     // All rows are there a moment before the copy is complete.
-    wait_for_checkpoint(&database, None).await;
+    wait_for_checkpoint(&database, None, &mut running).await;
     wait_until_equal(&standin, &database, TABLES).await;
     drop(running);
     let client = database.client().await.expect("a connection");
@@ -177,12 +135,43 @@ async fn one_table_is_reloaded() {
         .await
         .expect("spoiled");
     standin.batch("USE shop; UPDATE dbo.Customers SET credit = 7 WHERE id < 100").expect("it is done");
-    let running = Running(command(&task, &standin).args(["--reload", "dbo.Orders"]).spawn().expect("it runs"));
+    let running = Running::start(&task, &standin, &["--reload", "dbo.Orders"]);
     wait_until_equal(&standin, &database, TABLES).await;
     drop(running);
     let output = command(&task, &standin).args(["--reload", "dbo.Nothing"]).output().expect("it runs");
     assert!(text(&output).contains("the task has no table \"dbo.Nothing\""), "{}", text(&output));
     assert!(!output.status.success());
+}
+
+/// A login that may not see a table any more: the target keeps it, and the task goes on when the right is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_seen_any_more_stays_on_the_target() {
+    let (standin, postgres) = (shop(""), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let mut running = Running::start(&task, &standin, &[]);
+    wait_for_checkpoint(&database, None, &mut running).await;
+    let change = |text: &str| standin.batch(&format!("USE shop; {text}")).expect("it is done");
+    standin.hide("shop", &["dbo.Orders"], Rights::SelectDenied).expect("a table");
+    // What makes the task look at the tables.
+    change("CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY); UPDATE dbo.Orders SET total = 5");
+    while running.is_alive() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Nor is it lost by a start.
+    let said = command(&task, &standin).output().expect("it runs");
+    for expect in
+        ["table \"dbo.Orders\" is not listed on the source any more", "GRANT SELECT ON [dbo].[Orders] TO [dbo]"]
+    {
+        assert!(text(&said).contains(expect), "{}", text(&said));
+    }
+    assert!(!said.status.success());
+    standin.hide("shop", &[], Rights::Lost).expect("nothing");
+    let running = Running::start(&task, &standin, &[]);
+    wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
+    drop(running);
 }
 
 /// The target restarts, and its disk is full for a while: the task waits, and every row arrives.
@@ -194,7 +183,7 @@ async fn a_target_that_goes_away_or_is_full_is_waited_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
     write_task(&task, "log", &standin, &database, "");
-    let mut running = Running(command(&task, &standin).spawn().expect("it runs"));
+    let mut running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, TABLES).await;
     let change = |n: u32| {
         let text = format!("USE shop; UPDATE dbo.Customers SET credit = {n}; DELETE dbo.Orders WHERE number % 5 = {n}");
@@ -218,11 +207,11 @@ async fn a_target_that_goes_away_or_is_full_is_waited_for() {
         )
         .await
         .expect("a trigger");
-    let before = wait_for_checkpoint(&database, None).await;
+    let before = wait_for_checkpoint(&database, None, &mut running).await;
     change(3);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(running.0.try_wait().expect("a process").is_none(), "it waits for room");
-    let after = wait_for_checkpoint(&database, None).await;
+    assert!(running.is_alive(), "it waits for room");
+    let after = wait_for_checkpoint(&database, None, &mut running).await;
     assert!(after >= before, "the position does not go back");
     client.batch_execute("DROP TRIGGER full_disk ON dbo.customers").await.expect("there is room again");
     wait_until_equal(&standin, &database, TABLES).await;
@@ -243,10 +232,10 @@ async fn a_large_transaction() {
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
     write_task(&task, "log", &standin, &database, "");
-    let running = Running(command(&task, &standin).spawn().expect("it runs"));
+    let running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, TABLES).await;
     let memory = || {
-        let read = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap_or_default();
+        let read = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
         read.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default().to_owned()
     };
     eprintln!("before: {}", memory());

@@ -82,7 +82,7 @@ pub struct Change {
 
 /// One step in the stream of a source.
 ///
-/// The stream is `(Begin (Change | Unreadable)* Commit | Table | Unreadable | Dropped | Progress)*`: whole transactions in the order of their
+/// The stream is `(Begin (Change | Unreadable)* Commit | Table | Unreadable | Dropped | Unseen | Progress)*`: whole transactions in the order of their
 /// commit LSNs. A large transaction may stretch over several batches.
 ///
 /// What a transaction makes of the tables is told before its rows, in one piece: `Dropped` and `Table` events that follow each other
@@ -99,6 +99,15 @@ pub enum SourceEvent {
     Table(Arc<TableVersion>),
     /// A table is gone.
     Dropped(Arc<TableVersion>),
+    /// A table is not seen any more, and does not count as dropped: a target that should have it would be wrong, or would lose it.
+    Unseen {
+        /// the table
+        table: Arc<TableVersion>,
+        /// what was found
+        why: String,
+        /// what is to be done
+        mend: String,
+    },
     /// A table changed whose rows cannot be read (they are compressed, say): told once, at the first such change. A
     /// target that should have the table would be wrong from here on.
     Unreadable {

@@ -7,7 +7,7 @@ use crate::event::{Checkpoint, EventBatch, Lineage};
 use crate::fault::Fault;
 use crate::lsn::Lsn;
 use crate::row::Cell;
-use crate::table::{TableId, TableVersion};
+use crate::table::{TableId, TableName, TableVersion};
 use crate::target::{SchemaChange, TargetBatch, TargetTable};
 
 /// The point that a full copy shows, and from which changes are to be applied.
@@ -92,6 +92,11 @@ pub trait ChangeSource: Send + Sync {
     /// # Errors
     /// Where the history from there on is not to be had, or belongs to another lineage: names both positions.
     fn seek(&mut self, checkpoint: Checkpoint) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Which of some tables that the target has and `tables()` does not list do not count as gone, and why.
+    fn not_gone(&mut self, _tables: &[(TableId, TableName)]) -> impl Future<Output = Result<Vec<Fault>, Fault>> + Send {
+        async { Ok(Vec::new()) }
+    }
 
     /// Tables are to be read whole once more: called after `seek`. The rows that they have come before all other changes, in one
     /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate) of each.

@@ -157,6 +157,16 @@ pub enum Error {
     /// Conditions that tables cannot have, a line each.
     #[error("{0}")]
     Condition(String),
+    /// A table is not listed any more, and did not go.
+    #[error("table \"{table}\" is not listed on the source any more, and does not count as dropped: {why}")]
+    Unseen {
+        /// the table
+        table: logferry_model::TableName,
+        /// the database user of the login
+        user: String,
+        /// what was found instead
+        why: String,
+    },
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -223,6 +233,13 @@ impl Error {
             Error::Condition(_) => "mend tables.where: columns of the row, constants, operators, and functions that look at nothing but \
                  their arguments"
                 .to_owned(),
+            Error::Unseen { table, user, .. } => {
+                let (user, table) = (crate::sql::quoted(user), format!("{}.{}", crate::sql::quoted(&table.schema), crate::sql::quoted(&table.name)));
+                format!(
+                    "GRANT SELECT ON {table} TO {user}, where it is still there; GRANT VIEW DEFINITION TO {user}, by which what was dropped is told \
+                     from what is not shown; or ddl: ignore, which leaves the target's table as it is"
+                )
+            }
             Error::OtherDatabase(_) => {
                 "point the task at the database that it was copied from, or copy anew under another task name".to_owned()
             }

@@ -268,8 +268,10 @@ impl HybridReader {
         let mut out = self.of_log(EventBatch { events: first, ..EventBatch::default() });
         let merged = self.merge(held, bytes_max).await?;
         // What becomes of tables is told before the transaction begins.
-        let (tables, changes): (Vec<_>, Vec<_>) =
-            merged.events.into_iter().partition(|e| matches!(e, SourceEvent::Table(_) | SourceEvent::Dropped(_)));
+        let (tables, changes): (Vec<_>, Vec<_>) = merged
+            .events
+            .into_iter()
+            .partition(|e| matches!(e, SourceEvent::Table(_) | SourceEvent::Dropped(_) | SourceEvent::Unseen { .. }));
         out.events.splice(0..0, tables);
         out.events.extend(changes);
         out.rows = merged.rows;
@@ -296,7 +298,7 @@ impl HybridReader {
         let by_cdc = &self.by_cdc;
         batch.events.retain(|event| match event {
             SourceEvent::Table(table) | SourceEvent::Dropped(table) => !by_cdc.contains(&table.id),
-            SourceEvent::Unreadable { table, .. } => !by_cdc.contains(&table.id),
+            SourceEvent::Unreadable { table, .. } | SourceEvent::Unseen { table, .. } => !by_cdc.contains(&table.id),
             _ => true,
         });
         let captured = self.cdc.as_ref().map(|cdc| cdc.checkpoint().applied.0);

@@ -26,6 +26,7 @@ mod settings;
 mod source;
 mod sql;
 mod tls;
+mod unseen;
 pub mod value;
 
 pub use cdc::CdcSettings;

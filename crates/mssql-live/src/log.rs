@@ -42,6 +42,7 @@ use crate::session::Session;
 use crate::settings::{LogSettings, OnGap};
 use crate::source::Wanted;
 use crate::sql;
+use crate::unseen;
 use backups::Reached;
 use end::{End, Pace};
 use hold::Hold;
@@ -359,7 +360,12 @@ impl LogReader {
         }
         let mut gone: Vec<Arc<Table>> = before.into_values().collect();
         gone.sort_by(|a, b| a.version.name.cmp(&b.version.name));
-        self.events.extend(gone.into_iter().map(|table| SourceEvent::Dropped(table.version.clone())));
+        let dropped: HashSet<u32> =
+            self.transactions.committed.iter().flat_map(|t| t.dropped.iter().copied()).collect();
+        let wanted = self.wanted.clone();
+        let is_asked = |table: &TableVersion| wanted(&table.name) && !dropped.contains(&table.id.0);
+        let gone = gone.into_iter().map(|table| table.version.clone()).collect();
+        unseen::tell(session, gone, is_asked, &mut self.events).await?;
         self.read_places(session).await
     }
 }

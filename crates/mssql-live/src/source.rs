@@ -30,6 +30,7 @@ use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
+use crate::unseen;
 use crate::value::Form;
 
 /// What is read.
@@ -121,6 +122,9 @@ struct Memo {
     restart: [u8; 10],
     /// Object ids and boundaries, of tables that are cut.
     cuts: Vec<(u32, Vec<Boundary>)>,
+    /// Tables of the task: object ids, schemas and names.
+    #[serde(default)]
+    tables: Vec<(u32, String, String)>,
 }
 
 /// A table and where it is cut.
@@ -238,6 +242,21 @@ impl LiveSource {
         condition::must_be_taken(session, &taken.collect::<Vec<_>>()).await
     }
 
+    /// No table is missing that was there when the copy began, but for those that were dropped.
+    async fn all_are_there(&mut self) -> Result<(), Fault> {
+        let Some(memo) = &self.recalled else { return Ok(()) };
+        let before = memo.tables.iter().map(|(id, schema, name)| (TableId(*id), TableName::new(schema, name)));
+        let missing: Vec<_> =
+            before.filter(|(id, _)| !self.tables.iter().any(|cut| cut.table.version.id == *id)).collect();
+        if let Some(fault) = self.not_gone(&missing).await?.into_iter().next() {
+            return Err(fault);
+        }
+        for (_, name) in missing {
+            warn!(table = %name, "the table was dropped while it was copied: what the target has of it is left there");
+        }
+        Ok(())
+    }
+
     /// What tells this way of cutting the tables from another.
     fn new_id(&self) -> Result<[u8; 16], Fault> {
         let cuts: Vec<_> = self.tables.iter().map(|cut| (cut.table.version.id.0, &*cut.boundaries)).collect();
@@ -258,6 +277,8 @@ impl ChangeSource for LiveSource {
     fn memo(&self) -> Vec<u8> {
         let at = self.checkpoint();
         let cuts = self.tables.iter().filter(|cut| !cut.boundaries.is_empty());
+        let wanted = self.tables.iter().map(|cut| (cut.table.version.id, &cut.table.version.name));
+        let wanted = wanted.filter(|(_, name)| (self.wanted)(name));
         let memo = Memo {
             id: self.id,
             database: self.lineage.database,
@@ -265,6 +286,7 @@ impl ChangeSource for LiveSource {
             applied: at.applied.0.to_be_bytes(),
             restart: at.restart.0.to_be_bytes(),
             cuts: cuts.map(|cut| (cut.table.version.id.0, cut.boundaries.to_vec())).collect(),
+            tables: wanted.map(|(id, name)| (id.0, name.schema.clone(), name.name.clone())).collect(),
         };
         // Without it the copy begins anew after a crash: that is slow, and right.
         serde_json::to_vec(&memo).unwrap_or_default()
@@ -297,6 +319,8 @@ impl ChangeSource for LiveSource {
             };
             self.tables.push(Cut { table, boundaries: Arc::new(boundaries) });
         }
+        drop(session);
+        self.all_are_there().await?;
         let checkpoint = self.checkpoint();
         self.id = match &self.recalled {
             Some(memo) => memo.id,
@@ -332,6 +356,15 @@ impl ChangeSource for LiveSource {
 
     async fn fixups(&mut self) -> Result<EventBatch, Fault> {
         Ok(EventBatch::default())
+    }
+
+    async fn not_gone(&mut self, tables: &[(TableId, TableName)]) -> Result<Vec<Fault>, Fault> {
+        let mut session = self.pool.session().await?;
+        let mut found = Vec::new();
+        for (id, name) in tables {
+            found.extend(unseen::why_not_gone(&mut session, *id, name).await?);
+        }
+        Ok(found)
     }
 
     async fn seek(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {

@@ -73,6 +73,10 @@ texts! { READING:
     UNITS = "units.sql";
     /// Where key columns are in rows.
     PLACES = "places.sql";
+    /// What is known of a table that is not listed: its id, its name. One row.
+    UNSEEN = "unseen.sql";
+    /// What the trigger noted last of a table: schema, name.
+    UNSEEN_HISTORY = "unseen_history.sql";
     /// What of ours is there: one row.
     HYBRID_OBJECTS = "hybrid_objects.sql";
     /// Whether change data capture was enabled by us: one row.

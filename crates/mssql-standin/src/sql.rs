@@ -35,6 +35,7 @@ mod deparse;
 mod error;
 mod eval;
 mod function;
+mod hidden;
 mod lookup;
 mod method;
 mod parse;
@@ -54,6 +55,7 @@ mod xml;
 
 use bind::{bind_comparison, bind_wrong_count};
 pub use error::{Effect, SqlError};
+pub use hidden::Rights;
 pub use server::{Login, Server};
 pub use session::Session;
 pub use sink::{Param, ResultColumn, ResultSink, Rows, TransactionChange};

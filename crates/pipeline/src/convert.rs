@@ -94,10 +94,17 @@ impl Converter {
                 self.moment.dropped.push(Arc::clone(table));
                 return Ok(());
             }
+            SourceEvent::Unseen { table, why, mend } => {
+                if self.plans.loses(table) {
+                    return Err(Fault::operator(why.as_str()).with_hint(mend.as_str()));
+                }
+                self.moment.dropped.push(Arc::clone(table));
+                return Ok(());
+            }
             _ => self.settle(orders)?,
         }
         match event {
-            SourceEvent::Table(_) | SourceEvent::Dropped(_) => {}
+            SourceEvent::Table(_) | SourceEvent::Dropped(_) | SourceEvent::Unseen { .. } => {}
             SourceEvent::Begin(_) => self.batcher.begin(),
             SourceEvent::Change(change) => orders.extend(self.change(rows, change)?),
             SourceEvent::Commit(checkpoint) => {

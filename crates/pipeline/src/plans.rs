@@ -142,6 +142,11 @@ impl Plans {
         }
     }
 
+    /// Whether the target would lose a table that it has, if the source had it no more.
+    pub(crate) fn loses(&self, table: &TableVersion) -> bool {
+        self.policy != DdlPolicy::Ignore && self.wants(table)
+    }
+
     /// Tables on the target.
     pub(crate) fn targets(&self) -> Vec<Arc<TargetTable>> {
         let mut targets: Vec<_> =
@@ -203,8 +208,13 @@ impl Plans {
             }
             DdlPolicy::Stop => Err(stopped(format!("table \"{name}\" was dropped on the source{}", place(after)))),
             DdlPolicy::Ignore => {
-                warn!(table = name, "the table was dropped on the source; it stays as it is on the target");
-                Ok(None)
+                warn!(
+                    table = name,
+                    "the table was dropped on the source, or is not seen any more; it stays as it is on the target"
+                );
+                // Were it seen again one day, the changes in between would be missing.
+                self.on_target.insert(id, OnTarget::LeftOut);
+                Ok(Some(SchemaChange::LeaveOut(id)))
             }
         }
     }

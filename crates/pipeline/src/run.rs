@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use logferry_config::{OnExisting, Pattern, ServerMode, Source, TableFilter, Task};
+use logferry_config::{DdlPolicy, OnExisting, Pattern, ServerMode, Source, TableFilter, Task};
 use logferry_model::{
     ChangeSource, Checkpoint, Class, CommitLsn, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableId, TableVersion,
     TargetBatch,
 };
 use logferry_pg_apply::{
-    ApplyMode, ExistingTables, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
+    ApplyMode, ExistingTables, KnownTable, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
 };
 use tracing::{info, warn};
 
@@ -161,6 +161,7 @@ impl Runner<'_> {
                     return Err(self.other_settings());
                 }
                 let Task { transform, tables: filter, ddl, .. } = self.task;
+                must_be_gone(&mut source, &tables, &known.tables, *ddl).await?;
                 let resumed = Plans::resume(&tables, known, transform, filter, *ddl)?;
                 let plans = resumed.plans;
                 changes = resumed.changes;
@@ -367,6 +368,30 @@ pub(crate) fn existing_tables(task: &Task) -> ExistingTables {
         OnExisting::Truncate => ExistingTables::Truncate,
         OnExisting::Recreate => ExistingTables::Recreate,
     }
+}
+
+/// Tables that the target has and the source does not list are gone, or the target would lose them for nothing.
+async fn must_be_gone<S: ChangeSource>(
+    source: &mut S,
+    tables: &[Arc<TableVersion>],
+    known: &[KnownTable],
+    policy: DdlPolicy,
+) -> Result<(), Fault> {
+    let there = known.iter().filter_map(|known| match known {
+        KnownTable::There(table) | KnownTable::Kept(table) => Some((table.source_id, table.source.clone())),
+        KnownTable::LeftOut(_) => None,
+    });
+    let missing: Vec<_> = there.filter(|(id, _)| !tables.iter().any(|t| t.id == *id)).collect();
+    if policy == DdlPolicy::Ignore || missing.is_empty() {
+        return Ok(());
+    }
+    let faults = source.not_gone(&missing).await?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+    let hints: Vec<&str> = faults.iter().filter_map(|fault| fault.hint.as_deref()).collect();
+    Err(Fault::operator(said.join("\n")).with_hint(hints.join("\n")))
 }
 
 /// Opens each table, so that what cannot be read is told before anything is written, and all of it at once.

@@ -38,8 +38,11 @@ pub(super) fn perform(args: &DumpChanges, out: &mut Out) -> Result<(), Failed> {
                 SourceEvent::Unreadable { table, lsn, why } => {
                     tracing::warn!(table = %table.name, %lsn, "changes of the table are left out: {why}");
                 }
-                SourceEvent::Commit(_) | SourceEvent::Table(_) | SourceEvent::Dropped(_) | SourceEvent::Progress(_) => {
-                }
+                SourceEvent::Commit(_)
+                | SourceEvent::Table(_)
+                | SourceEvent::Dropped(_)
+                | SourceEvent::Unseen { .. }
+                | SourceEvent::Progress(_) => {}
             }
         }
     }

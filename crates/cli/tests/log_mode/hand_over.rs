@@ -2,16 +2,16 @@
 //!
 //! A few runs as a rule; `LOGFERRY_HAND_OVER_RUNS` for more, `LOGFERRY_HAND_OVER_SEED` for the same again.
 
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logferry_mssql_standin::serve::Standin;
 use logferry_mssql_standin::workload::Random;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
-use crate::server::{command, rows, write_task};
+use crate::follow::{Running, wait_until_equal};
+use crate::server::write_task;
 
 const TABLES: &[&str] = &["Customers", "Orders", "Events"];
 const ROWS: u64 = 2_000;
@@ -64,44 +64,11 @@ fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u64, seed: u6
     })
 }
 
-struct Running(Child);
-
-impl Running {
-    /// How it ended; `None`: it was killed by this.
-    fn end(mut self) -> Option<i32> {
-        self.0.kill().ok();
-        self.0.wait().ok().and_then(|status| status.code())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended, but where the test failed.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 async fn phase(database: &Database<'_>) -> Option<String> {
     let client = database.client().await.expect("the target answers");
     // Until the first statement there is no such table.
     let rows = client.query("SELECT phase FROM logferry.task", &[]).await.ok()?;
     rows.first().map(|row| row.get(0))
-}
-
-async fn wait_until_equal(standin: &Standin, database: &Database<'_>, seed: u64) {
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    for table in TABLES {
-        loop {
-            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
-            if found.as_ref().is_ok_and(|found| found.is_equal()) {
-                break;
-            }
-            assert!(began.elapsed() < Duration::from_secs(120), "seed {seed}: {table} is never equal: {found:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,10 +90,10 @@ async fn copied_while_others_write_and_killed_at_random() {
         // Killed a few times before the copy is complete, and a few times after.
         let (mut left, mut killed) = (2 + random.below(3), 0);
         while left > 0 {
-            let running = Running(command(&task, &standin).spawn().expect("it runs"));
+            let mut running = Running::start(&task, &standin, &[]);
             tokio::time::sleep(Duration::from_millis(60 + random.below(500 + 400 * killed))).await;
-            let code = running.end();
-            assert_eq!(code, None, "seed {seed}: it ended by itself");
+            assert!(running.is_alive(), "seed {seed}: it ended by itself");
+            drop(running);
             kills += 1;
             // A run that is always killed at once never gets anywhere.
             killed += 1;
@@ -136,14 +103,14 @@ async fn copied_while_others_write_and_killed_at_random() {
                 of_copies += 1;
             }
         }
-        let running = Running(command(&task, &standin).spawn().expect("it runs"));
+        let mut running = Running::start(&task, &standin, &[]);
         tokio::time::sleep(Duration::from_millis(random.below(300))).await;
         enough.store(true, Ordering::Relaxed);
         for writer in writers {
             written += writer.join().expect("a writer");
         }
-        wait_until_equal(&standin, &database, seed).await;
-        assert_eq!(running.end(), None, "seed {seed}: it ended by itself");
+        wait_until_equal(&standin, &database, TABLES).await;
+        assert!(running.is_alive(), "seed {seed}: it ended by itself");
     }
     eprintln!(
         "{runs} runs from seed {first}: {kills} kills, {of_copies} of them before the copy was complete, {written} transactions"

@@ -26,6 +26,7 @@ use crate::catalog::{self, Reader, Table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
+use crate::unseen;
 
 impl CdcReader {
     /// Instances came, went or were cleaned up, or tables were altered: events for what is another now.
@@ -50,11 +51,10 @@ impl CdcReader {
             now.push(Arc::new(table));
         }
         let before = std::mem::replace(&mut self.tables, now);
-        for gone in before.iter().filter(|t| !self.tables.iter().any(|n| n.version.id == t.version.id)) {
-            if self.served.remove(&gone.version.id).is_some() {
-                self.events.push(SourceEvent::Dropped(gone.version.clone()));
-            }
-        }
+        let gone = before.iter().filter(|t| !self.tables.iter().any(|n| n.version.id == t.version.id));
+        let gone: Vec<_> =
+            gone.map(|table| table.version.clone()).filter(|v| self.served.remove(&v.id).is_some()).collect();
+        unseen::tell(session, gone, |_| true, &mut self.events).await?;
         for table in self.tables.clone() {
             if !(self.wanted)(&table.version.name) {
                 continue;

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use logferry_model::{Lsn, TableId, TransactionId};
 use logferry_mssql_format::bytes::{Malformed, u64_at};
-use logferry_mssql_format::catalog::{AllocUnitRow, RowsetRow, base_rowset, is_base_rowset, object};
+use logferry_mssql_format::catalog::{AllocUnitRow, ObjectRow, RowsetRow, base_rowset, is_base_rowset, object};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::log::xact::Xact;
@@ -58,6 +58,8 @@ pub(super) struct Touched {
     pub(super) unnamed: HashMap<TableId, Lsn>,
     /// Objects on which it took the lock that changes of their description need.
     pub(super) locked: HashSet<u32>,
+    /// Objects that it dropped.
+    pub(super) dropped: HashSet<u32>,
     /// It changed system tables.
     pub(super) describes: bool,
     /// Allocation units whose rows lost or changed their pages by it.
@@ -297,6 +299,16 @@ impl Transactions {
             self.gone_units.insert(row.id, row.owner);
         }
         let open = self.open(record.transaction, record.lsn);
+        if rowset == base_rowset(object::SYSSCHOBJS, 1) && matches!(record.op, Op::DELETE_ROWS | Op::INSERT_ROWS) {
+            // One that cannot be read is no evidence of anything.
+            if let Ok(row) = FixedVar::read(record.element(0)).and_then(|row| ObjectRow::read(&row)) {
+                match record.op {
+                    Op::DELETE_ROWS => open.touched.dropped.insert(row.id),
+                    // It comes back: the drop was taken back.
+                    _ => open.touched.dropped.remove(&row.id),
+                };
+            }
+        }
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) && !record.is_compensation();
         if rowset == base_rowset(object::SYSALLOCUNITS, 0) && is_change && !open.system {
             // The key is the unit's id, after the status of the entry.

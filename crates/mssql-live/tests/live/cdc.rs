@@ -20,7 +20,7 @@ use crate::{settings, standin};
 /// A row as SQL Server stores it.
 pub type Row = Vec<Option<Vec<u8>>>;
 
-const SCAN: &str = "EXEC sys.sp_cdc_scan @maxtrans = 100000";
+pub const SCAN: &str = "EXEC sys.sp_cdc_scan @maxtrans = 100000";
 
 async fn open(standin: &Standin, settings_of_cdc: CdcSettings) -> Result<LiveSource, Fault> {
     let mode = Mode::Cdc(settings_of_cdc);

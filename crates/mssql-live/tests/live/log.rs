@@ -97,6 +97,7 @@ impl Target {
                     self.said.push(format!("dropped {}", table.name));
                 }
                 SourceEvent::Unreadable { table, why, .. } => self.said.push(format!("{}: {why}", table.name)),
+                SourceEvent::Unseen { why, .. } => self.said.push(why.clone()),
                 SourceEvent::Begin(_) => {}
             }
         }

@@ -8,6 +8,7 @@ mod hybrid;
 mod log;
 mod session;
 mod truncation;
+mod unseen;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,6 +18,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::Standin;
+use crate::sql::{Rights, SqlError};
 
 impl Standin {
     /// Breaks all connections; it goes on listening. Transactions that were open are rolled back when this returns.
@@ -34,6 +35,14 @@ impl Standin {
     pub fn fork(&self, database: &str, fork: [u8; 16]) -> bool {
         self.restart();
         self.sql.with_storage(database, |storage| storage.begin_fork(fork)).is_some()
+    }
+
+    /// From here on logferry's login has no right on some tables, given as `schema.table`; none of them: it has all rights again.
+    ///
+    /// # Errors
+    /// Where there is no such table.
+    pub fn hide(&self, database: &str, tables: &[&str], rights: Rights) -> Result<(), SqlError> {
+        self.sql.hide("logferry", database, tables, rights)
     }
 
     /// Restarts under another name: what clients of an availability group's listener see when another replica takes over. Nothing is

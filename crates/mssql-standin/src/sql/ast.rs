@@ -402,9 +402,25 @@ pub(crate) enum Item {
     Assign(String, Option<BinOp>, Expr),
 }
 
+/// What hints say of a table's locks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Locks {
+    /// None is waited for.
+    pub none: bool,
+    /// `TABLOCK`, `HOLDLOCK`: the whole table, until the transaction ends.
+    pub whole: bool,
+    pub held: bool,
+}
+
+impl Locks {
+    pub fn and(self, other: Locks) -> Locks {
+        Locks { none: self.none || other.none, whole: self.whole || other.whole, held: self.held || other.held }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TableRef {
-    Named { name: Name, alias: Option<String>, no_lock: bool },
+    Named { name: Name, alias: Option<String>, locks: Locks },
     Derived { query: Box<Query>, alias: String, columns: Vec<String> },
     Values { rows: Vec<Vec<Expr>>, alias: String, columns: Vec<String> },
     Func { name: Name, args: Vec<Expr>, alias: Option<String> },

@@ -52,6 +52,8 @@ pub(crate) struct Binder<'a> {
     views: u32,
     /// Tables that are read and whose locks count.
     pub read: Vec<TableAt>,
+    /// Those of them that nobody may change until the transaction ends.
+    pub held: Vec<TableAt>,
 }
 
 #[derive(Default)]
@@ -82,6 +84,7 @@ impl<'a> Binder<'a> {
             windows: None,
             views: 0,
             read: Vec::new(),
+            held: Vec::new(),
         }
     }
 

@@ -8,7 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::error::{Result, SqlError};
+use super::bind::TableAt;
+use super::error::{Result, SqlError, invalid_object};
+use super::hidden::{Hidden, Rights};
 use super::session::Session;
 use super::state::{Isolation, SYSTEM_DATABASES, Scalars, SessionRow, State};
 use crate::storage::{Database, Options};
@@ -79,6 +81,26 @@ impl Server {
     /// Where backups with a relative name go: at first, the process's folder.
     pub fn set_backup_folder(&self, folder: PathBuf) {
         self.shared.lock().backups = folder;
+    }
+
+    /// From here on sessions of a program have no right on some tables of a database, given as `schema.table`; none of them: they have
+    /// all rights again.
+    ///
+    /// # Errors
+    /// Where there is no such table.
+    pub fn hide(&self, program: &str, database: &str, tables: &[&str], rights: Rights) -> Result<()> {
+        let mut state = self.shared.lock();
+        let mut hidden = Hidden { program: program.to_owned(), rights, tables: Vec::new() };
+        let at = state.find_database(database);
+        for name in tables {
+            let table = at.and_then(|at| {
+                let (schema, table) = name.split_once('.')?;
+                Some(TableAt { database: at, table: state.db(at).storage.table(schema, table)? })
+            });
+            hidden.tables.push(table.ok_or_else(|| invalid_object(name))?);
+        }
+        state.hidden = if tables.is_empty() { Hidden::default() } else { hidden };
+        Ok(())
     }
 
     /// How many sessions there are.

@@ -12,6 +12,7 @@ use logferry_model::SqlType;
 use super::bind::TableAt;
 use super::cdc::Cdc;
 use super::error::{Result, SqlError};
+use super::hidden::Hidden;
 use super::value::{Value, same_name};
 use crate::storage::{Before, Database, Options, Transaction};
 pub(crate) use meta::{
@@ -34,6 +35,10 @@ pub(crate) struct State {
     pub owners: HashMap<(usize, Transaction), i16>,
     /// The transaction that the statement which failed last would have to wait for.
     pub blocked_by: Cell<Option<(usize, Transaction)>>,
+    /// Whole tables that sessions keep others from changing, until their transactions end.
+    pub table_locks: Vec<(TableAt, i16)>,
+    /// What a program does not see.
+    pub hidden: Hidden,
     /// Sessions by their numbers.
     pub sessions: BTreeMap<i16, SessionRow>,
     pub next_snapshot: u64,
@@ -103,6 +108,8 @@ impl State {
             waits: HashMap::new(),
             owners: HashMap::new(),
             blocked_by: Cell::new(None),
+            table_locks: Vec::new(),
+            hidden: Hidden::default(),
             sessions: BTreeMap::new(),
             next_snapshot: 1,
         };
@@ -245,6 +252,14 @@ impl State {
             _ => table.clone(),
         };
         Ok((at, if schema.is_empty() { "dbo".into() } else { schema.to_owned() }, table))
+    }
+
+    /// Whether nobody else keeps a table from being changed; the error means that it is to be waited for.
+    pub fn may_change(&self, scalars: &Scalars, at: TableAt) -> Result<()> {
+        match self.table_locks.iter().any(|(locked, spid)| *locked == at && *spid != scalars.spid) {
+            true => Err(SqlError::new(super::session::BLOCKED, "")),
+            false => Ok(()),
+        }
     }
 
     pub fn find_table(&self, scalars: &Scalars, name: &[String]) -> Result<Option<TableAt>> {

@@ -42,10 +42,13 @@ impl Binder<'_> {
     pub(super) fn table_ref(&mut self, table: &TableRef, scope: &mut Scope<'_>) -> Result<From> {
         let source = scope.sources.len();
         match table {
-            TableRef::Named { name, alias, no_lock } => {
+            TableRef::Named { name, alias, locks } => {
                 let waits = self.read.len();
                 let (from, mut found) = self.named_table(name, source, scope)?;
-                if *no_lock {
+                if locks.whole && locks.held {
+                    self.held.extend(self.read.get(waits..).unwrap_or_default());
+                }
+                if locks.none {
                     self.read.truncate(waits);
                 }
                 if let Some(alias) = alias {
@@ -212,6 +215,7 @@ impl Binder<'_> {
             }
         }
         if let Some(at) = self.state.find_table(self.scalars, name)? {
+            self.state.may_read(self.scalars, at)?;
             self.read.push(at);
             return self.table_source(at, source);
         }

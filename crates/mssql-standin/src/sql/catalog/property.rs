@@ -2,6 +2,7 @@
 
 use logferry_model::SqlType;
 
+use super::super::bind::TableAt;
 use super::super::collation;
 use super::super::error::Result;
 use super::super::eval::Ctx;
@@ -70,7 +71,8 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
                     && same_name(&o.schema, &schema)
                     && kind.as_ref().is_none_or(|k| k.trim().eq_ignore_ascii_case(o.kind.trim()))
             });
-            opt_int(found.map(|o| o.id.into()))
+            let seen = found.filter(|o| ctx.state.is_seen(s, TableAt { database: at, table: o.id }));
+            opt_int(seen.map(|o| o.id.into()))
         }
         F::ObjectName | F::ObjectSchemaName => {
             let at = match v.get(1) {

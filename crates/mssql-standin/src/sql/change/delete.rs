@@ -38,6 +38,7 @@ pub(crate) fn delete(
     let gone: Vec<_> = hits.iter().map(|h| (Arc::clone(&h.key), Arc::clone(&h.row))).collect();
     check_referenced(state, scalars, &target, &gone, &[], "DELETE")?;
     if !hits.is_empty() {
+        state.may_change(scalars, target.at)?;
         let xact = begin_in(state, scalars, target.at.database, "DELETE");
         for hit in &hits {
             let storage = &mut state.db_mut(target.at.database).storage;

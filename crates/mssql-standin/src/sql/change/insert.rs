@@ -222,6 +222,7 @@ pub(crate) fn insert(
         check_references(state, scalars, &target, &rows, "INSERT")?;
     }
     if !rows.is_empty() {
+        state.may_change(scalars, target.at)?;
         let xact = begin_in(state, scalars, target.at.database, "INSERT");
         for row in &rows {
             write_row(state, scalars, &target, xact, row.clone())?;

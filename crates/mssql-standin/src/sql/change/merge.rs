@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use logferry_model::SqlType;
 
 use super::super::ast::{
-    Body, CmpOp, Delete, Expr, Insert, InsertSource, Item, JoinKind, Merge, MergeAction, MergeClause, MergeWhen,
+    Body, CmpOp, Delete, Expr, Insert, InsertSource, Item, JoinKind, Locks, Merge, MergeAction, MergeClause, MergeWhen,
     Output, Query, Select, TableRef, Update,
 };
 use super::super::bind::Binder;
@@ -22,7 +22,7 @@ use super::{Outcome, Variables, delete, insert, update};
 
 pub(crate) fn merge(state: &mut State, scalars: &mut Scalars, variables: &Variables, stmt: &Merge) -> Result<Outcome> {
     let alias = stmt.alias.clone().or_else(|| stmt.target.last().cloned()).unwrap_or_default();
-    let target = TableRef::Named { name: stmt.target.clone(), alias: Some(alias.clone()), no_lock: false };
+    let target = TableRef::Named { name: stmt.target.clone(), alias: Some(alias.clone()), locks: Locks::default() };
     let joined = TableRef::Join {
         left: Box::new(target.clone()),
         right: Box::new(stmt.source.clone()),

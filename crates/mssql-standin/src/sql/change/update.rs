@@ -152,6 +152,7 @@ pub(crate) fn update(
         check_references(state, scalars, &target, &new_rows, "UPDATE")?;
     }
     if !hits.is_empty() {
+        state.may_change(scalars, target.at)?;
         let xact = begin_in(state, scalars, target.at.database, "UPDATE");
         let def = state.db(target.at.database).storage.table_def(target.at.table);
         let keys = &state.db(target.at.database).meta(target.at.table).keys;

@@ -527,7 +527,8 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
         F::UserId | F::SuserId => Value::Int(1),
         F::HostName => Value::text(&s.host),
         F::AppName => Value::text(&s.program),
-        F::HasPerms | F::HasDbAccess => Value::Int(1),
+        F::HasPerms => Value::Int(i64::from(ctx.state.sees_all(s))),
+        F::HasDbAccess => Value::Int(1),
         F::IsSrvRoleMember | F::IsMember | F::IsRoleMember => {
             let role = text_at(&v, 0).to_lowercase();
             let server = [

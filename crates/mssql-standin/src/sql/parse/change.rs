@@ -1,7 +1,7 @@
 //! INSERT, UPDATE, DELETE, and the hints of all statements.
 
 use super::super::ast::{
-    BinOp, BulkOptions, Delete, Expr, Insert, InsertBulk, InsertSource, Name, Output, StmtKind, TableRef, Update,
+    BinOp, BulkOptions, Delete, Expr, Insert, InsertBulk, InsertSource, Locks, Name, Output, StmtKind, TableRef, Update,
 };
 use super::super::error::{Result, syntax, unsupported};
 use super::super::token::Tok;
@@ -225,18 +225,18 @@ impl Parser<'_> {
     }
 
     /// `WITH (NOLOCK)`, `(NOLOCK)`: read and left aside, but for whether locks are not waited for.
-    pub(super) fn hints(&mut self) -> Result<bool> {
+    pub(super) fn hints(&mut self) -> Result<Locks> {
         let with = self.is_word("WITH") && self.is_op_at(1, "(");
         let bare = self.is_op("(") && matches!(self.peek_at(1), Tok::Word(w) if is_hint(w)) && self.is_op_at(2, ")");
         if !with && !bare {
-            return Ok(false);
+            return Ok(Locks::default());
         }
         if with {
             self.next();
         }
         self.next();
         let mut depth = 1;
-        let mut no_lock = false;
+        let mut locks = Locks::default();
         while depth > 0 {
             match self.next() {
                 Tok::Op("(") => depth += 1,
@@ -244,13 +244,15 @@ impl Parser<'_> {
                 Tok::Word(w) if depth == 1 && !is_hint(&w) => return Err(syntax(&w, self.line())),
                 Tok::Word(w) => {
                     let w = w.to_ascii_uppercase();
-                    no_lock |= matches!(w.as_str(), "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT");
+                    locks.none |= matches!(w.as_str(), "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT");
+                    locks.whole |= w == "TABLOCK";
+                    locks.held |= matches!(w.as_str(), "HOLDLOCK" | "SERIALIZABLE");
                 }
                 Tok::End => return Err(self.unexpected()),
                 _ => {}
             }
         }
-        Ok(no_lock)
+        Ok(locks)
     }
 
     /// `OPTION (...)`: read and left aside.

@@ -305,13 +305,13 @@ impl Parser<'_> {
             let alias = self.alias(false)?;
             return Ok(TableRef::Func { name, args, alias });
         }
-        let no_lock = self.hints()?;
+        let locks = self.hints()?;
         if self.is_word("FOR") && self.is_word_at(1, "SYSTEM_TIME") {
             return Err(unsupported("FOR SYSTEM_TIME"));
         }
         let alias = self.alias(false)?;
-        let no_lock = self.hints()? || no_lock;
-        Ok(TableRef::Named { name, alias, no_lock })
+        let locks = self.hints()?.and(locks);
+        Ok(TableRef::Named { name, alias, locks })
     }
 }
 

@@ -34,15 +34,15 @@ impl Session {
             return self.changed(outcome, out);
         }
         let shared = Arc::clone(&self.shared);
-        let (state, plan) = loop {
+        let (mut state, plan, held) = loop {
             let mut state = shared.lock();
             self.take_snapshot(&mut state)?;
             let bound = {
                 let variables = self.variables.borrow();
                 let mut binder = Binder::new(&state, &self.scalars, &variables);
-                binder.query(query, None).map(|plan| (plan, binder.read))
+                binder.query(query, None).map(|plan| (plan, binder.read, binder.held))
             };
-            let (plan, read) = match bound {
+            let (plan, read, held) = match bound {
                 Err(e) if e.number == BLOCKED => {
                     drop(state);
                     self.wait_to_bind(|binder| binder.query(query, None).map(drop))?;
@@ -50,15 +50,21 @@ impl Session {
                 }
                 bound => bound?,
             };
-            if reader_waits_for(&state, &self.scalars, &read).is_none() {
-                break (state, plan);
+            let waits_for = |state: &State, scalars: &Scalars| {
+                reader_waits_for(state, scalars, &read).or_else(|| holder(state, scalars, &held))
+            };
+            if waits_for(&state, &self.scalars).is_none() {
+                break (state, plan, held);
             }
             drop(state);
-            self.waiting(|state, scalars, _| match reader_waits_for(state, scalars, &read) {
+            self.waiting(|state, scalars, _| match waits_for(state, scalars) {
                 Some(by) => Err(change::blocked(state, by.0, by.1)),
                 None => Ok(()),
             })?;
         };
+        if self.scalars.depth > 0 {
+            state.table_locks.extend(held.into_iter().map(|at| (at, self.scalars.spid)));
+        }
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
         let assigns = matches!(&plan.body, PlanBody::Select(s) if !s.assigns.is_empty());
         let count = if let Some(stored) = run::stored_rows(&plan, &ctx)? {
@@ -186,6 +192,15 @@ fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Optio
         let db = state.databases.get(at.database)?.as_ref().filter(|db| !db.read_committed_snapshot)?;
         let own = scalars.xacts.get(&at.database);
         db.storage.holder_of_any(own.copied(), at.table).map(|by| (at.database, by))
+    })
+}
+
+/// Who has changed one of these tables and not committed.
+fn holder(state: &State, scalars: &Scalars, tables: &[TableAt]) -> Option<(usize, Transaction)> {
+    tables.iter().find_map(|at| {
+        let own = scalars.xacts.get(&at.database);
+        let by = state.databases.get(at.database)?.as_ref()?.storage.holder_of_any(at.table);
+        by.filter(|by| Some(by) != own).map(|by| (at.database, by))
     })
 }
 

@@ -162,7 +162,9 @@ impl Session {
         Ok(())
     }
 
+    /// What ends with a transaction however it ends.
     fn end_snapshots(&mut self, state: &mut State) {
+        state.table_locks.retain(|(_, spid)| *spid != self.scalars.spid);
         for (database, id) in std::mem::take(&mut self.scalars.snapshots) {
             if let Some(Some(db)) = state.databases.get_mut(database) {
                 db.snapshots.remove(&id);

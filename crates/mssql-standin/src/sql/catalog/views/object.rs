@@ -1,6 +1,6 @@
 //! `sys.schemas`, `sys.objects` and the views of one kind of object; extended properties.
 
-use super::super::super::bind::Binder;
+use super::super::super::bind::{Binder, TableAt};
 use super::super::super::cdc::is_tracked;
 use super::super::super::plan::Column;
 use super::super::shape::{NULL, Rows, b, columns, n, t};
@@ -10,6 +10,7 @@ use super::{OBJECT, object_rows, with};
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let state = binder.state;
     let db = state.db(at);
+    let is_seen = |table: u32| state.is_seen(binder.scalars, TableAt { database: at, table });
     Some(match view {
         "schemas" => {
             let rows = db.storage.schemas().map(|(name, id)| vec![t(name), n(id), n(if id <= 4 { id } else { 1 })]);
@@ -17,14 +18,16 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             rows.sort_by_key(|r| r[1].as_int());
             (columns("name sysname, schema_id int, principal_id int?"), rows)
         }
-        "objects" | "all_objects" => {
-            (columns(OBJECT), object_rows(state, at, &[]).into_iter().map(|(_, r)| r).collect())
-        }
+        "objects" | "all_objects" => (
+            columns(OBJECT),
+            object_rows(state, at, &[]).into_iter().filter(|(id, _)| is_seen(*id)).map(|(_, r)| r).collect(),
+        ),
         "tables" => {
             let list = with(
                 "lob_data_space_id int, filestream_data_space_id int?, max_column_id_used int, lock_on_bulk_load bit, uses_ansi_nulls bit?, is_replicated bit?, has_replication_filter bit?, is_merge_published bit?, is_sync_tran_subscribed bit?, has_unchecked_assembly_data bit, text_in_row_limit int?, large_value_types_out_of_row bit?, is_tracked_by_cdc bit?, lock_escalation tinyint?, lock_escalation_desc n60?, is_filetable bit?, is_memory_optimized bit?, durability tinyint?, durability_desc n60?, temporal_type tinyint?, temporal_type_desc n60?, history_table_id int?, is_remote_data_archive_enabled bit?, is_external bit",
             );
-            let rows = object_rows(state, at, &["U "]).into_iter().map(|(id, mut row)| {
+            let seen = object_rows(state, at, &["U "]).into_iter().filter(|(id, _)| is_seen(*id));
+            let rows = seen.map(|(id, mut row)| {
                 let def = db.storage.table_def(id);
                 let lob = def.is_some_and(|d| d.columns.iter().any(|c| c.sql_type.is_lob()));
                 row.extend([

@@ -1,0 +1,75 @@
+//! A process that follows a server, and how far it is. Dropped, it is killed.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use logferry_mssql_standin::serve::Standin;
+use logferry_testkit::postgres::Database;
+
+use crate::server::{command, rows};
+
+/// Only a position that is never reached takes so long.
+const NEVER: Duration = Duration::from_secs(120);
+
+/// A process that runs.
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it, with more arguments.
+    pub fn start(task: &Path, standin: &Standin, more: &[&str]) -> Self {
+        Running(command(task, standin).args(more).spawn().expect("it runs"))
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        self.0.try_wait().expect("a process").is_none()
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Waits until the target has every row as the source has it.
+pub async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    for table in tables {
+        loop {
+            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
+            if found.as_ref().is_ok_and(|found| found.is_equal()) {
+                break;
+            }
+            assert!(began.elapsed() < NEVER, "the target never has \"{table}\" as the source has it: {found:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Waits until the task has said that it is further than `after`.
+pub async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>, running: &mut Running) -> String {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    loop {
+        // Until the first statement there is no such table.
+        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
+            let applied: Option<String> = rows.first().and_then(|row| row.get(0));
+            if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
+                return applied;
+            }
+        }
+        assert!(running.is_alive(), "logferry has ended");
+        assert!(began.elapsed() < NEVER, "the task does not come on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
