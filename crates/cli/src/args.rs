@@ -56,7 +56,7 @@ pub(crate) struct Run {
     /// End when the chain of files ends, whatever the task's file says of watching.
     #[arg(long)]
     pub once: bool,
-    /// Read these tables whole once more before going on (source.mode: log), as schema.table; the others are followed as ever.
+    /// Read these tables whole once more before going on (source.mode: log, cdc, hybrid), as schema.table; the others are followed as ever.
     #[arg(long, value_name = "TABLE", num_args = 1.., requires = "task")]
     pub reload: Vec<String>,
     /// Without a task's file: backups, folders of backups, or data files (.mdf, .ndf) with log files (.ldf); here or as s3://bucket/prefix.

@@ -111,7 +111,13 @@ fn source_rights(args: &Init) -> String {
             );
             say(&format!("ALTER DATABASE {database} SET RECOVERY FULL;"));
         }
-        InitMode::Cdc => {}
+        InitMode::Cdc => {
+            say(
+                "-- For tables without a key, and other unique keys than the one that rows are found by: where a transaction begins in the log,",
+            );
+            say("-- sys.dm_tran_database_transactions. (2022 and later: VIEW SERVER PERFORMANCE STATE will do.)");
+            say(&format!("GRANT VIEW SERVER STATE TO {user};"));
+        }
     }
     if args.mode != InitMode::Snapshot {
         say("-- Rows are read as of one moment, and nobody waits for it.");

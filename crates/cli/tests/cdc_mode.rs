@@ -5,14 +5,14 @@ mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use follow::{Running, wait_for_checkpoint, wait_until_equal};
 use logferry_mssql_standin::serve::Standin;
 use logferry_testkit::postgres::PrivatePostgres;
 use server::{check_equal, command, text, write_task};
 
-const TABLES: &[&str] = &["Customers", "Orders", "Types"];
+const TABLES: &[&str] = &["Customers", "Orders", "Types", "Bag"];
 
 const SHOP: &str = "
     CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
@@ -20,8 +20,10 @@ const SHOP: &str = "
         PRIMARY KEY NONCLUSTERED (customer, number));
     CREATE TABLE dbo.Types (id int NOT NULL PRIMARY KEY, b bit, ti tinyint, f float, d date, t time(7), d2 datetime2(7),
         o datetimeoffset(3), g uniqueidentifier, vb varbinary(max), c char(5), nc nchar(5), x xml, v sql_variant, r rowversion);
+    CREATE TABLE dbo.Bag (n int, s varchar(20));
     DECLARE @n int = 0;
     WHILE @n < 300 BEGIN
+        INSERT dbo.Bag VALUES (@n % 7, 'x');
         INSERT dbo.Customers VALUES (@n, N'Jos\u{e9} ' + CAST(@n AS nvarchar(9)), @n, GETDATE());
         INSERT dbo.Orders VALUES (@n % 10, @n, @n / 7.0, REPLICATE('caf\u{e9} ', @n), REPLICATE(N'\u{e9}', @n));
         SET @n += 1
@@ -32,6 +34,7 @@ const SHOP: &str = "
 
 const CAPTURE: &str = "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N'dbo', N'Customers', NULL;
     EXEC sys.sp_cdc_enable_table N'dbo', N'Orders', NULL; EXEC sys.sp_cdc_enable_table N'dbo', N'Types', NULL;
+    EXEC sys.sp_cdc_enable_table N'dbo', N'Bag', NULL;
     EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 0; EXEC sys.sp_cdc_stop_job N'capture';
     EXEC sys.sp_cdc_start_job N'capture'";
 
@@ -55,6 +58,7 @@ fn write(standin: &Arc<Standin>, enough: &Arc<AtomicBool>, writer: u32) -> std::
                  INSERT dbo.Orders VALUES ({writer}, {}, {n}, REPLICATE('n', {n}), NULL);
                  UPDATE dbo.Orders SET total = {n} WHERE number = {id};
                  UPDATE dbo.Orders SET number = number + 1000 WHERE number = {};
+                 INSERT dbo.Bag VALUES ({n} % 7, 'x'); DELETE TOP (1) dbo.Bag WHERE n = {id} % 7;
                  UPDATE dbo.Types SET f = {n}, vb = CAST(REPLICATE(CAST('x' AS varchar(max)), {n}) AS varbinary(max)) WHERE id = 1;
                  {}",
                 id + 1,
@@ -99,6 +103,35 @@ async fn a_server_is_followed_by_its_change_tables_through_kills_while_others_wr
     wait_until_equal(&standin, &database, TABLES).await;
     drop(running);
     check_equal(&standin, &database, TABLES).await;
+}
+
+/// Tables that somebody spoiled on the target are read once more, with a key and without one, while others write.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_reloaded() {
+    for mode in ["cdc", "hybrid"] {
+        let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = folder.path().join("shop.yaml");
+        write_task(&task, mode, &standin, &database, "");
+        let mut running = Running::start(&task, &standin, &[]);
+        wait_for_checkpoint(&database, None, &mut running).await;
+        wait_until_equal(&standin, &database, TABLES).await;
+        drop(running);
+        let client = database.client().await.expect("a connection");
+        let spoil = "DELETE FROM dbo.orders WHERE number % 3 = 0; UPDATE dbo.customers SET credit = -1; INSERT INTO dbo.bag VALUES (1, 'x')";
+        client.batch_execute(spoil).await.expect("spoiled");
+        let enough = Arc::new(AtomicBool::new(false));
+        let writer = write(&standin, &enough, 0);
+        let names = ["--reload", "dbo.Orders", "--reload", "dbo.Customers", "--reload", "dbo.Bag"];
+        let mut running = Running::start(&task, &standin, &names);
+        let at = wait_for_checkpoint(&database, None, &mut running).await;
+        wait_for_checkpoint(&database, Some(at), &mut running).await;
+        enough.store(true, Ordering::Relaxed);
+        writer.join().expect("a writer");
+        wait_until_equal(&standin, &database, TABLES).await;
+        assert!(running.is_alive(), "{mode}");
+    }
 }
 
 #[test]

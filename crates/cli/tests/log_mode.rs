@@ -235,7 +235,7 @@ async fn a_large_transaction() {
     let running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, TABLES).await;
     let memory = || {
-        let read = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+        let read = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap_or_default();
         read.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default().to_owned()
     };
     eprintln!("before: {}", memory());

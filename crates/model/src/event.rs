@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lsn::{CommitLsn, Lsn, RestartLsn, TransactionId};
 use crate::row::{RowRef, RowStore};
-use crate::table::TableVersion;
+use crate::table::{TableId, TableVersion};
 
 /// Which history positions belong to. LSNs of two lineages must never be compared: a restore to an
 /// earlier point starts a new recovery fork, which uses the same numbers again.
@@ -28,6 +28,16 @@ pub struct Checkpoint {
     /// When that commit happened on the source: microseconds since 2000-01-01 by the server's own clock
     /// and zone, where known.
     pub commit_time_us: Option<i64>,
+}
+
+/// Up to where the changes of a table are in its rows, where these were read at another moment than that of the copy: changes
+/// that were committed up to and with it must not be told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The table.
+    pub table: TableId,
+    /// The last commit.
+    pub lsn: Lsn,
 }
 
 /// What is said at the begin of a transaction. Transactions are handed on at their commit, so all is known.
@@ -82,7 +92,7 @@ pub struct Change {
 
 /// One step in the stream of a source.
 ///
-/// The stream is `(Begin (Change | Unreadable)* Commit | Table | Unreadable | Dropped | Unseen | Progress)*`: whole transactions in the order of their
+/// The stream is `(Begin (Change | Unreadable | Fenced)* Commit | Table | Unreadable | Dropped | Unseen | Progress)*`: whole transactions in the order of their
 /// commit LSNs. A large transaction may stretch over several batches.
 ///
 /// What a transaction makes of the tables is told before its rows, in one piece: `Dropped` and `Table` events that follow each other
@@ -118,6 +128,8 @@ pub enum SourceEvent {
         /// why its rows cannot be read
         why: String,
     },
+    /// The rows that this transaction has of a table are of another moment: to be kept with the position.
+    Fenced(Fence),
     /// Nothing for the target up to here: the position may move on.
     Progress(Checkpoint),
 }

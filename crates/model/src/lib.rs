@@ -28,7 +28,7 @@ mod target;
 mod traits;
 mod types;
 
-pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Lineage, SourceEvent, TransactionHead};
+pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Fence, Lineage, SourceEvent, TransactionHead};
 pub use fault::{Class, Fault};
 pub use finding::{Finding, Severity};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};

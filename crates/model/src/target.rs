@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{ChangeOp, Checkpoint};
+use crate::event::{ChangeOp, Checkpoint, Fence};
 use crate::row::RowStore;
 use crate::table::{Identity, TableId, TableName};
 
@@ -175,6 +175,8 @@ pub struct TargetBatch {
     pub changes: Vec<TargetChange>,
     /// Set when the last change ends a source transaction: what to commit with. `None`: a transaction goes on in the next batch.
     pub checkpoint: Option<Checkpoint>,
+    /// To be kept with the checkpoint.
+    pub fences: Vec<Fence>,
     /// Source transactions that end in this batch.
     pub transactions: u64,
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::event::{Checkpoint, EventBatch, Lineage};
+use crate::event::{Checkpoint, EventBatch, Fence, Lineage};
 use crate::fault::Fault;
 use crate::lsn::Lsn;
 use crate::row::Cell;
@@ -51,6 +51,11 @@ pub trait ChunkReader: Send {
         &mut self,
         visit: &mut (dyn for<'a> FnMut(&[Cell<'a>]) -> Result<(), Fault> + Send),
     ) -> impl Future<Output = Result<Fill, Fault>> + Send;
+
+    /// After [`Fill::End`]: the last commit that is in the rows, where they must not be told again. Kept with the chunk's mark.
+    fn fence(&self) -> Option<Lsn> {
+        None
+    }
 }
 
 /// Where rows and changes come from.
@@ -73,6 +78,9 @@ pub trait ChangeSource: Send + Sync {
     /// Called before `snapshot` with what [`memo`](Self::memo) gave in the run that began the copy.
     fn recall(&mut self, _memo: &[u8]) {}
 
+    /// The fences that the target has: told before [`snapshot`](Self::snapshot) or [`seek`](Self::seek), and again after the copy.
+    fn remember(&mut self, _fences: Vec<Fence>) {}
+
     /// Fixes the point that a full copy is to show. The copy may show rows of transactions that were open at
     /// that point: `fixups` takes them out again.
     fn snapshot(&mut self) -> impl Future<Output = Result<SnapshotPoint, Fault>> + Send;
@@ -82,6 +90,12 @@ pub trait ChangeSource: Send + Sync {
 
     /// Opens a chunk for reading.
     fn open_chunk(&self, chunk: &ChunkId) -> Result<Self::Reader, Fault>;
+
+    /// Asked after the last chunk: the position from which on the target is as the source was at one moment. Until then rows of one
+    /// moment may stand beside rows of another, so that two may have the same value of a unique key. `None`: there is no such time.
+    fn whole_at(&mut self) -> impl Future<Output = Result<Option<Lsn>, Fault>> + Send {
+        async { Ok(None) }
+    }
 
     /// Changes that turn the copied rows into the committed rows of the snapshot point (rows of open transactions
     /// are taken back), to be applied in one transaction with the snapshot's checkpoint. Often empty.

@@ -98,7 +98,11 @@ fn digest(batch: &EventBatch, event: &SourceEvent) -> Option<u64> {
         SourceEvent::Table(table) => format!("{table:?}"),
         SourceEvent::Dropped(table) => format!("dropped {}", table.name),
         SourceEvent::Unreadable { table, lsn, .. } => format!("unreadable {} {lsn}", table.name),
-        SourceEvent::Begin(_) | SourceEvent::Commit(_) | SourceEvent::Progress(_) => return None,
+        SourceEvent::Begin(_)
+        | SourceEvent::Commit(_)
+        | SourceEvent::Progress(_)
+        | SourceEvent::Unseen { .. }
+        | SourceEvent::Fenced(_) => return None,
     };
     Some(xxh3_64(text.as_bytes()))
 }

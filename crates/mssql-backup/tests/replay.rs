@@ -106,7 +106,11 @@ fn apply_event(tables: &mut Tables, batch: &EventBatch, event: &SourceEvent) {
                 ChangeOp::Truncate => table.rows.clear(),
             }
         }
-        SourceEvent::Begin(_) | SourceEvent::Commit(_) | SourceEvent::Progress(_) => {}
+        SourceEvent::Begin(_)
+        | SourceEvent::Commit(_)
+        | SourceEvent::Progress(_)
+        | SourceEvent::Unseen { .. }
+        | SourceEvent::Fenced(_) => {}
     }
 }
 

@@ -439,6 +439,14 @@ impl Table {
         }
     }
 
+    /// The table, cut only by the key that its rows are found by: cut by another one, two parts that are read one after the other may both
+    /// have a row of that key.
+    pub(crate) fn cut_by_its_key(self) -> Self {
+        let is_it = |order: &Order| self.lookup().is_some_and(|lookup| lookup == *order);
+        let order = self.order.clone().filter(is_it);
+        Table { order, ..self }
+    }
+
     /// The table with its unique clustered key as the primary one: that is what the log knows rows by. The primary key that it has,
     /// if any, stays as a unique key.
     pub(crate) fn known_by_clustered_key(mut self) -> Self {

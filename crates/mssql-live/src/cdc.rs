@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId,
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Fence, Lineage, Lsn, RestartLsn, SourceEvent, TableId,
     TransactionHead, TransactionId,
 };
 use tiberius::ToSql;
@@ -37,6 +37,7 @@ use crate::catalog::{self, Table};
 use crate::chunks::{self, Boundary};
 use crate::error::Error;
 use crate::pool::Pool;
+use crate::reading::{Reading, Work};
 use crate::session::Session;
 use crate::source::Wanted;
 use crate::sql;
@@ -71,6 +72,7 @@ pub(crate) struct CdcReader {
     settings: CdcSettings,
     chunk_bytes: u64,
     collation: Option<String>,
+    has_snapshots: bool,
     tables: Vec<Arc<Table>>,
     served: HashMap<TableId, Arc<Served>>,
     /// Tables that cannot be followed: why, and what mends it.
@@ -91,6 +93,8 @@ pub(crate) struct CdcReader {
     /// Tables to be read whole.
     reloads: VecDeque<Arc<Table>>,
     reload: Option<Reload>,
+    /// Up to where the changes of a table are in its rows.
+    fences: HashMap<TableId, Lsn>,
     window: Option<Window>,
 }
 
@@ -99,6 +103,7 @@ struct Reload {
     table: Arc<Table>,
     boundaries: Vec<Boundary>,
     next: usize,
+    reading: Option<Reading>,
 }
 
 impl CdcReader {
@@ -113,7 +118,8 @@ impl CdcReader {
     ) -> Result<Self, Error> {
         let mut session = pool.session().await?;
         let facts = enabled(&mut session, settings).await?;
-        let tables: Vec<Arc<Table>> = catalog::tables(&mut session).await?.into_iter().map(Arc::new).collect();
+        let tables = catalog::tables(&mut session).await?;
+        let tables: Vec<Arc<Table>> = tables.into_iter().map(|t| Arc::new(t.cut_by_its_key())).collect();
         let wanted_tables: Vec<&Arc<Table>> = tables.iter().filter(|t| wanted(&t.version.name)).collect();
         if settings.enable {
             enable_tables(&mut session, &wanted_tables).await?;
@@ -151,7 +157,7 @@ impl CdcReader {
                 continue;
             };
             let one = Served::new(table.clone(), (*instance).clone(), facts.collation.as_deref());
-            if let Some(why) = one.refused(at.is_some()) {
+            if let Some(why) = one.refused(at.is_some(), facts.has_snapshots) {
                 refused.insert(id, why);
                 continue;
             }
@@ -174,6 +180,7 @@ impl CdcReader {
             settings,
             chunk_bytes,
             collation: facts.collation,
+            has_snapshots: facts.has_snapshots,
             tables,
             served,
             refused,
@@ -187,6 +194,7 @@ impl CdcReader {
             events: Vec::new(),
             reloads,
             reload: None,
+            fences: HashMap::new(),
             window: None,
         })
     }
@@ -202,6 +210,24 @@ impl CdcReader {
     /// Why a table cannot be followed, and what mends it, if so.
     pub(crate) fn refused(&self, table: TableId) -> Option<&(String, String)> {
         self.refused.get(&table)
+    }
+
+    /// Whether the rows of a table are to be copied as of one position.
+    pub(crate) fn is_fenced(&self, table: TableId) -> bool {
+        self.served.get(&table).is_some_and(|served| !served.is_keyed())
+    }
+
+    /// What the target has.
+    pub(crate) fn remember(&mut self, fences: &[Fence]) {
+        self.fences.extend(fences.iter().map(|fence| (fence.table, fence.lsn)));
+    }
+
+    /// Tables are read whole before the next changes.
+    pub(crate) fn reload(&mut self, tables: &[TableId]) {
+        for id in tables {
+            let waits = self.reloads.iter().any(|table| table.version.id == *id);
+            self.reloads.extend(self.served.get(id).filter(|_| !waits).map(|served| served.table.clone()));
+        }
     }
 
     /// The next events; none where nothing happened.
@@ -357,7 +383,11 @@ impl CdcReader {
         let active = self.active(session, from, end).await?;
         debug!(%from, %end, tables = active.len(), "reading captured changes");
         let end_time_us = look.end_time_us.filter(|_| look.end == Some(end));
-        Ok(Some(Window::new(from, (end, end_time_us), active)))
+        let fence = |served: Arc<Served>| {
+            let lsn = self.fences.get(&served.table.version.id).copied().unwrap_or(Lsn::ZERO);
+            (served, lsn)
+        };
+        Ok(Some(Window::new(from, (end, end_time_us), active.into_iter().map(fence).collect())))
     }
 
     /// Tables that have changes between two positions, in the order of their names.
@@ -403,7 +433,8 @@ impl CdcReader {
         Ok(())
     }
 
-    /// Reads rows of tables that are to be read whole. They are newer than the position, and made right by what follows.
+    /// Reads rows of tables that are to be read whole. They are newer than the position: made right by what follows, or, where that must
+    /// not be told again, with a fence.
     async fn read_whole(
         &mut self,
         session: &mut Session,
@@ -412,45 +443,78 @@ impl CdcReader {
     ) -> Result<(), Error> {
         let at = self.applied.applied;
         batch.events.append(&mut self.events);
-        loop {
-            if self.reload.is_none() {
-                let Some(table) = self.reloads.pop_front() else { return Ok(()) };
-                let boundaries = chunks::boundaries(session, &table, self.chunk_bytes).await?;
-                batch.events.push(SourceEvent::Begin(TransactionHead {
-                    id: TransactionId::default(),
-                    begin_lsn: at.0,
-                    commit_lsn: at,
-                    commit_time_us: self.applied.commit_time_us,
-                    name: "reload".to_owned(),
-                }));
-                let change = Change { lsn: at.0, table: table.version.clone(), op: ChangeOp::Truncate };
-                batch.events.push(SourceEvent::Change(change));
-                self.reload = Some(Reload { table, boundaries, next: 0 });
-            }
-            let Some(mut reload) = self.reload.take() else { return Ok(()) };
-            let Some((filter, values)) = chunks::filter(reload.table.order.as_ref(), &reload.boundaries, reload.next)
-                .filter(|_| reload.next <= reload.boundaries.len())
-            else {
-                batch.events.push(SourceEvent::Commit(self.applied));
-                continue;
+        while batch.rows.byte_len() < bytes_max {
+            let mut reload = match self.reload.take() {
+                Some(reload) => reload,
+                None => {
+                    let Some(table) = self.reloads.pop_front() else { return Ok(()) };
+                    batch.events.push(SourceEvent::Begin(TransactionHead {
+                        id: TransactionId::default(),
+                        begin_lsn: at.0,
+                        commit_lsn: at,
+                        commit_time_us: self.applied.commit_time_us,
+                        name: "reload".to_owned(),
+                    }));
+                    let change = Change { lsn: at.0, table: table.version.clone(), op: ChangeOp::Truncate };
+                    batch.events.push(SourceEvent::Change(change));
+                    let boundaries = match self.is_exact(&table) {
+                        true => Vec::new(),
+                        false => chunks::boundaries(session, &table, self.chunk_bytes).await?,
+                    };
+                    Reload { table, boundaries, next: 0, reading: None }
+                }
             };
-            reload.next += 1;
-            let form = Form::of(&reload.table.version.columns);
-            let text = format!("SELECT {} FROM {}", form.select_list(), chunks::rows(&reload.table, &filter));
-            let doing = format!("read table \"{}\" anew", reload.table.version.name);
-            let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-            let mut answer = session.ask(&doing, &text, &values).await?;
-            while let Some(row) = answer.next().await? {
-                let after = form.read(row, &mut batch.rows);
-                let after = after.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?;
-                let table = reload.table.version.clone();
-                batch.events.push(SourceEvent::Change(Change { lsn: at.0, table, op: ChangeOp::Insert { after } }));
+            let mut reading = match reload.reading.take() {
+                Some(reading) => reading,
+                None if reload.next <= reload.boundaries.len() => {
+                    reload.next += 1;
+                    Reading::begin(self.part(&reload.table, &reload.boundaries, reload.next - 1))
+                }
+                None => {
+                    batch.events.push(SourceEvent::Commit(self.applied));
+                    continue;
+                }
+            };
+            match reading.next().await? {
+                Some((store, refs)) => {
+                    for row in refs {
+                        let after = batch.rows.push_row(store.row(row).cells());
+                        let (table, op) = (reload.table.version.clone(), ChangeOp::Insert { after });
+                        batch.events.push(SourceEvent::Change(Change { lsn: at.0, table, op }));
+                    }
+                    reload.reading = Some(reading);
+                }
+                None => {
+                    if let Some(lsn) = reading.fence() {
+                        let table = reload.table.version.id;
+                        self.fences.insert(table, lsn);
+                        batch.events.push(SourceEvent::Fenced(Fence { table, lsn }));
+                    }
+                }
             }
-            drop(answer);
             self.reload = Some(reload);
-            if batch.rows.byte_len() >= bytes_max {
-                return Ok(());
-            }
+        }
+        Ok(())
+    }
+
+    /// Whether no change of a table may be told again that is in its rows.
+    fn is_exact(&self, table: &Table) -> bool {
+        self.has_snapshots && self.served.get(&table.version.id).is_some_and(|served| served.is_exact())
+    }
+
+    /// What reads a part of a table.
+    fn part(&self, table: &Arc<Table>, boundaries: &[Boundary], number: usize) -> Work {
+        let (filter, values) = chunks::filter(table.order.as_ref(), boundaries, number).unwrap_or_default();
+        let form = Form::of(&table.version.columns);
+        let is_exact = self.is_exact(table);
+        let level = if self.has_snapshots && !is_exact { "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; " } else { "" };
+        Work {
+            pool: self.pool.clone(),
+            doing: format!("read table \"{}\" anew", table.version.name),
+            text: format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(table, &filter)),
+            values,
+            form,
+            fenced: is_exact.then(|| table.clone()),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId};
+use logferry_model::{Checkpoint, CommitLsn, EventBatch, Fence, Lineage, Lsn, RestartLsn, SourceEvent, TableId};
 use tracing::info;
 
 use crate::catalog::Table;
@@ -167,6 +167,32 @@ impl HybridReader {
         let (by_cdc, by_log): (Vec<TableId>, Vec<TableId>) = tables.iter().partition(|id| self.by_cdc.contains(id));
         self.log.add(&by_log);
         self.cdc.as_mut().map_or(Ok(()), |cdc| cdc.add(&by_cdc))
+    }
+
+    /// Whether the rows of a table are to be copied as of one position.
+    pub(crate) fn is_fenced(&self, table: TableId) -> bool {
+        self.by_cdc.contains(&table) && self.cdc.as_ref().is_some_and(|cdc| cdc.is_fenced(table))
+    }
+
+    /// What the target has.
+    pub(crate) fn remember(&mut self, fences: &[Fence]) {
+        if let Some(cdc) = &mut self.cdc {
+            cdc.remember(fences);
+        }
+    }
+
+    /// Tables are read whole before the next changes.
+    pub(crate) fn reload(&mut self, tables: &[TableId]) {
+        let (captured, logged): (Vec<TableId>, Vec<TableId>) = tables.iter().partition(|id| self.by_cdc.contains(id));
+        self.log.reload(&logged);
+        if let Some(cdc) = &mut self.cdc {
+            cdc.reload(&captured);
+        }
+    }
+
+    /// Behind everything that is committed now.
+    pub(crate) async fn position_now(&mut self) -> Result<Lsn, Error> {
+        self.log.position_now().await
     }
 
     /// Waits until capturing is at a position, and goes on from there.

@@ -216,6 +216,14 @@ impl LogReader {
         Ok(batch)
     }
 
+    /// Behind everything that is committed now.
+    pub(crate) async fn position_now(&mut self) -> Result<Lsn, Error> {
+        let mut session = session(&self.pool, &mut self.log_session).await?;
+        let end = End::default().last_record(&mut session).await?;
+        self.log_session = Some(session);
+        Ok(end)
+    }
+
     /// Tables are read whole in the next round.
     pub(crate) fn reload(&mut self, tables: &[TableId]) {
         self.reload.extend(tables);

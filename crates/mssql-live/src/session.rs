@@ -99,7 +99,20 @@ impl Session {
         self.run("hold the log", sql::HOLD).await
     }
 
+    /// Begins a transaction that locks something, and waits for that only for a moment.
+    pub(crate) async fn begin_lock(&mut self) -> Result<(), Error> {
+        self.in_transaction = true;
+        self.run("begin to lock a table", sql::FENCE_LOCK).await
+    }
+
     /// Ends it.
+    pub(crate) async fn end_lock(&mut self) -> Result<(), Error> {
+        self.run("let go of a table", sql::FENCE_UNLOCK).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Ends what [`Session::begin`] began.
     pub(crate) async fn end(&mut self) -> Result<(), Error> {
         self.run("end to read rows as of one moment", sql::END).await?;
         self.in_transaction = false;

@@ -6,28 +6,27 @@
 //! `mode: log` notes where the log stands, copies, and goes on from there: see [`crate::log`]. `mode: cdc` does the same by change
 //! tables: see [`crate::cdc`].
 //!
-//! A chunk is read by a task of its own that decodes what comes while the one before is converted and written.
+//! Tables without a key are read whole, as of one position: see [`crate::fence`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_model::{
-    Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fill, Lineage, Lsn, RestartLsn,
-    RowRef, RowStore, SnapshotPoint, TableId, TableName, TableVersion,
+    Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fence, Fill, Lineage, Lsn,
+    RestartLsn, SnapshotPoint, TableId, TableName, TableVersion,
 };
-use tiberius::ToSql;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::catalog::{self, Database, Isolation, Table};
 use crate::cdc::{CdcReader, CdcSettings};
-use crate::chunks::{self, Boundary, Value};
+use crate::chunks::{self, Boundary};
 use crate::condition;
 use crate::error::Error;
+use crate::fence;
 use crate::hybrid::HybridReader;
 use crate::log::LogReader;
 use crate::pool::Pool;
+use crate::reading::{Reading, Work};
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
 use crate::unseen;
@@ -73,6 +72,47 @@ impl Changes {
         }
     }
 
+    /// Whether the rows of a table are to be read as of one position.
+    fn is_fenced(&self, table: TableId) -> bool {
+        match self {
+            Changes::Log(_) => false,
+            Changes::Cdc(cdc) => cdc.is_fenced(table),
+            Changes::Hybrid(hybrid) => hybrid.is_fenced(table),
+        }
+    }
+
+    fn remember(&mut self, fences: &[Fence]) {
+        match self {
+            Changes::Log(_) => {}
+            Changes::Cdc(cdc) => cdc.remember(fences),
+            Changes::Hybrid(hybrid) => hybrid.remember(fences),
+        }
+    }
+
+    fn reload(&mut self, tables: &[TableId]) {
+        match self {
+            Changes::Log(log) => log.reload(tables),
+            Changes::Cdc(cdc) => cdc.reload(tables),
+            Changes::Hybrid(hybrid) => hybrid.reload(tables),
+        }
+    }
+
+    /// Behind everything that is committed now.
+    async fn position_now(&mut self, pool: &Pool) -> Result<Option<Lsn>, Error> {
+        match self {
+            Changes::Log(log) => log.position_now().await.map(Some),
+            Changes::Hybrid(hybrid) => hybrid.position_now().await.map(Some),
+            Changes::Cdc(_) => match fence::position_now(pool).await {
+                Ok(lsn) => Ok(Some(lsn)),
+                Err(e @ Error::Statement { .. }) if !e.is_transient() => {
+                    info!("{e}: unique values that change rows while they are copied may stop the task");
+                    Ok(None)
+                }
+                Err(e) => Err(e),
+            },
+        }
+    }
+
     /// Why the rows of a table would not be kept up to date.
     fn refused(&self, table: &TableVersion) -> Option<Fault> {
         let name = &table.name;
@@ -108,6 +148,8 @@ pub struct LiveSource {
     changes: Option<Changes>,
     /// Of the run that began the copy.
     recalled: Option<Memo>,
+    /// Up to where changes are in the rows of tables.
+    fences: Vec<Fence>,
     /// Of the snapshot.
     id: [u8; 16],
 }
@@ -136,11 +178,6 @@ struct Cut {
 
 /// Where `mode: snapshot` is when all is copied: it knows no LSNs.
 const COPIED: Lsn = Lsn::new(0, 0, 1);
-
-/// Bytes of rows that are handed on at a time.
-const PIECE_BYTES: usize = 256 << 10;
-/// Pieces that wait for the one who converts them: one, while the next is read.
-const PIECES_MAX: usize = 1;
 
 impl LiveSource {
     /// Connects, and looks at server and database.
@@ -176,6 +213,7 @@ impl LiveSource {
             tables: Vec::new(),
             changes: None,
             recalled: None,
+            fences: Vec::new(),
             id: [0; 16],
         })
     }
@@ -233,7 +271,9 @@ impl LiveSource {
                 Changes::Hybrid(Box::new(hybrid))
             }
         };
-        Ok(self.changes.insert(changes).tables().to_vec())
+        let changes = self.changes.insert(changes);
+        changes.remember(&self.fences);
+        Ok(changes.tables().to_vec())
     }
 
     /// Has the server look at the conditions of the tables before anything is read.
@@ -345,13 +385,17 @@ impl ChangeSource for LiveSource {
         let (filter, values) =
             filter.ok_or_else(|| Fault::bug(format!("table {} has no chunk {}", chunk.table, chunk.number)))?;
         let form = Form::of(&cut.table.version.columns);
+        let fenced = self.changes.as_ref().is_some_and(|changes| changes.is_fenced(cut.table.version.id));
         let level = match self.database.isolation {
-            Isolation::Snapshot => "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; ",
-            Isolation::ReadCommittedSnapshot | Isolation::Locks => "",
+            // The transaction of a fence sees one moment by itself.
+            Isolation::Snapshot if !fenced => "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; ",
+            _ => "",
         };
         let text = format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(&cut.table, &filter));
         let doing = format!("read table \"{}\"", cut.table.version.name);
-        Ok(LiveChunkReader(State::NotBegun(Some(Work { pool: self.pool.clone(), doing, text, values, form }))))
+        let fenced = fenced.then(|| cut.table.clone());
+        let work = Work { pool: self.pool.clone(), doing, text, values, form, fenced };
+        Ok(LiveChunkReader(State::NotBegun(Some(Box::new(work)))))
     }
 
     async fn fixups(&mut self) -> Result<EventBatch, Fault> {
@@ -393,11 +437,30 @@ impl ChangeSource for LiveSource {
 
     fn reload(&mut self, tables: &[TableId]) -> Result<(), Fault> {
         match &mut self.changes {
-            Some(Changes::Log(log)) => {
-                log.reload(tables);
-                Ok(())
-            }
-            _ => Err(Fault::operator("tables can be read once more in mode log only")),
+            Some(changes) => changes.reload(tables),
+            None => return Err(Fault::operator("tables can be read once more only where their changes are followed")),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, fences: Vec<Fence>) {
+        if let Some(changes) = &mut self.changes {
+            changes.remember(&fences);
+        }
+        self.fences = fences;
+    }
+
+    async fn whole_at(&mut self) -> Result<Option<Lsn>, Fault> {
+        // By one key rows are found, and it is the same for a row in all chunks.
+        let may_collide =
+            |table: &Table| table.version.unique_keys.len() + usize::from(table.version.primary_key.is_some()) > 1;
+        let wanted = self.tables.iter().filter(|cut| (self.wanted)(&cut.table.version.name));
+        if !wanted.into_iter().any(|cut| may_collide(&cut.table)) {
+            return Ok(None);
+        }
+        match &mut self.changes {
+            Some(changes) => Ok(changes.position_now(&self.pool).await?),
+            None => Ok(None),
         }
     }
 
@@ -425,35 +488,12 @@ impl ChangeSource for LiveSource {
     }
 }
 
-/// Rows on their way.
-type Piece = (RowStore, Vec<RowRef>);
-
-/// What it takes to read a chunk.
-struct Work {
-    pool: Pool,
-    doing: String,
-    text: String,
-    values: Vec<Value>,
-    form: Form,
-}
-
 /// Reads the rows of a chunk.
 pub struct LiveChunkReader(State);
 
 enum State {
-    NotBegun(Option<Work>),
-    Reading { pieces: mpsc::Receiver<Piece>, task: Guard },
-}
-
-/// Ends the task when nobody needs its rows any more; its connection is given up then.
-struct Guard(Option<JoinHandle<Result<(), Error>>>);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
+    NotBegun(Option<Box<Work>>),
+    Reading(Reading),
 }
 
 impl ChunkReader for LiveChunkReader {
@@ -463,17 +503,12 @@ impl ChunkReader for LiveChunkReader {
     ) -> Result<Fill, Fault> {
         if let State::NotBegun(work) = &mut self.0 {
             let work = work.take().ok_or_else(|| Fault::bug("a chunk is read that was not opened"))?;
-            let (sender, pieces) = mpsc::channel(PIECES_MAX);
-            self.0 = State::Reading { pieces, task: Guard(Some(tokio::spawn(read(work, sender)))) };
+            self.0 = State::Reading(Reading::begin(*work));
         }
-        let State::Reading { pieces, task } = &mut self.0 else {
+        let State::Reading(reading) = &mut self.0 else {
             return Err(Fault::bug("a chunk is read that was not opened"));
         };
-        let Some((store, refs)) = pieces.recv().await else {
-            let Some(ended) = task.0.take() else { return Ok(Fill::End) };
-            let ended = ended.await.map_err(|e| Fault::bug(format!("the reader of a chunk ended: {e}")))?;
-            return ended.map(|()| Fill::End).map_err(Fault::from);
-        };
+        let Some((store, refs)) = reading.next().await? else { return Ok(Fill::End) };
         let mut cells = Vec::new();
         for row in refs {
             cells.clear();
@@ -482,27 +517,11 @@ impl ChunkReader for LiveChunkReader {
         }
         Ok(Fill::More)
     }
-}
 
-async fn read(work: Work, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
-    let Work { pool, doing, text, values, form } = work;
-    let mut session = pool.session().await?;
-    let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    let mut answer = session.ask(&doing, &text, &values).await?;
-    let (mut store, mut refs) = Piece::default();
-    while let Some(row) = answer.next().await? {
-        let row = form.read(row, &mut store);
-        refs.push(row.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?);
-        if store.byte_len() < PIECE_BYTES {
-            continue;
-        }
-        if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
-            return Ok(());
+    fn fence(&self) -> Option<Lsn> {
+        match &self.0 {
+            State::Reading(reading) => reading.fence(),
+            State::NotBegun(_) => None,
         }
     }
-    if !refs.is_empty() {
-        // Nobody there means that nobody needs them.
-        let _unneeded = pieces.send((store, refs)).await;
-    }
-    Ok(())
 }

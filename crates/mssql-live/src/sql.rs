@@ -63,6 +63,14 @@ texts! { READING:
     LOG_SIZE = "log_size.sql";
     /// Whether the log is kept until it is backed up: one row.
     LOG_BACKED = "log_backed.sql";
+    /// Begins a transaction that locks a table.
+    FENCE_LOCK = "fence_lock.sql";
+    /// Ends it.
+    FENCE_UNLOCK = "fence_unlock.sql";
+    /// Puts the open transaction into the log.
+    SAVE = "save.sql";
+    /// Where the open transaction begins in the log.
+    OWN_BEGIN = "own_begin.sql";
     /// Whether the log may be read.
     LOG_READABLE = "log_readable.sql";
     /// Transactions that are not over.

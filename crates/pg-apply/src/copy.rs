@@ -18,12 +18,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use logferry_model::TargetTable;
+use logferry_model::{Fence, Lsn, TableId, TargetTable};
 use tokio_postgres::CopyInSink;
 use tokio_postgres::error::SqlState;
 
 use crate::connect::{Pool, Pooled, pooled};
 use crate::error::Error;
+use crate::fence;
 use crate::names::{column_list, qualified, shown};
 use crate::state::Lease;
 
@@ -44,9 +45,11 @@ pub struct ChunkCopy {
     rows_in: Pin<Box<CopyInSink<Bytes>>>,
     lease: Lease,
     table: (String, String),
+    source: TableId,
     shown: String,
     number: u32,
     bytes: u64,
+    fence: Option<Fence>,
 }
 
 /// A chunk that is on the target.
@@ -81,9 +84,11 @@ impl ChunkCopy {
             rows_in: Box::pin(rows_in),
             lease,
             table: (table.schema.clone(), table.name.clone()),
+            source: table.source_id,
             shown,
             number,
             bytes: 0,
+            fence: None,
         };
         copy.feed(Bytes::from_static(HEADER)).await?;
         Ok(copy)
@@ -97,6 +102,11 @@ impl ChunkCopy {
     pub async fn send(&mut self, tuples: Bytes) -> Result<(), Error> {
         self.bytes += tuples.len() as u64;
         self.feed(tuples).await
+    }
+
+    /// Has kept, with the mark, up to where changes are in the rows.
+    pub fn fence(&mut self, lsn: Lsn) {
+        self.fence = Some(Fence { table: self.source, lsn });
     }
 
     /// Ends the chunk and commits it, with its mark. `rows` is how many were sent.
@@ -118,6 +128,9 @@ impl ChunkCopy {
             return Err(Error::CopyCount { table: self.shown, number: self.number, sent: rows, copied });
         }
         let done = self.done(rows);
+        if let Some(fence) = self.fence {
+            fence::write(self.connection.client(), &self.lease.task, fence).await?;
+        }
         let marked = mark(self.connection.client(), &self.lease, &done).await;
         let committed = match marked {
             Ok(()) => self.connection.client().batch_execute("COMMIT").await,

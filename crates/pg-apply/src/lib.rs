@@ -22,6 +22,7 @@ mod copy;
 mod databases;
 mod ddl;
 mod error;
+mod fence;
 mod names;
 mod shape;
 mod state;

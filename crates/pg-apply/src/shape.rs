@@ -2,7 +2,7 @@
 //! them so. A run that goes on compares the source with these, not with what the settings would make of it, nor with the
 //! catalog, where others may have changed something.
 
-use logferry_model::{Fault, Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
+use logferry_model::{Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, GenericClient};
 
@@ -21,7 +21,7 @@ pub enum KnownTable {
 }
 
 /// All tables of a task.
-pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<KnownTable>, Fault> {
+pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<KnownTable>, Error> {
     let rows = client
         .query("SELECT source_id, shape::text FROM logferry.shape WHERE task = $1 ORDER BY source_id", &[&task])
         .await
@@ -37,7 +37,7 @@ pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<
         let what = format!("the shape of table {}", id.0);
         shape.ok_or_else(|| Error::BadState { task: task.to_owned(), what })
     });
-    Ok(known.collect::<Result<_, Error>>()?)
+    known.collect()
 }
 
 /// Remembers a table.

@@ -6,6 +6,7 @@
 //! | `task` | task | its phase, and the snapshot that is being copied |
 //! | `checkpoint` | task | who may write (the lease epoch), and how far the target is |
 //! | `chunk` | copied chunk | written in the transaction that wrote the chunk's rows |
+//! | `fence` | table whose rows are of a later moment than the copy | up to where its changes are in them |
 //! | `shape` | table of the source | the columns and keys that it has on the target; NULL: it is left out (see `shape.rs`) |
 //!
 //! **The lease.** Who opens a task counts its epoch up. Everybody who writes ends their transaction with a
@@ -70,7 +71,7 @@ pub(crate) struct Lease {
     pub epoch: i64,
 }
 
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Any constant will do: it keeps two that start at once from making the tables twice.
 const MIGRATION_LOCK: i64 = 0x6c6f_6766_6572_7279;
@@ -129,6 +130,18 @@ CREATE TABLE "logferry"."shape" (
 UPDATE "logferry"."version" SET version = 3;
 "#;
 
+/// Rows of another moment than that of the copy, and keys that wait until all are of one.
+const VERSION_4: &str = r#"
+CREATE TABLE "logferry"."fence" (
+    task text NOT NULL REFERENCES "logferry"."task" ON DELETE CASCADE,
+    source_id bigint NOT NULL,
+    lsn text COLLATE "C" NOT NULL,
+    PRIMARY KEY (task, source_id)
+);
+ALTER TABLE "logferry"."task" ADD COLUMN whole_at text COLLATE "C";
+UPDATE "logferry"."version" SET version = 4;
+"#;
+
 /// Brings the state tables to the present shape. Safe when several start at once.
 pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     let doing = || Error::sql("set up the state tables in schema \"logferry\"");
@@ -157,6 +170,9 @@ pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     }
     if found < 3 {
         tx.batch_execute(VERSION_3).await.map_err(doing())?;
+    }
+    if found < 4 {
+        tx.batch_execute(VERSION_4).await.map_err(doing())?;
     }
     tx.commit().await.map_err(doing())
 }
@@ -218,6 +234,17 @@ pub(crate) async fn read(client: &impl tokio_postgres::GenericClient, task: &str
         return Err(bad("phase and checkpoint contradict each other"));
     }
     Ok(TaskState { phase, snapshot, memo: row.get(8), settings_hash: row.get(2), checkpoint })
+}
+
+/// From where on rows are of one moment, while that is not reached.
+pub(crate) async fn whole_at(client: &Client, task: &str) -> Result<Option<Lsn>, Error> {
+    let row = client
+        .query_opt("SELECT whole_at FROM logferry.task WHERE task = $1", &[&task])
+        .await
+        .map_err(Error::sql(format!("read the state of task \"{task}\"")))?;
+    let Some(text) = row.and_then(|row| row.get::<_, Option<String>>(0)) else { return Ok(None) };
+    let bad = |_| Error::BadState { task: task.to_owned(), what: format!("\"{text}\" is no LSN") };
+    text.parse().map(Some).map_err(bad)
 }
 
 fn read_checkpoint(row: &Row) -> Result<Option<Checkpoint>, String> {

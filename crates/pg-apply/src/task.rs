@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use logferry_model::{ChangeSink, Fault, SnapshotPoint, TargetBatch, TargetTable};
+use logferry_model::{ChangeSink, Fault, Fence, Lsn, SnapshotPoint, TargetBatch, TargetTable};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -22,6 +22,7 @@ use crate::connect::{Pool, Pooled, Target, pooled};
 use crate::copy::{self, ChunkCopy, ChunkDone};
 use crate::ddl::{self, ExistingTables};
 use crate::error::Error;
+use crate::fence;
 use crate::names::{qualified, shown};
 use crate::shape::{self, KnownTable};
 use crate::state::{self, Lease, Phase, TaskState};
@@ -147,6 +148,10 @@ impl TaskTarget {
                     .execute("DELETE FROM logferry.chunk WHERE task = $1", &[&lease.task])
                     .await
                     .map_err(lease.doing("forget the chunks"))?;
+                client
+                    .execute("DELETE FROM logferry.fence WHERE task = $1", &[&lease.task])
+                    .await
+                    .map_err(lease.doing("forget the fences"))?;
                 Phase::Copying
             }
             Phase::Streaming => return Err(self.out_of_phase(state.phase, "creating tables").into()),
@@ -185,9 +190,23 @@ impl TaskTarget {
     /// # Errors
     /// Where chunks are missing, or the rows contradict a key.
     pub async fn finish_copy(&self, tables: &[TableChunks], fixups: &TargetBatch) -> Result<PgSink, Fault> {
+        self.finish_copy_whole_at(tables, fixups, None).await
+    }
+
+    /// The same where rows are of one moment only from a position on: keys by which no row is found are made then.
+    ///
+    /// # Errors
+    /// As [`Self::finish_copy`].
+    pub async fn finish_copy_whole_at(
+        &self,
+        tables: &[TableChunks],
+        fixups: &TargetBatch,
+        whole_at: Option<Lsn>,
+    ) -> Result<PgSink, Fault> {
         self.enter_keys(tables).await?;
-        self.make_keys(tables).await?;
+        self.make_keys(tables, whole_at.is_some()).await?;
         let mut sink = self.sink().await?;
+        sink.whole_at = whole_at;
         for (table, _) in tables {
             sink.define(table.clone()).await?;
         }
@@ -203,7 +222,16 @@ impl TaskTarget {
     /// Where the server cannot be reached, or what is stored cannot be read.
     pub async fn known_tables(&self) -> Result<Vec<KnownTable>, Fault> {
         let connection = pooled(&self.pool).await?;
-        shape::read(connection.client(), &self.settings.task).await
+        Ok(shape::read(connection.client(), &self.settings.task).await?)
+    }
+
+    /// Up to where changes are in the rows of tables that are of a later moment than the copy.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or what is stored cannot be read.
+    pub async fn fences(&self) -> Result<Vec<Fence>, Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(fence::read(connection.client(), &self.settings.task).await?)
     }
 
     /// A sink for changes, on a connection of its own. An earlier sink of this task can commit nothing from here on.
@@ -307,12 +335,13 @@ impl TaskTarget {
     }
 
     /// Makes the keys that are not there, several tables at a time.
-    async fn make_keys(&self, tables: &[TableChunks]) -> Result<(), Error> {
+    async fn make_keys(&self, tables: &[TableChunks], some_wait: bool) -> Result<(), Error> {
         let tables: Arc<Vec<Arc<TargetTable>>> = Arc::new(tables.iter().map(|(t, _)| t.clone()).collect());
         let keys = ddl::keys(&tables)?;
         let mut work = tokio::task::JoinSet::new();
         for at in 0..tables.len() {
-            let keys: Vec<_> = keys.iter().filter(|k| k.table == at).cloned().collect();
+            let is_due = |key: &ddl::Key| !some_wait || !waits(&tables[at], key);
+            let keys: Vec<_> = keys.iter().filter(|k| k.table == at && is_due(k)).cloned().collect();
             let (pool, table, analyze) = (self.pool.clone(), tables[at].clone(), self.settings.analyze);
             // The pool lets `connections_max` of them through at a time.
             work.spawn(async move { finish_table(&pool, &table, &keys, analyze).await });
@@ -326,6 +355,11 @@ impl TaskTarget {
         }
         Ok(())
     }
+}
+
+/// Whether rows are found without a key.
+pub(crate) fn waits(table: &TargetTable, key: &ddl::Key) -> bool {
+    !key.primary && key.columns != table.key
 }
 
 async fn create(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTable>>) -> Result<(), Error> {

@@ -11,7 +11,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use logferry_model::{Checkpoint, RowStore, TargetBatch, TargetChange};
+use logferry_model::{Checkpoint, Fence, RowStore, TargetBatch, TargetChange};
 
 /// When a batch is full.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +61,11 @@ impl Batcher {
     /// Adds a change, whose rows are in [`Self::rows`] already.
     pub(crate) fn change(&mut self, change: TargetChange) {
         self.batch.changes.push(change);
+    }
+
+    /// Adds what is to be kept with the checkpoint.
+    pub(crate) fn fence(&mut self, fence: Fence) {
+        self.batch.fences.push(fence);
     }
 
     /// Ends the transaction; gives the batch when it is full.

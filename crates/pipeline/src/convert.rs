@@ -107,6 +107,7 @@ impl Converter {
             SourceEvent::Table(_) | SourceEvent::Dropped(_) | SourceEvent::Unseen { .. } => {}
             SourceEvent::Begin(_) => self.batcher.begin(),
             SourceEvent::Change(change) => orders.extend(self.change(rows, change)?),
+            SourceEvent::Fenced(fence) => self.batcher.fence(*fence),
             SourceEvent::Commit(checkpoint) => {
                 self.last = Some(*checkpoint);
                 orders.extend(self.batcher.commit(*checkpoint, now).map(Order::Apply));

@@ -160,6 +160,9 @@ async fn copy_chunk<S: ChangeSource>(shared: &Shared<S>, plan: &TablePlan, chunk
             break;
         }
     }
+    if let Some(lsn) = reader.fence() {
+        copy.fence(lsn);
+    }
     copy.finish(rows).await?;
     add(&shared.progress.rows_copied, rows);
     add(&shared.progress.chunks_done, 1);

@@ -146,6 +146,7 @@ impl Runner<'_> {
         S: ChangeSource + 'static,
     {
         let mut changes = Vec::new();
+        source.remember(target.fences().await?);
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
@@ -258,8 +259,10 @@ impl Runner<'_> {
             return Ok(None);
         }
         self.progress.enter(Phase::Keys);
+        source.remember(target.fences().await?);
+        let whole_at = source.whole_at().await?.filter(|at| *at > point.checkpoint.applied.0);
         let fixups = fixups(&mut source, plans, point.checkpoint).await?;
-        let sink = target.finish_copy(&tables, &fixups).await?;
+        let sink = target.finish_copy_whole_at(&tables, &fixups, whole_at).await?;
         info!(rows = self.progress.view().rows_copied, at = %point.checkpoint.applied.0, "the copy is complete");
         Ok(Some((source, sink)))
     }

@@ -96,7 +96,11 @@ fn tell(batch: &EventBatch, event: &SourceEvent, script: &mut String) {
                 ChangeOp::Truncate => writeln!(script, "  truncated"),
             }
         }
-        SourceEvent::Begin(_) | SourceEvent::Commit(_) | SourceEvent::Progress(_) => Ok(()),
+        SourceEvent::Begin(_)
+        | SourceEvent::Commit(_)
+        | SourceEvent::Progress(_)
+        | SourceEvent::Unseen { .. }
+        | SourceEvent::Fenced(_) => Ok(()),
     };
     written.expect("a string");
 }

@@ -12,6 +12,8 @@ use crate::{Mode, Rig};
 /// Tables, and how both sides show their rows as the same text.
 struct Shape {
     table: &'static str,
+    /// Whether it has a key: without one the log alone does not serve it.
+    keyed: bool,
     made: &'static str,
     source: &'static str,
     target: &'static str,
@@ -20,6 +22,7 @@ struct Shape {
 const SHAPES: &[Shape] = &[
     Shape {
         table: "customers",
+        keyed: true,
         made: "id int NOT NULL PRIMARY KEY, name nvarchar(60) NOT NULL, credit decimal(19, 4) NULL, since datetime2(3) NULL",
         source: "CONVERT(nvarchar(20), id), name, CONVERT(nvarchar(40), credit), CONVERT(nvarchar(30), since, 121)",
         target: "id::text, name, credit::text, to_char(since, 'YYYY-MM-DD HH24:MI:SS.MS')",
@@ -27,6 +30,7 @@ const SHAPES: &[Shape] = &[
     // A key of two columns, one of them text; a large value that changes alone.
     Shape {
         table: "orders",
+        keyed: true,
         made: "customer int NOT NULL, code varchar(20) NOT NULL, total decimal(12, 2) NULL, note nvarchar(max) NULL, \
                raw varbinary(max) NULL, PRIMARY KEY (customer, code)",
         source: "CONVERT(nvarchar(20), customer), CONVERT(nvarchar(20), code), CONVERT(nvarchar(20), total), note, \
@@ -36,11 +40,24 @@ const SHAPES: &[Shape] = &[
     // Another unique key, whose values change places.
     Shape {
         table: "seats",
+        keyed: true,
         made: "id int NOT NULL PRIMARY KEY, seat int NOT NULL UNIQUE, who nvarchar(20) NULL",
         source: "CONVERT(nvarchar(20), id), CONVERT(nvarchar(20), seat), who",
         target: "id::text, seat::text, who",
     },
+    // Rows that are equal keep their number.
+    Shape {
+        table: "bag",
+        keyed: false,
+        made: "n int NULL, s nvarchar(20) NULL, d decimal(9, 2) NULL",
+        source: "CONVERT(nvarchar(20), n), s, CONVERT(nvarchar(20), d)",
+        target: "n::text, s, d::text",
+    },
 ];
+
+fn shapes(mode: Mode) -> impl Iterator<Item = &'static Shape> {
+    SHAPES.iter().filter(move |shape| shape.keyed || mode != Mode::Log)
+}
 
 const ROWS: u32 = 300;
 const WRITERS: u32 = 3;
@@ -49,8 +66,9 @@ const WRITERS: u32 = 3;
 pub(crate) async fn history(rig: &Rig, mode: Mode, kills: u32) {
     let (name, mut source, task) = begin(rig, mode, "history").await;
     let enough = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> =
-        (0..WRITERS).map(|number| tokio::spawn(write(rig.clone(), name.clone(), number, enough.clone()))).collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| tokio::spawn(write(rig.clone(), name.clone(), mode, number, enough.clone())))
+        .collect();
     for kill in 0..kills {
         let mut running = task.start();
         // In the copy, shortly after it, and later.
@@ -63,14 +81,14 @@ pub(crate) async fn history(rig: &Rig, mode: Mode, kills: u32) {
     for writer in writers {
         writer.await.expect("a writer ends");
     }
-    wait_until_equal(rig, &mut source, &mut running).await;
+    wait_until_equal(rig, mode, &mut source, &mut running).await;
 }
 
 /// What a history does not have, one after the other: maintenance, and what changes all rows of a table.
 pub(crate) async fn maintenance(rig: &Rig, mode: Mode) {
     let (_, mut source, task) = begin(rig, mode, "maintenance").await;
     let mut running = task.start();
-    wait_until_equal(rig, &mut source, &mut running).await;
+    wait_until_equal(rig, mode, &mut source, &mut running).await;
     for text in [
         // A value outside of its row, alone.
         "UPDATE dbo.orders SET note = REPLICATE(CAST(N'long ' AS nvarchar(max)), 20000) WHERE customer = 1",
@@ -82,24 +100,29 @@ pub(crate) async fn maintenance(rig: &Rig, mode: Mode) {
         // A large transaction, and one that is taken back in part.
         "UPDATE dbo.customers SET credit = credit + 1",
         "BEGIN TRAN; DELETE dbo.customers WHERE id = 50; SAVE TRAN a; DELETE dbo.customers; ROLLBACK TRAN a; COMMIT",
+        // Rows that are equal, some of them.
+        "DELETE TOP (3) FROM dbo.bag WHERE n = 1; UPDATE TOP (2) dbo.bag SET s = N'y' WHERE n = 2; INSERT dbo.bag VALUES (3, N'x', 1)",
         // What changes no row.
         "CREATE INDEX by_name ON dbo.customers (name)",
         "UPDATE dbo.customers SET name = name + N'!' WHERE id % 7 = 0",
     ] {
+        if text.contains("dbo.bag") && mode == Mode::Log {
+            continue;
+        }
         source.run(text).await;
-        wait_until_equal(rig, &mut source, &mut running).await;
+        wait_until_equal(rig, mode, &mut source, &mut running).await;
     }
     if mode == Mode::Log {
         source.run("TRUNCATE TABLE dbo.orders").await;
         source.run(&order(1, "after", 1)).await;
-        wait_until_equal(rig, &mut source, &mut running).await;
+        wait_until_equal(rig, mode, &mut source, &mut running).await;
     }
 }
 
 async fn begin(rig: &Rig, mode: Mode, what: &str) -> (String, Session, Task) {
     let name = format!("{what}_{}", mode.name());
     let mut source = rig.server.create_database(&name).await;
-    for Shape { table, made, .. } in SHAPES {
+    for Shape { table, made, .. } in shapes(mode) {
         source.run(&format!("CREATE TABLE dbo.{table} ({made})")).await;
     }
     source
@@ -114,6 +137,9 @@ async fn begin(rig: &Rig, mode: Mode, what: &str) -> (String, Session, Task) {
              END; COMMIT"
         ))
         .await;
+    if mode != Mode::Log {
+        source.run("INSERT dbo.bag SELECT id % 9, N'x', 1 FROM dbo.seats; INSERT dbo.bag SELECT id % 9, NULL, 1 FROM dbo.seats").await;
+    }
     let task = Task::new(rig, mode, &name);
     (name, source, task)
 }
@@ -126,7 +152,7 @@ fn order(customer: u32, code: &str, length: u32) -> String {
 }
 
 /// Inserts, updates, deletes, moves and takes back until it is enough.
-async fn write(rig: Rig, database: String, number: u32, enough: Arc<AtomicBool>) {
+async fn write(rig: Rig, database: String, mode: Mode, number: u32, enough: Arc<AtomicBool>) {
     let mut session = rig.server.connect(&database).await;
     for n in 0.. {
         if enough.load(Ordering::Relaxed) {
@@ -134,6 +160,13 @@ async fn write(rig: Rig, database: String, number: u32, enough: Arc<AtomicBool>)
         }
         let id = (n * 7 + number * 31) % ROWS;
         let length = if n % 13 == 0 { 9000 } else { n % 300 };
+        let bag = match mode {
+            Mode::Log => String::new(),
+            _ => format!(
+                "INSERT dbo.bag VALUES ({n} % 9, N'x', 1), ({n} % 9, N'x', 1); DELETE TOP (2) FROM dbo.bag WHERE n = {id} % 9;
+                 UPDATE TOP (1) dbo.bag SET d = d + 1 WHERE n = ({id} + 1) % 9;"
+            ),
+        };
         let batch = format!(
             "SET XACT_ABORT ON; BEGIN TRAN;
              UPDATE dbo.customers SET credit = credit + 1.5, name = REPLICATE(N'x', {n} % 60) WHERE id = {id};
@@ -141,7 +174,7 @@ async fn write(rig: Rig, database: String, number: u32, enough: Arc<AtomicBool>)
              {};
              UPDATE dbo.orders SET note = N'{n}' WHERE customer = {} AND code = 'o{}';
              UPDATE dbo.seats SET seat = -seat - 1, who = N'{number}' WHERE id = {id};
-             {}",
+             {bag} {}",
             order((id + number) % 10, &format!("o{id}"), length),
             id % 10,
             (id + 1) % ROWS,
@@ -154,9 +187,9 @@ async fn write(rig: Rig, database: String, number: u32, enough: Arc<AtomicBool>)
     }
 }
 
-async fn wait_until_equal(rig: &Rig, source: &mut Session, running: &mut Running) {
+async fn wait_until_equal(rig: &Rig, mode: Mode, source: &mut Session, running: &mut Running) {
     let client = rig.target.connect().await;
-    for Shape { table, source: select, target, .. } in SHAPES {
+    for Shape { table, source: select, target, .. } in shapes(mode) {
         let mut expected = source.rows(&format!("SELECT {select} FROM dbo.{table}")).await;
         expected.sort();
         wait_until(table, async || {

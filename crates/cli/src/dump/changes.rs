@@ -42,6 +42,7 @@ pub(super) fn perform(args: &DumpChanges, out: &mut Out) -> Result<(), Failed> {
                 | SourceEvent::Table(_)
                 | SourceEvent::Dropped(_)
                 | SourceEvent::Unseen { .. }
+                | SourceEvent::Fenced(_)
                 | SourceEvent::Progress(_) => {}
             }
         }

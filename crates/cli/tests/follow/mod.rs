@@ -13,7 +13,7 @@ use crate::server::{command, rows};
 const NEVER: Duration = Duration::from_secs(120);
 
 /// A process that runs.
-pub struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
     /// Starts it, with more arguments.
@@ -24,11 +24,6 @@ impl Running {
     /// Whether it has not ended by itself.
     pub fn is_alive(&mut self) -> bool {
         self.0.try_wait().expect("a process").is_none()
-    }
-
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.0.id()
     }
 }
 

@@ -8,6 +8,9 @@
 //!  commit        what the transaction did first, second, ...     1 delete, 2 insert, 3 and 4 update
 //! ```
 //! <https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql>
+//!
+//! Of a table without a key the whole row before a change tells which one it was. Capture has all of it, but for large values
+//! (`text`, `varchar(max)`, `xml` and the like), which it leaves NULL: such a table is refused, for two rows may differ in nothing else.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -125,7 +128,7 @@ impl Served {
 
     /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
     /// are not captured yet.
-    pub(crate) fn refused(&self, followed: bool) -> Option<(String, String)> {
+    pub(crate) fn refused(&self, followed: bool, has_snapshots: bool) -> Option<(String, String)> {
         let missing = self.instance.missing(&self.table.version);
         if !missing.is_empty() && !followed {
             let names: Vec<&str> = missing.iter().map(|c| c.name.as_str()).collect();
@@ -152,10 +155,29 @@ impl Served {
             );
             return Some((why, leave_out()));
         }
-        if self.key.is_empty() {
-            return Some(("it has no key by which its rows could be told again".to_owned(), leave_out()));
+        if self.is_keyed() {
+            return None;
+        }
+        // Its rows are told apart by all their values.
+        if let Some((at, _)) = self.large.first() {
+            let why = format!(
+                "it has no key, and capture does not tell what the large value of column \"{}\" was before a change",
+                name(*at)
+            );
+            return Some((why, leave_out()));
+        }
+        if !has_snapshots {
+            let why = "it has no key, and the database does not allow SNAPSHOT isolation, by which its rows are read as of one position";
+            return Some((why.to_owned(), "ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON".to_owned()));
         }
         None
+    }
+
+    /// Whether changes that are in rows that were read must not be told again: rows without a key would be there twice, and those of another
+    /// unique key might meet a value that another row has by now.
+    pub(crate) fn is_exact(&self) -> bool {
+        !self.is_keyed()
+            || self.table.version.unique_keys.len() + usize::from(self.table.version.primary_key.is_some()) > 1
     }
 
     pub(crate) fn is_keyed(&self) -> bool {

@@ -51,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) collation: Option<String>,
     /// Whether capturing is done by jobs of an agent: not in Azure SQL Database.
     pub(crate) has_jobs: bool,
+    /// Whether a transaction can see one moment.
+    pub(crate) has_snapshots: bool,
 }
 
 const AZURE_SQL_DATABASE: i32 = 5;
@@ -65,6 +67,7 @@ impl Facts {
             is_enabled: row.is("is_cdc_enabled")?,
             collation: row.optional::<&str>("collation_name")?.map(str::to_owned),
             has_jobs: row.optional::<i32>("engine_edition")? != Some(AZURE_SQL_DATABASE),
+            has_snapshots: row.is("snapshot_isolation_state")?,
         })
     }
 }

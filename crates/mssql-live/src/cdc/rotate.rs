@@ -37,7 +37,7 @@ impl CdcReader {
         let applied = self.applied.applied.0;
         self.pending = None;
         let mut now = Vec::with_capacity(tables.len());
-        for mut table in tables {
+        for mut table in tables.into_iter().map(Table::cut_by_its_key) {
             let id = table.version.id;
             if let Some(old) = self.tables.iter().find(|t| t.version.id == id) {
                 let same = crate::log::same_shape(&old.version, &table.version);
@@ -83,7 +83,7 @@ impl CdcReader {
                 continue;
             };
             let one = Arc::new(Served::new(table.clone(), (*instance).clone(), self.collation.as_deref()));
-            if let Some((why, mend)) = one.refused(true) {
+            if let Some((why, mend)) = one.refused(true, self.has_snapshots) {
                 let what = format!(
                     "table \"{}\" cannot be followed by change data capture any more: {why}",
                     table.version.name

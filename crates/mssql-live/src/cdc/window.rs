@@ -47,10 +47,12 @@ pub(super) struct Heads {
 }
 
 impl Window {
-    /// What is behind `from`, up to and with `end`, in some tables.
-    pub(super) fn new(from: Lsn, (end, end_time_us): (Lsn, Option<i64>), tables: Vec<Arc<Served>>) -> Self {
+    /// What is behind `from` and a table's own position, up to and with `end`, in some tables.
+    pub(super) fn new(from: Lsn, (end, end_time_us): (Lsn, Option<i64>), tables: Vec<(Arc<Served>, Lsn)>) -> Self {
         let page_bytes = (PAGES_BYTES / tables.len().max(1)).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
-        let feeds = tables.into_iter().map(|served| Feed::new(served, Cursor::behind(from), end)).collect();
+        // What is in the rows of a table is not told again.
+        let feed = |(served, fence): (Arc<Served>, Lsn)| Feed::new(served, Cursor::behind(from.max(fence)), end);
+        let feeds = tables.into_iter().map(feed).collect();
         let heads = Heads { known: VecDeque::new(), from, end, done: false };
         Window { end, end_time_us, page_bytes, feeds, heads, open: None }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSource, Checkpoint, ChunkReader, Class, EventBatch, Fault, Fill, Lsn, RowRef, SourceEvent,
-    SqlType, TableId, TableVersion,
+    Cell, ChangeOp, ChangeSource, Checkpoint, ChunkReader, Class, EventBatch, Fault, Fence, Fill, Lsn, RowRef,
+    SourceEvent, SqlType, TableId, TableVersion,
 };
 use logferry_mssql_live::{CdcSettings, LiveSource, Mode};
 use logferry_mssql_standin::serve::Standin;
@@ -60,6 +60,7 @@ pub struct Target {
     names: BTreeMap<TableId, (String, Vec<usize>)>,
     columns: BTreeMap<TableId, Vec<u32>>,
     pub said: Vec<String>,
+    pub fences: Vec<Fence>,
     pub at: Option<Checkpoint>,
     pub commits: Vec<Lsn>,
     /// Tables of the changes of the last transaction, in their order.
@@ -97,6 +98,7 @@ impl Target {
                     Ok(())
                 };
                 while reader.fill(&mut visit).await.expect("rows") == Fill::More {}
+                self.fences.extend(reader.fence().map(|lsn| Fence { table: table.id, lsn }));
             }
         }
     }
@@ -161,6 +163,10 @@ impl Target {
                         }
                         ChangeOp::Truncate => rows.clear(),
                     }
+                }
+                SourceEvent::Fenced(fence) => {
+                    self.fences.retain(|old| old.table != fence.table);
+                    self.fences.push(*fence);
                 }
                 SourceEvent::Commit(at) | SourceEvent::Progress(at) => {
                     assert!(self.at.is_none_or(|before| before.applied <= at.applied), "the position goes back");

@@ -98,7 +98,7 @@ impl Target {
                 }
                 SourceEvent::Unreadable { table, why, .. } => self.said.push(format!("{}: {why}", table.name)),
                 SourceEvent::Unseen { why, .. } => self.said.push(why.clone()),
-                SourceEvent::Begin(_) => {}
+                SourceEvent::Begin(_) | SourceEvent::Fenced(_) => {}
             }
         }
     }

@@ -5,6 +5,7 @@ mod condition;
 mod copy;
 mod faults;
 mod hybrid;
+mod keyless;
 mod log;
 mod session;
 mod truncation;

@@ -10,7 +10,7 @@ use crate::ddl::alter::{Step, alter, passing_name, rename};
 use crate::ddl::{self, ExistingTables, literal};
 use crate::error::Error;
 use crate::names::{check_lengths, fit, qualified, quoted, shown, type_name};
-use crate::shape;
+use crate::shape::{self, KnownTable};
 
 /// A step that waits for the rows that come with the change.
 pub(super) struct Later {
@@ -63,6 +63,25 @@ impl PgSink {
         for Later { table, step } in std::mem::take(&mut self.later) {
             self.step(&table, &step).await?;
         }
+        Ok(())
+    }
+
+    /// Keys that waited until rows of one moment no longer stand beside rows of another.
+    pub(super) async fn make_keys_that_waited(&mut self) -> Result<(), Error> {
+        let known = shape::read(&self.client, &self.lease.task).await?;
+        for known in known {
+            let (KnownTable::There(table) | KnownTable::Kept(table)) = known else { continue };
+            for (name, columns) in table.unique.iter().filter(|(_, columns)| *columns != table.key) {
+                let columns: Vec<String> = columns.iter().map(|&c| table.columns[c].name.clone()).collect();
+                if self.key_name(&table, false, &columns).await?.is_none() {
+                    tracing::info!(table = shown(&table), "making unique key \"{name}\"");
+                    self.add_key(&table, false, name, &columns).await?;
+                }
+            }
+        }
+        let sql = "UPDATE logferry.task SET whole_at = NULL WHERE task = $1";
+        self.client.execute(sql, &[&self.lease.task]).await.map_err(self.lease.doing("forget the keys that waited"))?;
+        self.whole_at = None;
         Ok(())
     }
 
@@ -175,6 +194,8 @@ impl PgSink {
                     Ok(())
                 }
             },
+            // It comes with the others that wait.
+            Step::AddKey { primary: false, .. } if self.whole_at.is_some() => Ok(()),
             Step::AddKey { primary, name, columns } => self.add_key(table, *primary, name, columns).await,
         }
     }

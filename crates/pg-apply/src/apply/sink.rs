@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, PgType, SchemaChange, TargetBatch, TargetTable};
+use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, Lsn, PgType, SchemaChange, TargetBatch, TargetTable};
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -21,6 +21,7 @@ use super::schema::Later;
 use super::table::{Defined, Kind};
 use crate::ddl::ExistingTables;
 use crate::error::Error;
+use crate::fence;
 use crate::names::{qualified, shown};
 use crate::shape;
 use crate::state::{self, Lease, Phase};
@@ -41,6 +42,8 @@ pub struct PgSink {
     /// Tables and shapes so far.
     defined: usize,
     in_transaction: bool,
+    /// From here on rows are of one moment: keys wait until then.
+    pub(crate) whole_at: Option<Lsn>,
     /// What is to be done to the tables before the commit.
     pub(super) later: Vec<Later>,
     pub(super) broken: bool,
@@ -82,6 +85,7 @@ impl PgSink {
             ),
             Err(e) => return Err(Error::sql("set up the session")(e)),
         }
+        let whole_at = state::whole_at(&client, &lease.task).await?;
         for note in &notes {
             tracing::warn!(task = lease.task, "{note}");
         }
@@ -94,6 +98,7 @@ impl PgSink {
             by_name: FxHashMap::default(),
             defined: 0,
             in_transaction: false,
+            whole_at,
             later: Vec::new(),
             broken: false,
             notes,
@@ -118,8 +123,8 @@ impl PgSink {
         }
         self.client
             .execute(
-                "UPDATE logferry.task SET phase = $2, changed_at = now() WHERE task = $1",
-                &[&self.lease.task, &Phase::Streaming.as_str()],
+                "UPDATE logferry.task SET phase = $2, whole_at = $3, changed_at = now() WHERE task = $1",
+                &[&self.lease.task, &Phase::Streaming.as_str(), &self.whole_at.map(|lsn| lsn.to_string())],
             )
             .await
             .map_err(self.lease.doing("record the phase"))?;
@@ -154,6 +159,9 @@ impl PgSink {
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.finish_tables().await?;
+        if self.whole_at.is_some_and(|lsn| lsn <= checkpoint.applied.0) {
+            self.make_keys_that_waited().await?;
+        }
         self.lease.write(&self.client, checkpoint).await?;
         self.client.batch_execute("COMMIT").await.map_err(|e| {
             let what = format!("changes up to {}", checkpoint.applied.0);
@@ -169,6 +177,9 @@ impl PgSink {
     }
 
     async fn change(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+        for &fence in &batch.fences {
+            fence::write(&self.client, &self.lease.task, fence).await?;
+        }
         if batch.changes.is_empty() {
             return Ok(());
         }

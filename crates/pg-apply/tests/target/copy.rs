@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use logferry_model::{Cell, Class, Fault, Identity, RowStore, TargetBatch, TargetTable};
+use logferry_model::{Cell, ChangeSink, Class, Fault, Fence, Identity, RowStore, TargetBatch, TargetTable};
 use logferry_pg_apply::{ExistingTables, Phase, Target, TaskSettings, TaskState, TaskTarget};
 use logferry_testkit::postgres::Database;
 
@@ -97,6 +97,68 @@ fn a_copy_goes_on_where_it_was_cut() {
             .await
             .unwrap();
         assert_eq!(keys.get::<_, &str>(0), "t_pkey u_u");
+    });
+}
+
+/// Rows of several moments, two of which have the same value of a unique key: it is made when all are of one.
+#[test]
+fn keys_by_which_no_row_is_found_wait_until_all_rows_are_of_one_moment() {
+    run(async {
+        let database = database().await;
+        let t = tables("t(id:int key, u unique)");
+        let (task, _) = open(&database, ExistingTables::Error).await;
+        task.create_tables(&t, &snapshot(1)).await.unwrap();
+        copy(&task, &t[0], 0, "1 a; 2 a").await.unwrap();
+        let all = [(t[0].clone(), 1)];
+        let whole_at = checkpoint(2).applied.0;
+        drop(task.finish_copy_whole_at(&all, &fixups(&t, ""), Some(whole_at)).await.unwrap());
+        let client = database.client().await.unwrap();
+        let count = async || {
+            let sql = "SELECT count(*) FROM pg_constraint WHERE contype = 'u' AND connamespace = 's'::regnamespace";
+            client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
+        };
+        // In another run it waits, too.
+        let mut sink = task.sink().await.unwrap();
+        sink.define(t[0].clone()).await.unwrap();
+        for (batch, expect) in batches(&t, "upd 1 a > 1 b % upd 2 a > 2 c", 1).iter().zip([0, 1]) {
+            sink.apply(batch).await.unwrap();
+            assert_eq!(count().await, expect);
+        }
+        let mut sink = task.sink().await.unwrap();
+        sink.define(t[0].clone()).await.unwrap();
+        for batch in batches(&t, "ins 3 d", 3) {
+            sink.apply(&batch).await.unwrap();
+        }
+        assert_eq!(rows(&client, &t).await, "1 b, 2 c, 3 d");
+    });
+}
+
+/// Up to where the changes of a table are in its rows is known when the rows are there, and not before.
+#[test]
+fn fences_come_with_their_rows() {
+    run(async {
+        let database = database().await;
+        let t = tables("t(id:int key), bag(v)");
+        let fence = |table: &TargetTable, commit| Fence { table: table.source_id, lsn: checkpoint(commit).applied.0 };
+        let (task, _) = open(&database, ExistingTables::Error).await;
+        task.create_tables(&t, &snapshot(1)).await.unwrap();
+        let mut chunk = task.copy_chunk(&t[1], 0).await.unwrap();
+        chunk.fence(fence(&t[1], 4).lsn);
+        drop(chunk);
+        assert_eq!(task.fences().await.unwrap(), []);
+        let mut chunk = task.copy_chunk(&t[1], 0).await.unwrap();
+        let (bytes, n) = tuples(&t[1], "x; x");
+        chunk.send(bytes).await.unwrap();
+        chunk.fence(fence(&t[1], 5).lsn);
+        chunk.finish(n).await.unwrap();
+        assert_eq!(task.fences().await.unwrap(), [fence(&t[1], 5)]);
+        copy(&task, &t[0], 0, "1").await.unwrap();
+        let mut sink = task.finish_copy(&[(t[0].clone(), 1), (t[1].clone(), 1)], &fixups(&t, "")).await.unwrap();
+        let mut batch = batches(&t, "bag: del x", 6).pop().unwrap();
+        batch.fences.push(fence(&t[1], 7));
+        sink.apply(&batch).await.unwrap();
+        assert_eq!(task.fences().await.unwrap(), [fence(&t[1], 7)]);
+        assert_eq!(rows(&database.client().await.unwrap(), &t).await, "1 | x");
     });
 }
 

@@ -198,9 +198,9 @@ fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Optio
 /// Who has changed one of these tables and not committed.
 fn holder(state: &State, scalars: &Scalars, tables: &[TableAt]) -> Option<(usize, Transaction)> {
     tables.iter().find_map(|at| {
-        let own = scalars.xacts.get(&at.database);
-        let by = state.databases.get(at.database)?.as_ref()?.storage.holder_of_any(at.table);
-        by.filter(|by| Some(by) != own).map(|by| (at.database, by))
+        let own = scalars.xacts.get(&at.database).copied();
+        let storage = &state.databases.get(at.database)?.as_ref()?.storage;
+        storage.holder_of_any(own, at.table).map(|by| (at.database, by))
     })
 }
 
