@@ -236,6 +236,8 @@ impl HybridReader {
             Phase::Merging(held) => self.merge(held, bytes_max).await,
             Phase::Round => {
                 let batch = self.log.next(bytes_max).await?;
+                // Until its end is among what the log tells.
+                self.phase = Phase::Round;
                 Ok(self.of_log(batch))
             }
         }

@@ -34,9 +34,13 @@ const TABLES: &str = "
 
 /// Applies until the target has what the source has; nothing else ends.
 async fn catch_up(standin: &Standin, source: &mut LiveSource, target: &mut Target) {
+    catch_up_by(standin, source, target, 1 << 20).await;
+}
+
+async fn catch_up_by(standin: &Standin, source: &mut LiveSource, target: &mut Target, bytes: usize) {
     let began = std::time::Instant::now();
     loop {
-        let batch = source.next(1 << 20).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+        let batch = source.next(bytes).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
         target.apply(&batch);
         let is_whole = matches!(batch.events.last(), Some(SourceEvent::Commit(_) | SourceEvent::Progress(_)));
         if is_whole && target.is_equal(standin) {
@@ -65,6 +69,19 @@ async fn both_readers_make_one_stream() {
         source = follow(&standin).await.expect("a source");
         source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
     }
+}
+
+/// A round of the log that is handed on in many parts, with changes of the other reader waiting behind it.
+#[tokio::test]
+async fn a_round_of_many_parts_is_one() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    run(
+        &standin,
+        "BEGIN TRAN; INSERT ledger SELECT 2000 + a.id * 50 + b.id, 1, 'p' FROM ledger a CROSS JOIN ledger b WHERE a.id < 12;
+         UPDATE heap SET amount = 5; COMMIT",
+    );
+    catch_up_by(&standin, &mut source, &mut target, 1).await;
 }
 
 /// What a transaction does to tables of both readers is seen at once, whatever is written meanwhile, and whenever the reader is killed.
