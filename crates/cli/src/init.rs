@@ -242,6 +242,7 @@ mod tests {
         std::fs::write(&path, filled).expect("written");
         let loaded = logferry_config::Task::load(&path).unwrap_or_else(|e| panic!("{e}\n{task}"));
         let logferry_config::Source::Server(server) = &loaded.source else { panic!("{loaded:?}") };
-        assert_eq!((server.database.as_str(), server.user.as_str()), ("My $hop", "o'neil]"));
+        let logferry_config::Login::Sql { user, .. } = &server.login else { panic!("a password") };
+        assert_eq!((server.database.as_str(), user.as_str()), ("My $hop", "o'neil]"));
     }
 }

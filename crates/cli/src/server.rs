@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logferry_config::{OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
+use logferry_config::{Login, OnGap as AskedOnGap, ServerMode, ServerSource, Task, Trust as Asked};
 use logferry_model::{Fault, Finding, TableVersion};
 use logferry_mssql_live::{
-    Address, CdcSettings, Conditions, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Trust, Wanted,
+    Address, CdcSettings, Conditions, HoldLog, LiveSource, LogSettings, Mode, OnGap, Settings, Token, Trust, Wanted,
 };
 
 /// From the first packet to the end of the login: what SQL Server's own clients wait.
@@ -33,6 +33,11 @@ fn mode(server: &ServerSource) -> Mode {
 
 /// How the server of a task is connected to.
 pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
+    let (user, password, token) = match &server.login {
+        Login::Sql { user, password } => (user.clone(), password.expose().to_owned(), None),
+        Login::Token(token) => (String::new(), String::new(), Some(Token::Text(token.expose().to_owned()))),
+        Login::TokenFile(path) => (String::new(), String::new(), Some(Token::File(path.clone()))),
+    };
     Settings {
         host: server.host.clone(),
         address: match &server.instance {
@@ -40,8 +45,10 @@ pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
             None => Address::Port(server.port),
         },
         database: server.database.clone(),
-        user: server.user.clone(),
-        password: server.password.expose().to_owned(),
+        user,
+        password,
+        token,
+        application: format!("logferry {}", task.name),
         trust: match &server.trust {
             Asked::System => Trust::System,
             Asked::Authority(path) => Trust::Authority(path.clone()),
@@ -72,5 +79,7 @@ pub(crate) async fn source(task: &Task, server: &ServerSource) -> Result<LiveSou
             max_age: Duration::from_secs(60 * u64::from(hold.max_minutes)),
         }),
     };
-    Ok(LiveSource::open(settings(task, server), mode(server), chunk_bytes, wanted(task)).await?.with_log(log))
+    // Where tables are made alone, their changes do not matter, and nothing is made on the source.
+    let mode = if task.phases.full || task.phases.incremental { mode(server) } else { Mode::Snapshot };
+    Ok(LiveSource::open(settings(task, server), mode, chunk_bytes, wanted(task)).await?.with_log(log))
 }

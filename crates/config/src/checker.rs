@@ -1,5 +1,6 @@
 //! From what YAML says to settings.
 
+mod phases;
 mod source;
 
 use std::ops::RangeInclusive;
@@ -28,7 +29,10 @@ pub(crate) struct Checker<'a> {
 
 impl Checker<'_> {
     pub(crate) fn task(&self, raw: raw::Task) -> Result<Task, ConfigError> {
+        let (phases, start) = self.phases(&raw)?;
         Ok(Task {
+            phases,
+            start,
             name: self.name(&raw.task)?,
             source: self.source(raw.source, &raw.tables)?,
             target: self.target(raw.target)?,

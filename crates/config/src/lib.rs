@@ -24,6 +24,6 @@ pub use filter::{Pattern, RowCondition, TableFilter};
 pub use object_storage::{ObjectCredentials, ObjectRole, ObjectStorage};
 pub use secret::{Secret, redact};
 pub use task::{
-    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, DdlPolicy, HoldLog, MemorySettings, OnExisting, OnGap,
-    PerDatabase, RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
+    ALL_DATABASES, ApplySettings, BackupSource, CopySettings, DdlPolicy, HoldLog, Login, MemorySettings, OnExisting,
+    OnGap, PerDatabase, Phases, RetrySettings, ServerMode, ServerSource, Source, TargetSettings, Task, Trust,
 };

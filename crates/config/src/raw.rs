@@ -15,6 +15,8 @@ pub(crate) struct Task {
     pub task: At<String>,
     pub source: Source,
     pub target: Target,
+    pub phases: Option<At<Vec<Phase>>>,
+    pub start: Option<At<Start>>,
     #[serde(default)]
     pub tables: Tables,
     #[serde(default)]
@@ -50,6 +52,8 @@ pub(crate) struct Source {
     pub instance: Option<At<String>>,
     pub user: Option<At<String>>,
     pub password: Option<At<String>>,
+    pub token: Option<At<String>>,
+    pub token_file: Option<At<String>>,
     pub read_only: Option<At<bool>>,
     pub answer_seconds: Option<At<u32>>,
     pub on_gap: Option<At<OnGap>>,
@@ -57,6 +61,31 @@ pub(crate) struct Source {
     pub tls: Option<At<Tls>>,
     pub cdc: Option<At<Cdc>>,
     pub heartbeat_seconds: Option<At<u32>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    Schema,
+    Full,
+    Incremental,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    pub from: From,
+    pub lsn: Option<At<String>>,
+    pub time: Option<At<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum From {
+    Now,
+    Lsn,
+    Time,
+    Backup,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use logferry_model::Start;
 use logferry_transform::Settings as TransformSettings;
 
 use crate::checker::Checker;
@@ -23,6 +24,10 @@ pub struct Task {
     pub source: Source,
     /// Where they go.
     pub target: TargetSettings,
+    /// What is done.
+    pub phases: Phases,
+    /// Where changes begin, where nothing is copied.
+    pub start: Start,
     /// Which tables.
     pub tables: TableFilter,
     /// Names and types.
@@ -63,10 +68,8 @@ pub struct ServerSource {
     pub instance: Option<String>,
     /// The database.
     pub database: String,
-    /// Name for SQL authentication.
-    pub user: String,
-    /// Its password.
-    pub password: Secret,
+    /// How it lets us in.
+    pub login: Login,
     /// Whose certificate is believed.
     pub trust: Trust,
     /// The name that the certificate has, where it is not the host's.
@@ -83,6 +86,39 @@ pub struct ServerSource {
     pub cdc_enable: bool,
     /// `mode: hybrid`: how often a row is written on the source.
     pub heartbeat_seconds: u32,
+}
+
+/// How a server lets a task in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// SQL authentication.
+    Sql {
+        /// Name.
+        user: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// An access token of Entra ID.
+    Token(Secret),
+    /// One that is in this file, and is read at each connection.
+    TokenFile(PathBuf),
+}
+
+/// What is done of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases {
+    /// Tables are made.
+    pub schema: bool,
+    /// Rows are copied.
+    pub full: bool,
+    /// Changes are applied.
+    pub incremental: bool,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Phases { schema: true, full: true, incremental: true }
+    }
 }
 
 /// What happens at a gap.
@@ -282,6 +318,8 @@ impl Task {
             name: name.into(),
             source: Source::Backup(source),
             target: TargetSettings { url, on_existing: defaults::ON_EXISTING, per_database: defaults::PER_DATABASE },
+            phases: Phases::default(),
+            start: Start::Now,
             tables: TableFilter::default(),
             transform: TransformSettings::default(),
             ddl: defaults::DDL,

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use logferry_config::{
-    ApplySettings, CopySettings, MemorySettings, RetrySettings, ServerMode, Source, TableFilter, Task, Trust, defaults,
+    ApplySettings, CopySettings, Login, MemorySettings, RetrySettings, ServerMode, Source, TableFilter, Task, Trust,
+    defaults,
 };
 
 fn load(name: &str) -> (String, Task) {
@@ -83,6 +84,7 @@ fn a_running_server_is_a_source() {
         (ServerMode::Snapshot, defaults::SERVER_PORT, &Trust::System)
     );
     assert_eq!((source.answer_seconds, source.cdc_enable), (defaults::ANSWER_SECONDS, false));
-    assert_eq!(source.password.expose(), "secret");
+    let Login::Sql { password, .. } = &source.login else { panic!("a password") };
+    assert_eq!(password.expose(), "secret");
     assert!(!format!("{task:?}").contains("secret"));
 }

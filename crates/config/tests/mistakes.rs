@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, read_only, answer_seconds, on_gap, hold_log, tls, cdc, heartbeat_seconds
+    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, token, token_file, read_only, answer_seconds, on_gap, hold_log, tls, cdc, heartbeat_seconds
     did you mean \"files\"?",
     );
 }
@@ -354,4 +354,74 @@ t.yaml:5:25: mode backup cannot choose rows: it is a server that evaluates condi
     let task = Task::parse(&text, "t.yaml", Path::new(""), &|_| Some("5".to_owned())).expect("a task");
     let table = logferry_model::TableName::new("dbo", "A");
     assert_eq!(task.tables.condition(&table), Some("x = '5'"));
+}
+
+#[test]
+fn phases_and_starts() {
+    use logferry_model::{Lsn, Start};
+    let parse = |mode: &str, more: &str| {
+        let source = match mode {
+            "backup" => "{mode: backup, files: [x.bak]}".to_owned(),
+            _ => format!("{{mode: {mode}, host: h, database: d, user: u, password: p}}"),
+        };
+        let text = format!("task: a\nsource: {source}\ntarget: {{url: \"postgres://h/d\"}}\n{more}");
+        Task::parse(&text, "t.yaml", Path::new(""), &|_| None)
+    };
+    let start = |start: &str| {
+        let parsed = parse("log", &format!("phases: [incremental]\nstart: {start}\n"));
+        parsed.map(|task| task.start).map_err(|e| e.to_string())
+    };
+    let lsn = Lsn::new(0x14, 0x61, 1);
+    for spelled in ["00000014:00000061:0001", "0x00000014:00000061:0001", "20000000009700001", "0x00000014000000610001"]
+    {
+        assert_eq!(start(&format!("{{from: lsn, lsn: '{spelled}'}}")), Ok(Start::Lsn(lsn)), "{spelled}");
+        assert_eq!(start(&format!("{{from: backup, lsn: '{spelled}'}}")), Ok(Start::Lsn(lsn)), "{spelled}");
+    }
+    assert_eq!(start("{from: now}"), Ok(Start::Now));
+    assert_eq!(start("{from: time, time: 2026-01-31 10:00:00.5}"), Ok(Start::Time("2026-01-31T10:00:00.5".to_owned())));
+    for (given, why) in [
+        ("{from: lsn}", "key \"lsn\" is missing"),
+        ("{from: backup}", "last_lsn"),
+        ("{from: time}", "key \"time\" is missing"),
+        ("{from: now, lsn: '1:2:3'}", "does not belong"),
+        ("{from: lsn, lsn: 'x'}", "is not an LSN"),
+        ("{from: time, time: yesterday}", "this is no time"),
+        ("{from: time, time: '2026-01-31T10:00:00.1234'}", "this is no time"),
+    ] {
+        assert!(start(given).is_err_and(|said| said.contains(why)), "{given}");
+    }
+    for (mode, more, why) in [
+        ("log", "phases: []", "without a phase"),
+        ("log", "phases: [full]\nstart: {from: now}", "behind the copy"),
+        ("log", "start: {from: now}", "behind the copy"),
+        ("snapshot", "phases: [full, incremental]", "knows of no changes"),
+        ("backup", "phases: [incremental]", "behind its full backup"),
+    ] {
+        assert!(parse(mode, more).is_err_and(|e| e.to_string().contains(why)), "{mode} {more}");
+    }
+    let phases = parse("log", "phases: [full]").expect("a task").phases;
+    assert_eq!((phases.schema, phases.full, phases.incremental), (false, true, false));
+}
+
+#[test]
+fn tokens_stand_in_the_place_of_user_and_password() {
+    use logferry_config::{Login, Source};
+    let parse = |login: &str| {
+        let text = format!(
+            "task: a\nsource: {{mode: log, host: h, database: d, {login}}}\ntarget: {{url: \"postgres://h/d\"}}\n"
+        );
+        Task::parse(&text, "t.yaml", Path::new("/etc"), &|_| Some("hunter2".to_owned())).map(|task| match task.source {
+            Source::Server(server) => server.login,
+            Source::Backup(_) => panic!("a server"),
+        })
+    };
+    assert!(matches!(parse("token: '${T}'"), Ok(Login::Token(token)) if token.expose() == "hunter2"));
+    assert!(matches!(parse("token_file: token"), Ok(Login::TokenFile(path)) if path == Path::new("/etc/token")));
+    for (login, why) in [
+        ("token: a, token_file: b", "there is a token_file, too"),
+        ("token: a, user: b", "in the place of user and password"),
+        ("user: b", "key \"password\" is missing"),
+    ] {
+        assert!(parse(login).is_err_and(|e| e.to_string().contains(why)), "{login}");
+    }
 }

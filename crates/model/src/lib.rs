@@ -35,5 +35,5 @@ pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, 
 pub use row::{Cell, RowRef, RowStore, RowView};
 pub use table::{Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
 pub use target::{PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable};
-pub use traits::{ChangeSink, ChangeSource, ChunkId, ChunkReader, Fill, SnapshotPoint};
+pub use traits::{ChangeSink, ChangeSource, ChunkId, ChunkReader, Fill, SnapshotPoint, Start};
 pub use types::{Collation, SqlType};

@@ -42,6 +42,18 @@ impl Lsn {
         self == Self::ZERO
     }
 
+    /// The position in front of this one: nothing is between the two.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        let Lsn { vlf, block, slot } = self;
+        match (slot.checked_sub(1), block.checked_sub(1), vlf.checked_sub(1)) {
+            (Some(slot), ..) => Lsn { vlf, block, slot },
+            (None, Some(block), _) => Lsn { vlf, block, slot: u16::MAX },
+            (None, None, Some(vlf)) => Lsn { vlf, block: u32::MAX, slot: u16::MAX },
+            (None, None, None) => Lsn::ZERO,
+        }
+    }
+
     /// Reads the form of pages, log records and backups: `u32`, `u32`, `u16`, each little-endian.
     #[inline]
     pub fn from_le_bytes(b: [u8; 10]) -> Self {
@@ -209,6 +221,14 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("345".parse::<TransactionId>().is_err());
         assert!("0:g".parse::<TransactionId>().is_err());
+    }
+
+    #[test]
+    fn nothing_is_between_an_lsn_and_the_one_before() {
+        assert_eq!(Lsn::new(1, 2, 3).previous(), Lsn::new(1, 2, 2));
+        assert_eq!(Lsn::new(1, 2, 0).previous(), Lsn::new(1, 1, u16::MAX));
+        assert_eq!(Lsn::new(1, 0, 0).previous(), Lsn::new(0, u32::MAX, u16::MAX));
+        assert_eq!(Lsn::ZERO.previous(), Lsn::ZERO);
     }
 
     #[test]

@@ -23,6 +23,17 @@ pub struct SnapshotPoint {
     pub end_lsn: Lsn,
 }
 
+/// Where changes begin, where nothing is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what is committed from now on.
+    Now,
+    /// With what was committed at this LSN or behind it.
+    Lsn(Lsn),
+    /// With what was committed at this time or later, by the source's clock: `2026-01-31T10:00:00.000`.
+    Time(String),
+}
+
 /// A part of a table that is copied in one transaction of the target. Stable for one [`SnapshotPoint::id`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkId {
@@ -119,6 +130,14 @@ pub trait ChangeSource: Send + Sync {
     /// Where the source cannot do that.
     fn reload(&mut self, _tables: &[TableId]) -> Result<(), Fault> {
         Err(Fault::operator("tables of such a source cannot be read once more while their changes are followed"))
+    }
+
+    /// Fixes the point that changes are to be had from, where nothing is copied: called in the place of `snapshot` and `seek`.
+    ///
+    /// # Errors
+    /// Where changes from there on are not to be had: names both positions.
+    fn start(&mut self, _start: &Start) -> impl Future<Output = Result<SnapshotPoint, Fault>> + Send {
+        async { Err(Fault::operator("the changes of such a source are to be had behind a full copy only")) }
     }
 
     /// Whether it can [`add`](Self::add) tables.

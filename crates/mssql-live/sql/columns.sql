@@ -6,7 +6,7 @@ SELECT
     CONVERT(int, c.system_type_id) AS system_type_id,
     CONVERT(int, c.user_type_id) AS user_type_id,
     CONVERT(int, c.max_length) AS max_length,
-    CONVERT(int, c.precision) AS precision,
+    CONVERT(int, c.[precision]) AS [precision],
     CONVERT(int, c.scale) AS scale,
     CONVERT(int, c.is_nullable) AS is_nullable,
     CONVERT(int, c.is_computed) AS is_computed,

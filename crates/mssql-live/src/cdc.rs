@@ -45,6 +45,7 @@ use crate::value::Form;
 use feed::Served;
 use health::{Health, Trouble};
 pub(crate) use instances::Facts;
+pub(crate) use instances::lsn;
 use instances::{Instance, Look, Seen};
 pub(crate) use rotate::{disable_ours, enable_heartbeat, has_no_instances};
 use window::Window;

@@ -111,6 +111,7 @@ async fn look_at_log(
     user: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
+    let user = if user.is_empty() { "the task's user" } else { user };
     let (name, user) = (sql::quoted(&database.name), sql::quoted(user));
     let may = [
         ("read the log", sql::LOG_READABLE, format!("USE {name}; ALTER ROLE db_owner ADD MEMBER {user}")),

@@ -154,6 +154,24 @@ pub enum Error {
     /// Change data capture was disabled while it was read.
     #[error("change data capture was disabled for the database: what was committed since is not captured")]
     CdcGone,
+    /// A start whose changes are not all there.
+    #[error("changes from {asked} on are not to be had: {what} begins at {first}")]
+    StartTooEarly {
+        /// LSN or time
+        asked: String,
+        /// what does not go back so far
+        what: &'static str,
+        /// the first that is there
+        first: Lsn,
+    },
+    /// A start that nothing has reached.
+    #[error("the start {asked} is of another history, or of another database: the last record is {end}")]
+    StartTooLate {
+        /// what was asked for
+        asked: Lsn,
+        /// the last that is there
+        end: Lsn,
+    },
     /// Conditions that tables cannot have, a line each.
     #[error("{0}")]
     Condition(String),
@@ -230,6 +248,9 @@ impl Error {
             Error::Temporary(_) => "TMPDIR must lead to a folder with room: keys of large transactions are kept there".to_owned(),
             Error::Key { .. } => "leave the table out with tables.exclude".to_owned(),
             Error::NotSetUp { mend, .. } => mend.clone(),
+            Error::StartTooEarly { .. } | Error::StartTooLate { .. } => {
+                "give a later start, of this database, or have the tables copied: phases: [schema, full, incremental]".to_owned()
+            }
             Error::Condition(_) => "mend tables.where: columns of the row, constants, operators, and functions that look at nothing but \
                  their arguments"
                 .to_owned(),

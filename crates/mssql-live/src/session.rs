@@ -12,7 +12,7 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use crate::condition::Conditions;
 use crate::error::Error;
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Settings, Token};
 use crate::sql;
 use crate::tls::{Stream, Tls};
 
@@ -20,6 +20,9 @@ use crate::tls::{Stream, Tls};
 /// a full copy spends on packets.
 /// <https://learn.microsoft.com/sql/database-engine/configure-windows/configure-the-network-packet-size-server-configuration-option>
 const PACKET_SIZE: u32 = 16_000;
+
+/// Characters of a name in the login.
+const NAME_MAX: usize = 128;
 
 /// An open connection.
 pub(crate) struct Session {
@@ -42,12 +45,12 @@ impl Session {
     }
 
     async fn open_unbounded(settings: &Settings, tls: &Tls) -> Result<Self, Error> {
-        let mut config = config(settings);
+        let mut config = config(settings)?;
         let connected = TcpStream::connect_named(&config).await;
         let tcp = connected.map_err(|e| Error::Connect { server: settings.to_string(), said: e.to_string() })?;
         let stream = tls.secure(tcp, settings).await?;
         // From here on the library must not ask for the instance.
-        config = self::config(&Settings { address: Address::Port(0), ..settings.clone() });
+        config = self::config(&Settings { address: Address::Port(0), ..settings.clone() })?;
         let client = match Client::connect(config.clone(), stream.compat_write()).await {
             // A gateway (Azure) or a listener sends us on, once.
             Err(tiberius::error::Error::Routing { host, port }) => {
@@ -157,7 +160,7 @@ impl Session {
     }
 }
 
-fn config(settings: &Settings) -> Config {
+fn config(settings: &Settings) -> Result<Config, Error> {
     let mut config = Config::new();
     config.host(&settings.host);
     match &settings.address {
@@ -165,8 +168,21 @@ fn config(settings: &Settings) -> Config {
         Address::Instance(name) => config.instance_name(name),
     }
     config.database(&settings.database);
-    config.authentication(AuthMethod::sql_server(&settings.user, &settings.password));
-    config.application_name("logferry");
+    config.authentication(match &settings.token {
+        None => AuthMethod::sql_server(&settings.user, &settings.password),
+        Some(Token::Text(token)) => AuthMethod::aad_token(token.trim()),
+        Some(Token::File(path)) => {
+            let read = std::fs::read_to_string(path).map_err(|e| Error::Connect {
+                server: settings.to_string(),
+                said: format!("the access token could not be read from {}: {e}", path.display()),
+            })?;
+            AuthMethod::aad_token(read.trim())
+        }
+    });
+    // The server cuts off neither: it refuses what is longer than 128 characters.
+    let application: String = settings.application.chars().take(NAME_MAX).collect();
+    config.application_name(&application);
+    config.client_name(&application);
     config.readonly(settings.read_only);
     config.packet_size(PACKET_SIZE);
     // Encryption is ours: see `tls`.
@@ -174,7 +190,7 @@ fn config(settings: &Settings) -> Config {
     // Waits are bounded here, per piece of an answer and not per answer.
     config.handshake_timeout(None);
     config.command_timeout(None);
-    config
+    Ok(config)
 }
 
 /// A parameter's value on its way into a query.

@@ -19,6 +19,10 @@ pub struct Settings {
     pub user: String,
     /// Its password; never shown.
     pub password: String,
+    /// What stands in the place of both, if anything.
+    pub token: Option<Token>,
+    /// Who we say that we are: `program_name` and `host_name` of the server's sessions.
+    pub application: String,
     /// Whose certificate is believed.
     pub trust: Trust,
     /// The name that the certificate must have, where it is not `host`.
@@ -33,6 +37,15 @@ pub struct Settings {
     pub connections_max: u32,
     /// Which rows of tables are read.
     pub conditions: Conditions,
+}
+
+/// An access token of Entra ID; never shown.
+#[derive(Clone)]
+pub enum Token {
+    /// It.
+    Text(String),
+    /// In this file, which is read at each connection: tokens live for an hour or so.
+    File(PathBuf),
 }
 
 /// How a log is read.
@@ -88,7 +101,8 @@ pub enum Trust {
 impl fmt::Display for Settings {
     /// `user@host:port/database`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { host, database, user, .. } = self;
+        let Settings { host, database, user, token, .. } = self;
+        let user = if token.is_some() { "token" } else { user.as_str() };
         match &self.address {
             Address::Port(port) => write!(f, "{user}@{host}:{port}/{database}"),
             Address::Instance(name) => write!(f, "{user}@{host}\\{name}/{database}"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use logferry_model::{
     Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fence, Fill, Lineage, Lsn,
-    RestartLsn, SnapshotPoint, TableId, TableName, TableVersion,
+    RestartLsn, SnapshotPoint, Start, TableId, TableName, TableVersion,
 };
 use tracing::{info, warn};
 
@@ -29,6 +29,7 @@ use crate::pool::Pool;
 use crate::reading::{Reading, Work};
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
+use crate::start;
 use crate::unseen;
 use crate::value::Form;
 
@@ -366,6 +367,26 @@ impl ChangeSource for LiveSource {
             Some(memo) => memo.id,
             None => self.new_id()?,
         };
+        Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id, end_lsn: checkpoint.applied.0 })
+    }
+
+    async fn start(&mut self, start: &Start) -> Result<SnapshotPoint, Fault> {
+        let mut session = self.pool.session().await?;
+        let at = match self.mode {
+            Mode::Snapshot => return Err(Fault::operator("mode snapshot knows of no changes")),
+            Mode::Cdc(_) => start::in_captured(&mut session, start, self.lineage).await?,
+            Mode::Log | Mode::Hybrid { .. } => start::in_log(&mut session, start, self.lineage).await?,
+        };
+        drop(session);
+        let tables = self.follow(at).await?;
+        let mut session = self.pool.session().await?;
+        self.try_conditions(&mut session, &tables).await?;
+        // Of all of them the changes must be there.
+        self.add(&[])?;
+        let whole = |table| Cut { table, boundaries: Arc::default() };
+        self.tables = tables.into_iter().map(whole).collect();
+        self.id = self.new_id()?;
+        let checkpoint = self.checkpoint();
         Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id, end_lsn: checkpoint.applied.0 })
     }
 

@@ -53,6 +53,10 @@ texts! { READING:
     LOG_END = "log_end.sql";
     /// The first record of the log.
     LOG_BEGIN = "log_begin.sql";
+    /// The last commit of the log before a time.
+    LOG_TIME = "log_time.sql";
+    /// The first commit behind a position whose transaction begins before the log.
+    LOG_HEADLESS = "log_headless.sql";
     /// Log backups: those that end behind a position.
     LOG_BACKUPS = "log_backups.sql";
     /// The log in one of them: from where, number of the set, files.
@@ -105,6 +109,8 @@ texts! { READING:
     CDC_INSTANCES = "cdc_instances.sql";
     /// Their columns.
     CDC_COLUMNS = "cdc_columns.sql";
+    /// The last captured transaction before a time, and the first one: one row.
+    CDC_TIME = "cdc_time.sql";
     /// Transactions that were captured: after an LSN, up to an LSN, so many at the most.
     CDC_TRANSACTIONS = "cdc_transactions.sql";
     /// The jobs of CDC.

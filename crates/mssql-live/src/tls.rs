@@ -43,6 +43,8 @@ const END_OF_MESSAGE: u8 = 1;
 /// Options of a PRELOGIN.
 const VERSION: u8 = 0;
 const ENCRYPTION: u8 = 1;
+/// FEDAUTHREQUIRED
+const FEDERATION: u8 = 6;
 const END: u8 = 0xFF;
 
 const ON: u8 = 1;
@@ -98,9 +100,11 @@ impl Tls {
     pub(crate) async fn secure(&self, mut tcp: TcpStream, settings: &Settings) -> Result<Stream, Error> {
         let server = || settings.to_string();
         let broken = |e: io::Error| Error::Connect { server: server(), said: e.to_string() };
-        tcp.write_all(&prelogin(ON)).await.map_err(broken)?;
+        // A login by token is said here already.
+        let federation = settings.token.as_ref().map(|_| 1);
+        tcp.write_all(&prelogin(ON, federation)).await.map_err(broken)?;
         let answer = read_message(&mut tcp).await.map_err(broken)?;
-        match encryption(&answer) {
+        match option(&answer, ENCRYPTION) {
             Some(ON | REQUIRED) => {}
             Some(_) => {
                 let hint =
@@ -116,7 +120,9 @@ impl Tls {
         let mut tls =
             connector.connect(self.name.clone(), Wrapped::new(tcp)).await.map_err(|e| handshake_error(settings, &e))?;
         tls.get_mut().0.wrapping = false;
-        Ok(Stream { tls, swallow: Swallow::Header { read: 0, header: [0; HEADER] }, answer: Vec::new(), answered: 0 })
+        let federation = option(&answer, FEDERATION);
+        let swallow = Swallow::Header { read: 0, header: [0; HEADER] };
+        Ok(Stream { tls, swallow, federation, answer: Vec::new(), answered: 0 })
     }
 }
 
@@ -156,14 +162,16 @@ fn verifier(
 }
 
 /// A PRELOGIN, in its packet.
-fn prelogin(encryption: u8) -> Vec<u8> {
+fn prelogin(encryption: u8, federation: Option<u8>) -> Vec<u8> {
     // Version 0: no server looks at it. No instance, no thread, no MARS.
-    let options: [(u8, &[u8]); 5] =
-        [(VERSION, &[0; 6]), (ENCRYPTION, &[encryption]), (2, &[0]), (3, &[0; 4]), (4, &[0])];
+    let (encryption, federation) = ([encryption], federation.map(|f| [f]));
+    let mut options: Vec<(u8, &[u8])> =
+        vec![(VERSION, &[0; 6]), (ENCRYPTION, &encryption), (2, &[0]), (3, &[0; 4]), (4, &[0])];
+    options.extend(federation.as_ref().map(|f| (FEDERATION, &f[..])));
     let (mut head, mut data) = (Vec::new(), Vec::new());
-    for (option, value) in options {
+    for (option, value) in &options {
         let offset = (5 * options.len() + 1 + data.len()) as u16;
-        head.push(option);
+        head.push(*option);
         head.extend_from_slice(&offset.to_be_bytes());
         head.extend_from_slice(&(value.len() as u16).to_be_bytes());
         data.extend_from_slice(value);
@@ -200,12 +208,14 @@ async fn read_message(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What a PRELOGIN says of encryption.
-fn encryption(message: &[u8]) -> Option<u8> {
+/// The first byte of an option of a PRELOGIN.
+fn option(message: &[u8], wanted: u8) -> Option<u8> {
     for option in message.chunks(5) {
         match *option {
             [END, ..] => return None,
-            [ENCRYPTION, high, low, ..] => return message.get(usize::from(u16::from_be_bytes([high, low]))).copied(),
+            [option, high, low, ..] if option == wanted => {
+                return message.get(usize::from(u16::from_be_bytes([high, low]))).copied();
+            }
             _ => {}
         }
     }
@@ -216,6 +226,8 @@ fn encryption(message: &[u8]) -> Option<u8> {
 pub(crate) struct Stream {
     tls: TlsStream<Wrapped>,
     swallow: Swallow,
+    /// What the server says of logins by token: the login repeats it.
+    federation: Option<u8>,
     /// The answer to its PRELOGIN.
     answer: Vec<u8>,
     answered: usize,
@@ -249,7 +261,7 @@ impl Stream {
                     if *left == 0 {
                         self.swallow = Swallow::Done;
                         // The library sees an answer as a server gives it that has no TLS.
-                        let mut answer = prelogin(NOT_SUPPORTED);
+                        let mut answer = prelogin(NOT_SUPPORTED, self.federation);
                         answer[0] = RESPONSE;
                         self.answer = answer;
                     }
@@ -453,13 +465,15 @@ mod tests {
 
     #[track_caller]
     fn check(message: &[u8], expect: Option<u8>) {
-        assert_eq!(encryption(message), expect, "{message:02x?}");
+        assert_eq!(option(message, ENCRYPTION), expect, "{message:02x?}");
     }
 
     #[test]
     fn encryption_is_read_from_any_prelogin() {
-        check(&prelogin(ON)[HEADER..], Some(ON));
-        check(&prelogin(NOT_SUPPORTED)[HEADER..], Some(NOT_SUPPORTED));
+        check(&prelogin(ON, None)[HEADER..], Some(ON));
+        check(&prelogin(NOT_SUPPORTED, Some(1))[HEADER..], Some(NOT_SUPPORTED));
+        assert_eq!(option(&prelogin(ON, Some(1))[HEADER..], FEDERATION), Some(1));
+        assert_eq!(option(&prelogin(ON, None)[HEADER..], FEDERATION), None);
         check(&[END], None);
         check(&[], None);
         check(&[ENCRYPTION, 0xff, 0xff, 0, 1, END], None);

@@ -100,6 +100,9 @@ pub enum Error {
     /// Tables that are to be made are there.
     #[error("these tables are on the target already: {}", .0.join(", "))]
     TablesExist(Vec<String>),
+    /// Tables that are to be there are not.
+    #[error("these tables are not on the target: {}", .0.join(", "))]
+    TablesMissing(Vec<String>),
     /// Existing tables have other columns.
     #[error("tables on the target do not fit: {}", .0.join("; "))]
     TablesDiffer(Vec<String>),
@@ -312,6 +315,7 @@ impl Error {
             | Error::Backwards { .. }
             | Error::BadState { .. }
             | Error::TablesExist(_)
+            | Error::TablesMissing(_)
             | Error::TablesDiffer(_)
             | Error::TypesMissing(_)
             | Error::NameTooLong(_)
@@ -342,6 +346,7 @@ impl Error {
             Error::TypesMissing(_) => {
                 "CREATE EXTENSION ... SCHEMA public in the target database; or another form under types"
             }
+            Error::TablesMissing(_) => "make them, or have them made: phases with \"schema\"",
             Error::TablesDiffer(_) => "mend the columns on the target, or let logferry recreate the tables",
             Error::Schema { said, .. } if said.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
                 "changes before it are applied; drop what depends on it (a view, a foreign key), start the task, make it again"

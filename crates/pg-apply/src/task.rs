@@ -37,6 +37,8 @@ pub struct TaskSettings {
     pub settings_hash: Vec<u8>,
     /// What happens to tables that are there before the first run.
     pub existing_tables: ExistingTables,
+    /// Whether tables are made; else all of them must be there.
+    pub make_tables: bool,
     /// Connections for the copy at the most.
     pub connections_max: u32,
     /// Whether statistics are collected after the copy. Without them the first changes may run slowly.
@@ -52,6 +54,7 @@ impl TaskSettings {
             task: task.into(),
             settings_hash: Vec::new(),
             existing_tables: ExistingTables::Error,
+            make_tables: true,
             connections_max: 4,
             analyze: true,
             mode: ApplyMode::Exact,
@@ -167,6 +170,57 @@ impl TaskTarget {
         Ok(phase)
     }
 
+    /// Makes the tables, with their keys, in one transaction, and nothing else: the task is as it was.
+    ///
+    /// # Errors
+    /// As [`Self::create_tables`]; where the task has rows already.
+    pub async fn make_tables(&self, tables: &[Arc<TargetTable>]) -> Result<(), Fault> {
+        let lease = self.lease().await;
+        let mut connection = self.begin(&lease, "make the tables").await?;
+        self.prepare_tables(connection.client(), &lease, tables).await?;
+        commit(&mut connection, "the tables").await?;
+        Ok(())
+    }
+
+    /// Takes tables as they are, in one transaction: changes are applied to them from a position on. Those that are missing are made, if
+    /// that is allowed. Gives the sink that streams on.
+    ///
+    /// # Errors
+    /// As [`Self::create_tables`]; where the task has rows already.
+    pub async fn adopt_tables(&self, tables: &[Arc<TargetTable>], at: &SnapshotPoint) -> Result<PgSink, Fault> {
+        let lease = self.lease().await;
+        let mut connection = self.begin(&lease, "take the tables").await?;
+        let client = connection.client();
+        self.prepare_tables(client, &lease, tables).await?;
+        for table in tables {
+            shape::write(client, &lease.task, table).await?;
+        }
+        client
+            .execute(
+                "UPDATE logferry.task SET phase = $2, snapshot = $3, changed_at = now() WHERE task = $1",
+                &[&lease.task, &Phase::Streaming.as_str(), &&at.id[..]],
+            )
+            .await
+            .map_err(lease.doing("record the phase"))?;
+        lease.write(client, &at.checkpoint).await?;
+        commit(&mut connection, "the tables").await?;
+        self.sink().await
+    }
+
+    async fn prepare_tables(&self, client: &Client, lease: &Lease, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+        let keys = ddl::keys(tables)?;
+        let phase = state::read(client, &lease.task).await?.phase;
+        if phase != Phase::Created {
+            return Err(self.out_of_phase(phase, "making tables without a copy"));
+        }
+        self.first_tables(client, tables).await?;
+        for (at, table) in tables.iter().enumerate() {
+            let keys: Vec<_> = keys.iter().filter(|k| k.table == at).cloned().collect();
+            complete_table(client, table, &keys, false).await?;
+        }
+        Ok(())
+    }
+
     /// The chunks that are on the target.
     ///
     /// # Errors
@@ -269,8 +323,13 @@ impl TaskTarget {
         let (old, new): (Vec<_>, Vec<_>) = tables.iter().zip(there).partition(|(_, there)| *there);
         let old: Vec<_> = old.into_iter().map(|(t, _)| t).collect();
         let mut new: Vec<_> = new.into_iter().map(|(t, _)| t).collect();
+        self.must_be_there(&new)?;
         match self.settings.existing_tables {
             ExistingTables::Error if old.is_empty() => {}
+            ExistingTables::Error if !self.settings.make_tables => {
+                ddl::check_columns(client, &old).await?;
+                must_be_empty(client, &old).await?;
+            }
             ExistingTables::Error => return Err(Error::TablesExist(old.iter().map(|t| shown(t)).collect())),
             ExistingTables::Ignore => ddl::check_columns(client, &old).await?,
             ExistingTables::Truncate => {
@@ -288,11 +347,19 @@ impl TaskTarget {
         create(client, new).await
     }
 
+    fn must_be_there(&self, missing: &[&Arc<TargetTable>]) -> Result<(), Error> {
+        match self.settings.make_tables || missing.is_empty() {
+            true => Ok(()),
+            false => Err(Error::TablesMissing(missing.iter().map(|t| shown(t)).collect())),
+        }
+    }
+
     /// Tables that somebody dropped in the middle of the copy, or that were added to the task.
     async fn missing_tables(&self, client: &Client, lease: &Lease, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
         ddl::make_schemas(client, tables).await?;
         let there = ddl::existing(client, tables).await?;
         let (old, new): (Vec<_>, Vec<_>) = tables.iter().zip(there).partition(|(_, there)| *there);
+        self.must_be_there(&new.iter().map(|(t, _)| *t).collect::<Vec<_>>())?;
         for (table, _) in &new {
             client
                 .execute(
@@ -370,6 +437,19 @@ async fn create(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTab
     Ok(())
 }
 
+/// Tables that were made for the copy have no rows.
+async fn must_be_empty(client: &Client, tables: &[&Arc<TargetTable>]) -> Result<(), Error> {
+    let mut with_rows = Vec::new();
+    for table in tables {
+        let sql = format!("SELECT EXISTS (SELECT FROM {})", qualified(table));
+        let doing = Error::sql(format!("look into table {}", shown(table)));
+        if client.query_one(&sql, &[]).await.map_err(doing)?.get(0) {
+            with_rows.push(shown(table));
+        }
+    }
+    if with_rows.is_empty() { Ok(()) } else { Err(Error::TablesExist(with_rows)) }
+}
+
 async fn empty(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTable>>) -> Result<(), Error> {
     let names: Vec<_> = tables.into_iter().map(|t| qualified(t)).collect();
     if names.is_empty() {
@@ -383,7 +463,12 @@ async fn empty(client: &Client, tables: impl IntoIterator<Item = &Arc<TargetTabl
 async fn finish_table(pool: &Pool, table: &TargetTable, keys: &[ddl::Key], analyze: bool) -> Result<(), Error> {
     let mut connection = pooled(pool).await?;
     connection.poisoned = true;
-    let client = connection.client();
+    complete_table(connection.client(), table, keys, analyze).await?;
+    connection.poisoned = false;
+    Ok(())
+}
+
+async fn complete_table(client: &Client, table: &TargetTable, keys: &[ddl::Key], analyze: bool) -> Result<(), Error> {
     let reading = || Error::sql(format!("read the keys of table {}", shown(table)));
     let rows = client
         .query(
@@ -410,7 +495,6 @@ async fn finish_table(pool: &Pool, table: &TargetTable, keys: &[ddl::Key], analy
         let doing = Error::sql(format!("analyze table {}", shown(table)));
         client.batch_execute(&format!("ANALYZE {}", qualified(table))).await.map_err(doing)?;
     }
-    connection.poisoned = false;
     Ok(())
 }
 

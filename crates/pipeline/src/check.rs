@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use logferry_config::Task;
 use logferry_model::{Finding, TableVersion};
-use logferry_pg_apply::Target;
+use logferry_pg_apply::{ExistingTables, Target};
 
 use crate::plans::Plans;
 use crate::run::existing_tables;
@@ -31,7 +31,7 @@ pub async fn check(task: &Task, tables: &[Arc<TableVersion>]) -> Vec<Finding> {
     }
     match Target::parse(task.target.url.expose()) {
         Ok(target) => {
-            let existing = existing_tables(task);
+            let existing = if task.phases.schema { existing_tables(task) } else { ExistingTables::Ignore };
             findings.extend(logferry_pg_apply::check(&target, &task.name, &targets, existing).await);
         }
         Err(e) => findings.push(Finding::error("target.url", e.to_string())),

@@ -90,6 +90,12 @@ struct Done {
     lossy_columns: Vec<String>,
 }
 
+impl Done {
+    fn with_nothing_to_do() -> Self {
+        Done { end: StreamEnd::SourceEnded, copied: false, lossy_columns: Vec::new() }
+    }
+}
+
 impl Runner<'_> {
     async fn run<S>(&self, open_source: impl AsyncFn() -> Result<S, Fault>) -> Result<Done, Fault>
     where
@@ -148,6 +154,10 @@ impl Runner<'_> {
         let mut changes = Vec::new();
         source.remember(target.fences().await?);
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
+            (TargetPhase::Streaming, Some(_)) if !self.task.phases.incremental => {
+                info!("the copy is complete, and changes are not among the phases");
+                return Ok(Done::with_nothing_to_do());
+            }
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
                 let tables = source.tables();
@@ -182,6 +192,25 @@ impl Runner<'_> {
                 return Err(Fault::operator("no table can be read once more before the copy is complete")
                     .with_hint("run the task without that until it follows changes"));
             }
+            _ if !self.task.phases.full && self.task.phases.incremental => {
+                let point = source.start(&self.task.start).await?;
+                let plans = self.plans(&source)?;
+                check_readable(&source, &plans)?;
+                self.progress.enter(Phase::Schema);
+                let sink = target.adopt_tables(&plans.targets(), &point).await?;
+                self.progress.reached(point.checkpoint);
+                info!(after = %point.checkpoint.applied.0, "nothing is copied: changes are applied from here on");
+                (plans, sink, point.checkpoint, false)
+            }
+            _ if !self.task.phases.full => {
+                source.snapshot().await?;
+                let plans = self.plans(&source)?;
+                check_readable(&source, &plans)?;
+                self.progress.enter(Phase::Schema);
+                target.make_tables(&plans.targets()).await?;
+                info!("the tables are made; nothing else is among the phases");
+                return Ok(Done::with_nothing_to_do());
+            }
             _ => {
                 source.recall(&state.memo);
                 let point = source.snapshot().await?;
@@ -195,6 +224,10 @@ impl Runner<'_> {
                 (plans, sink, point.checkpoint, true)
             }
         };
+        if !self.task.phases.incremental && copied {
+            info!("changes are not among the phases");
+            return Ok(Done { end: StreamEnd::SourceEnded, copied, lossy_columns: plans.lossy_columns() });
+        }
         self.progress.enter(Phase::Streaming);
         let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes);
         let end = self.stream(source, sink, converter).await?;
@@ -294,6 +327,7 @@ impl Runner<'_> {
         Ok(TaskSettings {
             settings_hash: self.copy_settings()?,
             existing_tables: existing_tables(self.task),
+            make_tables: self.task.phases.schema,
             connections_max: u32::from(self.task.copy.workers),
             mode: match &self.task.source {
                 Source::Server(server) => match server.mode {
@@ -365,6 +399,10 @@ fn parts(settings: &[u8]) -> Vec<serde_json::Value> {
 
 /// What is to be done about tables that are on the target.
 pub(crate) fn existing_tables(task: &Task) -> ExistingTables {
+    if !task.phases.full && !task.phases.schema {
+        // Changes go on in them.
+        return ExistingTables::Ignore;
+    }
     match task.target.on_existing {
         OnExisting::Error => ExistingTables::Error,
         OnExisting::Ignore => ExistingTables::Ignore,

@@ -1,11 +1,12 @@
 //! The whole, measured: the full copy beside PostgreSQL's own COPY, the log on one core, changes from files to rows.
 //!
-//! `cargo bench -p logferry --bench whole -- [copy] [live] [log] [apply] [rows=1000000] [changes=400000] [rounds=3]`; without a name,
-//! all four. Made to be run by hand: some minutes, a gigabyte of memory and of temporary files.
+//! `cargo bench -p logferry --bench whole -- [copy] [live] [catalog] [log] [apply] [rows=1000000] [changes=400000] [rounds=3]`; without a name,
+//! all of them. Made to be run by hand: some minutes, a gigabyte of memory and of temporary files.
 //!
 //! Compare what stands side by side in one run. The same work may take half as long again a minute later.
 
 mod apply;
+mod catalog;
 mod copy;
 mod data;
 mod live;
@@ -30,6 +31,9 @@ fn main() {
     }
     if wanted("live") {
         runtime.block_on(live::run(sizes));
+    }
+    if wanted("catalog") {
+        runtime.block_on(catalog::run(sizes));
     }
     if wanted("log") {
         log::run(sizes);

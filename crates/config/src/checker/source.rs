@@ -7,7 +7,7 @@ use crate::defaults;
 use crate::error::ConfigError;
 use crate::raw::{self, At};
 use crate::secret::Secret;
-use crate::task::{ALL_DATABASES, BackupSource, HoldLog, OnGap, ServerMode, ServerSource, Source, Trust};
+use crate::task::{ALL_DATABASES, BackupSource, HoldLog, Login, OnGap, ServerMode, ServerSource, Source, Trust};
 
 const TRUST: &str = "one of ca, pinned or trust; none of them for the system's authorities";
 
@@ -38,6 +38,8 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.instance, "instance")?;
         self.other_mode(&raw.mode, &raw.user, "user")?;
         self.other_mode(&raw.mode, &raw.password, "password")?;
+        self.other_mode(&raw.mode, &raw.token, "token")?;
+        self.other_mode(&raw.mode, &raw.token_file, "token_file")?;
         self.other_mode(&raw.mode, &raw.read_only, "read_only")?;
         self.other_mode(&raw.mode, &raw.answer_seconds, "answer_seconds")?;
         self.other_mode(&raw.mode, &raw.tls, "tls")?;
@@ -137,6 +139,26 @@ impl Checker<'_> {
                 .wrong(instance, "an instance is found by its port, which is given, too")
                 .expected("either port or instance"));
         }
+        let login = match (&raw.token, &raw.token_file) {
+            (None, None) => Login::Sql {
+                user: needed(&raw.user, "user", "a login for SQL authentication; or token or token_file")?,
+                password: Secret::new(needed(
+                    &raw.password,
+                    "password",
+                    "its password, as ${NAME} of the environment",
+                )?),
+            },
+            (Some(token), Some(_)) => {
+                return Err(self.wrong(token, "there is a token_file, too").expected("either token or token_file"));
+            }
+            (Some(at), None) | (None, Some(at)) if raw.user.is_some() || raw.password.is_some() => {
+                return Err(self
+                    .wrong(at, "a token stands in the place of user and password")
+                    .expected("either a token, or user and password"));
+            }
+            (Some(_), None) => Login::Token(Secret::new(needed(&raw.token, "token", "an access token")?)),
+            (None, Some(file)) => Login::TokenFile(self.path(file)?),
+        };
         let port = self.number(raw.port, defaults::SERVER_PORT, 1..=u16::MAX)?;
         let tls = raw.tls.map(|tls| tls.value).unwrap_or_default();
         let trust = match (&tls.ca, &tls.pinned, tls.trust.as_ref().filter(|t| t.value)) {
@@ -157,8 +179,7 @@ impl Checker<'_> {
             port,
             instance: raw.instance.map(|i| self.interpolate(&i)).transpose()?,
             database: needed(&raw.database, "database", "the database's name")?,
-            user: needed(&raw.user, "user", "a login for SQL authentication")?,
-            password: Secret::new(needed(&raw.password, "password", "its password, as ${NAME} of the environment")?),
+            login,
             trust,
             certificate_name: tls.name.map(|n| self.interpolate(&n)).transpose()?,
             read_only: raw.read_only.is_some_and(|r| r.value),

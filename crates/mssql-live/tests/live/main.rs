@@ -35,6 +35,8 @@ pub fn settings(standin: &Standin) -> Settings {
         database: "shop".to_owned(),
         user: standin.user().to_owned(),
         password: standin.password().to_owned(),
+        token: None,
+        application: "logferry test".to_owned(),
         trust: Trust::Any,
         certificate_name: None,
         read_only: false,

@@ -1,7 +1,7 @@
 //! Who is believed, and what is said where somebody is not.
 
 use logferry_model::{Class, Fault};
-use logferry_mssql_live::{Address, Settings, Trust};
+use logferry_mssql_live::{Address, Settings, Token, Trust};
 
 use crate::{open, settings, standin, write_pem};
 
@@ -156,5 +156,47 @@ fn many_tables_take_no_more_round_trips_than_few() {
         assert_eq!(source.expect("a source").tables().len(), tables as usize);
         count.load(Ordering::Relaxed)
     };
-    assert_eq!(asked(3), asked(300));
+    assert_eq!(asked(50), asked(5_000));
+}
+
+/// A token stands in the place of user and password, and is never shown; one in a file is read at each connection.
+#[test]
+fn an_access_token_lets_in() {
+    let standin = standin("CREATE TABLE t (id int)");
+    let right = standin.password().to_owned();
+    let with = |token: &str| {
+        let token = Some(Token::Text(token.to_owned()));
+        let without = Settings { user: String::new(), password: String::new(), ..settings(&standin) };
+        Settings { token, ..without }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let open = |settings: Settings| runtime.block_on(open(settings, 1 << 20)).map(drop);
+    open(with(&right)).expect("the token is right");
+    let fault = open(with("eyJ0eXAi")).expect_err("another token");
+    assert!(fault.to_string().contains("refused the login") && !fault.to_string().contains("eyJ0eXAi"), "{fault}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    let of_file = Settings { token: Some(Token::File(path.clone())), ..with("") };
+    let fault = open(of_file.clone()).expect_err("there is no file");
+    assert!(fault.to_string().contains("the access token could not be read from"), "{fault}");
+    std::fs::write(&path, format!("{right}\n")).expect("the token is written");
+    open(of_file.clone()).expect("the token is right");
+    std::fs::write(&path, "expired").expect("the token is written");
+    assert!(open(of_file).is_err());
+}
+
+/// The server's list of sessions says who we are.
+#[test]
+fn sessions_say_whose_they_are() {
+    use logferry_model::ChangeSource;
+    let standin = standin("CREATE TABLE t (id int)");
+    let named = Settings { application: format!("logferry {}", "x".repeat(200)), ..settings(&standin) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut source = open(named, 1 << 20).await.expect("a source");
+        source.snapshot().await.expect("a snapshot");
+        let question = "SELECT program_name, host_name FROM sys.dm_exec_sessions WHERE program_name LIKE 'logferry%'";
+        let found = crate::copy::texts(&standin, question);
+        assert!(!found.is_empty() && found.iter().all(|row| row.matches(&"x".repeat(119)).count() == 2), "{found:?}");
+    });
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, CHUNKS_WAITING, Chunk, Ending, Finished, Signal, Terms};
 use super::error::Error;
 use super::faults::Fault;
-use super::login::{Login, UTF8_SUPPORT};
+use super::login::{FEDERATION, Login, UTF8_SUPPORT};
 use super::packet::{Assembler, DEFAULT_SIZE, Kind, Message, Packetizer, Reset, SIZES};
 use super::prelogin::{Agreed, Prelogin};
 use super::prepared::{Prepared, Work};
@@ -152,8 +152,15 @@ fn welcome(logged_in: &LoggedIn, login: &Login, packet_size: usize, shared: &Sha
     info(5703, 1, format!("Changed language setting to {LANGUAGE}."), &mut out);
     token::put_login_ack(login.tds_version.min(OURS), "Microsoft SQL Server", shared.config.version, &mut out);
     token::put_environment(token::PACKET_SIZE, &DEFAULT_SIZE.to_string(), &packet_size.to_string(), &mut out);
+    let mut features: Vec<(u8, &[u8])> = Vec::new();
+    if login.token.is_some() {
+        features.push((FEDERATION, &[]));
+    }
     if login.utf8 {
-        token::put_features(&[(UTF8_SUPPORT, &[1])], &mut out);
+        features.push((UTF8_SUPPORT, &[1]));
+    }
+    if !features.is_empty() {
+        token::put_features(&features, &mut out);
     }
     Done::new(DoneOf::Batch).put(false, &mut out);
     out

@@ -23,6 +23,8 @@ pub struct Login {
     pub user: String,
     /// Its password.
     pub password: Password,
+    /// An access token in the place of both (FEDAUTH, security token library).
+    pub token: Option<Password>,
     /// The database asked for; empty: the user's default.
     pub database: String,
     /// `APP_NAME()`
@@ -41,7 +43,7 @@ pub struct Login {
     pub(super) tds_version: u32,
     /// The packet size asked for; 0: the server's.
     pub(super) packet_size: u32,
-    /// It wants to authenticate as Windows does, or by a token, which we cannot.
+    /// It wants to authenticate as Windows does, or by a token that it does not have yet, which we cannot.
     pub(super) integrated: bool,
     /// It can take UTF-8 for `varchar`.
     pub(super) utf8: bool,
@@ -61,7 +63,7 @@ const INTEGRATED: u8 = 0x80;
 const READ_ONLY: u8 = 0x20;
 const EXTENSION: u8 = 0x10;
 
-const FEDERATION: u8 = 0x02;
+pub(super) const FEDERATION: u8 = 0x02;
 /// Feature by which clients say that they take UTF-8.
 pub(super) const UTF8_SUPPORT: u8 = 0x0A;
 const LAST_FEATURE: u8 = 0xFF;
@@ -86,6 +88,7 @@ impl Login {
         let mut login = Login {
             user: text(40)?,
             password: Password(utf16(&password)),
+            token: None,
             database: text(68)?,
             application: text(48)?,
             host: text(36)?,
@@ -117,12 +120,24 @@ impl Login {
             let value = features.bytes(length as usize, "a feature")?;
             match feature {
                 UTF8_SUPPORT => self.utf8 = value.first().is_none_or(|wanted| wanted & 1 != 0),
-                FEDERATION => self.integrated = true,
+                FEDERATION => match token(value) {
+                    Some(token) => self.token = Some(Password(token)),
+                    None => self.integrated = true,
+                },
                 // Session recovery, column encryption and the rest: not acknowledged is declined.
                 _ => {}
             }
         }
     }
+}
+
+/// The token of a FEDAUTH feature: options (library in the upper seven bits), length, UTF-16. MS-TDS 2.2.6.4, FEDAUTH.
+fn token(value: &[u8]) -> Option<String> {
+    const SECURITY_TOKEN: u8 = 1;
+    let (options, rest) = value.split_first()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let token = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    (options >> 1 == SECURITY_TOKEN).then(|| utf16(token))
 }
 
 #[cfg(test)]
@@ -175,6 +190,7 @@ mod tests {
             read_only: false,
             tds_version: 0x7400_0004,
             packet_size: 8000,
+            token: None,
             integrated: false,
             utf8: true,
         };

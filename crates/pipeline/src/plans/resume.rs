@@ -137,7 +137,7 @@ impl Plans {
             }
             if is_added && !known.can_add {
                 return Err(Fault::operator(format!(
-                    "table \"{}\" cannot be added to a task that follows backups: what it had before is not read again",
+                    "table \"{}\" cannot be added: of such a source what it had before is not read again",
                     table.name
                 ))
                 .with_hint("put tables.include and tables.exclude back, or give the task another name to copy anew"));
