@@ -278,6 +278,10 @@ fn check_checksums(file: &[u8], what: &str) -> Checked {
         let records = if page.is_none() { block_as_read(original.to_vec()) } else { None };
         checked.covered += original.len();
         if let Some(page) = page {
+            // As if it had never been written.
+            let mut changed = Box::new(*page);
+            changed[1] = 0;
+            assert!(page_as_read(changed).is_none(), "{what}: byte {} is not noticed", range.start + 1);
             // As if it had torn bits in place of a checksum.
             let mut changed = Box::new(*page);
             changed[5] ^= 3;

@@ -314,7 +314,7 @@ pub fn checksum(page: &PageBytes) -> u32 {
 /// Pages that were never written pass.
 pub fn verify(page: &mut PageBytes) -> Result<()> {
     let header = PageHeader::read(page)?;
-    if !header.is_formatted() {
+    if !header.is_formatted() && header.protection() != Protection::Checksum {
         return Ok(());
     }
     match header.protection() {
