@@ -47,7 +47,7 @@ pub(crate) struct Open {
     pub(crate) pending: Pending,
     moves: FxHashMap<RowId, Move>,
     /// Rowsets that it made.
-    pub(crate) created: FxHashSet<u64>,
+    pub(crate) created: FxHashMap<u64, Lsn>,
     /// Rowsets of tables that it dropped, and when.
     pub(crate) gone: Vec<(u64, TableId, Lsn)>,
     /// Rowsets that it emptied.
@@ -261,7 +261,7 @@ impl Open {
             system,
             pending: Pending::default(),
             moves: FxHashMap::default(),
-            created: FxHashSet::default(),
+            created: FxHashMap::default(),
             gone: Vec::new(),
             truncated: FxHashSet::default(),
             switches: false,

@@ -34,9 +34,9 @@ pub(crate) struct Committed {
     pub(crate) head: TransactionHead,
     restart: RestartLsn,
     tables: Tables,
-    /// Rowsets that were emptied, and those of them that are not told of yet.
+    /// Rowsets that were emptied, and how often that was met so far.
     emptied: FxHashSet<u64>,
-    truncated: FxHashSet<u64>,
+    met_empty: FxHashMap<u64, u32>,
     blobs: FxHashMap<u64, Touched>,
     /// The changes of their pieces.
     lob_changes: Pending,
@@ -56,10 +56,20 @@ pub(crate) struct Tables {
     pub(crate) changed: Vec<SourceEvent>,
     /// Those that are gone.
     pub(crate) dropped: Vec<SourceEvent>,
-    /// Rowsets whose new rows are old rows of their table, up to a record.
-    pub(crate) moved: FxHashMap<u64, Lsn>,
+    /// Rowsets that were filled with the rows that their table had.
+    pub(crate) moved: FxHashMap<u64, Copied>,
     /// Rows that went to another table as they are.
     pub(crate) switched: Option<Switched>,
+}
+
+/// A rowset that is made in the place of others, and filled with their rows: a rebuild.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    pub(crate) table: TableId,
+    /// The record that made it.
+    pub(crate) from: Lsn,
+    /// That by which the last of the others went: rows that come until then are old ones.
+    pub(crate) until: Lsn,
 }
 
 /// What is needed to turn bytes into rows.
@@ -113,8 +123,8 @@ impl Committed {
             head: TransactionHead { id, begin_lsn, commit_lsn, commit_time_us, name },
             restart,
             tables,
-            emptied: truncated.clone(),
-            truncated,
+            emptied: truncated,
+            met_empty: FxHashMap::default(),
             blobs,
             lob_changes,
             incomplete_move,
@@ -178,7 +188,7 @@ impl Committed {
             };
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             let copied = self.tables.moved.get(&shape.rowset);
-            if raw.op == RawOp::Insert && copied.is_some_and(|until| raw.lsn <= *until) {
+            if raw.op == RawOp::Insert && copied.is_some_and(|copied| raw.lsn <= copied.until) {
                 continue;
             }
             // Rows of a table that went in the transaction are of no use to anybody.
@@ -187,10 +197,12 @@ impl Committed {
                 continue;
             }
             let op = match raw.op {
-                RawOp::Truncate => match emitter.truncation(shape, &mut self.truncated, &raw)? {
-                    true => ChangeOp::Truncate,
-                    false => continue,
-                },
+                RawOp::Truncate => {
+                    match emitter.truncation(shape, (&self.emptied, &mut self.met_empty), &self.tables.moved, &raw)? {
+                        true => ChangeOp::Truncate,
+                        false => continue,
+                    }
+                }
                 RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
                 _ => {
                     let values = Values { blobs: &self.blobs, undo: false, last: false };
@@ -213,7 +225,7 @@ impl Committed {
         let rows = self.unnamed.get_or_insert_with(|| {
             BlobRows::of(&self.blobs, |shape, lsn| {
                 let copied = emitter.shapes.now(shape).and_then(|shape| self.tables.moved.get(&shape.rowset));
-                copied.is_none_or(|until| lsn > *until) && emitter.tells_blobs(shape, &self.emptied, lsn, batch)
+                copied.is_none_or(|copied| lsn > copied.until) && emitter.tells_blobs(shape, &self.emptied, lsn, batch)
             })
         });
         while let Some(found) =
@@ -380,23 +392,40 @@ impl<S: PageSource> Emitter<'_, S> {
         true
     }
 
-    /// Whether a truncated rowset means that its table was truncated.
-    fn truncation(&self, shape: &Shape, truncated: &mut FxHashSet<u64>, raw: &RawChange<'_>) -> Result<bool, Error> {
-        if !self.shapes.has_rowset(shape.rowset) {
-            // It was dropped.
+    /// Whether an emptied rowset means that its table was truncated: once for all of its partitions.
+    fn truncation(
+        &self,
+        shape: &Shape,
+        (emptied, met): (&FxHashSet<u64>, &mut FxHashMap<u64, u32>),
+        moved: &FxHashMap<u64, Copied>,
+        raw: &RawChange<'_>,
+    ) -> Result<bool, Error> {
+        let (rowset, table) = (shape.rowset, shape.table.id);
+        let rowsets = self.shapes.rowsets_of(table);
+        if !self.shapes.has_rowset(rowset) {
+            // It went: with its table, or because another was made with its rows. That other is there before it is emptied for that.
+            let from = |copied: Option<&Copied>| copied.map_or(Lsn::ZERO, |copied| copied.from);
+            let own = from(moved.get(&rowset));
+            let mut others = moved.iter().filter(|(other, copied)| **other != rowset && copied.table == table);
+            let replaced = others.any(|(_, other)| other.from > own && other.from <= raw.lsn);
+            return Ok(!replaced && rowsets.len() == 1);
+        }
+        let time = met.entry(rowset).or_default();
+        *time += 1;
+        let time = *time;
+        if rowsets.iter().any(|other| *other != rowset && met.get(other).is_some_and(|met| *met >= time)) {
             return Ok(false);
         }
-        let rowsets = self.shapes.rowsets_of(shape.table.id);
-        if rowsets.iter().all(|rowset| truncated.contains(rowset)) {
-            // One event for all partitions.
-            truncated.retain(|rowset| !rowsets.contains(rowset));
-            return Ok(true);
-        }
-        if rowsets.iter().any(|rowset| truncated.contains(rowset)) {
+        if !rowsets.iter().all(|rowset| emptied.contains(rowset)) {
             let why = "a partition of it was truncated, whose rows are not in the log".to_owned();
             return Err(lost(shape, raw, why));
         }
-        Ok(false)
+        if time > 1 && rowsets.len() > 1 {
+            let why =
+                "it was truncated more than once in one transaction, which cannot be told of partitions".to_owned();
+            return Err(lost(shape, raw, why));
+        }
+        Ok(true)
     }
 
     /// `table` is what the rows are to be of: a transaction may have written to a rowset of an earlier shape, which it replaced.

@@ -29,7 +29,7 @@ use logferry_mssql_format::row::RecordKind;
 use rustc_hash::FxHashMap;
 
 use crate::assemble::{Assembler, HeapChange, Open, Touched};
-use crate::emit::{Committed, Tables};
+use crate::emit::{Committed, Copied, Tables};
 use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{RawChange, RawOp};
@@ -128,7 +128,7 @@ impl Replay {
                 self.assembler.end(id);
             }
             Some(Xact::HobtDdl { rowset, action: HobtAction::CREATE }) => {
-                self.assembler.transaction(id, record.lsn).created.insert(rowset);
+                self.assembler.transaction(id, record.lsn).created.entry(rowset).or_insert(record.lsn);
             }
             Some(Xact::HobtDdl { rowset, action: HobtAction::DROP }) => {
                 if let Some(table) = self.shapes.known_table(rowset) {
@@ -449,16 +449,17 @@ impl Replay {
 
     /// Rowsets that a transaction made for tables that are not new, and up to where rows that come there are rows that the table had: it is
     /// copied before the rowset that it replaces goes.
-    fn moved(&mut self, open: &Open) -> Result<FxHashMap<u64, Lsn>, Error> {
+    fn moved(&mut self, open: &Open) -> Result<FxHashMap<u64, Copied>, Error> {
         let mut moved = FxHashMap::default();
-        for &rowset in &open.created {
+        for (&rowset, &from) in &open.created {
             let gone = open.gone.iter().find(|(gone, ..)| *gone == rowset);
             let shape = self.shapes.of_rowset(rowset, &self.store)?.and_then(|number| self.shapes.shape(number));
             let Some(table) = gone.map(|(_, table, _)| *table).or(shape.map(|shape| shape.table.id)) else { continue };
             let until = gone.map_or(Lsn::MAX, |(.., lsn)| *lsn);
             let replaced = open.gone.iter().filter(|(other, of, lsn)| *other != rowset && *of == table && *lsn < until);
             if self.shapes.is_published(table) {
-                moved.insert(rowset, replaced.map(|(.., lsn)| *lsn).max().unwrap_or(Lsn::MAX));
+                let until = replaced.map(|(.., lsn)| *lsn).max().unwrap_or(Lsn::MAX);
+                moved.insert(rowset, Copied { table, from, until });
             }
         }
         Ok(moved)
