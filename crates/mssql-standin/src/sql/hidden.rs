@@ -50,6 +50,6 @@ impl State {
     }
 
     fn is_hidden_from(&self, scalars: &Scalars) -> bool {
-        !self.hidden.program.is_empty() && scalars.program == self.hidden.program
+        !self.hidden.program.is_empty() && scalars.program.split(' ').next() == Some(self.hidden.program.as_str())
     }
 }

@@ -83,7 +83,7 @@ impl Server {
         self.shared.lock().backups = folder;
     }
 
-    /// From here on sessions of a program have no right on some tables of a database, given as `schema.table`; none of them: they have
+    /// From here on sessions whose program's name begins with this word have no right on some tables of a database, given as `schema.table`; none of them: they have
     /// all rights again.
     ///
     /// # Errors
