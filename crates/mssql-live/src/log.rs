@@ -204,7 +204,8 @@ impl LogReader {
             self.begin_round().await?;
         }
         let mut batch = EventBatch::default();
-        if self.at > self.told && self.pace.may_tell() {
+        // What begins where a log backup ended was not read, and may be a commit.
+        if self.at > self.told && !self.first && self.pace.may_tell() {
             // Nothing for the target up to here.
             self.told = self.at;
             self.applied.applied = CommitLsn(self.at.max(self.applied.applied.0));

@@ -339,7 +339,7 @@ async fn a_large_transaction_is_paged_and_comes_whole_after_a_restart() {
 }
 
 /// Nobody looks at the answer.
-struct Quiet;
+pub struct Quiet;
 
 impl ResultSink for Quiet {
     fn columns(&mut self, _: &[ResultColumn]) {}

@@ -7,8 +7,10 @@ use std::time::Duration;
 use logferry_model::{ChangeSource, Class, Fault, RowStore};
 use logferry_mssql_live::{HoldLog, LiveSource, LogSettings, Mode, OnGap};
 use logferry_mssql_standin::serve::Standin;
+use logferry_mssql_standin::sql::Login;
 use logferry_mssql_standin::storage::BulkLog;
 
+use crate::cdc::Quiet;
 use crate::log::{TABLES, Target};
 use crate::{settings, standin};
 
@@ -65,6 +67,23 @@ async fn log_backups_are_read_in_the_place_of_a_truncated_log() {
             source.seek(at).await.expect("the position is there");
         }
     }
+}
+
+/// A transaction that is open where a log backup ends, and whose commit is the next record: the position is in front of it.
+#[tokio::test]
+async fn a_commit_right_behind_a_log_backup_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let standin = shop(folder.path());
+    let (mut source, mut target) = copied(&standin, LogSettings::default()).await;
+    write_and_truncate(&standin, 1, "first.trn");
+    let login = Login { name: "sa".into(), host: String::new(), program: String::new(), database: "shop".into() };
+    let mut open = standin.sql().connect(&login).expect("a session");
+    open.execute("BEGIN TRAN; UPDATE a SET n = -1 WHERE id = 7", &[], &mut Quiet).expect("done");
+    batch(&standin, "BACKUP LOG shop TO DISK = 'second.trn'");
+    target.drain(&mut source, 10_000).await.unwrap_or_else(|e| panic!("{e}"));
+    open.execute("COMMIT", &[], &mut Quiet).expect("done");
+    target.drain(&mut source, 10_000).await.unwrap_or_else(|e| panic!("{e}"));
+    target.check(&standin);
 }
 
 /// All was read when the log was truncated: nothing is missing, and nothing is told to be.
