@@ -48,7 +48,8 @@ pub(crate) fn perform(args: &Check, json: bool, out: &mut Out) -> Result<ExitCod
                 writeln!(out, "    {line}")?;
             }
         }
-        match (errors, findings.len()) {
+        let known = findings.iter().filter(|f| f.severity != Severity::Note).count();
+        match (errors, known) {
             (0, 0) => writeln!(out, "task \"{}\" can be run", task.name)?,
             (0, n) => writeln!(out, "task \"{}\" can be run; {n} to know of", task.name)?,
             (n, _) => writeln!(out, "task \"{}\" cannot be run: {n} to mend", task.name)?,

@@ -91,3 +91,45 @@ fn a_full_backup_begins_the_log() {
         &["error: database \"shop\": no full backup was made", "    BACKUP DATABASE [shop] TO DISK"],
     );
 }
+
+/// Which reader serves a table, and what its captured changes lack.
+#[test]
+fn hybrid_tells_who_reads_a_table() {
+    let made = format!(
+        "{SHOP} CREATE TABLE dbo.Bag (n int) GO CREATE TABLE dbo.Large (n int, t varchar(max)) GO
+         CREATE TABLE dbo.Twice (id int NOT NULL PRIMARY KEY NONCLUSTERED, v int, w AS v * 2 PERSISTED)"
+    );
+    let expect = [
+        "note: table \"dbo.Orders\": is read by the log",
+        "note: table \"dbo.Bag\": is read by change data capture: it has no primary key",
+        "error: table \"dbo.Large\": it has no key, and capture does not tell what the large value of column \"t\" was",
+        "    tables.exclude: [\"dbo.Large\"]",
+        "warning: table \"dbo.Twice\": the captured values of column \"w\" are not to be believed",
+    ];
+    check(&made, "hybrid", "", &expect);
+}
+
+/// Who captures, how often, and for how long it is kept.
+#[test]
+fn jobs_of_change_data_capture_are_looked_at() {
+    let captured =
+        format!("{SHOP} EXEC sys.sp_cdc_enable_db GO EXEC sys.sp_cdc_enable_table N'dbo', N'Orders', NULL GO ");
+    let made = format!("{captured} EXEC sys.sp_cdc_drop_job N'capture'");
+    for mode in ["cdc", "hybrid"] {
+        let expect =
+            ["error: capture job of database \"shop\": the database has no capture job", "    EXEC sys.sp_cdc_add_job"];
+        check(&made, mode, "", &expect);
+    }
+    let made = format!(
+        "{captured} EXEC sys.sp_cdc_scan GO EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 3600 GO
+         EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = 60 GO
+         EXEC sys.sp_cdc_enable_table N'dbo', N'Orders', NULL, N'second' GO EXEC sys.sp_cdc_scan"
+    );
+    let expect = [
+        "warning: capture job of database \"shop\": it looks at the log every 3600 s",
+        "warning: cleanup job of database \"shop\": changes are kept for 60 minutes",
+        "take both places, and none of them is ours",
+        "task \"shop\" can be run; 3 to know of",
+    ];
+    check(&made, "cdc", "", &expect);
+}

@@ -9,6 +9,8 @@ pub enum Severity {
     Error,
     /// It would start; somebody should know.
     Warning,
+    /// How it would be done: nothing is to be mended.
+    Note,
 }
 
 impl fmt::Display for Severity {
@@ -16,6 +18,7 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         })
     }
 }
@@ -42,6 +45,11 @@ impl Finding {
     /// Somebody should know.
     pub fn warning(subject: impl Into<String>, found: impl Into<String>) -> Self {
         Finding { severity: Severity::Warning, ..Finding::error(subject, found) }
+    }
+
+    /// How it would be done.
+    pub fn note(subject: impl Into<String>, found: impl Into<String>) -> Self {
+        Finding { severity: Severity::Note, ..Finding::error(subject, found) }
     }
 
     /// Adds what to type.

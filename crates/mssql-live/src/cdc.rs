@@ -20,6 +20,7 @@ mod feed;
 mod health;
 mod instances;
 mod rotate;
+mod verdict;
 mod window;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -48,6 +49,7 @@ pub(crate) use instances::Facts;
 pub(crate) use instances::lsn;
 use instances::{Instance, Look, Seen};
 pub(crate) use rotate::{disable_ours, enable_heartbeat, has_no_instances};
+pub(crate) use verdict::{Verdict, trouble, verdicts};
 use window::Window;
 
 /// Tables that are asked by one statement whether they have changes.

@@ -2,14 +2,18 @@
 //!
 //! Nothing is changed: what the settings allow logferry to make, it makes when the task is run.
 
+mod capture;
+mod special;
+
 use std::sync::Arc;
 
 use logferry_model::{Fault, Finding, TableVersion};
 
 use crate::catalog::{self, Database, Isolation, Reader, Table};
-use crate::cdc::CdcReader;
+use crate::cdc::{CdcReader, Facts};
 use crate::condition;
 use crate::error::Error;
+use crate::hybrid;
 use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::session::Session;
@@ -59,6 +63,7 @@ async fn look(
             let not = database.not_followed();
             findings.extend(not.into_iter().map(|(why, mend)| Finding::error(&subject, why).mended_by(mend)));
             look_at_log(&mut session, &database, user, findings).await?;
+            special::log_backups(&mut session, user, findings).await?;
         }
         Mode::Cdc(_) => findings.extend(database.must_have_versions().err().map(|e| of_error(&subject, e))),
     }
@@ -69,35 +74,77 @@ async fn look(
     findings.extend(
         wrong.iter().map(|(name, why)| Finding::error(format!("table \"{name}\""), format!("tables.where: {why}"))),
     );
-    let tables: Vec<_> = tables.into_iter().map(|table| table.version).collect();
+    let taken_versions: Vec<&TableVersion> = taken.iter().map(|table| &*table.version).collect();
+    special::tables(&mut session, mode, &taken_versions, findings).await?;
+    if mode != Mode::Snapshot {
+        special::database(&mut session, &database, findings).await?;
+    }
+    let facts = Facts::ask(&mut session).await?;
+    let mut is_captured = false;
+    if matches!(mode, Mode::Cdc(_) | Mode::Hybrid { .. }) {
+        is_captured = !capture::jobs(&mut session, &facts, &database.name, findings).await?;
+        let is_made = matches!(mode, Mode::Hybrid { .. } | Mode::Cdc(crate::cdc::CdcSettings { enable: true }));
+        if is_made && !facts.is_enabled {
+            capture::may_enable(&mut session, &facts, &database.name, findings).await?;
+        }
+    }
+    let versions: Vec<_> = tables.iter().map(|table| table.version.clone()).collect();
     if !findings.iter().any(|f| f.severity == logferry_model::Severity::Error) {
         let lineage = database.lineage(&mut session).await?;
-        drop(session);
-        let taken = || tables.iter().filter(|table| wanted(&table.name));
         let leave_out = |table: &TableVersion| format!("tables.exclude: [\"{}\"]", table.name);
         match mode {
             Mode::Snapshot => {}
             Mode::Log => {
                 let log =
                     LogReader::begin(pool, lineage, wanted.clone(), 1 << 26, None, LogSettings::default()).await?;
-                findings.extend(taken().filter_map(|table| {
+                findings.extend(taken_versions.iter().filter_map(|table| {
                     let why = log.refused(table.id)?;
                     Some(Finding::error(table_name(table), why).mended_by(leave_out(table)))
                 }));
             }
-            // What is made at the start is not there now.
-            Mode::Hybrid { .. } => {}
-            Mode::Cdc(settings) if settings.enable => {}
+            Mode::Hybrid { .. } => {
+                let log =
+                    LogReader::begin(pool, lineage, wanted.clone(), 1 << 26, None, LogSettings::default()).await?;
+                let mut captured = Vec::new();
+                for table in log.tables().iter().filter(|table| wanted(&table.version.name)) {
+                    let found = match hybrid::why_captured(&log, table) {
+                        Some(why) => format!("is read by change data capture: {why}"),
+                        None => "is read by the log".to_owned(),
+                    };
+                    if hybrid::why_captured(&log, table).is_some() {
+                        captured.extend(taken.iter().find(|t| t.version.id == table.version.id));
+                    }
+                    findings.push(Finding::note(table_name(&table.version), found));
+                }
+                capture::tables(&mut session, &facts, &captured, true, findings).await?;
+            }
+            Mode::Cdc(settings) if settings.enable => {
+                capture::tables(&mut session, &facts, &taken, true, findings).await?;
+            }
+            Mode::Cdc(_) if facts.is_enabled && !is_captured => {}
             Mode::Cdc(settings) => {
+                capture::tables(&mut session, &facts, &taken, false, findings).await?;
                 let cdc = CdcReader::begin(pool, lineage, wanted.clone(), settings, 1 << 26, None).await?;
-                findings.extend(taken().filter_map(|table| {
+                findings.extend(taken_versions.iter().filter_map(|table| {
                     let (why, mend) = cdc.refused(table.id)?;
                     Some(Finding::error(table_name(table), why).mended_by(mend))
                 }));
             }
         }
     }
-    Ok(tables)
+    Ok(versions)
+}
+
+/// Rows, if we may ask for them and the server knows what is asked.
+fn tolerated<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e @ Error::Statement { .. }) if !e.is_transient() => {
+            tracing::debug!("{e}");
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn table_name(table: &TableVersion) -> String {

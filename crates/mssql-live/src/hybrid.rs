@@ -81,6 +81,12 @@ struct Held {
     rest: EventBatch,
 }
 
+/// Why a table is read by change data capture, if it is not by the log.
+pub(crate) fn why_captured<'r>(log: &'r LogReader, table: &Table) -> Option<&'r str> {
+    let no_key = "it has no unique clustered key: the log does not tell which row an update changed";
+    log.refused(table.version.id).or_else(|| table.order.is_none().then_some(no_key))
+}
+
 impl HybridReader {
     /// Makes what is needed, decides who reads what, and notes where the log stands: changes from there on are given.
     pub(crate) async fn begin(
@@ -102,15 +108,9 @@ impl HybridReader {
         let mut names = HashSet::new();
         for table in probe.tables().iter().filter(|t| wanted(&t.version.name)) {
             let name = &table.version.name;
-            let why = match probe.refused(table.version.id) {
-                Some(why) => why,
-                None if table.order.is_none() => {
-                    "it has no unique clustered key: the log does not tell which row an update changed"
-                }
-                None => {
-                    info!(table = %name, "is read by the log");
-                    continue;
-                }
+            let Some(why) = why_captured(&probe, table) else {
+                info!(table = %name, "is read by the log");
+                continue;
             };
             info!(table = %name, "is read by change data capture: {why}");
             by_cdc.insert(table.version.id);

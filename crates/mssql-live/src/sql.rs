@@ -75,6 +75,14 @@ texts! { READING:
     SAVE = "save.sql";
     /// Where the open transaction begins in the log.
     OWN_BEGIN = "own_begin.sql";
+    /// Tables of special kinds.
+    SPECIAL_TABLES = "special_tables.sql";
+    /// Whether commits wait for the disk: one row.
+    DELAYED_DURABILITY = "delayed_durability.sql";
+    /// Whether recovery is accelerated: one row.
+    ACCELERATED_RECOVERY = "accelerated_recovery.sql";
+    /// Whether change data capture may be enabled: one row.
+    MAY_ENABLE_CDC = "may_enable_cdc.sql";
     /// Whether the log may be read.
     LOG_READABLE = "log_readable.sql";
     /// Transactions that are not over.

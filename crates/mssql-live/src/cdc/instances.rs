@@ -148,6 +148,13 @@ pub(crate) async fn instances(session: &mut Session) -> Result<Vec<Instance>, Er
 }
 
 impl Instance {
+    /// One that has all columns of a table, as it would be made.
+    pub(crate) fn of_all(table: &Table) -> Self {
+        let columns = table.version.columns.iter().map(|c| (c.id, c.name.clone())).collect();
+        let name = name_of_ours(&table.version, &[]);
+        Instance { id: 0, name, table: table.version.id, start: None, has_commands: true, columns }
+    }
+
     /// `cdc.[name_CT]`
     pub(crate) fn change_table(&self) -> String {
         format!("cdc.{}", quoted(&format!("{}_CT", self.name)))

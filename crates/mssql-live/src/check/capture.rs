@@ -1,0 +1,110 @@
+//! Change data capture: its jobs, and whether and how it serves tables.
+
+use logferry_model::{Finding, TableVersion};
+
+use super::{table_name, tolerated};
+use crate::catalog::Reader;
+use crate::cdc::{self, Facts, Verdict};
+use crate::error::Error;
+use crate::session::Session;
+use crate::{catalog::Table, sql};
+
+/// A job that looks less often than that is told: changes are as late.
+const INTERVAL_MAX_S: i64 = 60;
+/// Changes that are kept for less than that are told.
+const KEPT_MIN_MINUTES: i64 = 1_440;
+
+/// What is wrong with the jobs; whether anything is so wrong that waiting for them makes no sense.
+pub(super) async fn jobs(
+    session: &mut Session,
+    facts: &Facts,
+    database: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<bool, Error> {
+    let subject = format!("capture job of database \"{database}\"");
+    let trouble = cdc::trouble(session, facts).await?;
+    let is_dead = trouble.as_ref().is_some_and(|trouble| trouble.is_dead);
+    if let Some(trouble) = trouble {
+        let finding = match trouble.is_dead {
+            true => Finding::error(&subject, trouble.what),
+            false => Finding::warning(&subject, trouble.what),
+        };
+        findings.push(finding.mended_by(trouble.mend));
+    }
+    const DOING: &str = "list the jobs of change data capture";
+    if !facts.has_jobs || !facts.is_enabled {
+        return Ok(is_dead);
+    }
+    for row in tolerated(session.rows(DOING, sql::CDC_JOBS, &[]).await)?.unwrap_or_default() {
+        let row = Reader { row: &row, doing: DOING };
+        let number = |column: &'static str| row.row.try_get::<i64, _>(column).ok().flatten();
+        if row.text("job_type")?.eq_ignore_ascii_case("capture") {
+            if let Some(seconds) = number("pollinginterval").filter(|&seconds| seconds > INTERVAL_MAX_S) {
+                let why = format!("it looks at the log every {seconds} s: changes come so late");
+                let mend = "EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 5; then stop and start the job";
+                findings.push(Finding::warning(&subject, why).mended_by(mend));
+            }
+        } else if let Some(minutes) = number("retention").filter(|&minutes| minutes < KEPT_MIN_MINUTES) {
+            let why = format!("changes are kept for {minutes} minutes: a task that is stopped for longer has a gap");
+            let mend = "EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = 4320";
+            findings.push(Finding::warning(format!("cleanup job of database \"{database}\""), why).mended_by(mend));
+        }
+    }
+    Ok(is_dead)
+}
+
+/// Whether the login may have the database captured, which it is not yet.
+pub(super) async fn may_enable(
+    session: &mut Session,
+    facts: &Facts,
+    database: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    const DOING: &str = "ask whether change data capture may be enabled";
+    let rows = tolerated(session.rows(DOING, sql::MAY_ENABLE_CDC, &[]).await)?.unwrap_or_default();
+    let is_sysadmin = rows.first().map(|row| Reader { row, doing: DOING }.is("is_sysadmin")).transpose()?;
+    if facts.has_jobs && is_sysadmin == Some(false) {
+        let why = "change data capture is not enabled, and only a member of sysadmin may do that";
+        findings.push(Finding::error(format!("database \"{database}\""), why).mended_by("EXEC sys.sp_cdc_enable_db"));
+    }
+    Ok(())
+}
+
+/// What is to be told of tables that are, or will be, captured.
+pub(super) async fn tables(
+    session: &mut Session,
+    facts: &Facts,
+    tables: &[&Table],
+    with_refused: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    for (table, verdict) in cdc::verdicts(session, facts, tables).await? {
+        let subject = table_name(&table.version);
+        match verdict {
+            Verdict::Refused { .. } if !with_refused => {}
+            Verdict::Refused { why, mend } => findings.push(Finding::error(subject, why).mended_by(mend)),
+            Verdict::Fetched { columns } => {
+                let why = format!(
+                    "the captured values of column \"{}\" are not to be believed (it is computed, or its collation is not that of the \
+                     database): they are read from the table at each change",
+                    columns.join("\", \"")
+                );
+                findings.push(Finding::warning(subject, why));
+            }
+            Verdict::NoSlot { instances } => {
+                let why = format!(
+                    "capture instances \"{}\" take both places, and none of them is ours: a column that is added could not be captured",
+                    instances.join("\" and \"")
+                );
+                let version: &TableVersion = &table.version;
+                let mend = format!(
+                    "EXEC sys.sp_cdc_disable_table N'{}', N'{}', the one of them that nobody needs",
+                    version.name.schema.replace('\'', "''"),
+                    version.name.name.replace('\'', "''")
+                );
+                findings.push(Finding::warning(subject, why).mended_by(mend));
+            }
+        }
+    }
+    Ok(())
+}

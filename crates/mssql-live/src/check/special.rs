@@ -1,0 +1,159 @@
+//! Databases and tables of a kind that not every mode follows.
+
+use std::collections::HashMap;
+
+use logferry_model::{Finding, TableId, TableVersion};
+use tracing::info;
+
+use super::{table_name, tolerated};
+use crate::catalog::{Database, Reader};
+use crate::error::Error;
+use crate::session::Session;
+use crate::source::Mode;
+use crate::sql;
+
+/// What a table is besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Special {
+    MemoryOptimised,
+    Columnstore,
+    Temporal,
+}
+
+/// What is found of tables that the mode does not follow, or that were not tried.
+pub(super) async fn tables(
+    session: &mut Session,
+    mode: Mode,
+    tables: &[&TableVersion],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    const DOING: &str = "ask which tables are of a special kind";
+    // Columns of 2016: what is older has at most memory-optimised tables, which the catalog's other views tell.
+    let Some(rows) = tolerated(session.rows(DOING, sql::SPECIAL_TABLES, &[]).await)? else { return Ok(()) };
+    let mut special: HashMap<TableId, Vec<Special>> = HashMap::new();
+    for row in &rows {
+        let row = Reader { row, doing: DOING };
+        let is = |column, what| row.is(column).map(|is| is.then_some(what));
+        let found = [
+            is("is_memory_optimized", Special::MemoryOptimised)?,
+            is("is_columnstore", Special::Columnstore)?,
+            is("is_temporal", Special::Temporal)?,
+        ];
+        special.entry(TableId(row.id("object_id")?)).or_default().extend(found.into_iter().flatten());
+    }
+    for table in tables {
+        let kinds = special.get(&table.id).map_or(&[][..], Vec::as_slice);
+        findings.extend(kinds.iter().filter_map(|kind| verdict(mode, *kind, table)));
+    }
+    Ok(())
+}
+
+/// <https://learn.microsoft.com/sql/relational-databases/track-changes/known-issues-and-errors-change-data-capture>
+fn verdict(mode: Mode, kind: Special, table: &TableVersion) -> Option<Finding> {
+    let captured = matches!(mode, Mode::Cdc(_) | Mode::Hybrid { .. });
+    let leave_out = format!("tables.exclude: [\"{}\"]", table.name);
+    let finding = match kind {
+        _ if mode == Mode::Snapshot => return None,
+        // The log reader refuses both by itself: their rows are not on pages, or compressed.
+        Special::MemoryOptimised | Special::Columnstore if !captured => return None,
+        Special::MemoryOptimised => {
+            let why = "it is memory-optimised: the log does not have its rows as those of others, and change data capture is not for such tables";
+            Finding::error(table_name(table), why).mended_by(leave_out)
+        }
+        Special::Columnstore => {
+            let why = "it has a clustered columnstore index: the log has its rows compressed, and change data capture is not for such tables";
+            Finding::error(table_name(table), why).mended_by(leave_out)
+        }
+        Special::Temporal => {
+            let why = "it is system-versioned: its history table is copied and followed as a table of its own; that was not tried on a real server";
+            Finding::warning(table_name(table), why)
+        }
+    };
+    Some(finding)
+}
+
+/// What is found of options of the database.
+pub(super) async fn database(
+    session: &mut Session,
+    database: &Database,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    let subject = format!("database \"{}\"", database.name);
+    let name = sql::quoted(&database.name);
+    const DURABILITY: &str = "ask whether commits wait for the disk";
+    let rows = tolerated(session.rows(DURABILITY, sql::DELAYED_DURABILITY, &[]).await)?.unwrap_or_default();
+    if rows.first().map(|row| Reader { row, doing: DURABILITY }.is("is_delayed")).transpose()? == Some(true) {
+        let why = "it allows delayed durability: a commit may be read, and be lost when the server crashes, so that the target is ahead of it";
+        findings.push(
+            Finding::warning(&subject, why)
+                .mended_by(format!("ALTER DATABASE {name} SET DELAYED_DURABILITY = DISABLED")),
+        );
+    }
+    const RECOVERY: &str = "ask whether recovery is accelerated";
+    let rows = tolerated(session.rows(RECOVERY, sql::ACCELERATED_RECOVERY, &[]).await)?.unwrap_or_default();
+    if rows.first().map(|row| Reader { row, doing: RECOVERY }.is("is_accelerated")).transpose()? == Some(true) {
+        let why = "accelerated database recovery is on: its log has records of row versions, which was not tried on a real server";
+        findings.push(
+            Finding::warning(&subject, why)
+                .mended_by(format!("ALTER DATABASE {name} SET ACCELERATED_DATABASE_RECOVERY = OFF")),
+        );
+    }
+    Ok(())
+}
+
+/// Whether log backups can be found, should the log be truncated before it is read.
+pub(super) async fn log_backups(session: &mut Session, user: &str, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    const DOING: &str = "ask which log backups there are";
+    match session.rows(DOING, sql::LOG_BACKUPS, &[&"0"]).await {
+        Ok(_) => Ok(()),
+        Err(e @ Error::Statement { .. }) if !e.is_transient() => {
+            info!("{e}");
+            let why = format!(
+                "log backups cannot be found: where the log is truncated before it is read, the task ends in a gap: {e}"
+            );
+            let user = sql::quoted(user);
+            findings.push(Finding::warning(format!("login {user}"), why).mended_by(format!(
+                "USE msdb; CREATE USER {user} FOR LOGIN {user}; GRANT SELECT ON dbo.backupset TO {user}; GRANT SELECT ON \
+                 dbo.backupmediafamily TO {user}"
+            )));
+            Ok(())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use logferry_model::{Severity, TableName};
+
+    use super::*;
+    use crate::cdc::CdcSettings;
+
+    #[test]
+    fn tables_of_special_kinds_are_told_by_mode() {
+        let table = TableVersion {
+            id: TableId(1),
+            version: 1,
+            name: TableName::new("dbo", "t"),
+            columns: Vec::new(),
+            primary_key: None,
+            unique_keys: Vec::new(),
+            notes: Vec::new(),
+        };
+        let (cdc, hybrid) = (Mode::Cdc(CdcSettings::default()), Mode::Hybrid { heartbeat: Duration::from_secs(1) });
+        let check = |mode, kind, expect: Option<Severity>| {
+            assert_eq!(verdict(mode, kind, &table).map(|f| f.severity), expect, "{mode:?} {kind:?}");
+        };
+        for kind in [Special::MemoryOptimised, Special::Columnstore] {
+            check(Mode::Snapshot, kind, None);
+            check(Mode::Log, kind, None);
+            check(cdc, kind, Some(Severity::Error));
+            check(hybrid, kind, Some(Severity::Error));
+        }
+        check(Mode::Snapshot, Special::Temporal, None);
+        check(Mode::Log, Special::Temporal, Some(Severity::Warning));
+        check(hybrid, Special::Temporal, Some(Severity::Warning));
+    }
+}
