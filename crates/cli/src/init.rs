@@ -229,7 +229,7 @@ mod tests {
         }
         check(InitMode::Snapshot, &["GRANT SELECT TO"], &["db_owner", "RECOVERY", "SERVER STATE", "cdc"]);
         check(InitMode::Log, &["db_owner", "SERVER STATE", "RECOVERY FULL"], &["cdc"]);
-        check(InitMode::Cdc, &["GRANT SELECT TO", "sp_cdc_enable_db", "cdc_jobs"], &["db_owner", "SERVER STATE"]);
+        check(InitMode::Cdc, &["GRANT SELECT TO", "sp_cdc_enable_db", "cdc_jobs", "SERVER STATE"], &["db_owner"]);
         check(InitMode::Hybrid, &["db_owner", "SERVER STATE", "sp_cdc_enable_db"], &[]);
     }
 
