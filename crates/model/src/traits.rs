@@ -147,12 +147,12 @@ pub trait ChangeSource: Send + Sync {
 
     /// Tables that the target does not have: called after `seek` by whoever [can](Self::can_add). Each is told by a
     /// [`SourceEvent::Table`](crate::SourceEvent::Table) when its changes are to be had, and its rows come right behind that, in one
-    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate). Of all other tables the changes are to be had from the
-    /// checkpoint on.
+    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate). Of all other tables but those that are left out for good
+    /// the changes are to be had from the checkpoint on.
     ///
     /// # Errors
     /// Where they are not: names the table and both positions.
-    fn add(&mut self, _tables: &[TableId]) -> Result<(), Fault> {
+    fn add(&mut self, _tables: &[TableId], _left_out: &[TableId]) -> Result<(), Fault> {
         Err(Fault::bug("tables cannot be added to such a source"))
     }
 

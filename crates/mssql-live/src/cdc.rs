@@ -155,8 +155,11 @@ impl CdcReader {
                     gaps.insert(id, gap(table, first, applied.applied.0));
                     continue;
                 }
-                let why = "it has no capture instance".to_owned();
-                refused.insert(id, (why, instances::statement_for(&table.version, None)));
+                let (why, mend) = ("it has no capture instance", instances::statement_for(&table.version, None));
+                if at.is_some() {
+                    gaps.insert(id, rotate::not_captured_any_more(table, &mend));
+                }
+                refused.insert(id, (why.to_owned(), mend));
                 continue;
             };
             let one = Served::new(table.clone(), (*instance).clone(), facts.collation.as_deref());
@@ -240,7 +243,10 @@ impl CdcReader {
 
     /// Tables that the target does not have are told and read when an instance of theirs is reached. Of the others all changes must be
     /// there.
-    pub(crate) fn add(&mut self, tables: &[TableId]) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, tables: &[TableId], left_out: &[TableId]) -> Result<(), Error> {
+        for id in left_out {
+            self.gaps.remove(id);
+        }
         for id in tables {
             self.gaps.remove(id);
             self.refused.remove(id);
@@ -287,7 +293,7 @@ impl CdcReader {
     /// The next events up to a position, and none of what was committed behind it. As long as there is more of what was begun, the
     /// position stays the same.
     pub(crate) async fn next_up_to(&mut self, bytes_max: usize, limit: Lsn) -> Result<EventBatch, Error> {
-        self.add(&[])?;
+        self.add(&[], &[])?;
         let mut batch = EventBatch::default();
         let mut session = self.pool.session().await?;
         if self.window.is_none() && (!self.reloads.is_empty() || self.reload.is_some()) {

@@ -163,10 +163,10 @@ impl HybridReader {
     }
 
     /// Tables that the target does not have are told and read by the reader that they have.
-    pub(crate) fn add(&mut self, tables: &[TableId]) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, tables: &[TableId], left_out: &[TableId]) -> Result<(), Error> {
         let (by_cdc, by_log): (Vec<TableId>, Vec<TableId>) = tables.iter().partition(|id| self.by_cdc.contains(id));
         self.log.add(&by_log);
-        self.cdc.as_mut().map_or(Ok(()), |cdc| cdc.add(&by_cdc))
+        self.cdc.as_mut().map_or(Ok(()), |cdc| cdc.add(&by_cdc, left_out))
     }
 
     /// Whether the rows of a table are to be copied as of one position.

@@ -382,7 +382,7 @@ impl ChangeSource for LiveSource {
         let mut session = self.pool.session().await?;
         self.try_conditions(&mut session, &tables).await?;
         // Of all of them the changes must be there.
-        self.add(&[])?;
+        self.add(&[], &[])?;
         let whole = |table| Cut { table, boundaries: Arc::default() };
         self.tables = tables.into_iter().map(whole).collect();
         self.id = self.new_id()?;
@@ -489,11 +489,11 @@ impl ChangeSource for LiveSource {
         self.mode != Mode::Snapshot
     }
 
-    fn add(&mut self, tables: &[TableId]) -> Result<(), Fault> {
+    fn add(&mut self, tables: &[TableId], left_out: &[TableId]) -> Result<(), Fault> {
         match &mut self.changes {
             Some(Changes::Log(log)) => log.add(tables),
-            Some(Changes::Cdc(cdc)) => cdc.add(tables)?,
-            Some(Changes::Hybrid(hybrid)) => hybrid.add(tables)?,
+            Some(Changes::Cdc(cdc)) => cdc.add(tables, left_out)?,
+            Some(Changes::Hybrid(hybrid)) => hybrid.add(tables, left_out)?,
             None => {}
         }
         Ok(())

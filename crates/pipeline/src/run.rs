@@ -180,7 +180,7 @@ impl Runner<'_> {
                     changes.push(SchemaChange::Settings(self.copy_settings()?));
                 }
                 if source.can_add() {
-                    source.add(&resumed.new)?;
+                    source.add(&resumed.new, &resumed.left_out)?;
                 }
                 self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
                 let sink = target.sink().await?;

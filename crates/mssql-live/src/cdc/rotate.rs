@@ -153,6 +153,17 @@ impl CdcReader {
     }
 }
 
+/// A table that was followed has no instance.
+pub(super) fn not_captured_any_more(table: &Table, statement: &str) -> Error {
+    Error::NotCaptured {
+        what: format!(
+            "table \"{}\" has no capture instance any more: what was committed since is not captured",
+            table.version.name
+        ),
+        mend: format!("copy anew under another task name, after {statement}"),
+    }
+}
+
 fn dropped(served: &Served) -> Error {
     Error::NotCaptured {
         what: format!(

@@ -38,7 +38,7 @@ pub fn run(standin: &Standin, batch: &str) {
 /// Goes on, on a target that has all tables.
 async fn resume(source: &mut LiveSource, at: Checkpoint) -> Result<(), Fault> {
     source.seek(at).await?;
-    source.add(&[])
+    source.add(&[], &[])
 }
 
 /// A stand-in with tables, all captured, and scanned once.
@@ -422,6 +422,22 @@ async fn an_instance_that_was_made_anew_is_noticed() {
     run(&standin, "EXEC sys.sp_cdc_disable_db");
     let fault = source.next(1 << 20).await.map(drop).expect_err("there is no capture");
     assert!(fault.to_string().contains("was disabled for the database"), "{fault}");
+}
+
+/// The same while nobody looked, and none was made anew; a table that the target leaves out for good needs none.
+#[tokio::test]
+async fn an_instance_that_went_while_nobody_looked_is_noticed() {
+    let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
+    let (source, target) = begin(&standin).await;
+    let (point, id) = (target.at.expect("a position"), source.tables()[0].id);
+    drop(source);
+    run(&standin, &format!("EXEC sys.sp_cdc_disable_table N'dbo', N'a', N'all'; INSERT a VALUES (7); {SCAN}"));
+    let mut again = follow(&standin).await.expect("a source");
+    let fault = resume(&mut again, point).await.expect_err("a change is missing");
+    assert!(fault.to_string().starts_with("table \"dbo.a\" has no capture instance any more"), "{fault}");
+    let mut again = follow(&standin).await.expect("a source");
+    again.seek(point).await.expect("the position is there");
+    again.add(&[], &[id]).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[tokio::test]

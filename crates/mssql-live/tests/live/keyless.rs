@@ -208,7 +208,7 @@ async fn a_table_that_came_while_nobody_looked_is_read() {
         source.remember(target.fences.clone());
         source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
         let late = source.tables().iter().find(|table| table.name.name == "late").expect("the table").id;
-        source.add(&[late]).unwrap_or_else(|e| panic!("{e}"));
+        source.add(&[late], &[]).unwrap_or_else(|e| panic!("{e}"));
         run(&standin, "INSERT late VALUES (2); DELETE TOP (1) late WHERE n = 1");
         catch_up(&standin, &mut source, &mut target, 1 << 20).await;
     }

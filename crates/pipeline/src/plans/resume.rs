@@ -34,6 +34,8 @@ pub(crate) struct Resumed {
     pub changes: Vec<SchemaChange>,
     /// Tables that the source is to tell of, with their rows.
     pub new: Vec<TableId>,
+    /// Tables that the target does not have, for good.
+    pub left_out: Vec<TableId>,
 }
 
 impl Known<'_> {
@@ -73,7 +75,7 @@ impl Plans {
             }
             plans.take_conditions(tables, &known)?;
             let changes = plans.targets().into_iter().map(SchemaChange::Note).collect();
-            return Ok(Resumed { plans, changes, new: Vec::new() });
+            return Ok(Resumed { plans, changes, new: Vec::new(), left_out: Vec::new() });
         }
         if let Some(idle) = idle_patterns(tables, filter) {
             // There was, when the task began.
@@ -95,7 +97,9 @@ impl Plans {
         let old = tables.iter().filter(|table| !new.contains(&table.id)).cloned().collect();
         let moment = Moment { dropped: Vec::new(), changed: old };
         changes.extend(plans.learn(moment, Some(known.at))?);
-        Ok(Resumed { plans, changes, new })
+        let left_out = plans.on_target.iter().filter(|(_, on_target)| matches!(on_target, OnTarget::LeftOut));
+        let left_out = left_out.map(|(id, _)| *id).collect();
+        Ok(Resumed { plans, changes, new, left_out })
     }
 
     /// Tables that the settings take no more, and took until now.
