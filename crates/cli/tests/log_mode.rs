@@ -157,7 +157,9 @@ async fn a_table_that_is_not_seen_any_more_stays_on_the_target() {
     standin.hide("shop", &["dbo.Orders"], Rights::SelectDenied).expect("a table");
     // What makes the task look at the tables.
     change("CREATE TABLE dbo.Later (id int NOT NULL PRIMARY KEY); UPDATE dbo.Orders SET total = 5");
+    let began = Instant::now();
     while running.is_alive() {
+        assert!(began.elapsed() < Duration::from_secs(120), "logferry does not end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Nor is it lost by a start.
