@@ -186,7 +186,8 @@ fn load(standin: &Standin, log: BulkLog, rows: i32) {
 
 const LOADED: &str = "CREATE TABLE loaded (id int NOT NULL PRIMARY KEY, v int NOT NULL)";
 
-/// The log has whole pages of it, of which `fn_dblog` does not show the end.
+/// The log has whole pages of it, of which `fn_dblog` does not show the end. Here the table's allocation unit tells as much, since it was
+/// empty; that the pages alone tell is tested on records (`log::transactions`).
 #[tokio::test]
 async fn rows_that_are_loaded_in_bulk_are_not_missed() {
     let folder = tempfile::tempdir().expect("a folder");
