@@ -108,7 +108,7 @@ struct TableReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unreadable_changes: Option<String>,
+    assumed: Option<String>,
 }
 
 pub(crate) fn perform(args: &Inspect, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
@@ -269,7 +269,7 @@ fn tables(pages: &dyn PageSource) -> Result<(Catalog, Vec<TableReport>), Error> 
             rows: catalog.recorded_rows(i),
             columns: t.version.columns.len(),
             unreadable: t.unreadable.clone(),
-            unreadable_changes: t.unreadable_changes.clone(),
+            assumed: t.assumed.clone(),
         })
         .collect();
     Ok((catalog, tables))
@@ -352,8 +352,7 @@ fn write_tables(tables: &[TableReport], out: &mut Out) -> std::io::Result<()> {
     }
     let mut shown = Table::new(&["table", "rows", "columns", ""]);
     for t in tables {
-        let changes = t.unreadable_changes.as_ref().map(|why| format!("changes are refused: {why}"));
-        let note = t.unreadable.clone().or(changes).unwrap_or_default();
+        let note = t.unreadable.clone().or_else(|| t.assumed.clone()).unwrap_or_default();
         shown.row([t.table.clone(), t.rows.to_string(), t.columns.to_string(), note]);
     }
     shown.write(out, "    ")

@@ -40,8 +40,8 @@ pub struct CatalogTable {
     pub rowsets: Vec<u64>,
     /// Why its rows cannot be read, where they cannot.
     pub unreadable: Option<String>,
-    /// Why changes of its rows cannot be read, where the rows themselves can.
-    pub unreadable_changes: Option<String>,
+    /// What is assumed of the log's records of its rows, as no real file shows it.
+    pub assumed: Option<String>,
 }
 
 /// Rows of a table that are stored together: a heap, a clustered index, or a partition of one.

@@ -188,7 +188,8 @@ impl Committed {
             };
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             let copied = self.tables.moved.get(&shape.rowset);
-            if raw.op == RawOp::Insert && copied.is_some_and(|copied| raw.lsn <= copied.until) {
+            // What comes to a rowset until then are rows that the table had, readable or not.
+            if matches!(raw.op, RawOp::Insert | RawOp::Lost) && copied.is_some_and(|copied| raw.lsn <= copied.until) {
                 continue;
             }
             // Rows of a table that went in the transaction are of no use to anybody.
@@ -203,10 +204,20 @@ impl Committed {
                         false => continue,
                     }
                 }
-                RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.after).into_owned())),
+                RawOp::Lost => {
+                    let why = String::from_utf8_lossy(raw.after).into_owned();
+                    emitter.refuse(shape, raw.lsn, lost(shape, &raw, why), batch)?;
+                    continue;
+                }
                 _ => {
                     let values = Values { blobs: &self.blobs, undo: false, last: false };
-                    emitter.op(shape, &table, &raw, values, &mut batch.rows)?
+                    match emitter.op(shape, &table, &raw, values, &mut batch.rows) {
+                        Ok(op) => op,
+                        Err(e) => {
+                            emitter.refuse(shape, raw.lsn, e, batch)?;
+                            continue;
+                        }
+                    }
                 }
             };
             let change = Change { lsn: raw.lsn, table, op };
@@ -330,8 +341,21 @@ pub(crate) fn fixups<'o, S: PageSource>(
                 let why = "it was being truncated by a transaction that was open when the backup ended";
                 return Err(lost(shape, &raw, why.to_owned()));
             }
-            RawOp::Lost => return Err(lost(shape, &raw, String::from_utf8_lossy(raw.before).into_owned())),
-            _ => emitter.op(shape, &shape.table, &raw, Values { blobs, undo: true, last: false }, &mut batch.rows)?,
+            RawOp::Lost => {
+                let why = String::from_utf8_lossy(raw.before).into_owned();
+                emitter.refuse(shape, raw.lsn, lost(shape, &raw, why), batch)?;
+                continue;
+            }
+            _ => {
+                let values = Values { blobs, undo: true, last: false };
+                match emitter.op(shape, &shape.table, &raw, values, &mut batch.rows) {
+                    Ok(op) => op,
+                    Err(e) => {
+                        emitter.refuse(shape, raw.lsn, e, batch)?;
+                        continue;
+                    }
+                }
+            }
         };
         batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
     }
@@ -362,7 +386,17 @@ impl<S: PageSource> Emitter<'_, S> {
             !truncated.contains(&shape.rowset)
                 && self.shapes.told_as(shape).is_some()
                 && !self.is_unreadable(shape, lsn, batch)
+                && !self.is_searched_in_vain(shape, lsn, batch)
         })
+    }
+
+    /// Rows of compressed tables are not looked for by their values: how their pages have them may not be known.
+    fn is_searched_in_vain(&mut self, shape: &Shape, lsn: Lsn, batch: &mut EventBatch) -> bool {
+        if shape.layout.is_compressed() {
+            let why = "a value outside of its rows changed without a record of its row, and rows of compressed tables are not looked for";
+            self.unreadable(shape, lsn, why.to_owned(), batch);
+        }
+        shape.layout.is_compressed()
     }
 
     /// The change that a row is told as whose value changed outside of it.
@@ -384,12 +418,27 @@ impl<S: PageSource> Emitter<'_, S> {
 
     /// Whether changes of a table cannot be read; the first time this is told.
     fn is_unreadable(&mut self, shape: &Shape, lsn: Lsn, batch: &mut EventBatch) -> bool {
-        let Some(why) = &shape.unreadable else { return false };
-        if self.told_unreadable.insert(shape.table.id) {
-            let (table, why) = (shape.table.clone(), why.to_string());
-            batch.events.push(SourceEvent::Unreadable { table, lsn, why });
+        if let Some(why) = &shape.unreadable {
+            self.unreadable(shape, lsn, why.to_string(), batch);
+            return true;
         }
-        true
+        shape.layout.is_compressed() && self.told_unreadable.contains(&shape.table.id)
+    }
+
+    fn unreadable(&mut self, shape: &Shape, lsn: Lsn, why: String, batch: &mut EventBatch) {
+        if self.told_unreadable.insert(shape.table.id) {
+            batch.events.push(SourceEvent::Unreadable { table: shape.table.clone(), lsn, why });
+        }
+    }
+
+    /// A change cannot be told. Of a compressed table that is no damage: it is one whose changes cannot be read, which concerns only those
+    /// who want it.
+    fn refuse(&mut self, shape: &Shape, lsn: Lsn, error: Error, batch: &mut EventBatch) -> Result<(), Error> {
+        match shape.layout.is_compressed() {
+            true => self.unreadable(shape, lsn, error.to_string(), batch),
+            false => return Err(error),
+        }
+        Ok(())
     }
 
     /// Whether an emptied rowset means that its table was truncated: once for all of its partitions.

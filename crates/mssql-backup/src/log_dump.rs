@@ -14,6 +14,7 @@ use logferry_mssql_format::log::xact::{Xact, time_text};
 use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::redo::inserted_rows;
 use logferry_mssql_format::render;
+use logferry_mssql_format::row::compressed::CdRecord;
 use logferry_mssql_format::row::{Expanded, RawCell};
 use rustc_hash::FxHashMap;
 
@@ -153,9 +154,12 @@ impl Names {
     fn rows(&self, record: &Record<'_>, rowset: &Rowset) -> Vec<String> {
         let table = self.catalog.as_ref().and_then(|catalog| catalog.tables.get(rowset.table));
         let is_row = matches!(record.context, Context::HEAP | Context::CLUSTERED | Context::MARK_AS_GHOST);
-        let Some(table) = table.filter(|_| is_row && !rowset.layout.is_compressed()) else { return Vec::new() };
+        let Some(table) = table.filter(|_| is_row) else { return Vec::new() };
         let shown = |row: &[u8]| {
             let (mut expanded, mut cells) = (Expanded::default(), Vec::new());
+            if rowset.layout.is_compressed() {
+                CdRecord::read_whole(row).ok()?;
+            }
             if rowset.layout.is_packed() {
                 rowset.layout.expand(row, None, &mut expanded).ok()?;
                 expanded.cells(&rowset.layout, &mut cells).ok()?;

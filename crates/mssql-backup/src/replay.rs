@@ -13,6 +13,9 @@
 //!
 //! What a record says was there before is compared with what is on the page, always: one that does not fit stops the replay.
 //!
+//! Compressed rows are read by what is published of them: where anything of a record or its page is not as that says, the change is lost,
+//! also of rows that the record itself seems to have.
+//!
 //! Where a page is ahead of the log and could not be taken back, a record still tells of an inserted or deleted row all there is to
 //! know, but not of a changed one. Such a change is kept as *lost*, and is an error if its transaction commits.
 
@@ -26,6 +29,7 @@ use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, PageType, RowId}
 use logferry_mssql_format::redo::rewind::Revealed;
 use logferry_mssql_format::redo::{self, Outcome, RedoError, row_at};
 use logferry_mssql_format::row::RecordKind;
+use logferry_mssql_format::row::compressed::{CdRecord, PageCompression};
 use rustc_hash::FxHashMap;
 
 use crate::assemble::{Assembler, HeapChange, Open, Touched};
@@ -72,8 +76,11 @@ mod base_table {
 }
 
 /// What a record means to the rows of a table.
+#[derive(Clone, Copy)]
 struct RowTarget {
     shape: u32,
+    /// The rows are compressed.
+    compressed: bool,
 }
 
 impl Replay {
@@ -199,7 +206,9 @@ impl Replay {
                     }
                     Err(source) => {
                         let e = &source;
-                        if let Some(target) = target.as_ref().filter(|_| !self.ahead.contains_key(&page)) {
+                        // A compressed table is refused by name, too.
+                        let known = |target: &&RowTarget| !target.compressed && !self.ahead.contains_key(&page);
+                        if let Some(target) = target.as_ref().filter(known) {
                             let table = self.shapes.shape(target.shape).map(|shape| shape.table.name.to_string());
                             return Err(Error::RedoOfRow { table: table.unwrap_or_default(), source });
                         }
@@ -249,7 +258,11 @@ impl Replay {
             return Ok(None);
         }
         let shape = self.shapes.of_rowset(op.rowset, &self.store)?;
-        Ok(shape.map(|shape| RowTarget { shape }))
+        Ok(shape.map(|shape| self.target(shape)))
+    }
+
+    fn target(&self, shape: u32) -> RowTarget {
+        RowTarget { shape, compressed: self.shapes.shape(shape).is_some_and(|shape| shape.layout.is_compressed()) }
     }
 
     fn row_changed(
@@ -260,6 +273,11 @@ impl Replay {
         lost: Option<String>,
     ) -> Result<(), Error> {
         let (id, lsn, shape, row) = (record.transaction, record.lsn, target.shape, op.row);
+        if target.compressed
+            && let Some(why) = lost.clone().or_else(|| self.not_whole(record))
+        {
+            return self.lost(record, target, row, Some(why));
+        }
         let heap = record.context == Context::HEAP;
         let mut change = |row: RowId, raw_op, before: &[u8], after: &[u8]| {
             if heap {
@@ -288,6 +306,19 @@ impl Replay {
             _ if self.before.is_empty() || self.after.is_empty() => self.lost(record, target, row, lost),
             _ => change(row, RawOp::Update, &self.before, &self.after),
         }
+    }
+
+    /// Why an image of a compressed row is none that is known, where one is: rows that moved within their heap are among them.
+    fn not_whole(&self, record: &Record<'_>) -> Option<String> {
+        let in_record = matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS);
+        let count = match record.op {
+            Op::INSERT_ROWS => redo::inserted_rows(record).count(),
+            Op::DELETE_ROWS => 1,
+            _ => 0,
+        };
+        let images = record.elements().take(count).filter(|image| !image.is_empty());
+        let on_page = [&self.before[..], &self.after[..]].into_iter().filter(|row| !in_record && !row.is_empty());
+        images.chain(on_page).find_map(|row| CdRecord::read_whole(row).err()).map(|e| e.to_string())
     }
 
     /// Keeps a change that cannot be told.
@@ -330,7 +361,7 @@ impl Replay {
             (Ok(blob), shape) => {
                 self.assembler.blob_touched(id, blob, Touched::by(lsn, raw_op, shape));
             }
-            (Err(_), Some(shape)) => self.lost(record, &RowTarget { shape }, op.row, lost)?,
+            (Err(_), Some(shape)) => self.lost(record, &self.target(shape), op.row, lost)?,
             (Err(_), None) => {}
         }
         let piece = match record.op {
@@ -359,10 +390,19 @@ impl Replay {
         if page.header.page_type != PageType::DATA || page.header.level != 0 {
             return Ok(());
         }
+        let target = self.target(shape);
+        if target.compressed && !matches!(PageCompression::of_page(&page), Ok(None)) {
+            let why = "the page came with its rows, compressed as a whole (PAGE)".to_owned();
+            return self.lost(record, &target, op.row, Some(why));
+        }
         for slot in 0..page.slot_count() {
             let Some(after) = row_at(&bytes, slot)? else { continue };
             if after.first().is_some_and(|&status| RecordKind::of(status) == RecordKind::Primary) {
                 let row = RowId { slot, ..op.row };
+                if let Some(e) = target.compressed.then(|| CdRecord::read_whole(after).err()).flatten() {
+                    self.lost(record, &target, row, Some(e.to_string()))?;
+                    continue;
+                }
                 let change = RawChange { lsn: record.lsn, op: RawOp::Insert, shape, row, before: &[], after };
                 self.assembler.change(record.transaction, &change)?;
             }
@@ -491,3 +531,6 @@ fn reach<'s>(store: &'s mut PageStore, record: &Record<'_>, page: PageId) -> Res
     }
     store.page_mut(page)
 }
+
+#[cfg(test)]
+mod compressed_tests;

@@ -25,7 +25,7 @@ pub(crate) struct Shape {
     pub(crate) table: Arc<TableVersion>,
     /// Where its columns are.
     pub(crate) layout: Arc<RowLayout>,
-    /// Why its changes cannot be read, where they cannot.
+    /// Why its rows cannot be read, where they cannot.
     pub(crate) unreadable: Option<Arc<str>>,
 }
 
@@ -129,7 +129,7 @@ impl Shapes {
         let before = std::mem::take(&mut self.by_rowset);
         self.by_unit.clear();
         for (index, table) in catalog.tables.iter().enumerate() {
-            let unreadable = table.unreadable.as_deref().or(table.unreadable_changes.as_deref());
+            let unreadable = table.unreadable.as_deref();
             for rowset in catalog.rowsets_of(index) {
                 let units = rowset.alloc_units.iter().filter(|unit| unit.kind == AllocUnitKind::InRow);
                 self.by_unit.extend(units.map(|unit| (unit.id, rowset.id)));

@@ -1,4 +1,4 @@
-//! A compressed table as a real server's catalog describes it: rows in that shape are read, changes are refused by name.
+//! A compressed table as a real server's catalog describes it: rows in that shape are read.
 //!
 //! The one such table among the real files, the history of a system-versioned one, has no rows. The rows here are encoded in the order
 //! that its `sysrscols` gives its columns, and read by the layout that follows from it.
@@ -63,8 +63,8 @@ fn rows_of_a_compressed_table_are_read_by_its_catalog() {
     let index = catalog.find_table("dbo.EmployeesHistory").unwrap();
     let table = &catalog.tables[index];
     assert_eq!(table.unreadable, None);
-    assert!(table.unreadable_changes.as_ref().is_some_and(|why| why.contains("PAGE")), "{table:?}");
-    assert!(table.version.notes.iter().any(|note| note.contains("changes of it are refused")), "{table:?}");
+    assert!(table.assumed.as_ref().is_some_and(|why| why.contains("PAGE")), "{table:?}");
+    assert!(table.version.notes.iter().any(|note| note.contains("compressed as a whole stops the task")), "{table:?}");
     let rowset = catalog.rowsets_of(index).next().unwrap();
     assert_eq!(rowset.compression, Compression::Page);
 

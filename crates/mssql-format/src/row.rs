@@ -40,8 +40,15 @@ pub mod status {
     pub const NULLS: u8 = 0x10;
     /// There are variable columns.
     pub const VARIABLE: u8 = 0x20;
-    /// A version tag of 14 bytes ends the record.
+    /// A version tag of 14 bytes ends the record; compressed ones say so elsewhere ([`has_version_tag`](super::has_version_tag)).
     pub const VERSION_TAG: u8 = 0x40;
+}
+
+/// Whether a version tag ends the record, by its first byte.
+#[inline]
+pub fn has_version_tag(first: u8) -> bool {
+    let flag = if first & status::COMPRESSED != 0 { compressed::VERSION_TAG } else { status::VERSION_TAG };
+    first & flag != 0
 }
 
 /// Bytes of the tag that row versioning adds: pointer to the older version (8), transaction sequence number (6).
@@ -100,6 +107,34 @@ impl RecordKind {
             // Ghost rows, and ghosts of rows that moved.
             _ => RecordKind::GhostData,
         }
+    }
+
+    /// A record's first byte with this kind in place of its own; the kinds that have no number of their own in compressed rows are those of
+    /// plain ones.
+    pub(crate) fn written_to(self, status: u8) -> u8 {
+        if status & status::COMPRESSED != 0 {
+            let kind = match self {
+                RecordKind::Primary | RecordKind::Blob => 0,
+                RecordKind::GhostVersion => 1,
+                RecordKind::Stub => 2,
+                RecordKind::GhostData => 3,
+                RecordKind::Forwarded => 4,
+                RecordKind::Index => 6,
+                RecordKind::GhostIndex => 7,
+            };
+            return status & !0x1C | kind << 2;
+        }
+        let kind = match self {
+            RecordKind::Primary => 0,
+            RecordKind::Forwarded => 1,
+            RecordKind::Stub => 2,
+            RecordKind::Index => 3,
+            RecordKind::Blob => 4,
+            RecordKind::GhostIndex => 5,
+            RecordKind::GhostData => 6,
+            RecordKind::GhostVersion => 7,
+        };
+        status & !0x0E | kind << 1
     }
 
     /// Whether it was deleted.
@@ -326,12 +361,12 @@ pub fn stub_target(row: &[u8]) -> Result<RowId> {
 /// allocation pages. `row` begins with the record and may go on after it.
 ///
 /// # Errors
-/// For records that do not fit into `row`, and for compressed ones.
+/// For records that do not fit into `row`, and for compressed ones whose end is not known ([`CdRecord::record_len`](compressed::CdRecord::record_len)).
 pub fn row_len(row: &[u8], header: &PageHeader) -> Result<usize> {
     let status = u8_at(row, 0, "row status")?;
     let tag = if status & status::VERSION_TAG != 0 { VERSION_TAG_SIZE } else { 0 };
     let len = match RecordKind::of(status) {
-        _ if status & status::COMPRESSED != 0 => return Err(Malformed::new("the record is compressed", 0)),
+        _ if status & status::COMPRESSED != 0 => compressed::CdRecord::read(row)?.record_len()?,
         RecordKind::Stub => STUB_SIZE + tag,
         RecordKind::Blob => usize::from(u16_at(row, 2, "length of a LOB record")?).max(4),
         RecordKind::Index | RecordKind::GhostIndex => {

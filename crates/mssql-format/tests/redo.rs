@@ -3,13 +3,16 @@
 use std::ops::Range;
 
 use logferry_model::{Lsn, TransactionId};
-use logferry_mssql_format::encode::{ColumnChunk, FormatRecord, PageTarget, RecordBuilder, RecordHead};
+use logferry_mssql_format::encode::{
+    ColumnChunk, FormatRecord, PageTarget, RecordBuilder, RecordHead, compress_page, encode_cd_record, pack,
+};
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::log::record::{Record, flags};
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageHeader, PageId, PageType};
 use logferry_mssql_format::redo::rewind::{Step, rewind};
 use logferry_mssql_format::redo::{Outcome, RedoError, apply, reveal, row_at};
-use logferry_mssql_format::row::RecordKind;
+use logferry_mssql_format::row::compressed::PackedCell;
+use logferry_mssql_format::row::{Packing, RecordKind};
 use proptest::prelude::*;
 
 const PAGE: PageId = PageId::new(1, 300);
@@ -30,6 +33,14 @@ fn row(key: u32, text: &[u8]) -> Vec<u8> {
 /// Where the variable part of such a row begins: the end of the column, and the column.
 const ENDS: usize = 13;
 
+/// The same row, compressed by itself.
+fn compressed_row(key: u32, text: &[u8]) -> Vec<u8> {
+    let key = pack(Packing::Integer { len: 4 }, &key.to_le_bytes());
+    let mut row = Vec::new();
+    encode_cd_record(&[PackedCell::Bytes(&key), PackedCell::Bytes(text)], None, &mut row);
+    row
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot {
     key: u32,
@@ -43,7 +54,8 @@ impl Slot {
     fn on_page(&self) -> Vec<u8> {
         let mut bytes = self.row.clone();
         if self.ghost {
-            bytes[0] = bytes[0] & !0x0E | 6 << 1;
+            let is_compressed = bytes[0] & 1 != 0;
+            bytes[0] = if is_compressed { bytes[0] & !0x1C | 3 << 2 } else { bytes[0] & !0x0E | 6 << 1 };
         }
         bytes
     }
@@ -77,6 +89,7 @@ struct Model {
     /// What can be undone: record, row, what was done to it.
     undo: Vec<(usize, u32, Did)>,
     keys: u32,
+    compressed: bool,
 }
 
 fn lsn(index: usize) -> Lsn {
@@ -84,6 +97,10 @@ fn lsn(index: usize) -> Lsn {
 }
 
 impl Model {
+    fn row(&self, key: u32, text: &[u8]) -> Vec<u8> {
+        if self.compressed { compressed_row(key, text) } else { row(key, text) }
+    }
+
     fn log(
         &mut self,
         slot: usize,
@@ -154,10 +171,11 @@ impl Model {
         let old = std::mem::replace(&mut self.slots[at].row, new.clone());
         let key = self.slots[at].key;
         let before = |part: Range<usize>| if undone.is_some() { &[][..] } else { &old[part] };
+        // The header and the descriptors of a compressed row change with its values.
+        let (ends, data) = if self.compressed { (0, 3) } else { (ENDS, ENDS + 2) };
         let index = self.log.len();
         self.log(at, undone, None, |b, head, target| {
             if in_columns {
-                let data = ENDS + 2;
                 let chunk = |at: usize, old_end: usize, new_end: usize| ColumnChunk {
                     old_offset: at as u16,
                     new_offset: at as u16,
@@ -165,11 +183,11 @@ impl Model {
                     before: before(at..old_end),
                     after: &new[at..new_end],
                 };
-                let chunks = [chunk(ENDS, data, data), chunk(data, old.len(), new.len())];
+                let chunks = [chunk(ends, data, data), chunk(data, old.len(), new.len())];
                 b.modify_columns(head, Context::CLUSTERED, target, ROWSET, &chunks, (&[], &[]));
             } else {
-                let (size, images) = ((old.len() - ENDS) as u16, (before(ENDS..old.len()), &new[ENDS..]));
-                b.modify_row(head, Context::CLUSTERED, target, ROWSET, ENDS as u16, size, images, (&[], &[]));
+                let (size, images) = ((old.len() - ends) as u16, (before(ends..old.len()), &new[ends..]));
+                b.modify_row(head, Context::CLUSTERED, target, ROWSET, ends as u16, size, images, (&[], &[]));
             }
         });
         if undone.is_none() {
@@ -220,7 +238,7 @@ impl Model {
         let ghosts: Vec<usize> = (0..count).filter(|&i| self.slots[i].ghost).collect();
         let new = |model: &mut Self| {
             model.keys += 1;
-            Slot { key: model.keys, row: row(model.keys, text), ghost: false }
+            Slot { key: model.keys, row: model.row(model.keys, text), ghost: false }
         };
         match what % 8 {
             0 | 1 if count < ROWS_MAX => {
@@ -229,7 +247,7 @@ impl Model {
             }
             2 | 3 if !live.is_empty() => {
                 let at = live[pick(live.len())];
-                let new = row(self.slots[at].key, text);
+                let new = self.row(self.slots[at].key, text);
                 self.modify(at, new, what % 8 == 3, None);
             }
             4 if !live.is_empty() => self.ghost(live[pick(live.len())], None),
@@ -284,8 +302,9 @@ proptest! {
         list in steps(),
         begin in any::<prop::sample::Index>(),
         base in any::<prop::sample::Index>(),
+        compressed: bool,
     ) {
-        let mut model = Model::default();
+        let mut model = Model { compressed, ..Model::default() };
         model.format();
         for step in &list {
             model.step(step);
@@ -338,8 +357,9 @@ proptest! {
         list in steps(),
         begin in any::<prop::sample::Index>(),
         base in any::<prop::sample::Index>(),
+        compressed: bool,
     ) {
-        let mut model = Model::default();
+        let mut model = Model { compressed, ..Model::default() };
         model.format();
         for step in &list {
             model.step(step);
@@ -423,30 +443,100 @@ fn an_image_that_is_not_on_the_page_is_refused() {
     assert!(rewind(&ahead, &window).is_err());
 }
 
-#[test]
-fn changes_of_compressed_rows_are_refused() {
-    let compressed = vec![0x01, 0x02, 0x22, 0x81, 0x85];
-    let mut model = Model::default();
+/// A page of compressed rows, and a record that changes it by `change`: what redo says. `tear` changes the page before.
+#[track_caller]
+fn check_compressed(tear: impl FnOnce(&mut PageBytes), change: impl FnOnce(&mut Model), expect: &str) {
+    let mut model = Model { compressed: true, ..Model::default() };
     model.format();
-    model.insert(0, false, Slot { key: 1, row: compressed.clone(), ghost: false }, None);
+    for key in 1..4 {
+        let slot = Slot { key, row: compressed_row(key, b"some text of more than eight bytes"), ghost: false };
+        model.insert(0, false, slot, None);
+    }
     let mut page = [0; PAGE_SIZE];
-    apply(&mut page, &read(&model.log, 0)).expect("format");
-    let error = apply(&mut page, &read(&model.log, 1)).expect_err("a compressed row");
-    assert!(matches!(error, RedoError::Compressed { .. }), "{error}");
+    for index in 0..4 {
+        apply(&mut page, &read(&model.log, index)).expect("redo");
+    }
+    tear(&mut page);
+    change(&mut model);
+    let record = read(&model.log, 4);
+    match apply(&mut page.clone(), &record) {
+        Ok(outcome) => assert_eq!(format!("{outcome:?}"), expect),
+        Err(e) => assert!(e.to_string().contains(expect), "{e}"),
+    }
+    if expect.contains("PAGE") {
+        logferry_mssql_format::redo::set_lsn(&mut page, lsn(4));
+        let error = rewind(&page, &[Step { record, undone: None, moved: Vec::new() }]).expect_err("compressed");
+        assert!(error.to_string().contains(expect), "{error}");
+    }
+}
 
-    // The same on a page that has such rows already.
-    let mut model = Model::default();
-    model.format();
-    model.insert(0, false, Slot { key: 1, row: row(1, b"x"), ghost: false }, None);
-    model.insert(0, false, Slot { key: 2, row: row(2, b"x"), ghost: false }, None);
-    let mut page = [0; PAGE_SIZE];
-    apply(&mut page, &read(&model.log, 0)).expect("format");
-    apply(&mut page, &read(&model.log, 1)).expect("insert");
-    let at = PAGE_SIZE - 2;
-    let at = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
-    page[at..at + compressed.len()].copy_from_slice(&compressed);
-    let error = apply(&mut page, &read(&model.log, 2)).expect_err("a compressed page");
-    assert!(error.to_string().contains("whose rows are compressed"), "{error}");
-    let steps = [Step { record: read(&model.log, 2), undone: None, moved: Vec::new() }];
-    assert!(rewind(&page, &steps).is_err());
+fn insert(row: Vec<u8>) -> impl FnOnce(&mut Model) {
+    move |model| model.insert(0, false, Slot { key: 9, row, ghost: false }, None)
+}
+
+#[test]
+fn what_is_not_known_of_compressed_rows_is_refused() {
+    let row = || compressed_row(9, b"text");
+    let with = |at: usize, byte: u8| {
+        let mut row = row();
+        row[at] = byte;
+        row
+    };
+    check_compressed(|_| (), insert(row()), "Applied");
+    check_compressed(|_| (), insert([row(), vec![0]].concat()), "a compressed row of");
+    check_compressed(|_| (), insert(row()[..row().len() - 1].to_vec()), "short data");
+    // Kinds of records that only heaps have, and a descriptor that nobody knows.
+    check_compressed(|_| (), insert(with(0, 0x01 | 2 << 2)), "not a forwarding stub");
+    check_compressed(|_| (), insert(with(0, 0x01 | 4 << 2)), "moved within its heap");
+    check_compressed(|_| (), insert(with(2, 0xFF)), "unknown descriptor");
+    // A change that leaves something over, or takes what is not there.
+    check_compressed(
+        |_| (),
+        |model| {
+            let longer = [&model.slots[0].row[..], &[7]].concat();
+            model.modify(0, longer, false, None);
+        },
+        "stands in",
+    );
+    check_compressed(
+        |_| (),
+        |model| {
+            model.slots[1].row = compressed_row(2, b"some TEXT of more than eight bytes");
+            model.modify(1, compressed_row(2, b"x"), true, None);
+        },
+        "not those to change",
+    );
+    check_compressed(
+        |_| (),
+        |model| {
+            model.slots[1].row = compressed_row(2, b"some TEXT of more than eight bytes");
+            model.ghost(1, None);
+        },
+        "is not the one to delete",
+    );
+}
+
+#[test]
+fn pages_that_are_compressed_as_a_whole_are_left_alone() {
+    let key = pack(Packing::Integer { len: 4 }, &[70, 0, 0, 0]);
+    let rows = vec![vec![PackedCell::Bytes(&key), PackedCell::Bytes(b"the same text")]; 2];
+    let (information, records) = compress_page(&rows);
+    let whole = |flag: u8| {
+        let (information, record) = (&information, &records[0]);
+        move |page: &mut PageBytes| {
+            page[2] = flag;
+            page[96..96 + information.len()].copy_from_slice(information);
+            let row = 96 + information.len();
+            page[row..row + record.len()].copy_from_slice(record);
+            page[22..24].copy_from_slice(&[1, 0]);
+            page[30..32].copy_from_slice(&((row + record.len()) as u16).to_le_bytes());
+            page[PAGE_SIZE - 2..].copy_from_slice(&(row as u16).to_le_bytes());
+        }
+    };
+    check_compressed(whole(0x80), insert(compressed_row(9, b"text")), "compressed as a whole (PAGE)");
+    check_compressed(whole(0x80), |model| model.ghost(0, None), "compressed as a whole (PAGE)");
+    // The header does not say so, and the page looks so.
+    check_compressed(whole(0), insert(compressed_row(9, b"text")), "compressed as a whole (PAGE)");
+    // Entries of indexes.
+    check_compressed(|page| page[1] = PageType::INDEX.0, insert(compressed_row(9, b"text")), "entries are compressed");
 }

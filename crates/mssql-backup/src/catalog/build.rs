@@ -60,7 +60,7 @@ impl<'b> Table<'b> {
     fn build(self, base: &BaseTables, at: usize) -> (CatalogTable, Vec<Rowset>) {
         let mut notes = Vec::new();
         let mut unreadable = self.unreadable();
-        let unreadable_changes = self.unreadable_changes();
+        let assumed = self.assumed_of_changes();
         let stored = self.stored_columns(base, &mut notes);
         let columns: Vec<SourceColumn> = stored.iter().map(|row| self.source_column(base, row, &mut notes)).collect();
         let (primary_key, unique_keys) = self.keys(base, &stored, &mut notes);
@@ -87,7 +87,7 @@ impl<'b> Table<'b> {
                 alloc_units: units.iter().map(alloc_unit).collect(),
             });
         }
-        notes.extend(unreadable_changes.as_ref().map(|why| format!("changes of it are refused: {why}")));
+        notes.extend(assumed.clone());
         let version = TableVersion {
             id: TableId(self.object.id),
             version: 1,
@@ -98,7 +98,7 @@ impl<'b> Table<'b> {
             notes,
         };
         let ids = rowsets.iter().map(|rowset| rowset.id).collect();
-        (CatalogTable { version: Arc::new(version), rowsets: ids, unreadable, unreadable_changes }, rowsets)
+        (CatalogTable { version: Arc::new(version), rowsets: ids, unreadable, assumed }, rowsets)
     }
 
     fn unreadable(&self) -> Option<String> {
@@ -118,15 +118,15 @@ impl<'b> Table<'b> {
         })
     }
 
-    /// Why changes of its rows cannot be read.
-    fn unreadable_changes(&self) -> Option<String> {
+    /// What is assumed of the log's records of its rows.
+    fn assumed_of_changes(&self) -> Option<String> {
+        const BY_WHAT: &str =
+            "by what is published, as no real log with such rows was at hand: what does not fit stops the task";
         self.rowsets.iter().find_map(|row| match compression(row.compression) {
-            Compression::Row => {
-                Some("its rows are compressed (ROW), and how the log changes such rows is not known".to_owned())
-            }
-            Compression::Page => {
-                Some("its rows are compressed (PAGE), and how the log changes such rows is not known".to_owned())
-            }
+            Compression::Row => Some(format!("its rows are compressed (ROW), and changes of them are read {BY_WHAT}")),
+            Compression::Page => Some(format!(
+                "its rows are compressed (PAGE): a change on a page that is compressed as a whole stops the task, others are read {BY_WHAT}"
+            )),
             Compression::None | Compression::Columnstore | Compression::Unknown(_) => None,
         })
     }
@@ -305,7 +305,12 @@ fn layout(
         let null_bit = found.leaf_null_bit.saturating_sub(1);
         columns.push(PhysicalColumn { place, null_bit, missing });
     }
-    Ok(RowLayout::new(columns))
+    let layout = RowLayout::new(columns);
+    if !layout.is_compressed() {
+        return Ok(layout);
+    }
+    let columns_max = physical.iter().map(|c| usize::from(c.leaf_offset.unsigned_abs())).max().unwrap_or_default();
+    Ok(layout.with_columns_max(columns_max))
 }
 
 fn place(column: &RowsetColumnRow) -> Option<Place> {

@@ -33,7 +33,7 @@ mod walk;
 
 use logferry_model::Lsn;
 
-use super::rows::{PageRows, has_compressed_rows, row_at};
+use super::rows::{PageRows, compressed_as_a_whole, has_compressed_rows, row_at};
 use super::{apply, chunks, compares, has_bytes, has_counts, mend_blob_length, reveal, same_row, set_lsn};
 use crate::bytes::{Malformed, Result, slice};
 use crate::log::op::{Context, Op};
@@ -80,8 +80,10 @@ pub struct Revealed {
 /// # Errors
 /// Where the records contradict each other or the page: what does not fit, at which record.
 pub fn rewind(base: &PageBytes, steps: &[Step<'_>]) -> Result<Rewound> {
-    if has_compressed_rows(base) {
-        return Err(Malformed::new("its rows are compressed: how the log changes such rows is not known", 0));
+    if has_compressed_rows(base)
+        && let Some(why) = compressed_as_a_whole(base)
+    {
+        return Err(Malformed::new(format!("its rows are compressed: {why}"), 0));
     }
     let Some(first) = steps.first() else {
         return Ok(Rewound { page: Box::new(*base), unknown_rows: 0, revealed: Vec::new() });
@@ -296,8 +298,9 @@ fn undo(mut row: Vec<u8>, step: &Step<'_>) -> Result<Option<Vec<u8>>> {
         Op::DELETE_ROWS => {
             // It became a ghost.
             if let Some(status) = row.first_mut() {
-                let kind = if RecordKind::of(*status) == RecordKind::GhostIndex { 3 } else { 0 };
-                *status = *status & !0x0E | kind << 1;
+                let is_entry = RecordKind::of(*status) == RecordKind::GhostIndex;
+                let kind = if is_entry { RecordKind::Index } else { RecordKind::Primary };
+                *status = kind.written_to(*status);
             }
         }
         _ => {}

@@ -3,8 +3,9 @@
 use crate::bytes::{Malformed, u16_at};
 use crate::log::op::Op;
 use crate::log::record::Record;
-use crate::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageHeader, PageType};
-use crate::row::{RecordKind, VERSION_TAG_SIZE, row_len, status};
+use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, PageBytes, PageHeader, PageType};
+use crate::row::compressed::{CdRecord, PageCompression};
+use crate::row::{RecordKind, VERSION_TAG_SIZE, has_version_tag, row_len, status};
 
 /// In place of a row's offset: the row is there, its bytes are not known. No row begins inside the header.
 pub const UNKNOWN_ROW: u16 = 1;
@@ -23,15 +24,32 @@ pub fn row_at(page: &PageBytes, slot: u16) -> Result<Option<&[u8]>, Malformed> {
     }
 }
 
-/// Whether a record changes rows of a compressed table or index.
-pub(super) fn changes_compressed(page: &PageBytes, record: &Record<'_>) -> bool {
-    if matches!(record.op, Op::FORMAT_PAGE | Op::MODIFY_HEADER | Op::INSYSXACT | Op::REMOVE_VERSION_INFO) {
-        return false;
+/// Why a record's change of compressed rows cannot be redone; `None` where it can, or changes no such rows.
+pub(super) fn compressed_unknown(page: &PageBytes, record: &Record<'_>) -> Option<&'static str> {
+    if matches!(record.op, Op::FORMAT_PAGE | Op::MODIFY_HEADER | Op::INSYSXACT) {
+        return None;
     }
-    has_compressed_rows(page)
-        || record.op == Op::INSERT_ROWS
-            && holds_rows(page)
-            && record.element(0).first().is_some_and(|status| status & status::COMPRESSED != 0)
+    if record.op == Op::COMPRESSION_INFO {
+        return Some("how COMPRESSION_INFO compresses a page is not known");
+    }
+    let comes = record.op == Op::INSERT_ROWS
+        && holds_rows(page)
+        && record.element(0).first().is_some_and(|status| status & status::COMPRESSED != 0);
+    match comes || has_compressed_rows(page) {
+        true if record.op != Op::REMOVE_VERSION_INFO => compressed_as_a_whole(page),
+        _ => None,
+    }
+}
+
+/// Why the changes of a page with compressed rows are not known; `None` where its rows are compressed each by itself.
+pub(super) fn compressed_as_a_whole(page: &PageBytes) -> Option<&'static str> {
+    if page[1] == PageType::INDEX.0 {
+        return Some("its entries are compressed, and how the log changes such entries is not known");
+    }
+    match Page::read(page).and_then(|page| PageCompression::of_page(&page)) {
+        Ok(None) => None,
+        _ => Some("it is compressed as a whole (PAGE), and how the log changes such pages is not known"),
+    }
 }
 
 /// Whether the rows of a page are compressed, as its first one is. Asked for every record, so the header is not read as a whole.
@@ -45,6 +63,14 @@ pub(super) fn has_compressed_rows(page: &PageBytes) -> bool {
         if offset < HEADER_SIZE { None } else { page.get(offset) }
     });
     first.is_some_and(|status| status & status::COMPRESSED != 0)
+}
+
+/// A row that is to stand on a page: of a compressed one nothing may be left over, and it must not be one that moves within a heap.
+pub(super) fn check_compressed(page: &PageBytes, row: &[u8]) -> Result<(), Malformed> {
+    match row.first() {
+        Some(status) if status & status::COMPRESSED != 0 && holds_rows(page) => CdRecord::read_whole(row).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Only rows and entries of indexes can be compressed; records of other pages have other first bytes.
@@ -64,7 +90,7 @@ fn row_from<'a>(page: &'a PageBytes, header: &PageHeader, offset: u16) -> Result
         Some(bytes) if start >= HEADER_SIZE => {
             let len = match row_len(bytes, header) {
                 Ok(len) => len,
-                // Compressed rows do not say how long they are: up to the next row is never too short.
+                // Not all compressed rows say how long they are: up to the next row is never too short.
                 Err(_) => next_offset(page, header, offset).saturating_sub(start),
             };
             bytes.get(..len).ok_or_else(|| Malformed::new("a row goes on behind the rows of its page", start))
@@ -102,6 +128,11 @@ impl<'a> PageRows<'a> {
 
     pub(super) fn count(&self) -> u16 {
         self.header.slot_count
+    }
+
+    /// See [`check_compressed`].
+    pub(super) fn check_compressed(&self, row: &[u8]) -> Result<(), Malformed> {
+        check_compressed(self.page, row)
     }
 
     fn offset(&self, slot: u16) -> u16 {
@@ -351,7 +382,8 @@ impl<'a> PageRows<'a> {
     pub(super) fn clear_version_tags(&mut self) -> Result<(), Malformed> {
         for slot in 0..self.header.slot_count {
             let tag = match self.row(slot)? {
-                Some(row) if row.first().is_some_and(|s| s & status::VERSION_TAG != 0) => {
+                // Where the end of a compressed row is not known, neither is its tag.
+                Some(row) if row.first().is_some_and(|&s| has_version_tag(s)) && row_len(row, &self.header).is_ok() => {
                     row.len().checked_sub(VERSION_TAG_SIZE)
                 }
                 _ => None,
@@ -377,12 +409,12 @@ impl<'a> PageRows<'a> {
         let Some(&first) = self.row(slot)?.and_then(<[u8]>::first) else {
             return Err(Malformed::new(format!("slot {slot} is free"), 0));
         };
-        let kind = match RecordKind::of(first) {
-            RecordKind::Primary | RecordKind::Forwarded => 6,
-            RecordKind::Index => 5,
+        let ghost = match RecordKind::of(first) {
+            RecordKind::Primary | RecordKind::Forwarded => RecordKind::GhostData,
+            RecordKind::Index => RecordKind::GhostIndex,
             kind => return Err(Malformed::new(format!("a {kind:?} record cannot become a ghost"), 0)),
         };
-        self.patch(slot, 0, &[first & !0x0E | kind << 1])?;
+        self.patch(slot, 0, &[ghost.written_to(first)])?;
         self.ghosts(1);
         Ok(())
     }

@@ -27,13 +27,29 @@
 //! information record that these published, which are among the tests. In files at hand there is one such table, without rows: its
 //! `sysrscols` says that columns of compressed rows have negative offsets, from -1, in the order of their NULL bits. What one
 //! source says alone, or two say differently, is refused here: one-byte ends of long data, a `bit` column with an anchor.
+//!
+//! # In the log
+//!
+//! No log with such rows is at hand. Published is that they are logged in the form that `ROW` gives them, also where their page is compressed
+//! as a whole ([Paul Randal](https://www.sqlskills.com/blogs/paul/conference-questions-pot-pourri-9-qa-around-compression-features/);
+//! Pro SQL Server Internals says the same). Assumed is the rest:
+//!
+//! * On a page *without* compression information the record of the log is the record of the page, and offsets in it count from its begin, as
+//!   with all other rows. A ghost is kind 3, the other bits of its header stay.
+//! * On a page *with* it the two differ, and how is not known: changes of such pages are not redone. Nor are those of heap rows that move, of
+//!   entries of indexes, and COMPRESSION_INFO.
+//!
+//! So redo checks what can be checked: every row that comes, and every row that a change leaves, is a record to its last byte
+//! ([`CdRecord::read_whole`]); what was there before is compared with the page, as ever. A wrong guess is an error, not another row.
 
-use super::RecordKind;
+use super::{RecordKind, VERSION_TAG_SIZE};
 use crate::bytes::{Malformed, Result, slice, u8_at, u16_at};
 use crate::page::{HEADER_SIZE, Page, PageType};
 use crate::row::status;
 
 const CLUSTER: usize = 30;
+/// In the header: a version tag ends the record.
+pub(crate) const VERSION_TAG: u8 = 0x02;
 const LONG_DATA: u8 = 0x20;
 const TWO_BYTE_ENDS: u8 = 0x01;
 const HAS_ANCHOR: u8 = 0x02;
@@ -152,6 +168,33 @@ impl<'a> CdRecord<'a> {
     /// Bytes of the record up to the end of its last value: what follows are a back pointer and a version tag, if any.
     pub fn values_end(&self) -> usize {
         self.end
+    }
+
+    /// Length of the record, with its version tag.
+    ///
+    /// # Errors
+    /// Where it goes on behind the bytes that are there, and for a row that moved within a heap: how it keeps where it came from is not
+    /// published.
+    pub fn record_len(&self) -> Result<usize> {
+        if self.kind() == RecordKind::Forwarded {
+            return Err(Malformed::new("a compressed row that moved within its heap has an unknown end", self.end));
+        }
+        let tag = if self.header & VERSION_TAG != 0 { VERSION_TAG_SIZE } else { 0 };
+        slice(self.bytes, self.end, tag, "version tag")?;
+        Ok(self.end + tag)
+    }
+
+    /// Reads a record that `row` is, to its last byte.
+    ///
+    /// # Errors
+    /// Where it is none, and where anything is left over.
+    pub fn read_whole(row: &'a [u8]) -> Result<Self> {
+        let record = Self::read(row)?;
+        let len = record.record_len()?;
+        if len != row.len() {
+            return Err(Malformed::new(format!("a compressed row of {len} bytes stands in {}", row.len()), len));
+        }
+        Ok(record)
     }
 
     fn descriptor(&self, column: usize) -> u8 {

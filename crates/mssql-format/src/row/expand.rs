@@ -75,6 +75,10 @@ impl RowLayout {
         out.cells.resize(self.columns().len(), Cell::Missing);
         if self.is_compressed() {
             let record = CdRecord::read(row)?;
+            if let Some(max) = self.columns_max().filter(|&max| record.column_count() > max) {
+                let what = format!("a compressed row has {} columns, its table {max}", record.column_count());
+                return Err(Malformed::new(what, 1));
+            }
             for (index, cell) in record.cells().enumerate() {
                 // Dropped columns and uniquifiers are nobody's.
                 if let Some((column, packing)) = self.packed_at(index) {

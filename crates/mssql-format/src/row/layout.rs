@@ -10,6 +10,7 @@ pub struct RowLayout {
     index_fixed_end: Option<usize>,
     sparse: bool,
     packing: RowPacking,
+    columns_max: Option<usize>,
 }
 
 /// Whether rows must be expanded before they are read.
@@ -89,7 +90,18 @@ impl RowLayout {
     pub fn new(columns: Vec<PhysicalColumn>) -> Self {
         let sparse = columns.iter().any(|c| matches!(c.place, Place::Sparse { .. }));
         let packing = RowPacking::of(&columns);
-        RowLayout { columns, index_fixed_end: None, sparse, packing }
+        RowLayout { columns, index_fixed_end: None, sparse, packing, columns_max: None }
+    }
+
+    /// The layout of compressed rows that have so many columns at most, dropped ones and uniquifiers among them. Rows that say they have
+    /// more are refused.
+    pub fn with_columns_max(self, columns_max: usize) -> Self {
+        RowLayout { columns_max: Some(columns_max), ..self }
+    }
+
+    /// Columns of a compressed row at most, where that is known.
+    pub(super) fn columns_max(&self) -> Option<usize> {
+        self.columns_max
     }
 
     /// A layout of index entries, or of keys in the log: their fixed part begins at byte 1 and ends at `fixed_end`.
