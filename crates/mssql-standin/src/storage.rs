@@ -36,6 +36,7 @@ mod inspect;
 mod log;
 mod maintenance;
 mod media;
+mod off_row;
 mod read;
 #[cfg(test)]
 mod real;
@@ -219,7 +220,7 @@ pub struct Database {
     replication: Option<Lsn>,
     /// Tables whose changes CDC reads.
     tracked: BTreeSet<u32>,
-    unread: capture::Unread,
+    reader: capture::LogReader,
     /// Nonclustered indexes, by table.
     indexes: BTreeMap<u32, Vec<entry::Index>>,
     /// Names of the constraints of clustered primary keys, by table.
@@ -289,7 +290,7 @@ impl Database {
             checkpoint_lsn: Lsn::ZERO,
             replication: None,
             tracked: BTreeSet::new(),
-            unread: capture::Unread::default(),
+            reader: capture::LogReader::default(),
             indexes: BTreeMap::new(),
             key_names: BTreeMap::new(),
             constraints: BTreeMap::new(),
@@ -401,20 +402,18 @@ impl Database {
         };
         let mut record = mem::take(&mut self.record);
         build(&mut record, &head);
-        if self.for_log_reader(by, &record) {
+        let for_reader = self.for_log_reader(by, &record);
+        if for_reader {
             record.add_flags(flags::REPLICATED);
         }
         let lsn = self.log.append(record.bytes());
-        let (op, context) = (Op(record.bytes()[22]), Context(record.bytes()[23]));
-        self.record = record;
         if let By::Xact(id) | By::Undo(id, _) = by {
             let open = self.xacts.get_mut(&id).expect("the transaction is open");
             open.last_lsn = lsn;
-            let of_row = matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
-            if of_row && context != Context::INDEX_LEAF {
-                open.row_lsn = lsn;
-            }
+            open.captured |= for_reader;
         }
+        self.note_for_reader(by, lsn, record.bytes(), for_reader);
+        self.record = record;
         lsn
     }
 
@@ -423,7 +422,7 @@ impl Database {
         let (By::Xact(id) | By::Undo(id, _)) = by else { return false };
         let Some(xact) = self.xacts.get(&id).filter(|x| x.user && !self.tracked.is_empty()) else { return false };
         match (Op(record.bytes()[22]), Context(record.bytes()[23])) {
-            (Op::COMMIT_XACT, _) => !xact.captured.is_empty(),
+            (Op::COMMIT_XACT, _) => xact.captured,
             (
                 Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS,
                 Context::HEAP | Context::CLUSTERED | Context::MARK_AS_GHOST,

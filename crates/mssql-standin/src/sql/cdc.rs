@@ -1,9 +1,9 @@
 //! Change data capture: change tables, the job that fills them, and the functions that read them.
 //!
 //! ```text
-//!  changes of tracked tables ── storage, with the LSNs of their records ── scan ── cdc.<instance>_CT, cdc.lsn_time_mapping
-//!                                                                          │
-//!  capture job, every polling interval; sys.sp_cdc_scan ───────────────────┘
+//!  log ── storage: changes of tracked tables, by transaction ── scan ── cdc.<instance>_CT, cdc.lsn_time_mapping
+//!                                                                │
+//!  capture job, every polling interval; sys.sp_cdc_scan ─────────┘
 //! ```
 //!
 //! The tables of the schema `cdc` are tables like any other: in pages, logged, readable. What the functions and the scan

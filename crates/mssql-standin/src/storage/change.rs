@@ -13,8 +13,8 @@ use super::entry::Indexed;
 use super::space::{AllocUnit, UnitKind};
 use super::xact::{Transaction, Undo};
 use super::{By, Database, Error, Row, RowKey};
-pub(super) use values::plain_row;
-use values::{Stored, fresh, is_text, keep_nulls, stored_values, value_of};
+pub(super) use values::{Stored, plain_row, stored_values};
+use values::{fresh, is_text, keep_nulls, value_of};
 
 impl Database {
     /// Inserts a row; gives what it is found by.
@@ -63,9 +63,7 @@ impl Database {
         if indexed {
             self.index_insert(by, table, Indexed { row: &row, key: &key })?;
         }
-        let (lsn, row) = (self.last_row_lsn(xact), Arc::new(row));
-        self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
-        self.capture(xact, table, lsn, None, Some(&row));
+        self.note_change(xact, table, key.clone(), Some(Arc::new(row)));
         Ok(key)
     }
 
@@ -120,17 +118,14 @@ impl Database {
         let values = self.plan(&layout, values)?;
         let mut image = self.write_values(by, rowset, values, new_key == *key);
         keep_nulls(&layout, &before, &mut image);
-        let mut moved_at = None;
         match (key, &new_key) {
             (RowKey::Rid(at), _) => self.update_in_heap(by, rowset, *at, home, &image),
             (RowKey::Key(old), RowKey::Key(new)) if old != new => {
                 self.tree_ghost(by, rowset, old);
-                moved_at = Some(self.last_row_lsn(xact));
                 self.tree_put(by, rowset, new, &image);
             }
             (RowKey::Key(old), _) => self.tree_modify(by, rowset, old, &image),
         }
-        let lsn = self.last_row_lsn(xact);
         if indexed {
             self.index_update(by, table, Indexed { row: &old, key }, Indexed { row: &row, key: &new_key })?;
         }
@@ -140,15 +135,7 @@ impl Database {
         if new_key != *key {
             self.note_change(xact, table, key.clone(), None);
         }
-        let row = Arc::new(row);
-        self.note_change(xact, table, new_key.clone(), Some(Arc::clone(&row)));
-        match moved_at {
-            None => self.capture(xact, table, lsn, Some(&old), Some(&row)),
-            Some(deleted) => {
-                self.capture(xact, table, deleted, Some(&old), None);
-                self.capture(xact, table, lsn, None, Some(&row));
-            }
-        }
+        self.note_change(xact, table, new_key.clone(), Some(Arc::new(row)));
         Ok(new_key)
     }
 
@@ -181,7 +168,7 @@ impl Database {
         row[column] = Some(value.to_vec());
         let (lsn, row) = (self.last_lsn(by), Arc::new(row));
         self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
-        self.capture(xact, table, lsn, Some(&old), Some(&row));
+        self.capture_in_place(xact, table, lsn, old, row);
         Ok(true)
     }
 
@@ -207,14 +194,12 @@ impl Database {
                 self.heap_remove(by, rowset, *at);
             }
         }
-        let lsn = self.last_row_lsn(xact);
         for (column, value) in layout.columns.iter().zip(stored_values(&layout, &image)) {
             if let Stored::Pointer(pointer) = value {
                 self.delete_outside(by, rowset, &column.sql_type, &pointer);
             }
         }
         self.note_change(xact, table, key.clone(), None);
-        self.capture(xact, table, lsn, Some(&old), None);
         Ok(())
     }
 

@@ -103,6 +103,7 @@ impl Database {
 
     /// Begins a definition: in the transaction that was named for it, or in one of its own.
     pub(crate) fn begin_definition(&mut self, options: XactOptions<'_>, table: Option<u32>) -> Transaction {
+        self.read_log();
         let Some(open) = self.definitions.open else { return self.begin(options) };
         if let Some(table) = table {
             self.save_shape(open, table);
@@ -112,10 +113,12 @@ impl Database {
 
     /// Ends a definition; gives the LSN of its commit, or of its last record where the transaction goes on.
     pub(crate) fn end_definition(&mut self, xact: Transaction) -> Result<Lsn, Error> {
-        match self.definitions.open {
+        let ended = match self.definitions.open {
             Some(open) if open == xact => Ok(self.last_lsn(By::Xact(xact.0))),
             _ => self.commit(xact),
-        }
+        };
+        self.pass_over_log();
+        ended
     }
 
     /// Gives up a definition that failed. In a transaction that was named for it, its caller undoes it.
@@ -229,6 +232,7 @@ impl Database {
 
     /// Makes a table what it was.
     pub(super) fn restore_shape(&mut self, id: u64, shape: Shape) {
+        self.read_log();
         let table = shape.table;
         let own = self.rowsets.values().filter(|r| r.object_id == table).map(|r| r.id);
         let new: Vec<u64> = own.filter(|id| shape.rowsets.iter().all(|(known, ..)| known != id)).collect();
@@ -256,6 +260,7 @@ impl Database {
 
     /// Makes a rowset what it was before its pages were given back. Those that it has got since then go.
     pub(super) fn restore_rowset(&mut self, id: u64, saved: Rowset) {
+        self.read_log();
         let mut gone = Vec::new();
         if let Some(now) = self.rowsets.remove(&saved.id) {
             for (kind, unit) in UnitKind::ALL.into_iter().zip(now.units) {

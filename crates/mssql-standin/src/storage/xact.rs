@@ -8,7 +8,6 @@ use logferry_mssql_format::encode::{BeginXact, EndXact};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::page::RowId;
 
-use super::capture::{CapturedChange, CapturedTransaction};
 use super::definition::Shape;
 use super::space::UnitKind;
 use super::{By, Database, Error, Row, RowKey, Rowset, transaction_id};
@@ -54,9 +53,6 @@ pub(super) enum SystemXact {
 pub(super) struct Xact {
     pub begin_lsn: Lsn,
     pub last_lsn: Lsn,
-    /// The last record that changed a row.
-    pub row_lsn: Lsn,
-    pub begin_time: [u8; 8],
     pub dm_id: u64,
     pub spid: u32,
     /// Whether a caller began it.
@@ -66,8 +62,8 @@ pub(super) struct Xact {
     /// What becomes of the committed rows when it commits.
     pub changes: Vec<(u32, RowKey, Option<Arc<Row>>)>,
     latest: HashMap<(u32, RowKey), usize>,
-    /// For CDC: what was done to tracked tables, with how many steps of `undo` there were by then.
-    pub captured: Vec<(usize, CapturedChange)>,
+    /// Whether it changed a table that CDC reads.
+    pub captured: bool,
     pub locked: HashSet<(u64, RowKey)>,
     /// Pages where it holds room back.
     pub reserved_pages: HashSet<u32>,
@@ -85,13 +81,11 @@ impl Xact {
         self.latest.get(&(table, key.clone())).map(|at| &self.changes[*at].2)
     }
 
-    /// Forgets changes that were undone; what is undone is gone from `undo` by now.
+    /// Forgets changes that were undone.
     pub(super) fn forget_changes(&mut self, len: usize) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.truncate(len);
         self.set_changes(changes);
-        let steps = self.undo.len();
-        self.captured.retain(|(at, _)| *at <= steps);
     }
 
     pub(super) fn set_changes(&mut self, changes: Vec<(u32, RowKey, Option<Arc<Row>>)>) {
@@ -232,16 +226,6 @@ impl Database {
         let lsn = self.end_xact(xact.0, Op::COMMIT_XACT);
         self.log.flush();
         let ended = self.close(xact.0);
-        if !ended.captured.is_empty() {
-            self.unread.push(CapturedTransaction {
-                commit_lsn: lsn,
-                begin_lsn: ended.begin_lsn,
-                begin_time: ended.begin_time,
-                end_time: self.clock.datetime(),
-                id: transaction_id(xact.0),
-                changes: ended.captured.into_iter().map(|(_, change)| change).collect(),
-            });
-        }
         for (table, key, row) in ended.changes {
             let table = self.tables.get_mut(&table).expect("what a transaction drops it has not changed");
             table.apply(std::iter::once((key, row)));
@@ -355,8 +339,6 @@ impl Database {
             Xact {
                 begin_lsn: Lsn::ZERO,
                 last_lsn: Lsn::ZERO,
-                row_lsn: Lsn::ZERO,
-                begin_time: self.clock.datetime(),
                 dm_id: self.next_dm_xact,
                 spid,
                 user: parent.is_none(),
@@ -364,7 +346,7 @@ impl Database {
                 savepoints: Vec::new(),
                 changes: Vec::new(),
                 latest: HashMap::new(),
-                captured: Vec::new(),
+                captured: false,
                 locked: HashSet::new(),
                 reserved_pages: HashSet::new(),
             },

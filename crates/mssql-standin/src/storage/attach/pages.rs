@@ -1,5 +1,6 @@
 //! The pages of a data file, and values that are stored on pages of their own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -8,17 +9,15 @@ use logferry_mssql_format::alloc::{Iam, PfsByte, pfs_page_of};
 use logferry_mssql_format::boot::{BOOT_PAGE, Boot};
 use logferry_mssql_format::bytes::{Malformed, Result as FormatResult};
 use logferry_mssql_format::file_header::FileHeader;
-use logferry_mssql_format::lob::LobRecord;
 use logferry_mssql_format::page::{
     EXTENT_PAGES, PAGE_SIZE, Page, PageBytes, PageHeader, PageId, PageType, RowId, verify,
 };
-use logferry_mssql_format::row::{Link, OffRow, RecordKind};
+use logferry_mssql_format::row::{OffRow, RecordKind};
 
+use super::super::off_row::read_value;
 use super::super::{Error, FILE};
 use super::{damaged, read_file};
 
-/// Deeper trees of LOBs cannot be.
-const DEPTH_MAX: usize = 8;
 /// IAM pages of one allocation unit, at most.
 const IAM_MAX: usize = 1 << 16;
 
@@ -141,37 +140,6 @@ impl Pages {
 
     /// The value that a pointer in a row leads to.
     pub fn value(&self, pointer: &OffRow<'_>) -> FormatResult<Option<Vec<u8>>> {
-        let mut out = Vec::new();
-        if let Some(root) = pointer.root_record()? {
-            return Ok(self.append(root, 0, &mut out)?.then_some(out));
-        }
-        for link in pointer.links() {
-            self.append_link(link?, 0, &mut out)?;
-        }
-        Ok(Some(out))
-    }
-
-    fn append_link(&self, link: Link, depth: usize, out: &mut Vec<u8>) -> FormatResult<()> {
-        self.append(link.at, depth, out).map(drop)
-    }
-
-    fn append(&self, at: RowId, depth: usize, out: &mut Vec<u8>) -> FormatResult<bool> {
-        if depth > DEPTH_MAX {
-            return Err(Malformed::new("the tree of a LOB is too deep", 0));
-        }
-        let bytes = self.page(at.page)?;
-        let page = Page::read(&bytes)?;
-        let missing = || Malformed::new(format!("there is no LOB record at {at}"), 0);
-        let record = page.row_bytes(at.slot)?.ok_or_else(missing)?;
-        match LobRecord::read(record).map_err(|e| e.within(format_args!("LOB record {at}")))? {
-            LobRecord::Data(data) => out.extend_from_slice(data),
-            LobRecord::Null => return Ok(false),
-            LobRecord::Node(node) => {
-                for link in node.links() {
-                    self.append_link(link?, depth + 1, out)?;
-                }
-            }
-        }
-        Ok(true)
+        read_value(pointer, &|id| self.page(id).map(|page| Cow::Owned(*page)))
     }
 }

@@ -21,7 +21,7 @@ const VERSIONS_A_PAGE: u32 = 64;
 
 /// A physical value on its way into a row.
 #[derive(Clone, Debug)]
-pub(super) enum Stored {
+pub(in crate::storage) enum Stored {
     Null,
     Bytes(Vec<u8>),
     /// What stands in the row for a value outside of it.
@@ -175,7 +175,7 @@ pub(in crate::storage) fn plain_row(layout: &TableLayout, image: &[u8]) -> Row {
 }
 
 /// The values of a row as it stands on a page.
-pub(super) fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
+pub(in crate::storage) fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
     let record = FixedVar::read(image).expect("our own rows are whole");
     layout
         .columns
