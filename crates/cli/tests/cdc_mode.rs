@@ -5,11 +5,11 @@ mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use follow::{Running, wait_for_checkpoint, wait_until_equal};
 use logferry_mssql_standin::serve::Standin;
-use logferry_testkit::postgres::PrivatePostgres;
+use logferry_testkit::postgres::{Database, PrivatePostgres};
 use server::{check_equal, command, text, write_task};
 
 const TABLES: &[&str] = &["Customers", "Orders", "Types", "Bag"];
@@ -131,6 +131,77 @@ async fn tables_are_reloaded() {
         writer.join().expect("a writer");
         wait_until_equal(&standin, &database, TABLES).await;
         assert!(running.is_alive(), "{mode}");
+    }
+}
+
+/// `redis/docs` PR#3850: after a failover there is no capture job, and silence. The task says what is wrong, and goes on when it is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_job_that_went_is_told_and_waited_for() {
+    let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (task, said) = (folder.path().join("shop.yaml"), folder.path().join("said"));
+    write_task(&task, "cdc", &standin, &database, "");
+    let mut command = command(&task, &standin);
+    command.stderr(std::fs::File::create(&said).expect("a file"));
+    let mut running = Running(command.spawn().expect("it runs"));
+    wait_for_checkpoint(&database, None, &mut running).await;
+    wait_until_equal(&standin, &database, TABLES).await;
+    standin
+        .batch("USE shop; EXEC sys.sp_cdc_drop_job N'capture'; UPDATE dbo.Customers SET credit = 7")
+        .expect("it is done");
+    let told = || std::fs::read_to_string(&said).unwrap_or_default().contains("the database has no capture job");
+    let began = Instant::now();
+    while !told() {
+        assert!(running.is_alive() && began.elapsed() < Duration::from_secs(60), "the task does not say so");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    standin
+        .batch("USE shop; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0")
+        .expect("it is done");
+    wait_until_equal(&standin, &database, TABLES).await;
+    assert!(running.is_alive());
+}
+
+/// Tables come that only change data capture serves, and columns to a table without a key: by the process that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_without_a_key_come_and_change_while_the_process_runs() {
+    for mode in ["cdc\n  cdc: {enable: true}", "hybrid"] {
+        let (standin, postgres) = (shop(CAPTURE), PrivatePostgres::shared());
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = folder.path().join("shop.yaml");
+        write_task(&task, mode, &standin, &database, "");
+        let mut running = Running::start(&task, &standin, &[]);
+        wait_for_checkpoint(&database, None, &mut running).await;
+        let enough = Arc::new(AtomicBool::new(false));
+        let writer = write(&standin, &enough, 0);
+        let change = |text: &str| standin.batch(&format!("USE shop; {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
+        change("CREATE TABLE dbo.Late (n int, s varchar(9)); INSERT dbo.Late VALUES (1, 'a'), (1, 'a'), (2, 'b')");
+        change("UPDATE TOP (1) dbo.Late SET s = 'c' WHERE n = 1");
+        let tables = ["Customers", "Orders", "Types", "Late"];
+        wait_for_table(&database, "dbo.late").await;
+        change("ALTER TABLE dbo.Late ADD c int NOT NULL DEFAULT 5 WITH VALUES");
+        change("INSERT dbo.Late VALUES (1, 'a', 5), (1, 'a', 6); DELETE TOP (1) dbo.Late WHERE n = 2");
+        enough.store(true, Ordering::Relaxed);
+        writer.join().expect("a writer");
+        wait_until_equal(&standin, &database, &tables).await;
+        wait_until_equal(&standin, &database, TABLES).await;
+        assert!(running.is_alive(), "{mode}");
+        drop(running);
+        change("INSERT dbo.Late VALUES (3, 'd', 7); UPDATE TOP (1) dbo.Late SET c = 8 WHERE c = 5");
+        let _running = Running::start(&task, &standin, &[]);
+        wait_until_equal(&standin, &database, &tables).await;
+    }
+}
+
+async fn wait_for_table(database: &Database<'_>, name: &str) {
+    let client = database.client().await.expect("a connection");
+    let began = Instant::now();
+    while !client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await.expect("an answer").get::<_, bool>(0)
+    {
+        assert!(began.elapsed() < Duration::from_secs(120), "the table does not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

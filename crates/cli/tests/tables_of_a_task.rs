@@ -134,17 +134,15 @@ async fn some_rows_of_a_table_are_followed() {
         change(&standin, "INSERT dbo.Orders VALUES (1000, 'EU', 2030, NULL)");
         wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
         drop(running);
-        if *mode == "log" {
-            with("region = 'US'");
-            let running = start(&task, &standin, &["--reload", "dbo.Orders"]);
-            let us = ("dbo.Orders WHERE region = 'US'", "orders");
-            wait_for(&standin, &database, &[CUSTOMERS, us]).await;
-            drop(running);
-            let running = start(&task, &standin, &[]);
-            change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id = 1000");
-            wait_for(&standin, &database, &[CUSTOMERS, us]).await;
-            drop(running);
-        }
+        with("region = 'US'");
+        let running = start(&task, &standin, &["--reload", "dbo.Orders"]);
+        let us = ("dbo.Orders WHERE region = 'US'", "orders");
+        wait_for(&standin, &database, &[CUSTOMERS, us]).await;
+        drop(running);
+        let running = start(&task, &standin, &[]);
+        change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id = 1000");
+        wait_for(&standin, &database, &[CUSTOMERS, us]).await;
+        drop(running);
         with("no = 1");
         let output = command_of("check", &task, &standin);
         assert!(output.contains("table \"dbo.Orders\": tables.where: \"no\" is no stored column"), "{output}");

@@ -123,8 +123,9 @@ pub trait ChangeSource: Send + Sync {
         async { Ok(Vec::new()) }
     }
 
-    /// Tables are to be read whole once more: called after `seek`. The rows that they have come before all other changes, in one
-    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate) of each.
+    /// Tables are to be read whole once more: called after `seek`, and before `add`. The rows that they have come before all other changes, in
+    /// one transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate) of each. Where not all changes of one are to be had, that is
+    /// mended by it, if the source can read it as of a position.
     ///
     /// # Errors
     /// Where the source cannot do that.
@@ -147,8 +148,8 @@ pub trait ChangeSource: Send + Sync {
 
     /// Tables that the target does not have: called after `seek` by whoever [can](Self::can_add). Each is told by a
     /// [`SourceEvent::Table`](crate::SourceEvent::Table) when its changes are to be had, and its rows come right behind that, in one
-    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate). Of all other tables but those that are left out for good
-    /// the changes are to be had from the checkpoint on.
+    /// transaction, behind a [`ChangeOp::Truncate`](crate::ChangeOp::Truncate). Of all other tables but those that are left out for good, and those
+    /// that are read once more, the changes are to be had from the checkpoint on.
     ///
     /// # Errors
     /// Where they are not: names the table and both positions.

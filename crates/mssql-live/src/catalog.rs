@@ -18,7 +18,7 @@ use crate::condition::{self, Condition};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
-use edition::Edition;
+pub(crate) use edition::Edition;
 
 /// The server and the database.
 #[derive(Clone, Debug, PartialEq, Eq)]

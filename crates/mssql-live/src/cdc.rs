@@ -16,9 +16,12 @@
 //! What capture does not tell, or spoils, is read from the table by its key, as it is then: newer than the change perhaps, and made
 //! right by the changes that follow, because each row that is told replaces the one there ([`feed`]).
 
+mod begin;
+mod choose;
 mod feed;
 mod health;
 mod instances;
+mod reload;
 mod rotate;
 mod verdict;
 mod window;
@@ -27,38 +30,32 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Fence, Lineage, Lsn, RestartLsn, SourceEvent, TableId,
-    TransactionHead, TransactionId,
-};
+use logferry_model::{Checkpoint, CommitLsn, EventBatch, Fence, Lineage, Lsn, RestartLsn, SourceEvent, TableId};
 use tiberius::ToSql;
-use tracing::{debug, info};
+use tracing::debug;
 
-use crate::catalog::{self, Table};
-use crate::chunks::{self, Boundary};
+use crate::catalog::{Reader, Table};
 use crate::error::Error;
 use crate::pool::Pool;
-use crate::reading::{Reading, Work};
 use crate::session::Session;
 use crate::source::Wanted;
 use crate::sql;
-use crate::value::Form;
+pub(crate) use begin::enable_database;
 use feed::Served;
 use health::{Health, Trouble};
 pub(crate) use instances::Facts;
 pub(crate) use instances::lsn;
 use instances::{Instance, Look, Seen};
+use reload::Reload;
 pub(crate) use rotate::{disable_ours, enable_heartbeat, has_no_instances};
 pub(crate) use verdict::{Verdict, trouble, verdicts};
 use window::Window;
 
 /// Tables that are asked by one statement whether they have changes.
 const ASKED_TOGETHER: usize = 50;
-/// How long the first scan of new instances is waited for: some intervals of the job.
-const FIRST_SCAN: Duration = Duration::from_secs(120);
-/// When it is asked whether there is anybody who scans.
-const FIRST_SCAN_ASKED: Duration = Duration::from_secs(2);
-const FIRST_SCAN_EVERY: Duration = Duration::from_millis(200);
+
+/// How often it is asked whether there are new tables, which capture does not tell.
+const TABLES_ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// What may be done to the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,21 +71,24 @@ pub(crate) struct CdcReader {
     wanted: Wanted,
     settings: CdcSettings,
     chunk_bytes: u64,
-    collation: Option<String>,
-    has_snapshots: bool,
+    facts: Facts,
     tables: Vec<Arc<Table>>,
     served: HashMap<TableId, Arc<Served>>,
     /// Tables that cannot be followed: why, and what mends it.
     refused: HashMap<TableId, (String, String)>,
     /// Tables whose changes are not all there: an error, where the target has the table.
-    gaps: HashMap<TableId, Error>,
+    gaps: HashMap<TableId, Gap>,
     /// New tables that nobody captures, and that were told.
     untold: HashSet<TableId>,
     seen: Seen,
+    /// When it was asked whether there are new tables.
+    tables_asked: Instant,
     /// Something about instances is different, and is looked at when the window is closed.
     stale: bool,
     /// From here on another instance may serve.
     pending: Option<Lsn>,
+    /// A table cannot be followed before another instance is there, and nothing is read until then.
+    waits: bool,
     health: Health,
     applied: Checkpoint,
     /// Tables that are new, gone or of another shape, to be told before the next rows.
@@ -96,115 +96,22 @@ pub(crate) struct CdcReader {
     /// Tables to be read whole.
     reloads: VecDeque<Arc<Table>>,
     reload: Option<Reload>,
+    /// Those of them whose instance does not have all changes up to now: they are read as of one position.
+    anew: HashSet<TableId>,
     /// Up to where the changes of a table are in its rows.
     fences: HashMap<TableId, Lsn>,
     window: Option<Window>,
 }
 
-/// A table that is being read whole.
-struct Reload {
-    table: Arc<Table>,
-    boundaries: Vec<Boundary>,
-    next: usize,
-    reading: Option<Reading>,
+/// A table whose changes are not all there.
+#[derive(Debug)]
+struct Gap {
+    error: Error,
+    /// What would serve it, once it was read whole.
+    instead: Option<Arc<Served>>,
 }
 
 impl CdcReader {
-    /// Looks at the tables and their instances, and notes how far the log is captured: changes from there on are given.
-    pub(crate) async fn begin(
-        pool: Pool,
-        lineage: Lineage,
-        wanted: Wanted,
-        settings: CdcSettings,
-        chunk_bytes: u64,
-        at: Option<Checkpoint>,
-    ) -> Result<Self, Error> {
-        let mut session = pool.session().await?;
-        let facts = enabled(&mut session, settings).await?;
-        let tables = catalog::tables(&mut session).await?;
-        let tables: Vec<Arc<Table>> = tables.into_iter().map(|t| Arc::new(t.cut_by_its_key())).collect();
-        let wanted_tables: Vec<&Arc<Table>> = tables.iter().filter(|t| wanted(&t.version.name)).collect();
-        if settings.enable {
-            enable_tables(&mut session, &wanted_tables).await?;
-        }
-        let mut health = Health::new(facts.has_jobs);
-        let (look, instances) = first_scan(&mut session, &mut health, &wanted_tables).await?;
-        let end = look.end.unwrap_or(Lsn::ZERO);
-        let applied = at.unwrap_or(Checkpoint {
-            applied: CommitLsn(end),
-            restart: RestartLsn(end),
-            lineage,
-            commit_time_us: None,
-        });
-        if applied.applied.0 > end {
-            return Err(Error::OtherDatabase(format!(
-                "the log is captured up to {end}, but the target has everything up to {}: the database was set back",
-                applied.applied.0
-            )));
-        }
-        let mut served = HashMap::new();
-        let mut refused = HashMap::new();
-        let mut gaps = HashMap::new();
-        let mut reloads = VecDeque::new();
-        let mut pending = None;
-        for table in wanted_tables {
-            let id = table.version.id;
-            let own: Vec<&Instance> = instances.iter().filter(|i| i.table == id).collect();
-            let Some(instance) = own.iter().rev().find(|i| i.start.is_some_and(|s| s <= applied.applied.0)) else {
-                if let Some(first) = own.first().filter(|_| at.is_some()) {
-                    gaps.insert(id, gap(table, first, applied.applied.0));
-                    continue;
-                }
-                let (why, mend) = ("it has no capture instance", instances::statement_for(&table.version, None));
-                if at.is_some() {
-                    gaps.insert(id, rotate::not_captured_any_more(table, &mend));
-                }
-                refused.insert(id, (why.to_owned(), mend));
-                continue;
-            };
-            let one = Served::new(table.clone(), (*instance).clone(), facts.collation.as_deref());
-            if let Some(why) = one.refused(at.is_some(), facts.has_snapshots) {
-                refused.insert(id, why);
-                continue;
-            }
-            if own.last().is_some_and(|last| last.id != instance.id) {
-                pending = Some(Lsn::ZERO);
-            }
-            if !instance.missing(&table.version).is_empty() {
-                // The column came while nobody looked.
-                reloads.push_back(table.clone());
-                pending = Some(Lsn::ZERO);
-            }
-            served.insert(id, Arc::new(one));
-        }
-        info!(tables = served.len(), captured_to = %end, "reading change tables");
-        drop(session);
-        Ok(CdcReader {
-            pool,
-            lineage,
-            wanted,
-            settings,
-            chunk_bytes,
-            collation: facts.collation,
-            has_snapshots: facts.has_snapshots,
-            tables,
-            served,
-            refused,
-            gaps,
-            untold: HashSet::new(),
-            seen: look.seen,
-            stale: false,
-            pending,
-            health,
-            applied,
-            events: Vec::new(),
-            reloads,
-            reload: None,
-            fences: HashMap::new(),
-            window: None,
-        })
-    }
-
     pub(crate) fn tables(&self) -> &[Arc<Table>] {
         &self.tables
     }
@@ -228,14 +135,6 @@ impl CdcReader {
         self.fences.extend(fences.iter().map(|fence| (fence.table, fence.lsn)));
     }
 
-    /// Tables are read whole before the next changes.
-    pub(crate) fn reload(&mut self, tables: &[TableId]) {
-        for id in tables {
-            let waits = self.reloads.iter().any(|table| table.version.id == *id);
-            self.reloads.extend(self.served.get(id).filter(|_| !waits).map(|served| served.table.clone()));
-        }
-    }
-
     /// The next events; none where nothing happened.
     pub(crate) async fn next(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
         self.next_up_to(bytes_max, Lsn::MAX).await
@@ -253,11 +152,13 @@ impl CdcReader {
             self.served.remove(id);
             self.tables.retain(|table| table.version.id != *id);
             self.reloads.retain(|table| table.version.id != *id);
+            self.anew.remove(id);
+            self.fences.remove(id);
         }
         self.stale |= !tables.is_empty();
         let mut gaps: Vec<_> = self.gaps.drain().collect();
         gaps.sort_by_key(|(id, _)| *id);
-        gaps.into_iter().next().map_or(Ok(()), |(_, gap)| Err(gap))
+        gaps.into_iter().next().map_or(Ok(()), |(_, gap)| Err(gap.error))
     }
 
     /// How far the log is captured.
@@ -367,17 +268,54 @@ impl CdcReader {
         Ok(())
     }
 
+    /// Whether nothing can be read before another instance is there.
+    pub(crate) async fn must_wait(&mut self) -> Result<bool, Error> {
+        if self.window.is_none() {
+            let mut session = self.pool.session().await?;
+            let look = Look::ask(&mut session).await?;
+            self.look_at_instances(&mut session, &look).await?;
+        }
+        Ok(self.waits)
+    }
+
+    /// Where instances may be made, a new table is noticed, though nobody captures it.
+    async fn look_for_tables(&mut self, session: &mut Session) -> Result<(), Error> {
+        const DOING: &str = "ask whether tables came or went";
+        if !self.settings.enable || self.tables_asked.elapsed() < TABLES_ASKED_EVERY {
+            return Ok(());
+        }
+        self.tables_asked = Instant::now();
+        let rows = session.rows(DOING, sql::CDC_TABLES, &[]).await?;
+        let ids = rows.first().map(|row| Reader { row, doing: DOING }.optional::<i64>("ids")).transpose()?.flatten();
+        // Ids are signed on the server.
+        let known: i64 = self.tables.iter().map(|table| i64::from(table.version.id.0 as i32)).sum();
+        self.stale |= ids.unwrap_or(0) != known;
+        Ok(())
+    }
+
+    /// Looks at tables and instances anew where something about them is, or may be, different.
+    async fn look_at_instances(&mut self, session: &mut Session, look: &Look) -> Result<(), Error> {
+        let from = self.applied.applied.0;
+        if look.seen == self.seen && !self.stale && self.pending.is_none_or(|pending| pending > from) {
+            return Ok(());
+        }
+        self.stale = false;
+        self.look_again(session, look.seen).await
+    }
+
     /// Finds out whether there is anything new, and in which tables.
     async fn open_window(&mut self, session: &mut Session, limit: Lsn) -> Result<Option<Window>, Error> {
         let look = Look::ask(session).await?;
         let from = self.applied.applied.0;
         let end = look.end.unwrap_or(Lsn::ZERO);
-        if look.seen != self.seen || self.stale || self.pending.is_some_and(|pending| pending <= from) {
-            self.stale = false;
-            self.look_again(session, look.seen).await?;
-            if !self.reloads.is_empty() {
-                return Ok(None);
-            }
+        self.look_for_tables(session).await?;
+        self.look_at_instances(session, &look).await?;
+        if !self.reloads.is_empty() {
+            return Ok(None);
+        }
+        if self.waits {
+            self.health.watch(session).await?;
+            return Ok(None);
         }
         if end < from {
             return Err(Error::OtherDatabase(format!(
@@ -432,99 +370,14 @@ impl CdcReader {
         }
         self.stale = true;
         let instances = instances::instances(session).await?;
-        let from = self.applied.applied.0;
         for served in self.served.values() {
+            let from = self.position(served.table.version.id);
             let now = instances.iter().find(|i| i.id == served.instance.id);
             if let Some(now) = now.filter(|now| now.start.is_none_or(|start| start > from)) {
                 return Err(gap(&served.table, now, from));
             }
         }
         Ok(())
-    }
-
-    /// Reads rows of tables that are to be read whole. They are newer than the position: made right by what follows, or, where that must
-    /// not be told again, with a fence.
-    async fn read_whole(
-        &mut self,
-        session: &mut Session,
-        batch: &mut EventBatch,
-        bytes_max: usize,
-    ) -> Result<(), Error> {
-        let at = self.applied.applied;
-        batch.events.append(&mut self.events);
-        while batch.rows.byte_len() < bytes_max {
-            let mut reload = match self.reload.take() {
-                Some(reload) => reload,
-                None => {
-                    let Some(table) = self.reloads.pop_front() else { return Ok(()) };
-                    batch.events.push(SourceEvent::Begin(TransactionHead {
-                        id: TransactionId::default(),
-                        begin_lsn: at.0,
-                        commit_lsn: at,
-                        commit_time_us: self.applied.commit_time_us,
-                        name: "reload".to_owned(),
-                    }));
-                    let change = Change { lsn: at.0, table: table.version.clone(), op: ChangeOp::Truncate };
-                    batch.events.push(SourceEvent::Change(change));
-                    let boundaries = match self.is_exact(&table) {
-                        true => Vec::new(),
-                        false => chunks::boundaries(session, &table, self.chunk_bytes).await?,
-                    };
-                    Reload { table, boundaries, next: 0, reading: None }
-                }
-            };
-            let mut reading = match reload.reading.take() {
-                Some(reading) => reading,
-                None if reload.next <= reload.boundaries.len() => {
-                    reload.next += 1;
-                    Reading::begin(self.part(&reload.table, &reload.boundaries, reload.next - 1))
-                }
-                None => {
-                    batch.events.push(SourceEvent::Commit(self.applied));
-                    continue;
-                }
-            };
-            match reading.next().await? {
-                Some((store, refs)) => {
-                    for row in refs {
-                        let after = batch.rows.push_row(store.row(row).cells());
-                        let (table, op) = (reload.table.version.clone(), ChangeOp::Insert { after });
-                        batch.events.push(SourceEvent::Change(Change { lsn: at.0, table, op }));
-                    }
-                    reload.reading = Some(reading);
-                }
-                None => {
-                    if let Some(lsn) = reading.fence() {
-                        let table = reload.table.version.id;
-                        self.fences.insert(table, lsn);
-                        batch.events.push(SourceEvent::Fenced(Fence { table, lsn }));
-                    }
-                }
-            }
-            self.reload = Some(reload);
-        }
-        Ok(())
-    }
-
-    /// Whether no change of a table may be told again that is in its rows.
-    fn is_exact(&self, table: &Table) -> bool {
-        self.has_snapshots && self.served.get(&table.version.id).is_some_and(|served| served.is_exact())
-    }
-
-    /// What reads a part of a table.
-    fn part(&self, table: &Arc<Table>, boundaries: &[Boundary], number: usize) -> Work {
-        let (filter, values) = chunks::filter(table.order.as_ref(), boundaries, number).unwrap_or_default();
-        let form = Form::of(&table.version.columns);
-        let is_exact = self.is_exact(table);
-        let level = if self.has_snapshots && !is_exact { "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; " } else { "" };
-        Work {
-            pool: self.pool.clone(),
-            doing: format!("read table \"{}\" anew", table.version.name),
-            text: format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(table, &filter)),
-            values,
-            form,
-            fenced: is_exact.then(|| table.clone()),
-        }
     }
 }
 
@@ -542,7 +395,7 @@ fn gone(error: Error, some: &[&Arc<Served>]) -> Error {
     match error {
         Error::Statement { number: 208, said, .. } => Error::NotCaptured {
             what: format!("a capture instance was dropped: {said}"),
-            mend: format!("copy anew under another task name; {} tables were read together", some.len()),
+            mend: format!("start the task again, which tells which of {} tables it was", some.len()),
         },
         other => other,
     }
@@ -554,65 +407,5 @@ fn gap(table: &Table, instance: &Instance, from: Lsn) -> Error {
         instance: instance.name.clone(),
         from,
         low: instance.start.unwrap_or(Lsn::ZERO),
-    }
-}
-
-/// Sees that the database has CDC.
-async fn enabled(session: &mut Session, settings: CdcSettings) -> Result<Facts, Error> {
-    let facts = Facts::ask(session).await?;
-    if facts.is_enabled {
-        return Ok(facts);
-    }
-    if !settings.enable {
-        return Err(Error::NotCaptured {
-            what: "the database does not have change data capture".to_owned(),
-            mend: "EXEC sys.sp_cdc_enable_db, then sys.sp_cdc_enable_table for each table; or source.cdc.enable: true"
-                .to_owned(),
-        });
-    }
-    enable_database(session).await?;
-    Facts::ask(session).await
-}
-
-pub(crate) async fn enable_database(session: &mut Session) -> Result<(), Error> {
-    info!("enabling change data capture for the database");
-    session.rows("enable change data capture for the database", sql::CDC_ENABLE_DATABASE, &[]).await.map(drop)
-}
-
-/// Makes an instance for each table that has none.
-async fn enable_tables(session: &mut Session, tables: &[&Arc<Table>]) -> Result<(), Error> {
-    let existing = instances::instances(session).await?;
-    for table in tables {
-        if !existing.iter().any(|i| i.table == table.version.id) {
-            rotate::enable(session, table, &instances::name_of_ours(&table.version, &existing)).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Waits until all instances of some tables have been scanned once: before that they have no low endpoint.
-async fn first_scan(
-    session: &mut Session,
-    health: &mut Health,
-    tables: &[&Arc<Table>],
-) -> Result<(Look, Vec<Instance>), Error> {
-    let began = Instant::now();
-    loop {
-        // In this order: an instance that is listed was there when the log was captured up to the end.
-        let instances = instances::instances(session).await?;
-        let look = Look::ask(session).await?;
-        let mut own = instances.iter().filter(|i| tables.iter().any(|t| t.version.id == i.table));
-        let scanned = own.all(|i| i.start.is_some_and(|start| look.end.is_some_and(|end| start <= end)));
-        if scanned {
-            return Ok((look, instances));
-        }
-        if began.elapsed() > FIRST_SCAN_ASKED {
-            let trouble = health.look(session).await?;
-            if trouble == Some(Trouble::Missing) || began.elapsed() > FIRST_SCAN {
-                let trouble = trouble.unwrap_or(Trouble::Stopped);
-                return Err(Error::NotCaptured { what: trouble.what(), mend: trouble.mend().to_owned() });
-            }
-        }
-        tokio::time::sleep(FIRST_SCAN_EVERY).await;
     }
 }

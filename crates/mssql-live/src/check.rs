@@ -18,7 +18,7 @@ use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
-use crate::source::{Mode, Wanted};
+use crate::source::{Mode, OnTarget, Wanted};
 use crate::sql;
 
 /// What was found, and the tables, as far as they could be looked at.
@@ -78,6 +78,7 @@ async fn look(
     special::tables(&mut session, mode, &taken_versions, findings).await?;
     if mode != Mode::Snapshot {
         special::database(&mut session, &database, findings).await?;
+        special::place(&mut session, mode, &database, findings).await?;
     }
     let facts = Facts::ask(&mut session).await?;
     let mut is_captured = false;
@@ -124,7 +125,8 @@ async fn look(
             Mode::Cdc(_) if facts.is_enabled && !is_captured => {}
             Mode::Cdc(settings) => {
                 capture::tables(&mut session, &facts, &taken, false, findings).await?;
-                let cdc = CdcReader::begin(pool, lineage, wanted.clone(), settings, 1 << 26, None).await?;
+                let target = OnTarget { at: None, fences: &[] };
+                let cdc = CdcReader::begin(pool, lineage, wanted.clone(), settings, 1 << 26, target).await?;
                 findings.extend(taken_versions.iter().filter_map(|table| {
                     let (why, mend) = cdc.refused(table.id)?;
                     Some(Finding::error(table_name(table), why).mended_by(mend))

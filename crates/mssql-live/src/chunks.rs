@@ -337,6 +337,27 @@ mod tests {
         );
     }
 
+    /// Estuary, 2026-07-30; SymmetricDS: a parameter of another type or collation than its column makes the server convert the column, row by row.
+    #[test]
+    fn parameters_have_the_type_of_their_column() {
+        let collation = Default::default();
+        for (sql_type, expect) in [
+            (SqlType::DateTime, "CONVERT(datetime, @P1)"),
+            (SqlType::SmallDateTime, "CONVERT(smalldatetime, @P1)"),
+            (SqlType::DateTime2 { scale: 3 }, "CONVERT(datetime2(3), @P1)"),
+            (SqlType::SmallInt, "CONVERT(smallint, @P1)"),
+            (SqlType::Decimal { precision: 20, scale: 4 }, "CONVERT(decimal(20, 4), @P1)"),
+            (SqlType::UniqueIdentifier, "CONVERT(uniqueidentifier, @P1)"),
+            (SqlType::VarChar { length: Some(9), collation }, "CONVERT(varchar(9), @P1 COLLATE Latin1_General_CI_AS)"),
+            (SqlType::NVarChar { length: Some(9), collation }, "CONVERT(nvarchar(9), @P1)"),
+            (SqlType::VarBinary { length: Some(9) }, "CONVERT(varbinary(9), @P1)"),
+        ] {
+            let columns = [column("k", sql_type)];
+            assert_eq!(after(&columns, 1), format!("[k] > {expect}"));
+            assert_eq!(any_of(&columns, 1), format!("[k] IN ({expect})"));
+        }
+    }
+
     #[test]
     fn even_cuts_reach_the_ends_of_the_range() {
         assert_eq!(even(0, 100, 3), [at(25), at(50), at(75)]);

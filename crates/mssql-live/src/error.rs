@@ -185,6 +185,14 @@ pub enum Error {
         /// what was found instead
         why: String,
     },
+    /// A table of `mode: hybrid` that the log does not serve, or no more.
+    #[error("table \"{table}\" is to be read by change data capture, for which the readers begin anew: {why}")]
+    OtherReader {
+        /// the table
+        table: logferry_model::TableName,
+        /// why it is not read by the log
+        why: String,
+    },
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -209,7 +217,9 @@ impl Error {
 
     fn class(&self) -> Class {
         match self {
-            Error::Connect { .. } | Error::Broken { .. } | Error::Silent { .. } => Class::Transient,
+            Error::Connect { .. } | Error::Broken { .. } | Error::Silent { .. } | Error::OtherReader { .. } => {
+                Class::Transient
+            }
             Error::Statement { number, .. } | Error::Login { number, .. } if is_transient(*number) => Class::Transient,
             Error::Unexpected { .. } => Class::Bug,
             _ => Class::Operator,
@@ -229,6 +239,10 @@ impl Error {
             Error::Statement { number: 229 | 230 | 262 | 297 | 300, .. } => {
                 "grant the right that is named to the task's user".to_owned()
             }
+            Error::Statement { number: 15517 | 22830 | 22832, .. } => {
+                "where the owner of the database is a login that this server does not know: ALTER AUTHORIZATION ON DATABASE::[...] TO [sa]"
+                    .to_owned()
+            }
             Error::Gap { .. } => {
                 "put the log backups back to where msdb says that they are, and let the task's user read them (sys.fn_dump_dblog, msdb); or \
                  set source.on_gap: resync, to have all tables read anew; source.hold_log keeps the log while the task runs"
@@ -236,8 +250,9 @@ impl Error {
             }
             Error::NotCaptured { mend, .. } => mend.clone(),
             Error::CdcGap { .. } | Error::CdcGone => {
-                "what was committed in between is lost to this task: copy anew under another task name, and let the cleanup job keep \
-                 changes longer than logferry is ever stopped (sys.sp_cdc_change_job N'cleanup', @retention = MINUTES)"
+                "what was committed in between is not captured: start the task once with --reload TABLE, to have it read anew, as of one \
+                 position (that asks for ALLOW_SNAPSHOT_ISOLATION); and let the cleanup job keep changes longer than logferry is ever \
+                 stopped (sys.sp_cdc_change_job N'cleanup', @retention = MINUTES)"
                     .to_owned()
             }
             Error::Unlogged { .. } => {

@@ -1,6 +1,7 @@
 //! The log for the tables that it serves, change tables for the others, in one order.
 //!
-//! Which reader a table has is decided at the start, and told: the log where it can, for it changes nothing and is fast; change data
+//! Which reader a table has is decided at the start, and told; where a table comes that the log does not serve, the readers begin anew
+//! from where the target is, and it is decided once more. The log reads what it can, for it changes nothing and is fast; change data
 //! capture for tables without a clustered key that rows could be looked up by, and the like.
 //!
 //! ```text
@@ -28,7 +29,7 @@ use crate::error::Error;
 use crate::log::LogReader;
 use crate::pool::Pool;
 use crate::settings::LogSettings;
-use crate::source::Wanted;
+use crate::source::{OnTarget, Wanted};
 
 pub use objects::teardown;
 
@@ -48,6 +49,7 @@ pub(crate) struct HybridReader {
     /// Nobody needs it where the log serves all tables.
     cdc: Option<CdcReader>,
     tables: Vec<Arc<Table>>,
+    wanted: Wanted,
     by_cdc: HashSet<TableId>,
     heartbeat: Duration,
     beat_at: Option<Instant>,
@@ -95,9 +97,10 @@ impl HybridReader {
         wanted: Wanted,
         chunk_bytes: u64,
         heartbeat: Duration,
-        at: Option<Checkpoint>,
+        target: OnTarget<'_>,
         log_settings: LogSettings,
     ) -> Result<Self, Error> {
+        let at = target.at;
         let mut session = pool.session().await?;
         objects::create(&mut session).await?;
         drop(session);
@@ -124,9 +127,10 @@ impl HybridReader {
             }
             let (own, settings) = (names.clone(), CdcSettings { enable: true });
             let wanted: Wanted = Arc::new(move |name| own.contains(name));
-            cdc = Some(CdcReader::begin(pool.clone(), lineage, wanted, settings, chunk_bytes, at).await?);
+            cdc = Some(CdcReader::begin(pool.clone(), lineage, wanted, settings, chunk_bytes, target).await?);
         }
-        let log_wanted: Wanted = Arc::new(move |name| wanted(name) && !names.contains(name));
+        let by_log = wanted.clone();
+        let log_wanted: Wanted = Arc::new(move |name| by_log(name) && !names.contains(name));
         let log = LogReader::begin(pool.clone(), lineage, log_wanted, chunk_bytes, at, log_settings).await?;
         let of_cdc = |id: TableId| cdc.as_ref().and_then(|cdc| cdc.tables().iter().find(|t| t.version.id == id));
         let tables = log.tables().iter().map(|table| {
@@ -135,8 +139,18 @@ impl HybridReader {
         });
         let tables = tables.collect();
         let applied = log.checkpoint();
-        let mut reader =
-            HybridReader { pool, log, cdc, tables, by_cdc, heartbeat, beat_at: None, applied, phase: Phase::Between };
+        let mut reader = HybridReader {
+            pool,
+            log,
+            cdc,
+            tables,
+            wanted,
+            by_cdc,
+            heartbeat,
+            beat_at: None,
+            applied,
+            phase: Phase::Between,
+        };
         if at.is_none() {
             // What was captured until here is in the rows that are copied from here on.
             reader.skip_to(applied.applied.0).await?;
@@ -246,6 +260,7 @@ impl HybridReader {
     /// Asks the log first: it is ahead.
     async fn between(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
         let mut batch = self.log.next(bytes_max).await?;
+        self.readers_are_right(&batch)?;
         let begin = batch.events.iter().position(|event| matches!(event, SourceEvent::Begin(_)));
         let Some(begin) = begin.filter(|_| self.cdc.is_some()) else {
             let mut out = self.of_log(batch);
@@ -262,6 +277,21 @@ impl HybridReader {
         let end = head.commit_lsn.0;
         let first = std::mem::replace(&mut batch.events, rest);
         self.wait(Held { end, first, rest: batch }, bytes_max).await
+    }
+
+    /// No table came, or became such, that the log does not serve: who reads what is decided at the begin.
+    fn readers_are_right(&self, batch: &EventBatch) -> Result<(), Error> {
+        for event in &batch.events {
+            let (SourceEvent::Table(table) | SourceEvent::Unreadable { table, .. }) = event else { continue };
+            if self.by_cdc.contains(&table.id) || !(self.wanted)(&table.name) {
+                continue;
+            }
+            let now = self.log.tables().iter().find(|now| now.version.id == table.id);
+            if let Some(why) = now.and_then(|now| why_captured(&self.log, now)) {
+                return Err(Error::OtherReader { table: table.name.clone(), why: why.to_owned() });
+            }
+        }
+        Ok(())
     }
 
     /// Transactions of change tables alone.
@@ -285,7 +315,7 @@ impl HybridReader {
     /// Waits until capturing is past the end of a round.
     async fn wait(&mut self, held: Held, bytes_max: usize) -> Result<EventBatch, Error> {
         let Some(cdc) = &mut self.cdc else { return Ok(EventBatch::default()) };
-        if cdc.checkpoint().applied.0 < held.end && cdc.captured_to().await? < held.end {
+        if cdc.checkpoint().applied.0 < held.end && (cdc.captured_to().await? < held.end || cdc.must_wait().await?) {
             cdc.watch().await?;
             self.phase = Phase::Waiting(held);
             self.beat(BEAT_WAITING).await?;

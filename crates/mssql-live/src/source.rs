@@ -133,6 +133,15 @@ impl Changes {
     }
 }
 
+/// What the target has.
+#[derive(Clone, Copy)]
+pub(crate) struct OnTarget<'a> {
+    /// Where it is; `None` before the copy.
+    pub(crate) at: Option<Checkpoint>,
+    /// Tables of which it has more than that.
+    pub(crate) fences: &'a [Fence],
+}
+
 /// Whether a table is needed: others are listed, and not looked at.
 pub type Wanted = Arc<dyn Fn(&TableName) -> bool + Send + Sync>;
 
@@ -254,6 +263,7 @@ impl LiveSource {
     /// The tables; those of a mode that follows changes are followed from here on, or from a position.
     async fn follow(&mut self, at: Option<Checkpoint>) -> Result<Vec<Arc<Table>>, Error> {
         let (pool, wanted) = (self.pool.clone(), self.wanted.clone());
+        let target = OnTarget { at, fences: &self.fences };
         let changes = match self.mode {
             Mode::Snapshot => {
                 let mut session = self.pool.session().await?;
@@ -263,17 +273,17 @@ impl LiveSource {
                 LogReader::begin(pool, self.lineage, wanted, self.chunk_bytes, at, self.log_settings).await?,
             )),
             Mode::Cdc(settings) => Changes::Cdc(Box::new(
-                CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, at).await?,
+                CdcReader::begin(pool, self.lineage, wanted, settings, self.chunk_bytes, target).await?,
             )),
             Mode::Hybrid { heartbeat } => {
+                let (chunk_bytes, log_settings) = (self.chunk_bytes, self.log_settings);
                 let hybrid =
-                    HybridReader::begin(pool, self.lineage, wanted, self.chunk_bytes, heartbeat, at, self.log_settings)
+                    HybridReader::begin(pool, self.lineage, wanted, chunk_bytes, heartbeat, target, log_settings)
                         .await?;
                 Changes::Hybrid(Box::new(hybrid))
             }
         };
         let changes = self.changes.insert(changes);
-        changes.remember(&self.fences);
         Ok(changes.tables().to_vec())
     }
 

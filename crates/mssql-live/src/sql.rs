@@ -81,6 +81,18 @@ texts! { READING:
     DELAYED_DURABILITY = "delayed_durability.sql";
     /// Whether recovery is accelerated: one row.
     ACCELERATED_RECOVERY = "accelerated_recovery.sql";
+    /// Whether the owner of the database is known: one row.
+    DATABASE_OWNER = "database_owner.sql";
+    /// What this server has of an availability group: at most one row.
+    AVAILABILITY = "availability.sql";
+    /// Whether the log is kept for somebody who is not there: one row.
+    LOG_KEPT_FOR = "log_kept_for.sql";
+    /// Transactions of the last scans of the log.
+    CDC_LOAD = "cdc_load.sql";
+    /// The last error of capturing.
+    CDC_ERRORS = "cdc_errors.sql";
+    /// Captured tables whose partitions may be switched.
+    CDC_SWITCHES = "cdc_switches.sql";
     /// Whether change data capture may be enabled: one row.
     MAY_ENABLE_CDC = "may_enable_cdc.sql";
     /// Whether the log may be read.
@@ -113,6 +125,8 @@ texts! { READING:
     CDC_DATABASE = "cdc_database.sql";
     /// How far the log is captured, and what shows that instances changed: one row.
     CDC_LOOK = "cdc_look.sql";
+    /// Whether tables came or went: one row.
+    CDC_TABLES = "cdc_tables.sql";
     /// Capture instances.
     CDC_INSTANCES = "cdc_instances.sql";
     /// Their columns.

@@ -179,10 +179,11 @@ impl Runner<'_> {
                 if state.settings_hash != self.copy_settings()? {
                     changes.push(SchemaChange::Settings(self.copy_settings()?));
                 }
+                // What is read once more need not have all its changes.
+                self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
                 if source.can_add() {
                     source.add(&resumed.new, &resumed.left_out)?;
                 }
-                self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
                 let sink = target.sink().await?;
                 self.progress.reached(checkpoint);
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");

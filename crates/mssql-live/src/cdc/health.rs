@@ -42,8 +42,8 @@ pub(crate) enum Trouble {
     Stopped,
     /// It runs, and is late.
     Behind(i32),
-    /// It runs, and fails.
-    Fails(i32),
+    /// It runs, and fails: how often, and the number of the last error, where that may be seen.
+    Fails(i32, Option<i32>),
 }
 
 impl Trouble {
@@ -53,7 +53,12 @@ impl Trouble {
             Trouble::Missing => "the database has no capture job: nothing is captured".to_owned(),
             Trouble::Stopped => "the capture job does not run: nothing is captured".to_owned(),
             Trouble::Behind(seconds) => format!("the capture job is {seconds} s behind"),
-            Trouble::Fails(errors) => {
+            Trouble::Fails(errors, Some(number)) => {
+                format!(
+                    "the capture job met {errors} errors in its last scan, the last of them {number}: nothing is captured until it is mended"
+                )
+            }
+            Trouble::Fails(errors, None) => {
                 format!("the capture job met {errors} errors in its last scan: see sys.dm_cdc_errors")
             }
         }
@@ -67,7 +72,17 @@ impl Trouble {
             Trouble::Behind(_) => {
                 "EXEC sys.sp_cdc_change_job @job_type = N'capture', @maxtrans = 5000, @maxscans = 100; then stop and start the job"
             }
-            Trouble::Fails(_) => "SELECT * FROM sys.dm_cdc_errors",
+            // A column got another size or type, and the change table has the old one.
+            Trouble::Fails(_, Some(2628 | 8115 | 8152)) => {
+                "SELECT * FROM sys.dm_cdc_errors tells the table; make its capture instance anew (sys.sp_cdc_disable_table, \
+                 sys.sp_cdc_enable_table), then start the task once with --reload TABLE"
+            }
+            // A column of a CLR type of the system, by a server that lacks the mend.
+            Trouble::Fails(_, Some(913)) => {
+                "install the server's latest cumulative update, then stop and start the capture job (sys.sp_cdc_stop_job, \
+                 sys.sp_cdc_start_job)"
+            }
+            Trouble::Fails(..) => "SELECT * FROM sys.dm_cdc_errors",
         }
     }
 }
@@ -133,7 +148,9 @@ impl Health {
             return Ok(Some(Trouble::Stopped));
         }
         if let Some(errors) = row.optional::<i32>("errors")?.filter(|&n| n > 0) {
-            return Ok(Some(Trouble::Fails(errors)));
+            let last = self.visible(session.rows("ask for errors of capturing", sql::CDC_ERRORS, &[]).await)?;
+            let number = last.and_then(|rows| rows.first()?.try_get::<i32, _>("number").ok().flatten());
+            return Ok(Some(Trouble::Fails(errors, number)));
         }
         Ok(row.optional::<i32>("latency")?.filter(|&s| s > BEHIND_S).map(Trouble::Behind))
     }
@@ -151,5 +168,25 @@ impl Health {
             }
             Err(e) => Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Microsoft's known issues: a column that is resized (2628, 8115), and columns of CLR types (913), stop capturing, silently.
+    #[test]
+    fn errors_of_capturing_say_what_mends_them() {
+        let check = |number, expect: &str| {
+            let trouble = Trouble::Fails(3, number);
+            assert!(trouble.mend().contains(expect), "{number:?}: {}", trouble.mend());
+            assert!(number.is_none_or(|number| trouble.what().contains(&number.to_string())), "{}", trouble.what());
+        };
+        check(Some(2628), "--reload");
+        check(Some(8115), "sys.sp_cdc_enable_table");
+        check(Some(913), "cumulative update");
+        check(Some(1), "sys.dm_cdc_errors");
+        check(None, "sys.dm_cdc_errors");
     }
 }

@@ -200,9 +200,22 @@ pub(crate) fn name_of_ours(table: &TableVersion, existing: &[Instance]) -> Strin
     name
 }
 
+fn text(s: &str) -> String {
+    format!("N'{}'", s.replace('\'', "''"))
+}
+
+/// The T-SQL that drops an instance, to be typed by somebody.
+pub(crate) fn statement_to_drop(table: &TableVersion, name: &str) -> String {
+    format!(
+        "EXEC sys.sp_cdc_disable_table @source_schema = {}, @source_name = {}, @capture_instance = {}",
+        text(&table.name.schema),
+        text(&table.name.name),
+        text(name)
+    )
+}
+
 /// The T-SQL that makes an instance, to be typed by somebody.
 pub(crate) fn statement_for(table: &TableVersion, name: Option<&str>) -> String {
-    let text = |s: &str| format!("N'{}'", s.replace('\'', "''"));
     let instance = name.map(|n| format!(", @capture_instance = {}", text(n))).unwrap_or_default();
     format!(
         "EXEC sys.sp_cdc_enable_table @source_schema = {}, @source_name = {}, @role_name = NULL{instance}",

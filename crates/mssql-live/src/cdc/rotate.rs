@@ -15,10 +15,11 @@
 
 use std::sync::Arc;
 
-use logferry_model::{SourceEvent, TableVersion};
+use logferry_model::{Lsn, SourceEvent, TableVersion};
 use tiberius::ToSql;
 use tracing::{info, warn};
 
+use super::choose::{Choice, choose};
 use super::feed::Served;
 use super::instances::{self, Instance, Seen};
 use super::{CdcReader, gap};
@@ -36,6 +37,7 @@ impl CdcReader {
         let instances = instances::instances(session).await?;
         let applied = self.applied.applied.0;
         self.pending = None;
+        self.waits = false;
         let mut now = Vec::with_capacity(tables.len());
         for mut table in tables.into_iter().map(Table::cut_by_its_key) {
             let id = table.version.id;
@@ -61,8 +63,8 @@ impl CdcReader {
             }
             let id = table.version.id;
             let own: Vec<&Instance> = instances.iter().filter(|i| i.table == id).collect();
-            let ready = own.iter().rev().find(|i| i.start.is_some_and(|start| start <= applied));
-            let later = own.iter().filter_map(|i| i.start).filter(|start| *start > applied).min();
+            let position = self.position(id);
+            let later = own.iter().filter_map(|i| i.start).filter(|start| *start > position).min();
             let unscanned = own.iter().any(|i| i.start.is_none());
             if unscanned || later.is_some() {
                 let at = later.unwrap_or(applied);
@@ -70,34 +72,38 @@ impl CdcReader {
             }
             let old = self.served.get(&id).cloned();
             // One that begins before the position has all that comes after it, whichever was read until here.
-            let Some(instance) = ready else {
-                match (old, own.first()) {
-                    (Some(old), _) if !own.iter().any(|i| i.id == old.instance.id) => return Err(dropped(&old)),
-                    (Some(old), _) => {
-                        return Err(gap(&table, own.first().map_or(&old.instance, |first| first), applied));
-                    }
-                    // A table that is new: its instance is not yet there, or there and not yet reached.
-                    (None, None) => self.not_captured(session, &table, &instances).await?,
-                    (None, Some(_)) => {}
+            let (one, is_anew) = match (choose(&table, &own, position, true, &self.facts), &old) {
+                (Choice::Served(one), _) => (one, false),
+                (Choice::Anew(one), _) => (one, true),
+                (Choice::Another, _) => {
+                    self.another(session, &table, &own, &instances).await?;
+                    continue;
                 }
-                continue;
+                (Choice::Refused(why, mend), _) => return Err(not_followed_any_more(&table, &why, mend)),
+                (Choice::NotCaptured | Choice::Gap(_), Some(old)) if !own.iter().any(|i| i.id == old.instance.id) => {
+                    return Err(dropped(old));
+                }
+                (Choice::Gap(first), Some(_)) => return Err(gap(&table, &first, position)),
+                // A table that is new: its instance is not yet there, or there and not yet reached.
+                (Choice::Gap(_), None) => continue,
+                (Choice::NotCaptured, _) => {
+                    self.not_captured(session, &table, &instances).await?;
+                    continue;
+                }
             };
-            let one = Arc::new(Served::new(table.clone(), (*instance).clone(), self.collation.as_deref()));
-            if let Some((why, mend)) = one.refused(true, self.has_snapshots) {
-                let what = format!(
-                    "table \"{}\" cannot be followed by change data capture any more: {why}",
-                    table.version.name
-                );
-                return Err(Error::NotCaptured { what, mend });
-            }
+            let one = Arc::new(one);
+            let instance = &one.instance;
             let is_reshaped = old.as_ref().is_some_and(|old| old.table.version != table.version);
-            let added = old.as_ref().is_none_or(|old| has_more(&old.table.version, &table.version));
+            let added = is_anew || old.as_ref().is_none_or(|old| has_more(&old.table.version, &table.version));
             if old.is_none() || is_reshaped {
                 self.events.push(SourceEvent::Table(table.version.clone()));
             }
             if added {
                 warn!(table = %table.version.name, "a table or a column of it is new: the table is read");
                 self.reloads.push_back(table.clone());
+            }
+            if is_anew {
+                self.anew.insert(id);
             }
             if let Some(old) = old.filter(|old| old.instance.id != instance.id) {
                 info!(table = %table.version.name, instance = instance.name, "the table is read by another capture instance");
@@ -115,7 +121,7 @@ impl CdcReader {
         Ok(())
     }
 
-    /// A column has no instance: makes one, or says what would.
+    /// A column has no instance, and is read from the table at each change: makes one, or says what would.
     async fn rotate(
         &mut self,
         session: &mut Session,
@@ -123,19 +129,38 @@ impl CdcReader {
         own: &[&Instance],
         all: &[Instance],
     ) -> Result<(), Error> {
-        let name = instances::name_of_ours(&table.version, all);
-        if !self.settings.enable {
-            warn!(
-                table = %table.version.name,
-                "a new column is not captured, and read from the table at each change; to mend it: {}",
-                instances::statement_for(&table.version, Some(&name))
-            );
+        let mend = match self.settings.enable {
+            true => match enable_another(session, table, own, all).await {
+                Err(Error::NotCaptured { mend, .. }) => mend,
+                other => return other,
+            },
+            false => instances::statement_for(&table.version, Some(&instances::name_of_ours(&table.version, all))),
+        };
+        warn!(
+            table = %table.version.name,
+            "a new column is not captured, and read from the table at each change; to mend it: {mend}"
+        );
+        Ok(())
+    }
+
+    /// The same of a table whose rows cannot be looked up: nothing is read until the instance is there.
+    async fn another(
+        &mut self,
+        session: &mut Session,
+        table: &Table,
+        own: &[&Instance],
+        all: &[Instance],
+    ) -> Result<(), Error> {
+        self.waits = true;
+        self.pending = Some(Lsn::ZERO);
+        // It may be there, and not scanned yet.
+        if own.last().is_some_and(|last| last.missing(&table.version).is_empty()) {
             return Ok(());
         }
-        if let [older, _, ..] = own {
-            disable(session, table, older).await?;
+        match self.settings.enable {
+            true => enable_another(session, table, own, all).await,
+            false => Err(another_is_needed(table, all)),
         }
-        enable(session, table, &name).await
     }
 
     async fn not_captured(&mut self, session: &mut Session, table: &Table, all: &[Instance]) -> Result<(), Error> {
@@ -153,26 +178,51 @@ impl CdcReader {
     }
 }
 
+/// What to do about a table whose changes are not all there.
+pub(super) fn read_anew(table: &TableVersion) -> String {
+    format!(
+        "start it once with --reload {}, to have the table read anew, as of one position (that asks for ALLOW_SNAPSHOT_ISOLATION)",
+        table.name
+    )
+}
+
 /// A table that was followed has no instance.
 pub(super) fn not_captured_any_more(table: &Table, statement: &str) -> Error {
+    let version = &table.version;
     Error::NotCaptured {
         what: format!(
             "table \"{}\" has no capture instance any more: what was committed since is not captured",
-            table.version.name
+            version.name
         ),
-        mend: format!("copy anew under another task name, after {statement}"),
+        mend: format!("{statement}; then {}", read_anew(version)),
     }
 }
 
+/// A table that was followed cannot be any more.
+pub(super) fn not_followed_any_more(table: &Table, why: &str, mend: String) -> Error {
+    let what = format!("table \"{}\" cannot be followed by change data capture any more: {why}", table.version.name);
+    Error::NotCaptured { what, mend }
+}
+
+/// No instance has all columns of a table whose rows cannot be looked up.
+pub(super) fn another_is_needed(table: &Table, all: &[Instance]) -> Error {
+    let version = &table.version;
+    let statement = instances::statement_for(version, Some(&instances::name_of_ours(version, all)));
+    let why = "a column is new that no capture instance has, and its rows cannot be looked up by a key";
+    not_followed_any_more(table, why, format!("{statement}; then start the task again: the table is read anew"))
+}
+
 fn dropped(served: &Served) -> Error {
+    let version = &served.table.version;
     Error::NotCaptured {
         what: format!(
             "capture instance \"{}\" of table \"{}\" was dropped: what was committed since is not captured",
-            served.instance.name, served.table.version.name
+            served.instance.name, version.name
         ),
         mend: format!(
-            "copy anew under another task name, after {}",
-            instances::statement_for(&served.table.version, Some(&served.instance.name))
+            "{}; then {}",
+            instances::statement_for(version, Some(&served.instance.name)),
+            read_anew(version)
         ),
     }
 }
@@ -180,6 +230,33 @@ fn dropped(served: &Served) -> Error {
 /// Whether a table has columns that it did not have.
 fn has_more(old: &TableVersion, new: &TableVersion) -> bool {
     new.columns.iter().any(|column| !old.columns.iter().any(|c| c.id == column.id))
+}
+
+/// Makes an instance with all columns, beside the newest of those that are there: a table may have two. Of those that others have made
+/// none is dropped.
+pub(super) async fn enable_another(
+    session: &mut Session,
+    table: &Table,
+    own: &[&Instance],
+    all: &[Instance],
+) -> Result<(), Error> {
+    if let [older, _, ..] = own {
+        if !instances::is_ours(&older.name) {
+            let names: Vec<&str> = own.iter().map(|i| i.name.as_str()).collect();
+            let version = &table.version;
+            return Err(Error::NotCaptured {
+                what: format!(
+                    "a column of table \"{}\" is new, and cannot be captured: instances \"{}\" take both places, and the older one is \
+                     not ours",
+                    version.name,
+                    names.join("\" and \"")
+                ),
+                mend: instances::statement_to_drop(version, &older.name),
+            });
+        }
+        disable(session, table, older).await?;
+    }
+    enable(session, table, &instances::name_of_ours(&table.version, all)).await
 }
 
 /// Makes an instance.

@@ -1,6 +1,6 @@
 //! Change data capture: its jobs, and whether and how it serves tables.
 
-use logferry_model::{Finding, TableVersion};
+use logferry_model::{Finding, TableId, TableVersion};
 
 use super::{table_name, tolerated};
 use crate::catalog::Reader;
@@ -32,13 +32,25 @@ pub(super) async fn jobs(
         findings.push(finding.mended_by(trouble.mend));
     }
     const DOING: &str = "list the jobs of change data capture";
+    const LOAD: &str = "ask how much the last scans of the log found";
     if !facts.has_jobs || !facts.is_enabled {
         return Ok(is_dead);
     }
     for row in tolerated(session.rows(DOING, sql::CDC_JOBS, &[]).await)?.unwrap_or_default() {
         let row = Reader { row: &row, doing: DOING };
-        let number = |column: &'static str| row.row.try_get::<i64, _>(column).ok().flatten();
+        let number = |column: &'static str| {
+            let wide = row.row.try_get::<i64, _>(column).ok().flatten();
+            wide.or_else(|| row.row.try_get::<i32, _>(column).ok().flatten().map(i64::from))
+        };
         if row.text("job_type")?.eq_ignore_ascii_case("capture") {
+            if let (Some(transactions), Some(scans), Some(interval)) =
+                (number("maxtrans"), number("maxscans"), number("pollinginterval"))
+            {
+                let scanned = tolerated(session.rows(LOAD, sql::CDC_LOAD, &[]).await)?.unwrap_or_default();
+                let scanned: Vec<i64> =
+                    scanned.iter().filter_map(|row| row.try_get("transactions").ok().flatten()).collect();
+                findings.push(rate(&subject, transactions, scans, interval, &scanned));
+            }
             if let Some(seconds) = number("pollinginterval").filter(|&seconds| seconds > INTERVAL_MAX_S) {
                 let why = format!("it looks at the log every {seconds} s: changes come so late");
                 let mend = "EXEC sys.sp_cdc_change_job @job_type = N'capture', @pollinginterval = 5; then stop and start the job";
@@ -51,6 +63,30 @@ pub(super) async fn jobs(
         }
     }
     Ok(is_dead)
+}
+
+/// How many transactions the job captures at the most, and whether that is too few: most of its last scans, as many transactions each as
+/// in `scanned`, ended because they had taken as many as they may.
+/// <https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sys-sp-cdc-change-job-transact-sql>
+fn rate(subject: &str, transactions: i64, scans: i64, interval: i64, scanned: &[i64]) -> Finding {
+    let each = transactions.saturating_mul(scans);
+    let per_second = match interval {
+        0 => format!("{each} transactions at a time, without a pause"),
+        _ => format!("about {} transactions a second ({each} each {interval} s)", each / interval.max(1)),
+    };
+    let full = scanned.iter().filter(|taken| **taken >= transactions).count();
+    if full * 2 <= scanned.len() {
+        return Finding::note(subject, format!("it captures at the most {per_second}"));
+    }
+    let why = format!(
+        "it captures at the most {per_second}, and most of its last scans took as many as they may: it does not keep up"
+    );
+    let mend = format!(
+        "EXEC sys.sp_cdc_change_job @job_type = N'capture', @maxtrans = {}, @maxscans = {}; then stop and start the job",
+        transactions.saturating_mul(10),
+        scans.max(100)
+    );
+    Finding::warning(subject, why).mended_by(mend)
 }
 
 /// Whether the login may have the database captured, which it is not yet.
@@ -78,6 +114,7 @@ pub(super) async fn tables(
     with_refused: bool,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
+    switches(session, facts, tables, findings).await?;
     for (table, verdict) in cdc::verdicts(session, facts, tables).await? {
         let subject = table_name(&table.version);
         match verdict {
@@ -107,4 +144,48 @@ pub(super) async fn tables(
         }
     }
     Ok(())
+}
+
+/// Tables whose partitions may be switched: capture does not see it.
+/// <https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sys-sp-cdc-enable-table-transact-sql>
+async fn switches(
+    session: &mut Session,
+    facts: &Facts,
+    tables: &[&Table],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    const DOING: &str = "ask which partitions may be switched";
+    if !facts.is_enabled {
+        return Ok(());
+    }
+    for row in tolerated(session.rows(DOING, sql::CDC_SWITCHES, &[]).await)?.unwrap_or_default() {
+        let id = TableId(Reader { row: &row, doing: DOING }.id("object_id")?);
+        let Some(table) = tables.iter().find(|table| table.version.id == id) else { continue };
+        let why = "it has partitions, and change data capture does not see when one is switched in or out (ALTER TABLE ... SWITCH)";
+        let mend = format!("after each SWITCH, start the task once with --reload {}", table.version.name);
+        findings.push(Finding::warning(table_name(&table.version), why).mended_by(mend));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_model::Severity;
+
+    use super::*;
+
+    /// Jobs as they are made capture about 1,000 transactions a second.
+    #[test]
+    fn a_job_that_cannot_keep_up_is_told() {
+        let check = |job: (i64, i64, i64), scanned: &[i64], severity, said: &str| {
+            let found = rate("job", job.0, job.1, job.2, scanned);
+            assert_eq!(found.severity, severity, "{found:?}");
+            assert!(found.found.contains(said), "{found:?}");
+        };
+        check((500, 10, 5), &[], Severity::Note, "about 1000 transactions a second");
+        check((500, 10, 5), &[3, 500, 7], Severity::Note, "about 1000");
+        check((500, 10, 5), &[500, 500, 7], Severity::Warning, "does not keep up");
+        check((500, 10, 0), &[500], Severity::Warning, "without a pause");
+        check((i64::MAX, i64::MAX, 1), &[], Severity::Note, "transactions a second");
+    }
 }

@@ -195,7 +195,11 @@ impl LogReader {
             // TRUNCATE and SWITCH lock the table, and give its rows other pages, or none.
             let locked = transaction.locked.iter().map(|&object| TableId(object));
             let units = transaction.units.iter().filter_map(|&unit| self.places.unit(unit).flatten());
-            let altered: HashSet<TableId> = locked.chain(units).collect();
+            let rowsets = transaction.rowsets.iter().filter_map(|&rowset| match self.places.rowset(rowset) {
+                Some(Rowset::Table(id, _)) => Some(*id),
+                _ => None,
+            });
+            let altered: HashSet<TableId> = locked.chain(units).chain(rowsets).collect();
             for table in altered.into_iter().filter_map(known) {
                 let id = table.version.id;
                 match self.places.refused(id) {

@@ -64,6 +64,8 @@ pub(super) struct Touched {
     pub(super) describes: bool,
     /// Allocation units whose rows lost or changed their pages by it.
     pub(super) units: HashSet<u64>,
+    /// Rowsets whose description it changed: they may belong to another table by it.
+    pub(super) rowsets: HashSet<u64>,
     /// Rowsets that are not known, with a record of each.
     pub(super) unknown: HashMap<u64, Lsn>,
     /// Tables of which it changed a value in place, outside of its row.
@@ -313,6 +315,9 @@ impl Transactions {
         if rowset == base_rowset(object::SYSALLOCUNITS, 0) && is_change && !open.system {
             // The key is the unit's id, after the status of the entry.
             open.touched.units.insert(u64_at(record.element(2), 1, "id of an allocation unit")?);
+        }
+        if rowset == base_rowset(object::SYSROWSETS, 0) && is_change && !open.system {
+            open.touched.rowsets.insert(u64_at(record.element(2), 1, "id of a rowset")?);
         }
         // Counters of rows and pages are written by system transactions.
         open.touched.describes |= !open.system;

@@ -2,17 +2,21 @@
 //!
 //! The capture job is stopped, and scans come when they are asked for, where a test does not say otherwise.
 
+mod gaps;
+mod order;
+mod shapes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSource, Checkpoint, ChunkReader, Class, EventBatch, Fault, Fence, Fill, Lsn, RowRef,
-    SourceEvent, SqlType, TableId, TableVersion,
+    Cell, ChangeOp, ChangeSource, Checkpoint, ChunkReader, EventBatch, Fault, Fence, Fill, Lsn, RowRef, SourceEvent,
+    SqlType, TableId, TableVersion,
 };
 use logferry_mssql_live::{CdcSettings, LiveSource, Mode};
 use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{ResultColumn, ResultSink, SqlError, TransactionChange};
 
 use crate::copy::stored;
 use crate::{settings, standin};
@@ -283,61 +287,6 @@ async fn changes_make_the_target_what_the_tables_are() {
     }
 }
 
-/// Debezium DBZ-1090: the changes of a transaction that began first and ended last come last.
-#[tokio::test]
-async fn transactions_come_in_the_order_of_their_commits() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
-    let (mut source, mut target) = begin(&standin).await;
-    let login = Login { name: "sa".into(), host: String::new(), program: String::new(), database: "shop".into() };
-    let mut first = standin.sql().connect(&login).expect("a session");
-    first.execute("BEGIN TRAN; INSERT a VALUES (1)", &[], &mut Quiet).expect("done");
-    run(&standin, "INSERT b VALUES (1); INSERT b VALUES (2)");
-    first.execute("INSERT b VALUES (3); COMMIT", &[], &mut Quiet).expect("done");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1).await.expect("changes");
-    target.check(&standin);
-    assert_eq!(target.commits.len(), 3);
-    assert_eq!(target.touched, ["a", "b"], "of the last transaction");
-    assert!(target.commits.is_sorted());
-}
-
-/// Debezium DBZ-1691, DBZ-2012, DBZ-8557: one large transaction, read in pages of any size, a reader that is killed in between.
-#[tokio::test]
-async fn a_large_transaction_is_paged_and_comes_whole_after_a_restart() {
-    let standin = captured(
-        "CREATE TABLE a (id int PRIMARY KEY, pad varchar(max)); CREATE TABLE b (id int PRIMARY KEY)",
-        &["a", "b"],
-    );
-    let (source, mut target) = begin(&standin).await;
-    run(
-        &standin,
-        "BEGIN TRAN; DECLARE @n int = 0; WHILE @n < 3000 BEGIN INSERT a VALUES (@n, REPLICATE(CAST('p' AS varchar(max)), @n % 3000));
-         INSERT b VALUES (@n); SET @n += 1 END; UPDATE a SET id = id + 1000; COMMIT",
-    );
-    run(&standin, SCAN);
-    let point = target.at.expect("a position");
-    drop(source);
-    let before = target.tables.clone();
-    for part in 0..3 {
-        let mut again = follow(&standin).await.expect("a source");
-        again.seek(point).await.expect("the position is there");
-        target.tables = before.clone();
-        target.at = Some(point);
-        target.commits.clear();
-        if part < 2 {
-            // A part of it, and then the process is gone.
-            for _ in 0..=part {
-                let batch = again.next(50_000).await.expect("events").expect("it does not end");
-                assert!(!batch.events.iter().any(|e| matches!(e, SourceEvent::Commit(_))), "it is larger than that");
-            }
-            continue;
-        }
-        target.drain(&mut again, 50_000).await.expect("changes");
-        assert_eq!(target.commits.len(), 1, "one transaction");
-        target.check(&standin);
-    }
-}
-
 /// Nobody looks at the answer.
 pub struct Quiet;
 
@@ -352,92 +301,6 @@ impl ResultSink for Quiet {
     fn changed_database(&mut self, _: &str) {}
     fn transaction(&mut self, _: TransactionChange) {}
     fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
-}
-
-const CLEANED: &str =
-    "DECLARE @max binary(10) = sys.fn_cdc_get_max_lsn(); EXEC sys.sp_cdc_cleanup_change_table N'dbo_a', @max";
-
-/// Streamsets PR#133: what was cleaned up before it was read is a gap, with both positions, and never passed over.
-#[tokio::test]
-async fn changes_that_were_cleaned_up_are_a_gap() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]);
-    let (mut source, target) = begin(&standin).await;
-    let point = target.at.expect("a position");
-    run(&standin, "INSERT a VALUES (1); INSERT a VALUES (2)");
-    run(&standin, SCAN);
-    run(&standin, CLEANED);
-    let fault = source.next(1 << 20).await.map(drop).expect_err("a change is missing");
-    assert_eq!(fault.class, Class::Operator);
-    let at = point.applied.0;
-    let expect = format!("the changes of table \"dbo.a\" after {at} are no longer there: capture instance \"dbo_a\"");
-    assert!(fault.to_string().starts_with(&expect), "{fault}");
-    let mut again = follow(&standin).await.expect("a source");
-    let fault = resume(&mut again, point).await.expect_err("a change is missing");
-    assert!(fault.to_string().starts_with(&expect), "{fault}");
-    // One that has read everything is not disturbed.
-    let (mut source, mut target) = begin(&standin).await;
-    run(&standin, "INSERT a VALUES (3)");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1 << 20).await.expect("changes");
-    run(&standin, CLEANED);
-    run(&standin, "INSERT a VALUES (4)");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1 << 20).await.expect("changes");
-    target.check(&standin);
-}
-
-/// The cleanup comes between the question how far the log is captured and the reading of the rows.
-#[tokio::test]
-async fn a_cleanup_under_the_reader_is_a_gap_too() {
-    let standin = Arc::new(captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]));
-    let (mut source, _) = begin(&standin).await;
-    run(&standin, "INSERT a VALUES (1); INSERT a VALUES (2)");
-    run(&standin, SCAN);
-    let (done, other) = (AtomicBool::new(false), standin.clone());
-    standin.faults().set(move |seen| {
-        if seen.text.contains("[__$seqval], [__$operation]") && !done.swap(true, Ordering::Relaxed) {
-            run(&other, CLEANED);
-        }
-        None
-    });
-    let fault = source.next(1 << 20).await.map(drop).expect_err("a change is missing");
-    standin.faults().clear();
-    assert!(fault.to_string().contains("are no longer there"), "{fault}");
-}
-
-/// powersync-service #730: an instance of the same name that was made anew does not have what was committed in between.
-#[tokio::test]
-async fn an_instance_that_was_made_anew_is_noticed() {
-    let anew = "EXEC sys.sp_cdc_disable_table N'dbo', N'a', N'all'; INSERT a VALUES (7);
-                EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL; EXEC sys.sp_cdc_stop_job N'capture'";
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]);
-    let (mut source, target) = begin(&standin).await;
-    let point = target.at.expect("a position");
-    run(&standin, &format!("{anew}; {SCAN}"));
-    let fault = source.next(1 << 20).await.map(drop).expect_err("another instance");
-    assert!(fault.to_string().starts_with("capture instance \"dbo_a\" of table \"dbo.a\" was dropped"), "{fault}");
-    let mut again = follow(&standin).await.expect("a source");
-    let fault = resume(&mut again, point).await.expect_err("another instance");
-    assert!(fault.to_string().contains("are no longer there"), "{fault}");
-    run(&standin, "EXEC sys.sp_cdc_disable_db");
-    let fault = source.next(1 << 20).await.map(drop).expect_err("there is no capture");
-    assert!(fault.to_string().contains("was disabled for the database"), "{fault}");
-}
-
-/// The same while nobody looked, and none was made anew; a table that the target leaves out for good needs none.
-#[tokio::test]
-async fn an_instance_that_went_while_nobody_looked_is_noticed() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
-    let (source, target) = begin(&standin).await;
-    let (point, id) = (target.at.expect("a position"), source.tables()[0].id);
-    drop(source);
-    run(&standin, &format!("EXEC sys.sp_cdc_disable_table N'dbo', N'a', N'all'; INSERT a VALUES (7); {SCAN}"));
-    let mut again = follow(&standin).await.expect("a source");
-    let fault = resume(&mut again, point).await.expect_err("a change is missing");
-    assert!(fault.to_string().starts_with("table \"dbo.a\" has no capture instance any more"), "{fault}");
-    let mut again = follow(&standin).await.expect("a source");
-    again.seek(point).await.expect("the position is there");
-    again.add(&[], &[id]).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[tokio::test]
@@ -481,32 +344,6 @@ async fn nothing_is_enabled_that_was_not_allowed() {
     run(&standin, SCAN);
     target.drain(&mut source, 1 << 20).await.expect("changes");
     target.check(&standin);
-}
-
-/// redis/docs PR#3850: after a failover there is no capture job, and silence.
-#[tokio::test]
-async fn a_capture_job_that_is_missing_is_told() {
-    let standin = standin("CREATE TABLE a (id int PRIMARY KEY)");
-    // The job comes with the first table: what was dropped before a table was enabled comes again.
-    run(&standin, "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job N'capture', @start_job = 0");
-    run(&standin, "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL; EXEC sys.sp_cdc_drop_job N'capture'");
-    let fault = fails(follow(&standin).await).await;
-    assert_eq!(fault.to_string(), "the database has no capture job: nothing is captured");
-    assert!(fault.hint.is_some_and(|hint| hint.contains("sys.sp_cdc_add_job")));
-}
-
-#[tokio::test]
-async fn a_database_that_was_set_back_is_noticed() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]);
-    let (mut source, target) = begin(&standin).await;
-    let mut point = target.at.expect("a position");
-    point.applied.0.vlf += 1000;
-    let fault = source.seek(point).await.expect_err("the log ends before that");
-    assert!(fault.to_string().contains("the database was set back"), "{fault}");
-    let mut point = target.at.expect("a position");
-    point.lineage.fork = [7; 16];
-    let fault = source.seek(point).await.expect_err("another fork");
-    assert!(fault.to_string().contains("was restored"), "{fault}");
 }
 
 /// Microsoft's known issues: what capture leaves NULL or spoils is read from the table.
@@ -578,78 +415,4 @@ async fn nothing_is_lost_while_others_write_and_the_reader_is_killed() {
     run(&standin, &format!("EXEC sys.sp_cdc_stop_job N'capture'; {SCAN}, @maxscans = 1000"));
     target.drain(&mut source, 1 << 20).await.expect("the rest");
     target.check(&standin);
-}
-
-/// sql-docs #9640, airbyte PR#61390, olake PR#789: a column that is added is neither missing nor NULL in the rows that change
-/// before it is captured, nor in those that were there; a second instance takes over.
-#[tokio::test]
-async fn a_column_that_is_added_is_read_and_then_captured() {
-    for enable in [true, false] {
-        let standin =
-            captured("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY)", &["b"]);
-        run(
-            &standin,
-            "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL, N'logferry_old'; INSERT a VALUES (1, 1), (2, 2), (3, 3)",
-        );
-        run(&standin, SCAN);
-        let settings = CdcSettings { enable };
-        let mut source = open(&standin, settings).await.expect("a source");
-        let point = source.snapshot().await.expect("a snapshot");
-        let mut target = Target { at: Some(point.checkpoint), ..Target::default() };
-        target.copy(&source).await;
-        run(&standin, "UPDATE a SET v = 10 WHERE id = 1");
-        run(&standin, "ALTER TABLE a ADD c varchar(10) NOT NULL DEFAULT 'old' WITH VALUES");
-        run(&standin, "INSERT a VALUES (4, 4, 'new'); UPDATE a SET c = 'other' WHERE id = 2; DELETE a WHERE id = 3");
-        run(&standin, SCAN);
-        target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-        target.check(&standin);
-        if !enable {
-            // The task only says what is to be typed.
-            run(&standin, "EXEC sys.sp_cdc_enable_table N'dbo', N'a', NULL, N'second'");
-        }
-        run(
-            &standin,
-            "UPDATE a SET c = 'third' WHERE id = 4; INSERT b VALUES (1); EXEC sys.sp_cdc_stop_job N'capture'",
-        );
-        run(&standin, SCAN);
-        target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-        run(&standin, "UPDATE a SET c = 'fourth' WHERE id = 4; INSERT a VALUES (5, 5, 'five')");
-        run(&standin, SCAN);
-        target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-        target.check(&standin);
-        assert_eq!(target.said, ["a 3"]);
-        // Where it is ours, the old one is gone; and a reader that begins now needs nothing of the table.
-        let old = standin.batch("USE shop; IF EXISTS (SELECT 1 FROM cdc.change_tables WHERE capture_instance = N'logferry_old') THROW 50000, 'x', 1");
-        assert_eq!(old.is_ok(), enable, "{old:?}");
-        run(&standin, "UPDATE a SET c = 'fifth' WHERE id = 1");
-        run(&standin, SCAN);
-        let mut source = open(&standin, settings).await.expect("a source");
-        source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
-        target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-        target.check(&standin);
-    }
-}
-
-#[tokio::test]
-async fn tables_come_and_go() {
-    let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);
-    let (mut source, mut target) = begin(&standin).await;
-    run(&standin, "CREATE TABLE c (id int PRIMARY KEY, v int); INSERT c VALUES (1, 1), (2, 2)");
-    run(
-        &standin,
-        "EXEC sys.sp_cdc_enable_table N'dbo', N'c', NULL; EXEC sys.sp_cdc_stop_job N'capture'; INSERT c VALUES (3, 3)",
-    );
-    run(&standin, "INSERT a VALUES (1); DELETE c WHERE id = 2");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-    run(&standin, "UPDATE c SET v = 7; INSERT a VALUES (2)");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-    target.check(&standin);
-    assert_eq!(target.tables.len(), 3);
-    run(&standin, "DROP TABLE b; INSERT a VALUES (3)");
-    run(&standin, SCAN);
-    target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
-    target.check(&standin);
-    assert_eq!(target.said, ["c 2", "dropped b"]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use logferry_model::{ChangeSource, Fault, SourceEvent};
+use logferry_model::{ChangeSource, Class, Fault, SourceEvent};
 use logferry_mssql_live::{LiveSource, Mode, teardown};
 use logferry_mssql_standin::serve::Standin;
 
@@ -125,6 +125,40 @@ async fn nothing_is_lost_or_seen_in_part_while_others_write() {
     for writer in writers {
         writer.join().expect("a writer");
     }
+    catch_up(&standin, &mut source, &mut target).await;
+}
+
+/// A table comes that the log does not serve: the readers begin anew, which whoever runs them does after what goes away by itself.
+#[tokio::test]
+async fn a_new_table_that_only_capture_serves_is_taken_while_the_task_runs() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    run(
+        &standin,
+        "UPDATE ledger SET amount = 3 WHERE id = 3; CREATE TABLE late (n int); INSERT late VALUES (1), (1), (2);
+         BEGIN TRAN; INSERT ledger VALUES (900, 1, NULL); INSERT late VALUES (2); UPDATE heap SET amount = 9 WHERE id = 1; COMMIT",
+    );
+    let began = std::time::Instant::now();
+    let fault = loop {
+        match source.next(1 << 20).await {
+            Ok(batch) => target.apply(&batch.expect("it does not end")),
+            Err(fault) => break fault,
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the table is not noticed");
+    };
+    assert_eq!(fault.class, Class::Transient, "{fault}");
+    assert!(fault.to_string().starts_with("table \"dbo.late\" is to be read by change data capture"), "{fault}");
+    let mut source = follow(&standin).await.expect("a source");
+    source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
+    let late = source.tables().iter().find(|table| table.name.name == "late").expect("the table").id;
+    source.add(&[late], &[]).unwrap_or_else(|e| panic!("{e}"));
+    while !target.tables.contains_key(&late) {
+        let batch = source.next(1 << 20).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+        target.apply(&batch);
+        assert!(began.elapsed() < Duration::from_secs(60), "the table is not told");
+    }
+    catch_up(&standin, &mut source, &mut target).await;
+    run(&standin, "DELETE TOP (1) late WHERE n = 2; UPDATE ledger SET amount = 4");
     catch_up(&standin, &mut source, &mut target).await;
 }
 

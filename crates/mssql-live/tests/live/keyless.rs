@@ -85,6 +85,28 @@ async fn equal_rows_keep_their_number() {
     }
 }
 
+/// The table is read anew when the column comes; the others go on.
+#[tokio::test]
+async fn columns_come_to_tables_without_a_key() {
+    for mode in [CDC, HYBRID] {
+        for bytes in [1, 1 << 20] {
+            let standin = standin(TABLES);
+            let (mut source, mut target) = begin(&standin, mode).await;
+            for change in [
+                "BEGIN TRAN; UPDATE TOP (3) bag SET n = 8; UPDATE keyed SET v = 8; COMMIT; ALTER TABLE bag ADD c int NOT NULL DEFAULT 5 WITH VALUES;
+                 BEGIN TRAN; INSERT bag (n, c) VALUES (1, 5), (1, 6); UPDATE keyed SET v = 9; UPDATE TOP (2) sorted SET n = 9; COMMIT",
+                "UPDATE TOP (1) bag SET c = 6 WHERE c = 5; DELETE TOP (1) bag WHERE n = 1; UPDATE keyed SET v = 10",
+            ] {
+                run(&standin, change);
+                catch_up(&standin, &mut source, &mut target, bytes).await;
+                source = follow(&standin, mode).await;
+                source.remember(target.fences.clone());
+                source.seek(target.at.expect("a position")).await.unwrap_or_else(|e| panic!("{e}"));
+            }
+        }
+    }
+}
+
 /// What is committed between the position of the copy and the reading of a table is in its rows, and not told again; a reader that
 /// begins anew in between is told so by the target.
 #[tokio::test]
@@ -111,6 +133,39 @@ async fn what_is_in_the_rows_that_were_copied_is_not_told_again() {
         source.remember(target.fences.clone());
         source.seek(point.checkpoint).await.unwrap_or_else(|e| panic!("{e}"));
         catch_up(&standin, &mut source, &mut target, 1 << 20).await;
+    }
+}
+
+/// What the tests above rest on: without what the target has kept of fences, rows are told again that are in the copy.
+#[tokio::test]
+async fn a_fence_decides_what_is_told() {
+    for mode in [CDC, HYBRID] {
+        for has_fences in [true, false] {
+            let standin = standin(TABLES);
+            let mut source = follow(&standin, mode).await;
+            let point = source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
+            run(&standin, "INSERT sorted VALUES (9, N'early')");
+            let mut target = Target::at(point.checkpoint);
+            target.copy(&source).await;
+            run(&standin, "INSERT sorted VALUES (9, N'late')");
+            let mut source = follow(&standin, mode).await;
+            if has_fences {
+                source.remember(target.fences.clone());
+            }
+            source.seek(point.checkpoint).await.unwrap_or_else(|e| panic!("{e}"));
+            let late: Vec<u8> = "late".encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let early: Vec<u8> = "early".encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let count = |target: &Target, text: &Vec<u8>| {
+                target.tables.values().flatten().filter(|row| row.get(1) == Some(&Some(text.clone()))).count()
+            };
+            let began = std::time::Instant::now();
+            while count(&target, &late) == 0 {
+                let batch = source.next(1 << 20).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
+                target.apply(&batch);
+                assert!(began.elapsed() < Duration::from_secs(60), "what is late does not come");
+            }
+            assert_eq!(count(&target, &early), if has_fences { 1 } else { 2 }, "{mode:?}");
+        }
     }
 }
 

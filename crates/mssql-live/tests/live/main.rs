@@ -7,6 +7,7 @@ mod faults;
 mod hybrid;
 mod keyless;
 mod log;
+mod polling;
 mod session;
 mod truncation;
 mod unseen;
