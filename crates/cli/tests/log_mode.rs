@@ -1,6 +1,8 @@
 //! `mode: log` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
 
 mod follow;
+#[path = "log_mode/forms.rs"]
+mod forms;
 #[path = "log_mode/hand_over.rs"]
 mod hand_over;
 mod server;

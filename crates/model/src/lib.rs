@@ -34,6 +34,6 @@ pub use finding::{Finding, Severity};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
 pub use row::{Cell, RowRef, RowStore, RowView};
 pub use table::{Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
-pub use target::{PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable};
+pub use target::{Comparison, PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable};
 pub use traits::{ChangeSink, ChangeSource, ChunkId, ChunkReader, Fill, SnapshotPoint, Start};
 pub use types::{Collation, SqlType};

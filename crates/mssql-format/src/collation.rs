@@ -58,6 +58,17 @@ pub fn code_page(collation: Collation) -> Option<CodePage> {
     }
 }
 
+/// What a collation does not tell apart: case, accents. A binary one tells all apart.
+pub fn insensitive_to(collation: Collation) -> (bool, bool) {
+    let id = collation.0;
+    let binary = id & (BIN | BIN2) != 0;
+    (!binary && id & IGNORES_CASE != 0, !binary && id & IGNORES_ACCENTS != 0)
+}
+
+const BIN2: u32 = 1 << 11;
+const IGNORES_CASE: u32 = 1 << 12;
+const IGNORES_ACCENTS: u32 = 1 << 13;
+const BIN: u32 = 1 << 16;
 const LOCALE: u32 = 0x7f;
 const UTF8: u32 = 0x80;
 

@@ -10,12 +10,14 @@ pub(crate) mod alter;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use logferry_model::{Identity, PgType, TargetColumn, TargetTable};
+use logferry_model::{Comparison, Identity, PgType, TargetColumn, TargetTable};
 use rustc_hash::FxHashSet;
 use tokio_postgres::GenericClient;
 
 use crate::error::Error;
-use crate::names::{base_type, check_lengths, column_list, fit, qualified, quoted, shown, sql_type, type_name};
+use crate::names::{
+    base_type, check_lengths, collation, column_list, column_type, fit, qualified, quoted, shown, sql_type, type_name,
+};
 
 /// What happens to target tables that are there before the first run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub fn plan(tables: &[Arc<TargetTable>]) -> Result<String, Error> {
     for sql in schemas(tables).iter().map(|s| format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(s))) {
         let _fits = writeln!(out, "{sql};");
     }
+    for comparison in comparisons(tables) {
+        let _fits = writeln!(out, "{};", create_collation(comparison));
+    }
     for table in tables {
         for note in notes(table) {
             let _fits = writeln!(out, "-- {}: {note}", shown(table));
@@ -90,7 +95,7 @@ pub fn create_table(table: &TargetTable) -> String {
     let mut sql = format!("CREATE TABLE {} (", qualified(table));
     for (i, column) in table.columns.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        let _fits = write!(sql, "{comma}\n    {} {}", quoted(&column.name), type_name(&column.pg_type));
+        let _fits = write!(sql, "{comma}\n    {} {}", quoted(&column.name), column_type(column));
         if !column.nullable {
             sql.push_str(" NOT NULL");
         }
@@ -169,7 +174,21 @@ pub(crate) fn schemas(tables: &[Arc<TargetTable>]) -> Vec<&str> {
     names
 }
 
-/// Makes the schemas that are not there.
+/// What the columns of the tables compare by, each once.
+fn comparisons(tables: &[Arc<TargetTable>]) -> Vec<Comparison> {
+    let has = |wanted: &Comparison| tables.iter().flat_map(|t| &t.columns).any(|c| c.comparison == Some(*wanted));
+    Comparison::ALL.into_iter().filter(has).collect()
+}
+
+fn create_collation(comparison: Comparison) -> String {
+    format!(
+        "CREATE COLLATION IF NOT EXISTS {} (provider = icu, locale = '{}', deterministic = false)",
+        collation(comparison),
+        comparison.locale()
+    )
+}
+
+/// Makes the schemas that are not there, and the collations of columns.
 ///
 /// # Errors
 /// Where the target lacks the types of the tables' columns: nothing is made then.
@@ -189,6 +208,17 @@ pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<Targ
             .batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(name)))
             .await
             .map_err(Error::sql(format!("create schema \"{name}\"")))?;
+    }
+    make_collations(client, tables).await
+}
+
+/// Makes the collations of columns that are not there.
+pub(crate) async fn make_collations(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+    for comparison in comparisons(tables) {
+        client.batch_execute(&create_collation(comparison)).await.map_err(Error::sql(format!(
+            "create collation {}, which asks for a PostgreSQL with ICU",
+            collation(comparison)
+        )))?;
     }
     Ok(())
 }
@@ -286,9 +316,9 @@ pub(crate) async fn check_columns(client: &impl GenericClient, tables: &[&Arc<Ta
 }
 
 /// Character types have one binary form.
-fn same_binary(a: &str, b: &str) -> bool {
+fn same_binary(found: &str, wanted: &str) -> bool {
     let text = |t| matches!(t, "text" | "varchar" | "bpchar");
-    a == b || text(a) && text(b)
+    found == wanted || text(wanted) && (text(found) || found == "citext")
 }
 
 fn identity_of(column: &TargetColumn) -> Option<Identity> {
@@ -327,6 +357,7 @@ mod tests {
             source_id: 0,
             name: name.into(),
             pg_type,
+            comparison: None,
             nullable,
             identity: None,
         };

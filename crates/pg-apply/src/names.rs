@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use logferry_model::{PgType, TargetTable};
+use logferry_model::{Comparison, PgType, TargetColumn, TargetTable};
 
 use crate::error::Error;
 
@@ -48,8 +48,24 @@ pub fn type_name(t: &PgType) -> String {
         PgType::Date | PgType::Uuid | PgType::Text | PgType::Bytea | PgType::Xml | PgType::Jsonb => {
             base_type(t).to_owned()
         }
-        PgType::Ltree | PgType::Geometry | PgType::Geography => sql_type(t).into_owned(),
+        PgType::CiText | PgType::Vector | PgType::Ltree | PgType::Geometry | PgType::Geography => {
+            sql_type(t).into_owned()
+        }
     }
+}
+
+/// Type and collation of a column as its definition spells them.
+pub(crate) fn column_type(column: &TargetColumn) -> String {
+    let name = type_name(&column.pg_type);
+    match column.comparison {
+        None => name,
+        Some(comparison) => format!("{name} COLLATE {}", collation(comparison)),
+    }
+}
+
+/// The collation that compares like this. It is beside what is remembered of the tasks.
+pub(crate) fn collation(comparison: Comparison) -> String {
+    format!("logferry.{}", quoted(comparison.name()))
 }
 
 /// A type's name in `pg_type`, without length and precision.
@@ -74,6 +90,8 @@ pub(crate) fn base_type(t: &PgType) -> &'static str {
         PgType::Xml => "xml",
         PgType::Jsonb => "jsonb",
         PgType::Float4Array => "_float4",
+        PgType::CiText => "citext",
+        PgType::Vector => "vector",
         PgType::Ltree => "ltree",
         PgType::Geometry => "geometry",
         PgType::Geography => "geography",

@@ -2,7 +2,7 @@
 //! them so. A run that goes on compares the source with these, not with what the settings would make of it, nor with the
 //! catalog, where others may have changed something.
 
-use logferry_model::{Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
+use logferry_model::{Comparison, Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, GenericClient};
 
@@ -77,7 +77,7 @@ fn to_json(table: &TargetTable) -> Value {
         let identity = c.identity.map(|i| json!({"seed": i.seed.to_string(), "increment": i.increment.to_string()}));
         json!({
             "source_id": c.source_id, "name": c.name, "type": type_name(&c.pg_type), "nullable": c.nullable,
-            "identity": identity,
+            "identity": identity, "comparison": c.comparison.map(Comparison::name),
         })
     };
     json!({
@@ -104,6 +104,10 @@ fn of_json(id: TableId, value: &Value) -> Option<TargetTable> {
             source_id: u32::try_from(value["source_id"].as_u64()?).ok()?,
             name: text(&value["name"])?,
             pg_type: type_of(value["type"].as_str()?)?,
+            comparison: match &value["comparison"] {
+                Value::Null => None,
+                name => Some(Comparison::ALL.into_iter().find(|c| Some(c.name()) == name.as_str())?),
+            },
             nullable: value["nullable"].as_bool()?,
             identity,
         })
@@ -155,6 +159,8 @@ fn type_of(name: &str) -> Option<PgType> {
         "xml" => PgType::Xml,
         "jsonb" => PgType::Jsonb,
         "real[]" => PgType::Float4Array,
+        "public.citext" => PgType::CiText,
+        "public.vector" => PgType::Vector,
         "public.ltree" => PgType::Ltree,
         "public.geometry" => PgType::Geometry,
         "public.geography" => PgType::Geography,
@@ -188,6 +194,8 @@ mod tests {
             PgType::Xml,
             PgType::Jsonb,
             PgType::Float4Array,
+            PgType::CiText,
+            PgType::Vector,
             PgType::Ltree,
             PgType::Geometry,
             PgType::Geography,
@@ -196,6 +204,7 @@ mod tests {
             source_id: at as u32 * 3,
             name: format!("c \"{at}\""),
             pg_type,
+            comparison: Comparison::ALL.get(at).copied(),
             nullable: at % 2 == 0,
             identity: (at == 3).then_some(Identity { seed: -(1 << 100), increment: 2, last: None }),
         });

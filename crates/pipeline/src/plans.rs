@@ -302,10 +302,14 @@ impl Plans {
         let plan = self.compiled(table)?;
         let new = Arc::clone(plan.target());
         let mut filled = Vec::new();
-        for (at, (source, column)) in table.columns.iter().zip(&new.columns).enumerate() {
-            let is_new = !old.columns.iter().any(|c| c.source_id == column.source_id);
-            if is_new || before.as_deref().is_some_and(|before| is_replaced(before, source)) {
+        let had = |id| old.columns.iter().any(|c| c.source_id == id);
+        for (at, column) in new.columns.iter().enumerate() {
+            let Some(source) = plan.feeding(at) else { continue };
+            if before.as_deref().is_some_and(|before| is_replaced(before, source)) || !had(source.id) {
                 filled.push((at, plan.missing(at)?));
+            } else if !had(column.source_id) {
+                // Beside a column whose type had none: the digits and the zone of its values are 0.
+                filled.push((at, Some(0_i16.to_be_bytes().to_vec())));
             }
         }
         let differences = differences(old, &new);
@@ -413,6 +417,9 @@ fn differences(old: &TargetTable, new: &TargetTable) -> Vec<String> {
         if was.pg_type != column.pg_type {
             let (a, b) = (type_name(&was.pg_type), type_name(&column.pg_type));
             found.push(format!("column \"{}\" was {a} and is {b}", column.name));
+        }
+        if was.comparison != column.comparison {
+            found.push(format!("column \"{}\" compares its values otherwise", column.name));
         }
         if was.nullable != column.nullable {
             let may = if column.nullable { "may be NULL" } else { "must not be NULL" };

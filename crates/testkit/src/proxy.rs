@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// In the statement, and in the server's answer to it.
+const COMMIT: &[u8] = b"COMMIT\0";
+
 /// When a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -82,7 +85,14 @@ impl Proxy {
                         Some(Cut::BeforeCommit) => return Ok(()),
                         Some(Cut::AfterCommit) => {
                             server.write_all(bytes).await?;
-                            let _answer = server.read(&mut down).await?;
+                            // What comes first may be the answer to something before it.
+                            let mut answer = Vec::new();
+                            while !answer.windows(COMMIT.len()).any(|w| w == COMMIT) {
+                                match server.read(&mut down).await? {
+                                    0 => break,
+                                    n => answer.extend_from_slice(&down[..n]),
+                                }
+                            }
                             return Ok(());
                         }
                         Some(Cut::Bytes(n)) => {
@@ -112,7 +122,7 @@ impl Proxy {
             *left -= bytes.len();
             return None;
         }
-        let commits = bytes.windows(7).filter(|w| w == b"COMMIT\0").count();
+        let commits = bytes.windows(COMMIT.len()).filter(|w| *w == COMMIT).count();
         if commits == 0 {
             return None;
         }

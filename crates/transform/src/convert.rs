@@ -1,13 +1,15 @@
 //! Which PostgreSQL type a column gets, and the converter of its cells: chosen once, when the plan is compiled.
 
-use logferry_model::{Collation, PgType, SqlType};
+use logferry_model::{Collation, Comparison, PgType, SqlType, TargetColumn};
 
 use crate::encode::code_page::Decoder;
 use crate::encode::text::{Changed, TextRules, utf16};
 use crate::encode::{clock, number, structured, variant, within_limit};
 use crate::error::CellError;
-use crate::settings::{CharPadding, HierarchyId, HundredNs, Offset, SpatialForm, Types, VariantForm, VectorForm, Xml};
-use logferry_mssql_format::collation::{CodePage, code_page};
+use crate::settings::{
+    CharPadding, CollationForm, HierarchyId, HundredNs, Offset, SpatialForm, Types, VariantForm, VectorForm, Xml,
+};
+use logferry_mssql_format::collation::{CodePage, code_page, insensitive_to};
 use logferry_mssql_format::spatial::Spatial;
 
 /// A column's type on the target, and how its cells get there.
@@ -15,8 +17,33 @@ use logferry_mssql_format::spatial::Spatial;
 pub(crate) struct Mapping {
     pub(crate) pg_type: PgType,
     pub(crate) converter: Converter,
+    pub(crate) comparison: Option<Comparison>,
+    /// Columns that have what the type does not hold.
+    pub(crate) beside: Vec<Beside>,
     /// What the user should know, one sentence each.
     pub(crate) notes: Vec<String>,
+}
+
+impl Mapping {
+    fn new(pg_type: PgType, converter: Converter) -> Mapping {
+        Mapping { pg_type, converter, comparison: None, beside: Vec::new(), notes: Vec::new() }
+    }
+
+    fn noting(self, note: impl Into<String>) -> Mapping {
+        Mapping { notes: vec![note.into()], ..self }
+    }
+}
+
+/// A column beside another one, `smallint`, that is fed from the same column of the source.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside {
+    /// What its name ends in, behind that of the other one.
+    pub(crate) suffix: &'static str,
+    /// What tells its [`TargetColumn::source_id`] from that of the other one.
+    pub(crate) id: u32,
+    /// Whether two values of the column that differ in nothing else are two.
+    pub(crate) tells_apart: bool,
+    pub(crate) converter: Converter,
 }
 
 /// Writes cells of one column in PostgreSQL's binary form.
@@ -59,6 +86,10 @@ pub(crate) enum Converter {
     DateTimeOffsetText {
         scale: u8,
     },
+    /// The seventh digit of a time.
+    Remainder,
+    /// The zone of a `datetimeoffset`.
+    Offset,
     Utf16(TextRules),
     Bytes(TextRules, Decoder),
     Variant(TextRules),
@@ -70,6 +101,7 @@ pub(crate) enum Converter {
     Wkt(Spatial),
     VectorText,
     VectorArray,
+    PgVector,
     Verbatim,
 }
 
@@ -100,6 +132,8 @@ impl Converter {
                 return clock::datetimeoffset(cell, *scale, *seventh, out).map(rounded);
             }
             Converter::DateTimeOffsetText { scale } => clock::datetimeoffset_text(cell, *scale, out)?,
+            Converter::Remainder => clock::remainder(cell, out)?,
+            Converter::Offset => clock::offset(cell, out)?,
             Converter::Utf16(rules) => {
                 within_limit(cell.len() / 2)?;
                 return utf16(cell, *rules, out);
@@ -117,6 +151,7 @@ impl Converter {
             Converter::Wkt(spatial) => structured::wkt(cell, *spatial, out)?,
             Converter::VectorText => structured::vector_text(cell, out)?,
             Converter::VectorArray => structured::vector_array(cell, out)?,
+            Converter::PgVector => structured::pgvector(cell, out)?,
             Converter::Verbatim => {
                 within_limit(cell.len())?;
                 out.extend_from_slice(cell);
@@ -127,12 +162,13 @@ impl Converter {
 
     /// Whether two different values may become one.
     pub(crate) fn loses_digits(&self) -> bool {
-        matches!(
-            self,
-            Converter::Time { scale: 7, .. }
-                | Converter::DateTime2 { scale: 7, .. }
-                | Converter::DateTimeOffset { scale: 7, .. }
-        )
+        let (Converter::Time { scale, seventh }
+        | Converter::DateTime2 { scale, seventh }
+        | Converter::DateTimeOffset { scale, seventh }) = self
+        else {
+            return false;
+        };
+        *scale == 7 && *seventh != clock::Seventh::Beside
     }
 }
 
@@ -174,20 +210,26 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
             (PgType::TimestampTz { precision: scale.min(6) }, Converter::DateTimeOffset { scale, seventh })
         }
         SqlType::UniqueIdentifier => (PgType::Uuid, Converter::Uuid),
-        SqlType::Char { length, collation } => return Ok(single_byte_text(Some(length), true, collation, types)),
-        SqlType::VarChar { length, collation } => return Ok(single_byte_text(length, false, collation, types)),
-        SqlType::Text { collation } => return Ok(single_byte_text(None, false, collation, types)),
-        SqlType::NChar { length, .. } => {
-            (text_type(Some(length), true, types), Converter::Utf16(text_rules(true, types)))
+        SqlType::Char { length, collation } => {
+            return Ok(compared(single_byte_text(Some(length), true, collation, types), collation, types));
         }
-        SqlType::NVarChar { length, .. } => {
-            (text_type(length, false, types), Converter::Utf16(text_rules(false, types)))
+        SqlType::VarChar { length, collation } => {
+            return Ok(compared(single_byte_text(length, false, collation, types), collation, types));
+        }
+        SqlType::Text { collation } => return Ok(single_byte_text(None, false, collation, types)),
+        SqlType::NChar { length, collation } => {
+            let converter = Converter::Utf16(text_rules(true, types));
+            return Ok(compared(Mapping::new(text_type(Some(length), true, types), converter), collation, types));
+        }
+        SqlType::NVarChar { length, collation } => {
+            let converter = Converter::Utf16(text_rules(false, types));
+            return Ok(compared(Mapping::new(text_type(length, false, types), converter), collation, types));
         }
         SqlType::NText { .. } => (PgType::Text, Converter::Utf16(text_rules(false, types))),
         SqlType::Binary { .. } | SqlType::VarBinary { .. } | SqlType::Image => (PgType::Bytea, Converter::Verbatim),
         SqlType::RowVersion => {
-            let note = "rowversion is copied as its 8 bytes; PostgreSQL does not count it up".to_owned();
-            return Ok(Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] });
+            let note = "rowversion is copied as its 8 bytes; PostgreSQL does not count it up";
+            return Ok(Mapping::new(PgType::Bytea, Converter::Verbatim).noting(note));
         }
         SqlType::Variant if types.variant == VariantForm::Jsonb => {
             (PgType::Jsonb, Converter::VariantJson(text_rules(false, types)))
@@ -210,29 +252,73 @@ pub(crate) fn mapping(sql_type: &SqlType, types: Types) -> Result<Mapping, Strin
             (PgType::Geometry, Converter::Spatial(Spatial::Geometry))
         }
         SqlType::Geography if types.spatial == SpatialForm::Postgis => {
-            let note = "PostGIS has no curves and no FULLGLOBE in geography: such a value stops the table".to_owned();
-            let converter = Converter::Spatial(Spatial::Geography);
-            return Ok(Mapping { pg_type: PgType::Geography, converter, notes: vec![note] });
+            let note = "PostGIS has no curves and no FULLGLOBE in geography: such a value stops the table";
+            return Ok(Mapping::new(PgType::Geography, Converter::Spatial(Spatial::Geography)).noting(note));
         }
         SqlType::Geometry => return Ok(ewkb(Spatial::Geometry)),
         SqlType::Geography => return Ok(ewkb(Spatial::Geography)),
         SqlType::Clr => return Ok(undecoded("a CLR type")),
         SqlType::Json => return Ok(undecoded("json")),
         SqlType::Vector if types.vector == VectorForm::Array => (PgType::Float4Array, Converter::VectorArray),
+        SqlType::Vector if types.vector == VectorForm::Pgvector => (PgType::Vector, Converter::PgVector),
         SqlType::Vector => (PgType::Text, Converter::VectorText),
         SqlType::Unknown { code } => return Ok(undecoded(&format!("the unknown type {code}"))),
     };
-    Ok(Mapping { pg_type, converter, notes: Vec::new() })
+    let mut mapping = Mapping::new(pg_type, converter);
+    mapping.beside = beside(&mapping.converter, types);
+    Ok(mapping)
+}
+
+/// What of a time goes into columns of its own.
+fn beside(converter: &Converter, types: Types) -> Vec<Beside> {
+    let mut beside = Vec::new();
+    if let Converter::Time { scale: 7, seventh }
+    | Converter::DateTime2 { scale: 7, seventh }
+    | Converter::DateTimeOffset { scale: 7, seventh } = converter
+        && *seventh == clock::Seventh::Beside
+    {
+        let (id, converter) = (TargetColumn::REMAINDER, Converter::Remainder);
+        beside.push(Beside { suffix: "_100ns", id, tells_apart: true, converter });
+    }
+    if matches!(converter, Converter::DateTimeOffset { .. }) && types.offset == Offset::Column {
+        // SQL Server compares instants, whatever their zones.
+        let (id, converter) = (TargetColumn::OFFSET, Converter::Offset);
+        beside.push(Beside { suffix: "_offset", id, tells_apart: false, converter });
+    }
+    beside
+}
+
+/// A text that is to be compared as its collation does.
+fn compared(mut mapping: Mapping, collation: Collation, types: Types) -> Mapping {
+    let insensitive = insensitive_to(collation);
+    match (types.collation, insensitive) {
+        (CollationForm::Default, _) | (_, (false, false)) => {}
+        // Without its length: the source sees to it. The padding of char goes with it.
+        (CollationForm::Citext, (true, _)) if !matches!(mapping.pg_type, PgType::Char { .. }) => {
+            mapping.pg_type = PgType::CiText;
+            if insensitive.1 {
+                mapping.notes.push("its collation does not tell accents apart, citext does".to_owned());
+            }
+        }
+        (CollationForm::Citext, _) => {
+            let what = if insensitive.0 { "char with its padding is not citext" } else { "citext tells accents apart" };
+            mapping.notes.push(format!("compares as the target does: {what}"));
+        }
+        (CollationForm::Icu, (true, false)) => mapping.comparison = Some(Comparison::CaseInsensitive),
+        (CollationForm::Icu, (false, true)) => mapping.comparison = Some(Comparison::AccentInsensitive),
+        (CollationForm::Icu, (true, true)) => mapping.comparison = Some(Comparison::CaseAccentInsensitive),
+    }
+    mapping
 }
 
 fn ewkb(spatial: Spatial) -> Mapping {
-    let note = "is copied as EWKB with its SRID: PostGIS reads it by a cast to geometry".to_owned();
-    Mapping { pg_type: PgType::Bytea, converter: Converter::Spatial(spatial), notes: vec![note] }
+    let note = "is copied as EWKB with its SRID: PostGIS reads it by a cast to geometry";
+    Mapping::new(PgType::Bytea, Converter::Spatial(spatial)).noting(note)
 }
 
 fn undecoded(name: &str) -> Mapping {
-    let note = format!("{name} is copied as the bytes that SQL Server stores");
-    Mapping { pg_type: PgType::Bytea, converter: Converter::Verbatim, notes: vec![note] }
+    Mapping::new(PgType::Bytea, Converter::Verbatim)
+        .noting(format!("{name} is copied as the bytes that SQL Server stores"))
 }
 
 fn single_byte_text(length: Option<u16>, padded: bool, collation: Collation, types: Types) -> Mapping {
@@ -251,7 +337,7 @@ fn single_byte_text(length: Option<u16>, padded: bool, collation: Collation, typ
         }
     };
     let converter = Converter::Bytes(text_rules(padded, types), decoder);
-    Mapping { pg_type: text_type(length, padded, types), converter, notes }
+    Mapping { notes, ..Mapping::new(text_type(length, padded, types), converter) }
 }
 
 /// A type of `length` bytes or UTF-16 units: never fewer than there are characters.

@@ -7,7 +7,7 @@
 //! All that can be wrong with a table shows when the plan is compiled, and all of it at once. What is left for the
 //! rows are values that PostgreSQL cannot hold; what the settings allow to be changed in them is counted per column.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,14 +36,17 @@ const COLUMNS_MAX: usize = 1_600;
 pub struct TablePlan {
     source: Arc<TableVersion>,
     target: Arc<TargetTable>,
+    /// Those that the source's make, in the order of the source's, then those beside them.
     columns: Vec<Column>,
-    /// For each column of the target the column of the source, where they are not the same in the same order.
+    /// For each column of the target which of `columns` it is, where they are not the same in the same order.
     order: Option<Vec<Option<usize>>>,
     notes: Vec<PlanNote>,
 }
 
 #[derive(Debug)]
 struct Column {
+    /// Index of the column of the source that it is fed from.
+    source: usize,
     converter: Converter,
     counts: Counts,
 }
@@ -77,20 +80,11 @@ impl TablePlan {
     pub fn compile(table: &Arc<TableVersion>, settings: &Settings) -> Result<TablePlan, Vec<PlanProblem>> {
         let mut problems = Vec::new();
         let (schema, name) = settings.names.table(&table.name, &mut problems);
-        let names = settings.names.columns(&table.name, table.columns.iter().map(|c| c.name.as_str()), &mut problems);
         let mut notes: Vec<_> = table.notes.iter().map(|note| PlanNote { column: None, note: note.clone() }).collect();
-        if table.columns.len() > COLUMNS_MAX {
-            problems.push(PlanProblem {
-                table: table.name.clone(),
-                column: None,
-                problem: format!("it has {} columns, PostgreSQL allows {COLUMNS_MAX}", table.columns.len()),
-                hint: "leave columns out".to_owned(),
-            });
-        }
-
         let mut columns = Vec::with_capacity(table.columns.len());
         let mut target_columns = Vec::with_capacity(table.columns.len());
-        for (source, name) in table.columns.iter().zip(names) {
+        let mut all_beside = Vec::new();
+        for (index, source) in table.columns.iter().enumerate() {
             let own = settings.columns.get(&format!("{}.{}", table.name, source.name));
             let types = own.map_or(settings.types, |own| settings.types.with(own));
             let mapping = match mapping(&source.sql_type, types) {
@@ -107,7 +101,7 @@ impl TablePlan {
             if mapping.converter.loses_digits() && in_a_key(table, source.id) {
                 note(
                     "is part of a key and loses its seventh digit: keys that differ in it alone become equal; \
-                      hundred_ns: text keeps them apart"
+                      hundred_ns: text or remainder keeps them apart"
                         .to_owned(),
                 );
             }
@@ -121,9 +115,46 @@ impl TablePlan {
                 }
                 integer
             });
-            let (source_id, nullable) = (source.id, source.nullable);
-            target_columns.push(TargetColumn { source_id, name, pg_type: mapping.pg_type, nullable, identity });
-            columns.push(Column { converter: mapping.converter, counts: Counts::default() });
+            let nullable = source.nullable;
+            target_columns.push(TargetColumn {
+                source_id: source.id,
+                name: source.name.clone(),
+                pg_type: mapping.pg_type,
+                comparison: mapping.comparison,
+                nullable,
+                identity,
+            });
+            columns.push(Column { source: index, converter: mapping.converter, counts: Counts::default() });
+            all_beside.extend(mapping.beside.into_iter().map(|beside| (index, beside)));
+        }
+        // For each column of the source the one that keys have besides.
+        let mut key_beside = BTreeMap::new();
+        for (index, beside) in all_beside {
+            let source = &table.columns[index];
+            if beside.tells_apart {
+                key_beside.insert(index, target_columns.len());
+            }
+            target_columns.push(TargetColumn {
+                source_id: source.id | beside.id,
+                name: format!("{}{}", source.name, beside.suffix),
+                pg_type: PgType::Int2,
+                comparison: None,
+                nullable: source.nullable,
+                identity: None,
+            });
+            columns.push(Column { source: index, converter: beside.converter, counts: Counts::default() });
+        }
+        let names = settings.names.columns(&table.name, target_columns.iter().map(|c| c.name.as_str()), &mut problems);
+        if target_columns.len() > COLUMNS_MAX {
+            problems.push(PlanProblem {
+                table: table.name.clone(),
+                column: None,
+                problem: format!("it has {} columns, PostgreSQL allows {COLUMNS_MAX}", target_columns.len()),
+                hint: "leave columns out".to_owned(),
+            });
+        }
+        for (column, name) in target_columns.iter_mut().zip(names) {
+            column.name = name;
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -131,6 +162,9 @@ impl TablePlan {
 
         let key_name = |name: &str| settings.names.key(name);
         let never_null = |key: &&[usize]| key.iter().all(|&c| table.columns.get(c).is_some_and(|c| !c.nullable));
+        let on_target = |columns: &[usize]| -> Vec<usize> {
+            columns.iter().flat_map(|c| std::iter::once(*c).chain(key_beside.get(c).copied())).collect()
+        };
         let primary = table.primary_key.as_ref();
         // Without a primary key, rows are found by the first unique key whose columns are never NULL.
         let found_by = primary
@@ -141,9 +175,9 @@ impl TablePlan {
             schema,
             name,
             columns: target_columns,
-            key: found_by.unwrap_or_default().to_vec(),
+            key: on_target(found_by.unwrap_or_default()),
             key_name: primary.map(|key| key_name(&key.name)),
-            unique: table.unique_keys.iter().map(|key| (key_name(&key.name), key.columns.clone())).collect(),
+            unique: table.unique_keys.iter().map(|key| (key_name(&key.name), on_target(&key.columns))).collect(),
             source: table.name.clone(),
             condition: None,
         };
@@ -180,7 +214,8 @@ impl TablePlan {
         let mut order = Vec::with_capacity(known.columns.len());
         for column in &known.columns {
             let at = find(column.source_id);
-            let text = |t: &PgType| matches!(t, PgType::Text | PgType::VarChar { .. } | PgType::Char { .. });
+            let text =
+                |t: &PgType| matches!(t, PgType::Text | PgType::CiText | PgType::VarChar { .. } | PgType::Char { .. });
             match at.and_then(|at| self.target.columns.get(at)) {
                 Some(new) if new.pg_type == column.pg_type || text(&new.pg_type) && text(&column.pg_type) => {}
                 Some(_) => return Err(problem(Some(column), "has another type on the source now")),
@@ -208,13 +243,16 @@ impl TablePlan {
     /// # Errors
     /// Where the target cannot hold the value.
     pub fn missing(&self, column: usize) -> Result<Option<Vec<u8>>, ConvertError> {
-        let (Some(source), Some(converter)) = (self.source.columns.get(column), self.columns.get(column)) else {
-            return Ok(None);
-        };
-        let Some(value) = &source.missing else { return Ok(None) };
+        let Some(value) = self.feeding(column).and_then(|source| source.missing.as_ref()) else { return Ok(None) };
         let mut out = Vec::new();
-        converter.convert(value, &mut out).map_err(|reason| self.cell_error(column, reason))?;
+        let converter = &self.columns[column];
+        converter.convert(value, &mut out).map_err(|reason| self.cell_error(converter.source, reason))?;
         Ok(Some(out))
+    }
+
+    /// The column of the source that feeds a column of the target, which has to be as it was compiled.
+    pub fn feeding(&self, column: usize) -> Option<&SourceColumn> {
+        self.source.columns.get(self.columns.get(column)?.source)
     }
 
     /// Plans of all tables of a task, in their order.
@@ -284,13 +322,13 @@ impl TablePlan {
 
     /// Values that were changed so far, of columns that had any.
     pub fn counts(&self) -> Vec<ColumnCounts> {
-        let of = |(source, column): (&SourceColumn, &Column)| ColumnCounts {
-            column: source.name.clone(),
+        let of = |column: &Column| ColumnCounts {
+            column: self.source.columns.get(column.source).map(|c| c.name.clone()).unwrap_or_default(),
             replaced_texts: column.counts.replaced_texts.load(Ordering::Relaxed),
             nul_texts: column.counts.nul_texts.load(Ordering::Relaxed),
             rounded_times: column.counts.rounded_times.load(Ordering::Relaxed),
         };
-        let mut counts: Vec<_> = self.source.columns.iter().zip(&self.columns).map(of).collect();
+        let mut counts: Vec<_> = self.columns.iter().map(of).collect();
         counts.retain(|c| c.replaced_texts + c.nul_texts + c.rounded_times > 0);
         counts
     }
@@ -309,14 +347,15 @@ impl TablePlan {
         self.check_shape(cells.len())?;
         // At most COLUMNS_MAX.
         out.extend_from_slice(&(self.columns.len() as i16).to_be_bytes());
-        for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
-            match cell {
+        for column in &self.columns {
+            // The number of cells was checked.
+            match cells.get(column.source).unwrap_or(&Cell::Unchanged) {
                 Cell::Null => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Cell::Unchanged => return Err(self.cell_error(index, CellError::Missing)),
+                Cell::Unchanged => return Err(self.cell_error(column.source, CellError::Missing)),
                 Cell::Bytes(bytes) => {
                     let length_at = out.len();
                     out.extend_from_slice(&[0; 4]);
-                    column.convert(bytes, out).map_err(|reason| self.cell_error(index, reason))?;
+                    column.convert(bytes, out).map_err(|reason| self.cell_error(column.source, reason))?;
                     // Checked by `convert` to be less than 1 GiB.
                     let length = (out.len() - length_at - 4) as u32;
                     out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
@@ -347,26 +386,28 @@ impl TablePlan {
     ) -> Result<RowRef, ConvertError> {
         self.check_shape(cells.len())?;
         let mut row = store.start_row();
-        let mut add = |index: usize, cell: Cell<'a>| {
-            match (cell, self.columns.get(index)) {
+        let mut add = |column: Option<&Column>, cell: Cell<'a>| {
+            match (cell, column) {
                 (Cell::Null, _) => row.null(),
                 (Cell::Unchanged, _) | (Cell::Bytes(_), None) => row.unchanged(),
-                (Cell::Bytes(bytes), Some(column)) => {
-                    row.value(|out| column.convert(bytes, out)).map_err(|reason| self.cell_error(index, reason))?;
-                }
+                (Cell::Bytes(bytes), Some(column)) => row
+                    .value(|out| column.convert(bytes, out))
+                    .map_err(|reason| self.cell_error(column.source, reason))?,
             }
             Ok(())
         };
+        if self.order.is_none() && self.columns.len() == self.source.columns.len() {
+            self.columns.iter().zip(cells).try_for_each(|(column, cell)| add(Some(column), cell))?;
+            return Ok(row.finish());
+        }
+        let cells: Vec<Cell<'a>> = cells.collect();
+        let mut add_column = |column: Option<&Column>| {
+            add(column, column.and_then(|column| cells.get(column.source)).copied().unwrap_or(absent))
+        };
         match &self.order {
-            None => cells.enumerate().try_for_each(|(index, cell)| add(index, cell))?,
+            None => self.columns.iter().try_for_each(|column| add_column(Some(column)))?,
             Some(order) => {
-                let cells: Vec<Cell<'a>> = cells.collect();
-                for &at in order {
-                    match at.and_then(|at| Some((at, *cells.get(at)?))) {
-                        Some((at, cell)) => add(at, cell)?,
-                        None => add(usize::MAX, absent)?,
-                    }
-                }
+                order.iter().try_for_each(|at| add_column(at.and_then(|at| self.columns.get(at))))?;
             }
         }
         Ok(row.finish())
@@ -395,7 +436,7 @@ impl TablePlan {
     }
 
     fn check_shape(&self, found: usize) -> Result<(), ConvertError> {
-        let expected = self.columns.len();
+        let expected = self.source.columns.len();
         if found == expected {
             return Ok(());
         }

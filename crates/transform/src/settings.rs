@@ -72,6 +72,8 @@ pub struct Types {
     pub nul_character: NulCharacter,
     /// Bytes that are no text: lone surrogates, holes of a code page.
     pub invalid_text: InvalidText,
+    /// How text is compared.
+    pub collation: CollationForm,
     /// The seventh digit of a second, which PostgreSQL cannot hold.
     pub hundred_ns: HundredNs,
     /// The zone of a `datetimeoffset`.
@@ -98,6 +100,8 @@ pub struct ColumnTypes {
     pub nul_character: Option<NulCharacter>,
     /// See [`Types::invalid_text`].
     pub invalid_text: Option<InvalidText>,
+    /// See [`Types::collation`].
+    pub collation: Option<CollationForm>,
     /// See [`Types::hundred_ns`].
     pub hundred_ns: Option<HundredNs>,
     /// See [`Types::offset`].
@@ -121,6 +125,7 @@ impl Types {
             char_padding: column.char_padding.unwrap_or(self.char_padding),
             nul_character: column.nul_character.unwrap_or(self.nul_character),
             invalid_text: column.invalid_text.unwrap_or(self.invalid_text),
+            collation: column.collation.unwrap_or(self.collation),
             hundred_ns: column.hundred_ns.unwrap_or(self.hundred_ns),
             offset: column.offset.unwrap_or(self.offset),
             xml: column.xml.unwrap_or(self.xml),
@@ -167,6 +172,19 @@ pub enum InvalidText {
     Error,
 }
 
+/// `types.collation`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollationForm {
+    /// As the target's database compares text: by its characters.
+    #[default]
+    Default,
+    /// Columns that do not tell `A` from `a` on the source become `citext`, of the extension of that name.
+    Citext,
+    /// Columns that do not tell `A` from `a`, or `ä` from `a`, on the source get a collation of ICU that does not either.
+    Icu,
+}
+
 /// `types.hundred_ns`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,6 +196,8 @@ pub enum HundredNs {
     Truncate,
     /// Columns with seven digits become `text`, with all digits.
     Text,
+    /// Columns with seven digits get another one beside them that has the seventh, `smallint`: `At` and `At_100ns`.
+    Remainder,
 }
 
 /// `types.offset`
@@ -187,6 +207,8 @@ pub enum Offset {
     /// The instant is kept, the zone is not.
     #[default]
     Drop,
+    /// The column gets another one beside it that has the zone, in minutes, `smallint`: `At` and `At_offset`.
+    Column,
     /// The column becomes `text`: local time and zone, as SQL Server shows it.
     Text,
 }
@@ -250,6 +272,8 @@ pub enum VectorForm {
     /// `real[]`
     #[default]
     Array,
+    /// `vector`, of the extension pgvector.
+    Pgvector,
     /// `text`: `[1,2.5]`, which pgvector reads.
     Text,
 }

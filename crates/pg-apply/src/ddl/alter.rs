@@ -11,7 +11,7 @@ use std::fmt;
 use logferry_model::{PgType, Reshaped, TargetColumn, TargetTable};
 
 use super::{identity_of, sequence_options};
-use crate::names::{fit, qualified, quoted, shown, type_name};
+use crate::names::{column_type, fit, qualified, quoted, shown, type_name};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ fn renamed_columns(from: &TargetTable, to: &TargetTable) -> Vec<String> {
 
 fn new_column(table: &str, column: &TargetColumn, value: Option<&[u8]>, steps: &mut Alteration) {
     let name = quoted(&column.name);
-    let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", type_name(&column.pg_type));
+    let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", column_type(column));
     match value {
         // Rows that are there get the value without being written; the default is not kept for those that come.
         Some(value) => {
@@ -223,16 +223,16 @@ fn changed_column(
     if loosened {
         steps.before.push(alter("DROP NOT NULL"));
     }
-    let to_type = type_name(&new.pg_type);
+    let (to_type, cast) = (column_type(new), type_name(&new.pg_type));
     match filled {
-        Some(None) => steps.before.push(alter(&format!("TYPE {to_type} USING NULL::{to_type}"))),
+        Some(None) => steps.before.push(alter(&format!("TYPE {to_type} USING NULL::{cast}"))),
         Some(Some(value)) => steps.before.push(Step::Fill {
             before: format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {to_type} USING"),
             value: value.to_vec(),
             pg_type: new.pg_type.clone(),
-            after: format!("::{to_type}"),
+            after: format!("::{cast}"),
         }),
-        None if old.pg_type != new.pg_type => {
+        None if (&old.pg_type, old.comparison) != (&new.pg_type, new.comparison) => {
             steps.before.push(match conversion(&old.pg_type, &new.pg_type, &name)? {
                 Some(using) => alter(&format!("TYPE {to_type} USING {using}")),
                 None => alter(&format!("TYPE {to_type}")),
@@ -262,10 +262,10 @@ fn add_identity(table: &str, column: &TargetColumn) -> String {
 /// more behind; and refuses texts that are too long, which the source would have refused as well.
 fn conversion(from: &PgType, to: &PgType, name: &str) -> Result<Option<String>, String> {
     use PgType::{
-        Bool, Bytea, Char, Date, Float4, Float8, Int2, Int4, Int8, Jsonb, Numeric, Text, Time, Timestamp, TimestampTz,
-        Uuid, VarChar, Xml,
+        Bool, Bytea, Char, CiText, Date, Float4, Float8, Int2, Int4, Int8, Jsonb, Numeric, Text, Time, Timestamp,
+        TimestampTz, Uuid, VarChar, Xml,
     };
-    let is_text = |t: &PgType| matches!(t, Text | VarChar { .. } | Char { .. });
+    let is_text = |t: &PgType| matches!(t, Text | CiText | VarChar { .. } | Char { .. });
     let is_number = |t: &PgType| matches!(t, Int2 | Int4 | Int8 | Numeric { .. } | Float4 | Float8);
     let cast = format!("{name}::{}", type_name(to));
     Ok(match (from, to) {
@@ -281,7 +281,7 @@ fn conversion(from: &PgType, to: &PgType, name: &str) -> Result<Option<String>, 
         }
         (Bool, b) if is_number(b) => Some(format!("{name}::integer::{}", type_name(b))),
         (a, Bool) if is_number(a) => Some(format!("{name} <> 0")),
-        (a, Text | VarChar { .. }) if is_number(a) || matches!(a, Uuid | Xml | Jsonb | Date) => Some(cast),
+        (a, Text | CiText | VarChar { .. }) if is_number(a) || matches!(a, Uuid | Xml | Jsonb | Date) => Some(cast),
         (a, b) if is_text(a) && (is_number(b) || matches!(b, Uuid | Xml | Jsonb | Date | Bool)) => Some(cast),
         (Bytea | Xml | Jsonb | Uuid | Date | Bool | Time { .. } | Timestamp { .. } | TimestampTz { .. }, _)
         | (_, _) => {
@@ -298,7 +298,7 @@ fn conversion(from: &PgType, to: &PgType, name: &str) -> Result<Option<String>, 
 mod tests {
     use std::sync::Arc;
 
-    use logferry_model::{Identity, TableId, TableName};
+    use logferry_model::{Comparison, Identity, TableId, TableName};
 
     use super::*;
 
@@ -324,7 +324,8 @@ mod tests {
                 "int4" => PgType::Int4,
                 "int8" => PgType::Int8,
                 "bool" => PgType::Bool,
-                "text" => PgType::Text,
+                "text" | "text/ci" => PgType::Text,
+                "citext" => PgType::CiText,
                 "bytea" => PgType::Bytea,
                 "varchar9" => PgType::VarChar { length: 9 },
                 "varchar20" => PgType::VarChar { length: 20 },
@@ -338,6 +339,7 @@ mod tests {
                 source_id: words[0].parse().unwrap(),
                 name: words[1].into(),
                 pg_type,
+                comparison: words[2].ends_with("/ci").then_some(Comparison::CaseInsensitive),
                 nullable: !words[2].ends_with('!'),
                 identity,
             });
@@ -434,6 +436,10 @@ mod tests {
             ("varchar9", "varchar20", "TYPE varchar(20)"),
             ("varchar20", "varchar9", "TYPE varchar(9)"),
             ("varchar9", "text", "TYPE text"),
+            ("varchar9", "text/ci", "TYPE text COLLATE logferry.\"case_insensitive\""),
+            ("text", "text/ci", "TYPE text COLLATE logferry.\"case_insensitive\""),
+            ("text/ci", "text", "TYPE text"),
+            ("text", "citext", "TYPE public.citext"),
             ("int4", "int8", "TYPE bigint"),
             ("int4", "numeric", "TYPE numeric(9,2)"),
             ("bool", "int2", "TYPE smallint USING \"a\"::integer::smallint"),

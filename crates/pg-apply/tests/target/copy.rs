@@ -239,6 +239,8 @@ fn types_that_an_extension_has_are_looked_for_before_anything_is_made() {
     check_types("p:ltree", "", &lacks("p", "ltree", "ltree"));
     check_types("p:ltree", "CREATE EXTENSION ltree", "made");
     check_types("p:ltree", "CREATE SCHEMA e; CREATE EXTENSION ltree SCHEMA e", &lacks("p", "ltree", "ltree"));
+    check_types("v:vector", "", &lacks("v", "vector", "vector"));
+    check_types("c:citext", "", &lacks("c", "citext", "citext"));
     check_types("g:geometry", "", &lacks("g", "geometry", "postgis"));
 }
 

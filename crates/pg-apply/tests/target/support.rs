@@ -9,8 +9,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
-    SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
+    Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Comparison, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef,
+    RowStore, SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
 use logferry_pg_apply::{ApplyMode, PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
@@ -43,7 +43,7 @@ pub async fn database() -> Lent {
     let free = FREE.lock().unwrap().pop();
     let database = free.unwrap_or_else(|| PrivatePostgres::shared().create_database().unwrap());
     let client = database.client().await.unwrap();
-    let leftovers = "DROP EXTENSION IF EXISTS ltree CASCADE; DROP SCHEMA IF EXISTS s, e, logferry CASCADE";
+    let leftovers = "DROP EXTENSION IF EXISTS ltree CASCADE; DROP EXTENSION IF EXISTS citext CASCADE; DROP SCHEMA IF EXISTS s, e, logferry CASCADE";
     client.batch_execute(leftovers).await.unwrap();
     Lent(Some(database))
 }
@@ -76,11 +76,13 @@ fn table(text: &str) -> TargetTable {
             "jsonb" => PgType::Jsonb,
             "reals" => PgType::Float4Array,
             "ltree" => PgType::Ltree,
+            "citext" => PgType::CiText,
+            "vector" => PgType::Vector,
             "geometry" => PgType::Geometry,
             "float" => PgType::Float8,
             "char5" => PgType::Char { length: 5 },
             "varchar3" => PgType::VarChar { length: 3 },
-            "" => PgType::Text,
+            "" | "ci" => PgType::Text,
             other => panic!("no type {other}"),
         };
         let nullable = role != "key" && !kind.ends_with('!');
@@ -88,6 +90,7 @@ fn table(text: &str) -> TargetTable {
             source_id: at as u32 + 1,
             name: name.into(),
             pg_type,
+            comparison: (kind.trim_end_matches('!') == "ci").then_some(Comparison::CaseInsensitive),
             nullable,
             identity: None,
         });

@@ -31,12 +31,15 @@ const UNITS_PER_DAY: u64 = 864_000_000_000;
 pub(crate) enum Seventh {
     Round,
     Truncate,
+    /// Cut off here, kept in a column beside.
+    Beside,
 }
 
 impl Seventh {
     pub(crate) fn of(setting: HundredNs) -> Seventh {
         match setting {
             HundredNs::Truncate => Seventh::Truncate,
+            HundredNs::Remainder => Seventh::Beside,
             // With `text` no column with seven digits gets here.
             HundredNs::Round | HundredNs::Text => Seventh::Round,
         }
@@ -68,6 +71,21 @@ pub(crate) fn datetimeoffset(cell: &[u8], scale: u8, seventh: Seventh, out: &mut
     let (rest, zone) = split(cell, 2)?;
     offset_minutes(zone)?;
     datetime2(rest, scale, seventh, out)
+}
+
+/// The seventh digit of a `time(7)`, `datetime2(7)` or `datetimeoffset(7)`, which all begin with the time of day, as `smallint`.
+pub(crate) fn remainder(cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+    let time = cell.get(..5).ok_or(CellError::Length { found: cell.len() })?;
+    let digit = (time_of_day(time, 7)? % 10) as i16;
+    out.extend_from_slice(&digit.to_be_bytes());
+    Ok(())
+}
+
+/// The zone of a `datetimeoffset`, in minutes, as `smallint`.
+pub(crate) fn offset(cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+    let (_, zone) = split(cell, 2)?;
+    out.extend_from_slice(&offset_minutes(zone)?.to_be_bytes());
+    Ok(())
 }
 
 /// `datetime` to `timestamp(3)`.
@@ -154,9 +172,9 @@ fn timestamp(units: u64, days: i32, seventh: Seventh, out: &mut Vec<u8>) -> Resu
 fn microseconds(units: u64, seventh: Seventh) -> (i64, bool) {
     let us = match seventh {
         Seventh::Round => ((units + 5) / 10) as i64,
-        Seventh::Truncate => (units / 10) as i64,
+        Seventh::Truncate | Seventh::Beside => (units / 10) as i64,
     };
-    (us.min(US_PER_DAY - 1), !units.is_multiple_of(10))
+    (us.min(US_PER_DAY - 1), seventh != Seventh::Beside && !units.is_multiple_of(10))
 }
 
 /// Time of day in units of 100 ns.

@@ -103,6 +103,17 @@ pub(crate) fn vector_text(cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellErro
     Ok(())
 }
 
+/// `vector` to the binary form of pgvector's: dimensions, two bytes that are not used, elements.
+pub(crate) fn pgvector(cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+    let head = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let count = elements(cell, |value| out.extend(value.to_be_bytes()))?;
+    // pgvector has none without elements, SQL Server neither.
+    let dimensions = u16::try_from(count).ok().filter(|count| *count > 0).ok_or(BROKEN_VECTOR)?;
+    out[head..head + 2].copy_from_slice(&dimensions.to_be_bytes());
+    Ok(())
+}
+
 /// `vector` to the binary form of `real[]`: dimensions, whether there are NULLs, type of the elements; their number, the first one's; elements.
 pub(crate) fn vector_array(cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
     const REAL: u32 = 700;

@@ -1,5 +1,6 @@
 //! Cells in SQL Server's storage form through plans, as PostgreSQL gets them.
 
+mod beside;
 mod clock;
 mod numbers;
 mod plans;

@@ -75,6 +75,11 @@ fn vector() {
     check(&SqlType::Vector, PgType::Float4Array, &none, Ok(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 188]));
     // Half precision.
     check(&SqlType::Vector, PgType::Float4Array, &[0xA9, 2, 1, 0, 0, 0, 0, 0, 0, 0x3C], broken);
+    let types = Types { vector: VectorForm::Pgvector, ..Types::default() };
+    let elements = [1.0_f32, -0.1, 1e-20].map(f32::to_be_bytes).concat();
+    check_with(types, &SqlType::Vector, PgType::Vector, &cell, Ok(&[&[0, 3, 0, 0][..], &elements].concat()));
+    check_with(types, &SqlType::Vector, PgType::Vector, &shown, Ok(&[&[0, 3, 0, 0][..], &elements].concat()));
+    check_with(types, &SqlType::Vector, PgType::Vector, &none, broken);
     let types = Types { vector: VectorForm::Text, ..Types::default() };
     check_with(types, &SqlType::Vector, PgType::Text, &cell, Ok(b"[1,-0.1,1e-20]"));
     check_with(types, &SqlType::Vector, PgType::Text, &shown, Ok(b"[1,-0.1,1e-20]"));

@@ -1,8 +1,8 @@
 //! Text in UTF-16 and in every code page.
 
-use logferry_model::{Cell, Collation, PgType, SqlType};
+use logferry_model::{Cell, Collation, Comparison, PgType, SqlType};
 use logferry_mssql_format::collation::own_of_950;
-use logferry_transform::{CellError, CharPadding, InvalidText, NulCharacter, Types};
+use logferry_transform::{CellError, CharPadding, CollationForm, InvalidText, NulCharacter, Types};
 use proptest::prelude::*;
 
 use crate::{LATIN1, check, check_with, copied, one_column};
@@ -54,6 +54,35 @@ fn types_of_text() {
     check(SqlType::NVarChar { length: None, collation }, PgType::Text);
     check(SqlType::Text { collation }, PgType::Text);
     check(SqlType::NText { collation }, PgType::Text);
+}
+
+#[test]
+fn text_is_compared_as_the_settings_say() {
+    // Latin1_General_: CI_AS, CS_AS, CI_AI, CS_AI, BIN, BIN2; SQL_Latin1_General_CP1_CI_AS.
+    let ids = [0xd008, 0xc008, 0xf008, 0xe008, 0x1_0008, 0x0808, LATIN1.0];
+    let check = |collation, expect: [&str; 7]| {
+        let types = Types { collation, ..Types::default() };
+        let found = ids.map(|id| {
+            let plan = one_column(&varchar(id), types);
+            let column = &plan.target().columns[0];
+            match (&column.pg_type, column.comparison) {
+                (PgType::CiText, None) => "citext",
+                (PgType::VarChar { length: 50 }, comparison) => comparison.map_or("", Comparison::name),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(found, expect, "{collation:?}");
+    };
+    check(CollationForm::Default, [""; 7]);
+    check(CollationForm::Citext, ["citext", "", "citext", "", "", "", "citext"]);
+    let (case, accents, both) = ("case_insensitive", "accent_insensitive", "case_accent_insensitive");
+    check(CollationForm::Icu, [case, "", both, accents, "", "", case]);
+    let types = Types { collation: CollationForm::Citext, ..Types::default() };
+    check_with(types, &nvarchar(), PgType::CiText, &utf16("Äa "), Ok("Äa ".as_bytes()));
+    let char = SqlType::Char { length: 5, collation: LATIN1 };
+    check_with(types, &char, PgType::CiText, b"a    ", Ok(b"a"));
+    let types = Types { char_padding: CharPadding::Keep, ..types };
+    check_with(types, &char, PgType::Char { length: 5 }, b"a    ", Ok(b"a    "));
 }
 
 #[test]
