@@ -5,9 +5,7 @@
 use std::time::Instant;
 
 use logferry_model::{Cell, SqlType};
-use logferry_mssql_standin::sql::{
-    Login, Param, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange,
-};
+use logferry_mssql_standin::sql::{Login, Param, ResultSink, Server, Session, SqlError};
 use logferry_mssql_standin::storage::Options;
 
 #[derive(Default)]
@@ -17,20 +15,14 @@ struct Count {
 }
 
 impl ResultSink for Count {
-    fn columns(&mut self, _: &[ResultColumn]) {}
     fn row(&mut self, cells: &[Cell<'_>]) -> bool {
         self.rows += 1;
         self.bytes += cells.iter().filter_map(|c| c.bytes()).map(|c| c.len() as u64).sum::<u64>();
         true
     }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
     fn error(&mut self, error: &SqlError) {
         panic!("{error}");
     }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }
 
 fn int(name: &str, n: i32) -> Param {

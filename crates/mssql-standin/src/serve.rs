@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::sql::{self, Param, ResultColumn, ResultSink, SqlError, TransactionChange};
+use crate::sql::{self, FirstError, Param, SqlError};
 use crate::tds::{self, Faults, ServerConfig};
 use engine::SqlEngine;
 
@@ -189,22 +189,4 @@ impl Drop for Standin {
             runtime.shutdown_background();
         }
     }
-}
-
-#[derive(Default)]
-struct FirstError(Option<SqlError>);
-
-impl ResultSink for FirstError {
-    fn columns(&mut self, _: &[ResultColumn]) {}
-    fn row(&mut self, _: &[logferry_model::Cell<'_>]) -> bool {
-        true
-    }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
-    fn error(&mut self, error: &SqlError) {
-        self.0.get_or_insert_with(|| error.clone());
-    }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &logferry_model::SqlType, _: Option<&[u8]>) {}
 }

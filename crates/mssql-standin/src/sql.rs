@@ -58,5 +58,6 @@ pub use error::{Effect, SqlError};
 pub use hidden::Rights;
 pub use server::{Login, Server};
 pub use session::Session;
+pub(crate) use sink::FirstError;
 pub use sink::{Param, ResultColumn, ResultSink, Rows, TransactionChange};
 pub use value::{Dec, Value, from_bytes, to_bytes};

@@ -9,7 +9,7 @@ use logferry_model::{Cell, SqlType};
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_format::render;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};
 use logferry_mssql_standin::storage::Options;
 use readers::target::followed;
 use readers::{Redone, Tables, committed, read, redo};
@@ -31,14 +31,9 @@ impl ResultSink for Lines {
         self.1.push(line);
         true
     }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
     fn error(&mut self, error: &SqlError) {
         panic!("{error}");
     }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }
 
 #[track_caller]

@@ -26,7 +26,7 @@ mod tsql {
 
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::render;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};
 use logferry_mssql_standin::storage::Options;
 
 /// What a batch gave, as text.
@@ -97,8 +97,6 @@ impl ResultSink for Seen {
     fn changed_database(&mut self, name: &str) {
         self.out.push(format!("use {name}"));
     }
-
-    fn transaction(&mut self, _: TransactionChange) {}
 
     fn output(&mut self, name: &str, sql_type: &SqlType, bytes: Option<&[u8]>) {
         let mut text = String::new();

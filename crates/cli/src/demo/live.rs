@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use logferry_model::{Cell, SqlType};
+use logferry_model::Cell;
 use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError};
 use logferry_testkit::compare::Expected;
 use logferry_testkit::postgres::Database;
 use serde::Serialize;
@@ -369,11 +369,6 @@ impl ResultSink for Rows {
         self.0.row(cells);
         true
     }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
     // It also comes back from the call.
     fn error(&mut self, _: &SqlError) {}
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }

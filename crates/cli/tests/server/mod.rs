@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use logferry_model::{Cell, SqlType};
+use logferry_model::Cell;
 use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError};
 use logferry_testkit::compare::Expected;
 use logferry_testkit::postgres::Database;
 
@@ -21,14 +21,9 @@ impl ResultSink for Rows {
         self.0.as_mut().expect("columns come first").row(cells);
         true
     }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
     fn error(&mut self, error: &SqlError) {
         panic!("{error}");
     }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }
 
 /// All rows of a table.

@@ -55,21 +55,34 @@ pub enum TransactionChange {
 /// Takes results as they come. Rows are given while the server is locked, so it must not wait for other sessions.
 pub trait ResultSink {
     /// A result begins.
-    fn columns(&mut self, columns: &[ResultColumn]);
+    fn columns(&mut self, _columns: &[ResultColumn]) {}
     /// The rows of the result that has begun are given while the server is not locked: it may wait.
     fn unlocked(&mut self) {}
     /// A row, one value per column in the form of a row's cell; gives whether more are wanted.
     fn row(&mut self, cells: &[Cell<'_>]) -> bool;
     /// A statement ended; the rows that it gave or changed, where it counts them.
-    fn done(&mut self, rows: Option<u64>);
+    fn done(&mut self, _rows: Option<u64>) {}
     /// A message: PRINT, RAISERROR up to severity 10.
-    fn info(&mut self, message: &SqlError);
+    fn info(&mut self, _message: &SqlError) {}
     /// An error.
     fn error(&mut self, error: &SqlError);
     /// The session is in another database.
-    fn changed_database(&mut self, name: &str);
+    fn changed_database(&mut self, _name: &str) {}
     /// The transaction began or ended.
-    fn transaction(&mut self, change: TransactionChange);
+    fn transaction(&mut self, _change: TransactionChange) {}
     /// The last value of an output parameter.
-    fn output(&mut self, name: &str, sql_type: &SqlType, bytes: Option<&[u8]>);
+    fn output(&mut self, _name: &str, _sql_type: &SqlType, _bytes: Option<&[u8]>) {}
+}
+
+/// Keeps the first error of the statements that it is given to.
+#[derive(Default)]
+pub(crate) struct FirstError(pub Option<SqlError>);
+
+impl ResultSink for FirstError {
+    fn row(&mut self, _: &[Cell<'_>]) -> bool {
+        true
+    }
+    fn error(&mut self, error: &SqlError) {
+        self.0.get_or_insert_with(|| error.clone());
+    }
 }

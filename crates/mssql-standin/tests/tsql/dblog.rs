@@ -3,7 +3,7 @@
 use logferry_model::Cell;
 use logferry_mssql_backup::LogBlocks;
 use logferry_mssql_backup::log_file::LogFiles;
-use logferry_mssql_standin::sql::{ResultColumn, ResultSink, Session, SqlError, TransactionChange};
+use logferry_mssql_standin::sql::{ResultSink, Session, SqlError};
 
 use crate::{check, connect, run, server};
 
@@ -12,7 +12,6 @@ use crate::{check, connect, run, server};
 struct Cells(Vec<Vec<Option<Vec<u8>>>>);
 
 impl ResultSink for Cells {
-    fn columns(&mut self, _: &[ResultColumn]) {}
     fn row(&mut self, cells: &[Cell<'_>]) -> bool {
         let bytes = |cell: &Cell<'_>| match cell {
             Cell::Bytes(bytes) => Some(bytes.to_vec()),
@@ -21,14 +20,9 @@ impl ResultSink for Cells {
         self.0.push(cells.iter().map(bytes).collect());
         true
     }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
     fn error(&mut self, error: &SqlError) {
         panic!("{error}");
     }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &logferry_model::SqlType, _: Option<&[u8]>) {}
 }
 
 pub(crate) fn cells(session: &mut Session, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {

@@ -6,7 +6,7 @@ use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::plan::Column;
 use super::super::session::{Out, Session, send_values};
-use super::super::sink::{ResultSink, TransactionChange};
+use super::super::sink::FirstError;
 use super::super::state::Db;
 use super::super::time::to_300ths;
 use super::super::types;
@@ -446,22 +446,4 @@ fn instance_row(db: &Db, i: &super::Instance, schema: Option<&str>, table: Optio
         if key.is_empty() { Value::Null } else { list(key) },
         list(i.columns.iter().map(|c| c.name.as_str()).collect()),
     ])
-}
-
-/// Keeps the first error of statements that are run inside.
-struct FirstError(Option<SqlError>);
-
-impl ResultSink for FirstError {
-    fn columns(&mut self, _: &[super::super::sink::ResultColumn]) {}
-    fn row(&mut self, _: &[logferry_model::Cell<'_>]) -> bool {
-        true
-    }
-    fn done(&mut self, _: Option<u64>) {}
-    fn info(&mut self, _: &SqlError) {}
-    fn error(&mut self, error: &SqlError) {
-        self.0.get_or_insert_with(|| error.clone());
-    }
-    fn changed_database(&mut self, _: &str) {}
-    fn transaction(&mut self, _: TransactionChange) {}
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }

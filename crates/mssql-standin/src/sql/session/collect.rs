@@ -32,8 +32,6 @@ impl ResultSink for Collector<'_> {
         true
     }
 
-    fn done(&mut self, _: Option<u64>) {}
-
     fn info(&mut self, message: &SqlError) {
         self.out.borrow_mut().info(message);
     }
@@ -49,8 +47,6 @@ impl ResultSink for Collector<'_> {
     fn transaction(&mut self, change: TransactionChange) {
         self.out.borrow_mut().transaction(change);
     }
-
-    fn output(&mut self, _: &str, _: &SqlType, _: Option<&[u8]>) {}
 }
 
 impl Session {
