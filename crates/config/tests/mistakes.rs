@@ -221,7 +221,7 @@ fn names_and_types() {
 t.yaml:2:21: \"rond\" is no such choice
     2 | types: {hundred_ns: rond}
       |                     ^^^^
-    expected one of: round, truncate, text
+    expected one of: round, truncate, text, remainder
     did you mean \"round\"?",
     );
     check(
