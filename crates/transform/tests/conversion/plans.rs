@@ -108,8 +108,8 @@ fn problems_come_all_at_once() {
     source.name = TableName::new("dbo", long.clone());
     let problems = TablePlan::compile(&Arc::new(source), &Settings::default()).expect_err("problems");
     let columns: Vec<_> = problems.iter().map(|p| p.column.as_deref()).collect();
-    assert_eq!(columns, [None, Some("ID"), Some("xmin"), Some(long.as_str()), Some("D")]);
-    let fault = Fault::from(problems[1].clone());
+    assert_eq!(columns, [None, Some("D"), Some("ID"), Some("xmin"), Some(long.as_str())]);
+    let fault = Fault::from(problems[2].clone());
     assert_eq!(fault.class, Class::Operator);
     assert!(fault.message.contains(".ID\": its name on the target, \"id\", is that of column \"Id\" as well"));
 }
