@@ -1,7 +1,8 @@
 //! `logferry standin`: a stand-in for SQL Server to try logferry with, where there is no server.
 //!
-//! Its databases are in memory, and written as data and log files when it is asked to end, or files of a server, which it reads; what it writes to disk are backups, in SQL Server's own format, which
-//! `logferry run --from` and `logferry inspect` read. So a whole round of the backup mode needs nothing else:
+//! Its databases are in memory, and written as data and log files when it is asked to end; those that it finds in its folder go on. Files of a server it
+//! reads. What it writes to disk besides are backups, in SQL Server's own format, which `logferry run --from` and `logferry inspect` read. So a whole
+//! round of the backup mode needs nothing else:
 //!
 //! ```text
 //! logferry standin --port 1433 --data /tmp/standin --password 'P@ss' &
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
+use logferry_mssql_standin::sql::Server;
 
 use crate::args::StandinArgs;
 use crate::failure::Failed;
@@ -27,8 +29,10 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
     // Only this machine: what it guards by a password on the command line, it does not guard well.
     let address = SocketAddr::from(([127, 0, 0, 1], args.port));
     let config = StandinConfig { address, password: args.password.clone(), ..StandinConfig::default() };
-    let standin = Standin::with(config).map_err(|e| Failed::other(format!("could not listen on {address}: {e}")))?;
-    standin.sql().set_backup_folder(folder.clone());
+    let sql = Server::new(&config.tds.name).map_err(|e| Failed::other(e.message))?;
+    sql.set_backup_folder(folder.clone());
+    let reopened = sql.reopen(folder).map_err(|e| Failed::other(e.message))?;
+    let standin = Standin::of(sql, config).map_err(|e| Failed::other(format!("could not listen on {address}: {e}")))?;
     let mut attached = Vec::new();
     for data in &args.attach {
         let (name, log) = beside(data)?;
@@ -40,26 +44,34 @@ pub(crate) fn perform(args: &StandinArgs, json: bool, out: &mut Out) -> Result<E
     let asked_to_end = runtime.block_on(async { asked_to_end() })?;
     let (address, user) = (standin.address(), standin.user());
     if json {
-        out.json(&serde_json::json!({ "address": address.to_string(), "user": user, "attached": attached }))?;
+        out.json(&serde_json::json!({
+            "address": address.to_string(),
+            "user": user,
+            "attached": attached,
+            "databases": reopened,
+        }))?;
     } else {
         writeln!(out, "a stand-in for SQL Server, not SQL Server, listens on {address}; log in as {user}")?;
+        for name in &reopened {
+            writeln!(out, "database \"{name}\" goes on")?;
+        }
         for name in &attached {
             writeln!(out, "database \"{name}\" is there, read-only")?;
         }
         writeln!(
             out,
-            "other databases are in memory; backups, and their files when it is asked to end, go to {}",
+            "databases are in memory until it is asked to end; then they, as backups at any time, go to {}",
             folder.display()
         )?;
     }
     out.flush()?;
     runtime.block_on(asked_to_end);
-    let written = standin.sql().write_files(folder).map_err(|e| Failed::other(e.to_string()))?;
+    let written = standin.close_into(folder).map_err(|e| Failed::other(e.message))?;
     if !json {
         for name in &written {
             writeln!(
                 out,
-                "database \"{name}\" is written to {}: --attach serves it again, read-only",
+                "database \"{name}\" is written to {}: it goes on when that is served again",
                 folder.display()
             )?;
         }

@@ -389,6 +389,7 @@ fn the_standin_serves_until_it_is_asked_to_end() {
     let ended = Command::new("kill").arg(standin.id().to_string()).status().expect("kill runs");
     assert!(ended.success());
     assert!(standin.wait().expect("it ends").success());
+    assert_eq!(said["databases"], serde_json::json!([]));
 
     let lone = folder.path().join("lone.mdf");
     std::fs::write(&lone, [0; 8192]).expect("it is written");

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use follow::{Running, wait_for_checkpoint, wait_until_equal};
-use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::sql::Rights;
+use logferry_mssql_standin::serve::{Standin, StandinConfig};
+use logferry_mssql_standin::sql::{Rights, Server};
 use logferry_testkit::postgres::PrivatePostgres;
 use server::{check_equal, command, text, write_task};
 
@@ -113,6 +113,38 @@ async fn a_server_is_followed_through_kills_while_others_write() {
                WHERE attrelid = 'dbo.customers'::regclass AND attnum > 0 AND NOT attisdropped";
     let columns: String = client.query_one(sql, &[]).await.expect("an answer").get(0);
     assert_eq!(columns, "id name credit tier born");
+}
+
+/// A server that ends and begins again on the same files: its log goes on, and so does the task.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_begins_again_is_followed() {
+    // Its log is held for a log backup.
+    let (mut standin, postgres) = (shop("BACKUP DATABASE shop TO DISK = 'NUL'"), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "");
+    let mut running = Running::start(&task, &standin, &[]);
+    wait_until_equal(&standin, &database, TABLES).await;
+    for round in 0..2 {
+        let changes = format!(
+            "USE shop; UPDATE dbo.Customers SET credit = {round} WHERE id % 3 = 1; DELETE dbo.Orders WHERE number = {round};
+             INSERT dbo.Orders VALUES (77, {round}, 1, REPLICATE(CAST('r' AS varchar(max)), 30000))"
+        );
+        standin.batch(&changes).expect("it is done");
+        let (address, password) = (standin.address(), standin.password().to_owned());
+        let ends = Arc::into_inner(standin).expect("nobody else has it");
+        assert_eq!(ends.close_into(folder.path()).expect("its files"), ["shop"]);
+        let sql = Server::new("STANDIN").expect("a server");
+        sql.reopen(folder.path()).expect("its databases");
+        let config = StandinConfig { address, password, ..StandinConfig::default() };
+        standin = Arc::new(Standin::of(sql, config).expect("it listens where it did"));
+        standin.batch("USE shop; UPDATE dbo.Customers SET name = N'again' WHERE id = 5").expect("it is done");
+        if !running.is_alive() {
+            running = Running::start(&task, &standin, &[]);
+        }
+        wait_until_equal(&standin, &database, TABLES).await;
+    }
 }
 
 /// A table that somebody spoiled on the target is read once more, and the others go on.

@@ -477,9 +477,14 @@ pub struct IndexColumnRow {
     pub column: u32,
     /// Place in the key, from 1; 0: not in the key.
     pub key_ordinal: u8,
+    /// Whether the key is in descending order of it.
+    pub descending: bool,
 }
 
 impl IndexColumnRow {
+    /// Bit of the status: in descending order.
+    const DESCENDING: u32 = 0x4;
+
     /// Reads a row.
     pub fn read(row: &FixedVar<'_>) -> Result<Self> {
         Ok(IndexColumnRow {
@@ -487,6 +492,7 @@ impl IndexColumnRow {
             index: u32_of(row, 8)?,
             column: u32_of(row, 20)?,
             key_ordinal: u8_of(row, 24)?,
+            descending: u32_of(row, 16)? & Self::DESCENDING != 0,
         })
     }
 }

@@ -19,14 +19,19 @@ mod fault;
 mod session;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::sql::{self, FirstError, Param, SqlError};
 use crate::tds::{self, Faults, ServerConfig};
 use engine::SqlEngine;
+
+/// How long statements that run may go on when a stand-in ends.
+const LAST_STATEMENTS: Duration = Duration::from_secs(5);
 
 /// How a stand-in is to be.
 #[derive(Debug)]
@@ -154,6 +159,20 @@ impl Standin {
     /// Its databases, for what needs no client.
     pub fn sql(&self) -> &sql::Server {
         &self.sql
+    }
+
+    /// Ends: cuts all connections, and writes the databases into a folder for the next one ([`sql::Server::reopen`]); gives their names.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn close_into(mut self, folder: &Path) -> Result<Vec<String>, SqlError> {
+        if let Some(runtime) = self.runtime.take() {
+            // Sessions roll back what they have open. A statement that goes on for longer finds its transaction gone.
+            // On a thread of its own: whoever calls may be within another runtime.
+            let ended = std::thread::spawn(move || runtime.shutdown_timeout(LAST_STATEMENTS)).join();
+            debug_assert!(ended.is_ok());
+        }
+        self.sql.close_into(folder)
     }
 
     /// Runs a batch of T-SQL in a session of its own that begins in `master`; for what gives no rows. Ends at its first error.

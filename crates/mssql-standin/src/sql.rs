@@ -9,7 +9,7 @@
 //! `server` is what sessions share, `session` runs batches: statement by statement, transactions, waiting. `bind` finds names
 //! and types, `run` gives rows, `change` writes them, `define` makes and drops. `function` and `convert` are the values' part.
 //!
-//! `dblog` shows the log as rows, `cdc` is change data capture: both over what storage writes and notes.
+//! `dblog` shows the log as rows, `cdc` is change data capture: both over the log that storage writes. `keep` is databases in a folder, from one server to the next.
 //!
 //! A test double's T-SQL: what it knows it does as SQL Server does, with its numbers and words for errors; what it does not
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
@@ -36,6 +36,7 @@ mod error;
 mod eval;
 mod function;
 mod hidden;
+mod keep;
 mod lookup;
 mod method;
 mod parse;

@@ -14,7 +14,8 @@
 //! Beside the pages the engine keeps what callers asked for: [`Database::rows`] are the committed rows as
 //! they were given, never read back from a page. Tests compare the two.
 //!
-//! Not done as on a server: one data file, one log file, pages that became empty stay in their tree, string keys are ordered by code and not by collation, a table's last identity value is not kept.
+//! Not done as on a server: one data file, one log file, pages that became empty stay in their tree, string keys are ordered by code and not by collation, a table's last
+//! identity value is not in its system tables.
 
 mod alter;
 mod attach;
@@ -57,6 +58,7 @@ use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::alter::NewValue;
+pub use self::attach::Kept;
 pub use self::backup::FullBackup;
 pub use self::bulk::BulkLog;
 pub use self::capture::{CapturedChange, CapturedTransaction};

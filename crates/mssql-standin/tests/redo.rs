@@ -3,12 +3,18 @@
 
 mod readers;
 
-use logferry_mssql_standin::storage::{IndexDef, Options};
+use logferry_mssql_standin::storage::{Database, IndexDef, Options};
 use logferry_mssql_standin::workload::{History, TableKind, WorkloadOptions};
-use readers::redo;
+use readers::{committed, redo};
 
 #[track_caller]
 fn check(seed: u64, options: &WorkloadOptions, steps: u32) {
+    check_stopped(seed, options, steps, 0);
+}
+
+/// The same, of a database that is stopped and opened again some times on the way.
+#[track_caller]
+fn check_stopped(seed: u64, options: &WorkloadOptions, steps: u32, stops: u32) {
     let folder = tempfile::tempdir().unwrap();
     let mut history = History::begin(seed, options).unwrap();
     // Nonclustered indexes, one of them on rows that are there.
@@ -37,7 +43,19 @@ fn check(seed: u64, options: &WorkloadOptions, steps: u32) {
     } else {
         history.db.backup_full(&full).unwrap();
     }
-    history.run(steps);
+    for _ in 0..stops {
+        history.run(steps / (stops + 1));
+        history.end_all();
+        let (mdf, ldf) = (folder.path().join("standin.mdf"), folder.path().join("standin_log.ldf"));
+        let kept = history.db.close_files(&mdf, &ldf).unwrap();
+        let before = std::mem::replace(&mut history.db, Database::reopen(&mdf, &ldf, kept).unwrap());
+        assert!(committed(&history.db) == committed(&before), "seed {seed}: the rows are those of before");
+        for (table, def) in before.tables() {
+            assert_eq!(history.db.table_def(table), Some(def));
+            assert_eq!(history.db.indexes(table).collect::<Vec<_>>(), before.indexes(table).collect::<Vec<_>>());
+        }
+    }
+    history.run(steps / (stops + 1));
     let log = folder.path().join("log.trn");
     history.db.backup_log(&log).unwrap();
     let found = redo::same_pages(&mut history.db, &[full, log], &format!("seed {seed}"));
@@ -81,4 +99,19 @@ fn backups_of_a_changing_database() {
 fn row_versions() {
     let database = Options { row_versions: true, ..Options::default() };
     check(40, &WorkloadOptions { database, ..options(TableKind::ALL) }, 1000);
+}
+
+#[test]
+fn files_that_are_opened_again() {
+    for seed in 80..84 {
+        let database = Options { row_versions: seed % 2 == 0, vlf_bytes: 128 * 1024, ..Options::default() };
+        let options = WorkloadOptions {
+            database,
+            alter_percent: 0,
+            truncate_percent: 20,
+            cleanup_percent: 2,
+            ..options(TableKind::ALL)
+        };
+        check_stopped(seed, &options, 4000, 3);
+    }
 }

@@ -30,8 +30,8 @@ pub(crate) enum StmtKind {
     DeclareTable(Box<CreateTable>),
     /// `DECLARE @t schema.type`, of a type that is none of the system's.
     DeclareOf(String, Name),
-    /// `CREATE TYPE ... AS TABLE (...)`: its columns.
-    CreateType(Box<CreateTable>),
+    /// `CREATE TYPE ... AS TABLE (...)`: its columns, its text.
+    CreateType(Box<CreateTable>, String),
     DropType {
         name: Name,
         if_exists: bool,

@@ -22,6 +22,7 @@ mod define;
 mod job;
 mod lsn;
 mod read;
+mod reopen;
 mod scan;
 
 use logferry_model::{Lsn, SqlType};
@@ -35,6 +36,7 @@ pub(crate) use define::{check_alter, disable_database, disable_table, enable_tab
 pub(crate) use job::{CaptureJob, CleanupJob, watch};
 pub(crate) use lsn::{column_ordinal, is_bit_set, map_lsn_to_time, map_time_to_lsn, max_lsn, min_lsn, stepped};
 pub(crate) use read::CdcRead;
+pub(crate) use reopen::{KeptJobs, drain, jobs_of, reopen};
 pub(crate) use scan::scan;
 
 /// Names of the tables that an enabled database has.

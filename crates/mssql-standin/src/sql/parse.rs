@@ -16,7 +16,7 @@ mod trigger;
 
 use logferry_model::SqlType;
 
-use super::ast::{ParameterType, Stmt};
+use super::ast::{Expr, ParameterType, Stmt};
 use super::error::Result;
 use super::token::{Tok, Token, tokens};
 
@@ -42,6 +42,16 @@ pub(crate) fn parse_type(text: &str) -> Result<SqlType> {
     let sql_type = p.data_type()?;
     match p.peek() {
         Tok::End => Ok(sql_type),
+        _ => Err(p.unexpected()),
+    }
+}
+
+/// An expression by itself, as the text of a constraint.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
+    let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let expr = p.expr()?;
+    match p.peek() {
+        Tok::End => Ok(expr),
         _ => Err(p.unexpected()),
     }
 }

@@ -12,7 +12,7 @@ use super::bind::TableAt;
 use super::error::{Result, SqlError, invalid_object};
 use super::hidden::{Hidden, Rights};
 use super::session::Session;
-use super::state::{Isolation, SYSTEM_DATABASES, Scalars, SessionRow, State};
+use super::state::{Isolation, Scalars, SessionRow, State};
 use crate::storage::{Database, Options};
 
 /// A server: databases that many sessions share.
@@ -103,6 +103,10 @@ impl Server {
         Ok(())
     }
 
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.shared.lock().sessions.len()
@@ -111,27 +115,6 @@ impl Server {
     /// Gives the server another name: `@@SERVERNAME`.
     pub fn rename(&self, name: &str) {
         self.shared.lock().server = name.to_owned();
-    }
-
-    /// Writes the data file and the log file of each user database into a folder, as `NAME.mdf` and `NAME_log.ldf`; gives the
-    /// databases' names. Open transactions are in them as open.
-    ///
-    /// # Errors
-    /// Where a file cannot be written.
-    pub fn write_files(&self, folder: &Path) -> std::result::Result<Vec<String>, crate::storage::Error> {
-        let mut names = Vec::new();
-        let mut state = self.shared.lock();
-        for db in state.databases.iter_mut().flatten().skip(SYSTEM_DATABASES.len()) {
-            if db.storage.is_read_only() {
-                continue;
-            }
-            // A name may be anything; a file's name here is not.
-            let safe: String = db.name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-            db.storage.write_data_file(&folder.join(format!("{safe}.mdf")))?;
-            db.storage.write_log_file(&folder.join(format!("{safe}_log.ldf")))?;
-            names.push(db.name.clone());
-        }
-        Ok(names)
     }
 
     /// Serves a data file and a log file of a real server, read-only.

@@ -15,6 +15,7 @@
 mod log;
 mod pages;
 mod recovery;
+mod reopen;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use self::log::read_log;
 use self::pages::Pages;
+pub use self::reopen::Kept;
 use self::tables::{BaseTables, Source};
 use super::ddl::KeyName;
 use super::entry::Index;

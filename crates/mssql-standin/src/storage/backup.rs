@@ -28,13 +28,13 @@ const LOG_HEADER: usize = 8192;
 /// What backups were made.
 #[derive(Debug)]
 pub(super) struct History {
-    ids: Ids,
+    pub ids: Ids,
     /// Checkpoint LSN and set GUID of the last full backup.
-    full: Option<(Lsn, [u8; 16])>,
+    pub full: Option<(Lsn, [u8; 16])>,
     /// Where the last log backup ended; zero before the first full backup.
-    log_archive: Lsn,
+    pub log_archive: Lsn,
     /// Where the log of the last backup of any kind ends.
-    last_lsn: Lsn,
+    pub last_lsn: Lsn,
     /// Where the log begins that a full backup will need whose pages are being copied.
     running: Option<Lsn>,
     /// Whether a backup to a file that is there becomes its next set.

@@ -31,6 +31,7 @@ use logferry_mssql_format::redo;
 use logferry_mssql_format::row::{OffRow, RecordKind, stub_target};
 
 use super::change::{Stored, stored_values};
+use super::table::TableLayout;
 use super::xact::Transaction;
 use super::{By, Database, Row, transaction_id};
 
@@ -291,12 +292,21 @@ impl Database {
         })
     }
 
-    /// A row as callers would have given it, from its bytes; values outside of it as they are at this place of the log.
-    fn logged_row(&self, reader: &LogReader, table: u32, image: &[u8]) -> Arc<Row> {
+    /// A row, from its bytes; values outside of it as they are at this place of the log.
+    fn logged_row<'a>(&'a self, reader: &'a LogReader, table: u32, image: &[u8]) -> Arc<Row> {
         let layout = &self.rowset(self.tables[&table].rowset).layout;
+        Arc::new(self.whole_row(layout, image, &|id| reader.pages.get(&id)))
+    }
+
+    /// A row as callers would have given it, from its bytes; values outside of it on pages that stand for those of the database.
+    pub(super) fn whole_row<'a>(
+        &'a self,
+        layout: &TableLayout,
+        image: &[u8],
+        other: &dyn Fn(u32) -> Option<&'a PageImage>,
+    ) -> Row {
         let page = |id: PageId| {
-            let now = || self.pages.get(id.page as usize)?.as_ref();
-            let page = reader.pages.get(&id.page).or_else(now);
+            let page = other(id.page).or_else(|| self.pages.get(id.page as usize)?.as_ref());
             page.map(|p| Cow::Borrowed(p.bytes())).ok_or_else(|| Malformed::new(format!("there is no page {id}"), 0))
         };
         let mut row: Row = vec![None; layout.of_logical.len()];
@@ -311,7 +321,7 @@ impl Database {
                 _ => None,
             };
         }
-        Arc::new(row)
+        row
     }
 }
 

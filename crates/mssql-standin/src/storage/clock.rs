@@ -19,6 +19,16 @@ impl Clock {
         Clock { ticks: u64::from(days) * DAY, follows: false }
     }
 
+    /// A clock that shows so many ticks, and goes on by its own.
+    pub fn at(ticks: u64) -> Self {
+        Clock { ticks, follows: false }
+    }
+
+    /// What it shows.
+    pub fn ticks(self) -> u64 {
+        self.ticks
+    }
+
     /// Lets time pass, unless a caller tells it.
     pub fn advance(&mut self, ticks: u64) {
         if !self.follows {

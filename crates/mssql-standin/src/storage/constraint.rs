@@ -110,6 +110,11 @@ impl Database {
         Ok(())
     }
 
+    /// The constraints of a table are these: its system tables say so already.
+    pub fn know_constraints(&mut self, table: u32, known: Vec<ConstraintDef>) {
+        self.constraints.insert(table, known);
+    }
+
     /// Takes the rows of all constraints of a table out of the system tables.
     pub(super) fn forget_constraints(&mut self, by: By, table: u32) {
         for gone in self.constraints.remove(&table).unwrap_or_default() {

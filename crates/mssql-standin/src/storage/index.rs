@@ -49,10 +49,15 @@ pub struct IndexDef {
 }
 
 impl Database {
+    /// The nonclustered indexes of a table.
+    pub fn indexes(&self, table: u32) -> impl Iterator<Item = &IndexDef> {
+        self.indexes.get(&table).into_iter().flatten().map(|i| &i.def)
+    }
+
     /// Makes the nonclustered indexes of a table what a list says.
     pub fn set_indexes(&mut self, table: u32, wanted: &[IndexDef]) -> Result<(), Error> {
         self.table_at(table)?;
-        let known: Vec<IndexDef> = self.indexes.get(&table).into_iter().flatten().map(|i| i.def.clone()).collect();
+        let known: Vec<IndexDef> = self.indexes(table).cloned().collect();
         if known == wanted {
             return Ok(());
         }

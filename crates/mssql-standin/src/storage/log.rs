@@ -96,6 +96,20 @@ impl LogFile {
         log
     }
 
+    /// Lets it be written to again, behind its last block.
+    pub fn thaw(&mut self, vlf_bytes: u64, checksum: bool, hold: Lsn) {
+        let vlf = self.vlfs[self.current];
+        let mut at = FIRST_BLOCK;
+        while at < vlf.end {
+            self.prev_len = self.block_len(&vlf, at) as u16;
+            at += u32::from(self.prev_len) / SECTOR as u32;
+        }
+        self.frozen = false;
+        self.vlf_bytes = vlf_bytes.next_multiple_of(8192);
+        self.checksum = checksum;
+        self.hold = hold;
+    }
+
     /// Whether nothing is written to it.
     pub fn is_frozen(&self) -> bool {
         self.frozen

@@ -267,6 +267,17 @@ impl TableLayout {
         self.key.iter().map(|at| plain_value(&record, self.columns[*at].place, *at)).collect()
     }
 
+    /// The key of an entry above the leaves.
+    pub fn key_of_entry(&self, entry: &[u8]) -> Vec<u8> {
+        let record = FixedVar::read_index(entry, usize::from(self.key_entry.fixed_end + CHILD));
+        let record = record.expect("our own entries are whole");
+        let mut key = Vec::new();
+        for (bit, (at, place)) in self.key.iter().zip(&self.key_entry.places).enumerate() {
+            self.push_key(&self.columns[*at], plain_value(&record, *place, bit).as_deref(), &mut key);
+        }
+        key
+    }
+
     /// Appends a part of a key in a form that sorts as bytes.
     pub fn push_key(&self, column: &StoredColumn, value: Option<&[u8]>, out: &mut Vec<u8>) {
         let begin = out.len();

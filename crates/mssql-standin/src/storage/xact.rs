@@ -250,6 +250,11 @@ impl Database {
         self.xacts.values().filter(|x| x.user).count()
     }
 
+    /// Those transactions.
+    pub(super) fn open_callers(&self) -> Vec<Transaction> {
+        self.xacts.iter().filter(|(_, x)| x.user).map(|(id, _)| Transaction(*id)).collect()
+    }
+
     pub(super) fn open(&self, xact: Transaction) -> Result<&Xact, Error> {
         self.xacts.get(&xact.0).ok_or_else(|| Error::NotFound(format!("open transaction {}", transaction_id(xact.0))))
     }

@@ -190,13 +190,10 @@ fn files_that_were_written_when_a_server_ended_are_served() {
             "#2 ; #1",
         )],
     );
-    assert_eq!(first.write_files(&folder).unwrap(), ["shop"]);
+    assert_eq!(first.close_into(&folder).unwrap(), ["shop"]);
     let second = server();
     second.attach_database("again", &folder.join("shop.mdf"), &folder.join("shop_log.ldf")).unwrap();
-    let found = run(
-        &mut connect(&second),
-        "USE again; SELECT id, s, x FROM t WHERE id < 3 ORDER BY id; INSERT t (id) VALUES (5)",
-    );
+    let found = run(&mut connect(&second), "USE again; SELECT id, s, x FROM t ORDER BY id; INSERT t (id) VALUES (5)");
     assert!(found.starts_with("use again ; 1, \"a\", \"<a/>\" | 2, null, null ; !"), "{found}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -254,4 +251,112 @@ fn files_that_were_not_shut_down_are_recovered() {
             ),
         ],
     );
+}
+
+/// A server that ends, and one that goes on with its databases.
+#[test]
+fn databases_go_on_in_the_next_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = server();
+    let mut s = connect(&first);
+    check(
+        &mut s,
+        &[
+            (
+                "CREATE TABLE customer (id int IDENTITY(10, 5) PRIMARY KEY, name nvarchar(40) NOT NULL CONSTRAINT df_name DEFAULT N'nobody', since datetime DEFAULT GETDATE(), n int CONSTRAINT ck_n CHECK (n > 0), twice AS n * 2, note nvarchar(max)); CREATE UNIQUE INDEX ux ON customer (name DESC) INCLUDE (n)",
+                "",
+            ),
+            (
+                "CREATE TABLE orders (id int NOT NULL, customer int NOT NULL REFERENCES customer (id), stamp rowversion, CONSTRAINT pk_orders PRIMARY KEY NONCLUSTERED (id)); CREATE SCHEMA more",
+                "",
+            ),
+            ("CREATE VIEW more.named AS SELECT id, name FROM customer", ""),
+            ("CREATE PROCEDURE count_them @least int AS SELECT COUNT(*) FROM customer WHERE id >= @least", ""),
+            (
+                "CREATE TRIGGER tr ON customer AFTER DELETE AS INSERT orders (id, customer) SELECT 1000 + id, 10 FROM deleted",
+                "",
+            ),
+            ("CREATE TYPE more.ids AS TABLE (id int PRIMARY KEY)", ""),
+            (
+                "INSERT customer (name, n, note) VALUES (N'ä', 1, REPLICATE(CAST(N'x' AS nvarchar(max)), 20000)), (N'b', 2, NULL)",
+                "#2",
+            ),
+            ("INSERT orders (id, customer) VALUES (1, 10), (2, 15)", "#2"),
+            (
+                "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N'dbo', N'customer', NULL, @supports_net_changes = 1",
+                "",
+            ),
+            ("UPDATE customer SET n = 7 WHERE id = 15; DELETE orders WHERE id = 2", "#1 ; #1"),
+            ("BEGIN TRAN; INSERT customer (name) VALUES (N'lost too')", "#1"),
+        ],
+    );
+    // From here on the log is held for a log backup.
+    run(&mut s, "ROLLBACK; BACKUP DATABASE shop TO DISK = 'NUL'; BEGIN TRAN; INSERT customer (name) VALUES (N'lost')");
+    let log_before = run(&mut s, "SELECT MAX([Current LSN]) FROM fn_dblog(NULL, NULL)");
+    let objects = "SELECT name, object_id, type FROM sys.objects WHERE is_ms_shipped = 0 ORDER BY object_id";
+    let before = run(&mut connect(&first), objects);
+    assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
+    drop(s);
+
+    for round in 0..2 {
+        let next = logferry_mssql_standin::sql::Server::new("STANDIN").expect("a server");
+        assert_eq!(next.reopen(folder.path()).expect("files"), ["shop"]);
+        let mut s = connect(&next);
+        if round == 0 {
+            assert_eq!(run(&mut s, objects), before);
+            check(
+                &mut s,
+                &[
+                    (
+                        "SELECT id, name, n, twice, LEN(note) FROM customer ORDER BY id",
+                        "10, \"ä\", 1, 2, 20000 | 15, \"b\", 7, 14, null",
+                    ),
+                    ("SELECT * FROM more.named ORDER BY id", "10, \"ä\" | 15, \"b\""),
+                    ("EXEC count_them 11", "1"),
+                    (
+                        "SELECT __$operation, id, n FROM cdc.fn_cdc_get_all_changes_dbo_customer(sys.fn_cdc_get_min_lsn('dbo_customer'), sys.fn_cdc_get_max_lsn(), N'all update old')",
+                        "3, 15, 2 | 4, 15, 7",
+                    ),
+                    ("INSERT customer (n) VALUES (3)", "#1"),
+                    (
+                        "SELECT name, id FROM customer WHERE since > DATEADD(hour, -1, GETDATE()) AND n = 3",
+                        "\"nobody\", 30",
+                    ),
+                    ("DELETE customer WHERE id = 15", "#1 ; #1"),
+                    ("SELECT id FROM orders ORDER BY id", "1 | 1015"),
+                    ("DECLARE @t more.ids; INSERT @t VALUES (3); SELECT id FROM @t", "#1 ; 3"),
+                    ("EXEC sys.sp_cdc_scan", ""),
+                    (
+                        "SELECT __$operation, id FROM cdc.fn_cdc_get_all_changes_dbo_customer(sys.fn_cdc_get_min_lsn('dbo_customer'), sys.fn_cdc_get_max_lsn(), N'all') WHERE __$operation < 3",
+                        "2, 30 | 1, 15",
+                    ),
+                    ("ALTER TABLE customer DROP CONSTRAINT ck_n; ALTER TABLE orders ADD more int NULL", ""),
+                    ("ALTER TABLE orders DROP COLUMN more; ALTER TABLE customer ADD CONSTRAINT ck_n CHECK (n > 0)", ""),
+                ],
+            );
+            for (sql, refused) in [
+                ("INSERT customer (n) VALUES (3)", "!2601 "),
+                ("INSERT customer (name, n) VALUES (N'c', 0)", "!547 "),
+                ("INSERT orders (id, customer) VALUES (9, 999)", "!547 "),
+            ] {
+                let said = run(&mut s, sql);
+                assert!(said.starts_with(refused), "{sql}: {said}");
+            }
+            // The log goes on where it ended.
+            let kept = format!(
+                "SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE [Current LSN] = {}",
+                log_before.replace('"', "'")
+            );
+            assert_eq!(run(&mut s, &kept), "1");
+            assert_eq!(next.close_into(folder.path()).expect("files"), ["shop"]);
+        } else {
+            check(
+                &mut s,
+                &[
+                    ("SELECT id FROM customer ORDER BY id", "10 | 30"),
+                    ("SELECT id FROM orders ORDER BY id", "1 | 1015"),
+                ],
+            );
+        }
+    }
 }

@@ -64,7 +64,7 @@ pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String
 }
 
 /// The constraints of a table as the storage keeps them.
-fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
+pub(crate) fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
     let meta = db.meta(table);
     let id = |place: usize| db.storage.column_id(table, place);
     let one = |object: u32, name: &str, system_named: bool, kind: ConstraintKind| ConstraintDef {

@@ -10,7 +10,7 @@ use super::column::columns_of;
 const FIRST: u32 = 257;
 
 /// CREATE TYPE ... AS TABLE.
-pub(crate) fn create_type(state: &mut State, scalars: &Scalars, table: &CreateTable) -> Result<()> {
+pub(crate) fn create_type(state: &mut State, scalars: &Scalars, table: &CreateTable, text: &str) -> Result<()> {
     let (database, schema, name) = state.resolve(scalars, &table.name)?;
     let Some((schema, _)) = state.find_schema(database, &schema) else {
         return Err(SqlError::batch(
@@ -29,7 +29,7 @@ pub(crate) fn create_type(state: &mut State, scalars: &Scalars, table: &CreateTa
     columns_of(state, scalars, &table.columns, &[], &name)?;
     let types = &mut state.db_mut(database).table_types;
     let id = types.last_key_value().map_or(FIRST, |(id, _)| id + 1);
-    types.insert(id, TableTypeDef { schema, name, table: table.clone() });
+    types.insert(id, TableTypeDef { schema, name, table: table.clone(), text: text.to_owned() });
     Ok(())
 }
 

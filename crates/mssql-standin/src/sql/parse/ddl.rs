@@ -61,7 +61,9 @@ impl Parser<'_> {
             let name = self.name()?;
             self.expect_word("AS")?;
             self.expect_word("TABLE")?;
-            return self.table_of(name).map(|table| StmtKind::CreateType(Box::new(table)));
+            let table = self.table_of(name)?;
+            let text = self.sql.get(self.start_of(begin)..self.start_of(self.at)).unwrap_or_default();
+            return Ok(StmtKind::CreateType(Box::new(table), text.trim().to_owned()));
         }
         if self.word("SCHEMA") {
             // Without a name of its own, a schema is called as its owner.

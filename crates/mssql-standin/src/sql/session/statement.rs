@@ -47,8 +47,8 @@ impl Session {
                 self.scalars.table_variables.extend(made.map(|at| at.table));
             }
             StmtKind::DeclareOf(name, of) => self.declare_of(name, of)?,
-            StmtKind::CreateType(table) => {
-                self.defining_in(|state, s, _| define::create_type(state, s, table))?;
+            StmtKind::CreateType(table, text) => {
+                self.defining_in(|state, s, _| define::create_type(state, s, table, text))?;
                 out.done(None);
             }
             StmtKind::DropType { name, if_exists } => {

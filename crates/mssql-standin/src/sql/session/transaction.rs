@@ -178,9 +178,8 @@ impl Session {
         for (database, xact) in std::mem::take(&mut self.scalars.xacts) {
             state.owners.remove(&(database, xact));
             if let Some(Some(db)) = state.databases.get_mut(database) {
-                // An open transaction of ours can always be rolled back.
-                let ended = db.storage.rollback(xact);
-                debug_assert!(ended.is_ok());
+                // An open transaction of ours can always be rolled back; it is gone where the server wrote its files.
+                drop(db.storage.rollback(xact));
             }
         }
         self.end_snapshots(&mut state);

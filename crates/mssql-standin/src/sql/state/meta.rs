@@ -1,5 +1,7 @@
 //! What storage does not keep of objects.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::ast::Expr;
 use super::super::value::Value;
 
@@ -9,6 +11,8 @@ pub(crate) struct TableTypeDef {
     pub schema: String,
     pub name: String,
     pub table: super::super::ast::CreateTable,
+    /// The statement that made it.
+    pub text: String,
 }
 
 /// A view or a procedure.
@@ -52,7 +56,7 @@ impl TableMeta {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Identity {
     pub column: usize,
     pub seed: i128,
@@ -85,7 +89,7 @@ pub(crate) struct ComputedDef {
 }
 
 /// A primary key, a unique constraint or an index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct KeyDef {
     pub name: String,
     /// Of constraints: their object id.
@@ -119,7 +123,7 @@ pub(crate) struct DefaultDef {
     pub named_by_system: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ForeignDef {
     pub name: String,
     pub object: u32,

@@ -48,9 +48,14 @@ impl Pages {
         damaged(&self.path, what)
     }
 
+    /// The bytes of all pages, as they are in the file.
+    pub fn raw(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(PAGE_SIZE)
+    }
+
     /// The LSNs of all pages that were ever formatted.
     pub fn lsns(&self) -> impl Iterator<Item = (PageId, Lsn)> {
-        let headers = self.bytes.chunks_exact(PAGE_SIZE).enumerate();
+        let headers = self.raw().enumerate();
         headers.filter_map(|(at, page)| {
             let header = PageHeader::read(page).ok().filter(PageHeader::is_formatted)?;
             Some((PageId::new(FILE, u32::try_from(at).ok()?), header.lsn))

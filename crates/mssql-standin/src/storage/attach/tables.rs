@@ -14,7 +14,7 @@ use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLa
 
 use super::super::index::IndexDef;
 use super::super::space::AllocUnit;
-use super::super::table::{Form, NOT_STORED, StoredColumn};
+use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
 use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
 use super::pages::Pages;
 
@@ -30,7 +30,11 @@ pub(super) struct BaseTables {
     pub schemas: BTreeMap<u32, String>,
     pub tables: Vec<ObjectRow>,
     units: BTreeMap<u64, Vec<AllocUnitRow>>,
+    /// Page and slot of their rows.
+    unit_places: BTreeMap<u64, (u32, u16)>,
     rowsets: Vec<RowsetRow>,
+    /// Of nonclustered indexes.
+    index_rowsets: Vec<RowsetRow>,
     rowset_columns: BTreeMap<u64, Vec<RowsetColumnRow>>,
     columns: BTreeMap<u32, Vec<ColumnRow>>,
     indexes: Vec<IndexRow>,
@@ -47,11 +51,13 @@ pub(super) struct Source {
 impl BaseTables {
     pub fn read(pages: &Pages, boot: &Boot) -> Result<Self, Error> {
         let mut units: BTreeMap<u64, Vec<AllocUnitRow>> = BTreeMap::new();
+        let mut unit_places = BTreeMap::new();
         // Found by the leaf pages' links, because its IAM chain is in itself.
         let (mut at, mut seen) = (boot.first_sysallocunits, BTreeSet::new());
         while !at.is_none() && seen.insert(at) {
-            let next = pages.page_records(at, &mut |_, row| {
+            let next = pages.page_records(at, &mut |place, row| {
                 let unit = AllocUnitRow::read(&FixedVar::read(row)?)?;
+                unit_places.insert(unit.id, (place.page.page, place.slot));
                 units.entry(unit.owner).or_default().push(unit);
                 Ok(())
             });
@@ -86,11 +92,13 @@ impl BaseTables {
             indexes: rows_of_object(pages, &units, rowset_of(object::SYSIDXSTATS), IndexRow::read)?,
             index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
             defaults: defaults.into_iter().flatten().map(|r| ((r.rowset, r.hobt_column), r.value)).collect(),
+            index_rowsets: all_rowsets.iter().filter(|r| ids.contains(&r.object) && r.index > 1).cloned().collect(),
             rowsets: all_rowsets.into_iter().filter(|r| ids.contains(&r.object) && r.index <= 1).collect(),
             rowset_columns,
             columns,
             tables,
             units,
+            unit_places,
         })
     }
 
@@ -196,11 +204,26 @@ impl BaseTables {
                 unique: i.status & index::UNIQUE != 0,
                 primary: i.status & index::PRIMARY_KEY != 0,
                 constraint: i.status & (index::PRIMARY_KEY | index::UNIQUE_CONSTRAINT) != 0,
-                columns: key.iter().map(|c| (c.column, false)).collect(),
+                columns: key.iter().map(|c| (c.column, c.descending)).collect(),
                 included: columns().filter(|c| c.key_ordinal == 0).map(|c| c.column).collect(),
             }
         })
         .collect()
+    }
+
+    /// The rowset of a nonclustered index.
+    pub fn index_rowset(&self, object: u32, index: u32) -> Option<u64> {
+        self.index_rowsets.iter().find(|r| r.object == object && r.index == index).map(|r| r.id)
+    }
+
+    /// Page and slot of an allocation unit's row.
+    pub fn place_of_unit(&self, unit: u64) -> Option<(u32, u16)> {
+        self.unit_places.get(&unit).copied()
+    }
+
+    /// The allocation units of a rowset.
+    pub fn units_of(&self, rowset: u64) -> &[AllocUnitRow] {
+        self.units.get(&rowset).map_or(&[], Vec::as_slice)
     }
 
     /// Name of the clustered primary key's constraint.
@@ -312,6 +335,11 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
         if let Some(at) = logical {
             layout.of_logical[at] = layout.columns.len();
         }
+        layout.row.fixed_end = layout.row.fixed_end.max(match place {
+            Place::Fixed { offset, len } => offset + len,
+            Place::Bit { offset, .. } => offset + 1,
+            _ => 0,
+        });
         layout.row.places.push(place);
         layout.columns.push(StoredColumn {
             logical,
@@ -324,7 +352,15 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
             descending: false,
         });
     }
-    layout.key = def.primary_key.iter().filter_map(|c| layout.of_logical.get(*c).copied()).collect();
+    let mut entry = Placer::new(1);
+    for at in def.primary_key.iter().filter_map(|c| layout.of_logical.get(*c).copied()) {
+        let column = layout.columns.get_mut(at)?;
+        let place = entry.place(&column.sql_type);
+        column.internal = Some(place);
+        layout.key_entry.places.push(place);
+        layout.key.push(at);
+    }
+    layout.key_entry.fixed_end = entry.end;
     Some(layout)
 }
 
