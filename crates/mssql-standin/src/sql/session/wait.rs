@@ -14,6 +14,10 @@ use super::super::value::Value;
 use super::Session;
 use super::stop::SLICE;
 
+/// After so many slices a wait tries again though nobody told it to: what it waits for may end just when a slice does, after which it
+/// is not among those that are told, and before which it has not looked.
+const UNTOLD: u32 = 5;
+
 /// Number of the error that means: wait and try again. Never shown.
 pub(crate) const BLOCKED: i32 = -1;
 
@@ -54,7 +58,7 @@ impl Session {
                 }
                 state.waits.insert(spid, owner);
             }
-            loop {
+            for _ in 0..UNTOLD {
                 let left = deadline.map_or(SLICE, |d| d.saturating_duration_since(Instant::now()));
                 if deadline.is_some() && left.is_zero() {
                     state.waits.remove(&spid);
