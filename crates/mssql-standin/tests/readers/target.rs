@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use logferry_model::{Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceEvent, TableVersion};
+use logferry_model::{
+    Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceColumn, SourceEvent, TableVersion,
+};
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::changes::ReplayOptions;
@@ -15,7 +17,7 @@ use super::Tables;
 /// Rows of a table as a target would hold them.
 #[derive(Default)]
 struct Target {
-    columns: Vec<u32>,
+    columns: Vec<SourceColumn>,
     keyed: BTreeMap<Vec<Option<Vec<u8>>>, Row>,
     heap: BTreeMap<Row, u32>,
 }
@@ -113,13 +115,20 @@ impl Targets {
         }
     }
 
-    /// A table is new, or has another shape: columns keep their values by their ids.
+    /// A table is new, or has another shape: columns keep their values by their ids. One whose place in the rows went to another, as it does
+    /// when it gets another type, is NULL from then on, or its default, as it is in the rows that stand on the pages; the source writes them anew.
     fn reshape(&mut self, table: &TableVersion) {
         let target = self.0.entry(table.name.to_string()).or_default();
-        let columns: Vec<u32> = table.columns.iter().map(|c| c.id).collect();
+        let columns = table.columns.clone();
+        let kept = |old: &SourceColumn, new: &SourceColumn| {
+            old.id == new.id && !old.stored.zip(new.stored).is_some_and(|(old, new)| new.replaces(old))
+        };
         let places: Vec<Option<usize>> =
-            columns.iter().map(|id| target.columns.iter().position(|old| old == id)).collect();
-        let row = |row: &Row| places.iter().map(|p| p.and_then(|p| row[p].clone())).collect::<Row>();
+            columns.iter().map(|new| target.columns.iter().position(|old| kept(old, new))).collect();
+        let missing = |at: usize| columns[at].missing.as_deref().map(<[u8]>::to_vec);
+        let row = |row: &Row| {
+            places.iter().enumerate().map(|(at, p)| p.map_or_else(|| missing(at), |p| row[p].clone())).collect::<Row>()
+        };
         target.keyed = target.keyed.iter().map(|(key, r)| (key.clone(), row(r))).collect();
         let mut heap = BTreeMap::new();
         for (r, count) in &target.heap {
