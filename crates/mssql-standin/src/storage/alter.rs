@@ -13,7 +13,6 @@ use super::ddl::fits;
 use super::system::definitions::{SYSCOLPARS, SYSRSCOLS, SYSSCHOBJS};
 use super::system::{column_row, int, long, short, stored_column_row, system_rowset};
 use super::table::{NOT_STORED, TypeCodes};
-use super::xact::XactOptions;
 use super::{By, ColumnDef, Database, Error, Row, RowKey};
 
 /// Place of `dflt` in `syscolpars`.
@@ -83,18 +82,18 @@ impl Database {
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.add_units(by, rowset);
         self.note_altered(by, table, rowset);
-        self.end_definition(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
         held.def.columns[column] = new;
-        if in_place {
-            return Ok(());
-        }
-        held.each_row(|row| row[column] = None);
-        let xact = self.begin_definition(XactOptions { name: "ALTER TABLE", ..XactOptions::default() }, None);
-        for (key, value) in values {
-            if let Err(e) = self.update(xact, table, key, &[(column, value.clone())]) {
-                self.fail_definition(xact)?;
-                return Err(e);
+        if !in_place {
+            held.each_row(|row| row[column] = None);
+            let steps = self.xacts.get(&xact.0).map_or(0, |open| open.undo.len());
+            for (key, value) in values {
+                if let Err(e) = self.update(xact, table, key, &[(column, value.clone())]) {
+                    // The column has its type by now, and no value of it.
+                    self.undo_down_to(xact.0, steps);
+                    self.end_definition(xact)?;
+                    return Err(e);
+                }
             }
         }
         self.end_definition(xact)?;

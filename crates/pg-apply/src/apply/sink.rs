@@ -352,7 +352,12 @@ impl OneTable<'_, '_> {
         let removals = keyless.removals();
         if !removals.is_empty() {
             self.run(WHOLE_TABLE, "set up the changes of").await?;
-            let statement = self.defined.statement(self.client, Kind::Remove).await?;
+            let nullable = self.defined.table.columns.iter().map(|column| column.nullable);
+            let is_hollow = |(at, _): &(At, i64)| {
+                rows.row(*at).cells().zip(nullable.clone()).any(|(cell, nullable)| cell == Cell::Null && !nullable)
+            };
+            let kind = if removals.iter().any(is_hollow) { Kind::RemoveHollow } else { Kind::Remove };
+            let statement = self.defined.statement(self.client, kind).await?;
             let columns: Vec<usize> = (0..self.defined.table.columns.len()).collect();
             let width = columns.len() + 1;
             let weight = |(_, n): &(At, i64)| *n as u64;

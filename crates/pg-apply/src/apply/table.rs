@@ -40,6 +40,8 @@ pub(super) enum Kind {
     BringBack(Known),
     /// Removes rows without a key. `$1..`: all columns, then how many.
     Remove,
+    /// The same, of rows with NULLs in columns that have none but while they get their values row by row, as they do with another type.
+    RemoveHollow,
 }
 
 /// Types whose equality is none, or another than that of their bytes.
@@ -123,7 +125,8 @@ impl Defined {
                     self.by_key("o")
                 )
             }
-            Kind::Remove => self.remove(),
+            Kind::Remove => self.remove(false),
+            Kind::RemoveHollow => self.remove(true),
         }
     }
 
@@ -142,8 +145,8 @@ impl Defined {
     ///
     /// Whole rows are compared byte by byte, so that NULL equals NULL, types without equality (xml) can be
     /// compared, and -0 is not 0. That comparison cannot be hashed, so columns that are never NULL narrow the
-    /// rows down before; where there are none, the row's text does.
-    fn remove(&self) -> String {
+    /// rows down before; where there are none, or they are NULL for now, the row's text does.
+    fn remove(&self, hollow: bool) -> String {
         let table = &*self.table;
         let all: Vec<usize> = (0..table.columns.len()).collect();
         let hashed = |&c: &usize| !table.columns[c].nullable && !without_equality(&table.columns[c].pg_type);
@@ -161,7 +164,7 @@ impl Defined {
         };
         let mut narrow: Vec<String> = all
             .iter()
-            .filter(|c| hashed(c))
+            .filter(|c| !hollow && hashed(c))
             .map(|&c| {
                 let t = &table.columns[c].pg_type;
                 format!("t.{} {} s.c{c}::{}", self.column(c), equals(t), type_name(t))
