@@ -81,10 +81,6 @@ impl Arrivals {
         let mut waiting = behind_hole.map(|after| gap(&chain.database, next.last().copied().unwrap_or(last), after));
         let mut taken = Vec::new();
         for set in next {
-            if set.header.bulk_logged {
-                let what = "it holds pages of minimally logged operations, whose rows are not in the log; begin with a data backup made after it";
-                return Err(Error::Unsupported { path: set.path().to_owned(), what: what.to_owned() });
-            }
             if let Err(error) = set.verify() {
                 waiting = Some(error);
                 break;

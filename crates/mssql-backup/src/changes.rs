@@ -17,13 +17,14 @@ use logferry_mssql_format::log::block::Block;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::blob_rows::BlobPages;
+use crate::bulk;
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::data_file::DataFiles;
 use crate::emit::{Committed, Emitter, fixups, undo_lobs};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
-use crate::log_file::LogFiles;
+use crate::log_file::{Belonging, LogFiles};
 use crate::log_segment::{LogEnd, SegmentBlocks};
 use crate::pages::PageSource;
 use crate::replay::Replay;
@@ -82,7 +83,15 @@ impl Origin {
     }
 
     pub(crate) fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
-        log.check_belongs(&data)?;
+        let belonging = log.check_belongs(&data)?;
+        let checkpoint = Catalog::read(&data)?.boot.checkpoint_lsn;
+        // A log that was replaced ends where the data file got a new one.
+        if belonging == Belonging::Binding && !checkpoint.is_zero() && !log.has_vlf(checkpoint.vlf) {
+            let why = format!(
+                "the log files do not hold the last checkpoint of the data files, {checkpoint}: a log file of the database is missing"
+            );
+            return Err(Error::NoChain { database: String::new(), why });
+        }
         let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
         Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files(Arc::new(log)), options })
     }
@@ -149,6 +158,10 @@ pub struct Changes {
     /// Transactions up to this commit are not given.
     pub(crate) applied: CommitLsn,
     commit_time_us: Option<i64>,
+    /// From here on the log lacks rows ([`bulk`]).
+    bulk_from: Option<Lsn>,
+    /// All before that was handed on.
+    at_bulk: bool,
 }
 
 /// Why [`Changes::read_records`] came back.
@@ -162,6 +175,8 @@ pub(crate) enum Read {
     Enough,
     /// The next record lies behind the position that was asked for.
     Until,
+    /// The log lacks rows from here on: see [`Changes::bulk_error`].
+    Bulk,
     /// The log has ended.
     End,
 }
@@ -185,12 +200,6 @@ impl Changes {
 
     /// At the begin of the log that comes with the base.
     pub(crate) fn begin(origin: Origin) -> Result<Self, Error> {
-        if let LogOrigin::Chain(chain) = &origin.log
-            && let Some(log) = chain.logs.iter().find(|log| log.header.bulk_logged)
-        {
-            let what = "it holds pages of minimally logged operations, whose rows are not in the log; begin with a data backup made after it";
-            return Err(Error::Unsupported { path: log.path().to_owned(), what: what.to_owned() });
-        }
         let first = origin.begin();
         let mut rewinder = Rewinder::new();
         let mut blocks = origin.base_log()?;
@@ -224,7 +233,10 @@ impl Changes {
             blob_pages: BlobPages::default(),
             applied: CommitLsn::default(),
             commit_time_us: None,
-        })
+            bulk_from: None,
+            at_bulk: false,
+        }
+        .stopping_at_bulk())
     }
 
     /// The tables at the point reached, as committed transactions made them, in the order of their names.
@@ -312,7 +324,24 @@ impl Changes {
         longer.logs.extend(logs);
         self.log = Some(longer.blocks(end)?);
         self.origin.log = LogOrigin::Chain(Arc::new(longer));
+        self.bulk_from = self.chain().and_then(|chain| bulk::first(chain)).map(|(from, _)| from);
         Ok(())
+    }
+
+    fn stopping_at_bulk(mut self) -> Self {
+        self.bulk_from = self.chain().and_then(|chain| bulk::first(chain)).map(|(from, _)| from);
+        self
+    }
+
+    /// Why the log cannot be read on, where [`Read::Bulk`] was given.
+    pub(crate) fn bulk_error(&mut self) -> Error {
+        let chain = self.chain().cloned();
+        let error = self.catalog().map(|catalog| {
+            let found = chain.as_ref().and_then(|chain| bulk::first(chain));
+            found.map(|(from, set)| bulk::error(from, set, catalog))
+        });
+        let none = || Error::NoChain { database: String::new(), why: "no log backup lacks rows".to_owned() };
+        error.map_or_else(|e| e, |error| error.unwrap_or_else(none))
     }
 
     /// The chain that is read.
@@ -348,9 +377,12 @@ impl Changes {
             }
             match self.read_some(&mut left, Lsn::MAX, true)? {
                 Read::Commit | Read::BaseEnd => {}
-                read @ (Read::Enough | Read::Until | Read::End) => {
-                    if read == Read::End && batch.events.is_empty() {
-                        return Ok(None);
+                read @ (Read::Enough | Read::Until | Read::End | Read::Bulk) => {
+                    match read {
+                        Read::End if batch.events.is_empty() => return Ok(None),
+                        // What is before it is handed on first.
+                        Read::Bulk if std::mem::replace(&mut self.at_bulk, true) => return Err(self.bulk_error()),
+                        _ => {}
                     }
                     let done =
                         |event: &SourceEvent| matches!(event, SourceEvent::Commit(c) if c.applied == self.applied);
@@ -418,6 +450,9 @@ impl Changes {
                 while let Some(record) = block.record(self.next_slot)? {
                     if record.lsn > until {
                         return Ok(Read::Until);
+                    }
+                    if self.bulk_from.is_some_and(|from| record.lsn >= from) {
+                        return Ok(Read::Bulk);
                     }
                     if *left == 0 {
                         return Ok(Read::Enough);

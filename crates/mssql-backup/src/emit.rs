@@ -7,17 +7,21 @@
 //! All rows are read by the shape that their table has at the commit, also those that a transaction wrote before it changed the shape:
 //! nobody else ever saw the shapes in between.
 
+mod fixups;
+mod rows;
+
 use std::sync::Arc;
 
 use logferry_model::{
-    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, RowRef, RowStore, SourceEvent,
-    TableId, TableVersion, TransactionHead,
+    Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TableVersion,
+    TransactionHead,
 };
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::page::RowId;
-use logferry_mssql_format::redo::restore_slot;
-use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
+use logferry_mssql_format::row::RawCell;
 use rustc_hash::{FxHashMap, FxHashSet};
+
+pub(crate) use fixups::{fixups, undo_lobs};
 
 use crate::assemble::{Open, Touched};
 use crate::blob_rows::{BlobPages, BlobRows, FoundRow};
@@ -26,7 +30,6 @@ use crate::pages::PageSource;
 use crate::pending::{Pending, PendingReader, RawChange, RawOp};
 use crate::scan::LobReader;
 use crate::shapes::{Shape, Shapes, Switched};
-use crate::store::PageStore;
 
 /// A committed transaction that is being handed on.
 pub(crate) struct Committed {
@@ -68,8 +71,21 @@ pub(crate) struct Copied {
     pub(crate) table: TableId,
     /// The record that made it.
     pub(crate) from: Lsn,
+    /// That by which an index of the table became it, where that was a change of its description.
+    pub(crate) pointed: Option<Lsn>,
     /// That by which the last of the others went: rows that come until then are old ones.
     pub(crate) until: Lsn,
+}
+
+impl Copied {
+    /// Whether a row that comes may be one that is new: the table was the new rowset by then, and had the old one still. Rows that come with
+    /// their pages are copied ones (observed on 2008 R2, of an index that is built).
+    ///
+    /// No log is at hand of other changes in the transaction of a rebuild. That all rows are copied before the table becomes the new rowset, and that the
+    /// old one goes right after that, is assumed; where it does not look so, nothing is guessed.
+    fn is_doubtful(&self, raw: &RawChange<'_>) -> bool {
+        raw.op != RawOp::PageInsert && self.pointed.is_some_and(|pointed| pointed < raw.lsn) && raw.lsn <= self.until
+    }
 }
 
 /// What is needed to turn bytes into rows.
@@ -153,10 +169,12 @@ impl Committed {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<bool, Error> {
-        if let Some(Switched { from, to, page }) = &self.tables.switched {
+        if let Some(Switched { from, to }) = self.tables.switched.take() {
+            let lsn = self.head.commit_lsn.0;
             let why = format!("its rows became those of table \"{}\" by a SWITCH, which logs none of them", to.name);
-            let (table, lsn) = (from.name.to_string(), self.head.commit_lsn.0);
-            return Err(Error::LostRow { table, lsn, page: *page, why });
+            emitter.unreadable(&from, lsn, why, batch);
+            let why = format!("it got the rows of table \"{}\" by a SWITCH, which logs none of them", from.name);
+            emitter.unreadable(&to, lsn, why, batch);
         }
         // Names may change hands: what goes, goes first.
         self.redefines |= !(self.tables.dropped.is_empty() && self.tables.changed.is_empty());
@@ -189,7 +207,12 @@ impl Committed {
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             let copied = self.tables.moved.get(&shape.rowset);
             // What comes to a rowset until then are rows that the table had, readable or not.
-            if matches!(raw.op, RawOp::Insert | RawOp::Lost) && copied.is_some_and(|copied| raw.lsn <= copied.until) {
+            let comes = matches!(raw.op, RawOp::Insert | RawOp::PageInsert | RawOp::Lost);
+            if let Some(copied) = copied.filter(|copied| comes && raw.lsn <= copied.until) {
+                if copied.is_doubtful(&raw) {
+                    let why = "a row came to it in the transaction that rebuilt it, at a point where it may be a new or an old one";
+                    emitter.refuse(shape, raw.lsn, lost(shape, &raw, why.to_owned()), batch)?;
+                }
                 continue;
             }
             // Rows of a table that went in the transaction are of no use to anybody.
@@ -199,9 +222,13 @@ impl Committed {
             }
             let op = match raw.op {
                 RawOp::Truncate => {
-                    match emitter.truncation(shape, (&self.emptied, &mut self.met_empty), &self.tables.moved, &raw)? {
-                        true => ChangeOp::Truncate,
-                        false => continue,
+                    match emitter.truncation(shape, (&self.emptied, &mut self.met_empty), &self.tables.moved, &raw) {
+                        Ok(true) => ChangeOp::Truncate,
+                        Ok(false) => continue,
+                        Err(e) => {
+                            emitter.refuse(shape, raw.lsn, e, batch)?;
+                            continue;
+                        }
                     }
                 }
                 RawOp::Lost => {
@@ -272,109 +299,6 @@ fn tell<S>(
     batch.events.push(SourceEvent::Change(change));
 }
 
-/// Brings LOBs back to what they were before open transactions changed them. Their slots do not move, and stay theirs until they end.
-pub(crate) fn undo_lobs<'o, B: PageSource + ?Sized>(
-    open: impl Iterator<Item = &'o Open>,
-    store: &mut PageStore<B>,
-) -> Result<(), Error> {
-    let mut undone = Vec::new();
-    for transaction in open {
-        let mut reader = transaction.lob_undo.reader();
-        while let Some(raw) = reader.next()? {
-            undone.push((raw.lsn, raw.row, (raw.op != RawOp::Insert).then(|| raw.before.to_vec())));
-        }
-    }
-    undone.sort_by_key(|change| std::cmp::Reverse((change.0, change.1)));
-    for (lsn, row, before) in undone {
-        if before.as_ref().is_some_and(Vec::is_empty) {
-            // It was not known; whoever needs it will not find it.
-            continue;
-        }
-        restore_slot(store.page_mut(row.page)?, row.slot, before.as_deref())
-            .map_err(|e| e.within(format_args!("LOB record {row} before log record {lsn}")))?;
-    }
-    Ok(())
-}
-
-/// Changes that undo those of open transactions, last first, for a copy that shows them. The pages must be without what these
-/// transactions did to LOBs ([`undo_lobs`]).
-pub(crate) fn fixups<'o, S: PageSource>(
-    open: impl Iterator<Item = &'o Open>,
-    emitter: &mut Emitter<'_, S>,
-    batch: &mut EventBatch,
-) -> Result<(), Error> {
-    let open: Vec<&Open> = open.collect();
-    let mut undone = Vec::new();
-    for transaction in &open {
-        if let Some(row) = transaction.incomplete_move() {
-            let what = format!("heap row {row} was on the move when the backup ended");
-            return Err(Malformed::new(what, 0).within(format_args!("transaction {}", transaction.id)).into());
-        }
-        let mut reader = transaction.pending.reader();
-        while let Some(raw) = reader.next()? {
-            let (before, after) = (raw.before.to_vec(), raw.after.to_vec());
-            undone.push((RawChange { before: &[], after: &[], ..raw }, before, after, &transaction.blobs));
-        }
-    }
-    undone.sort_by_key(|(raw, ..)| std::cmp::Reverse(raw.lsn));
-    for (raw, before, after, blobs) in &undone {
-        let op = match raw.op {
-            RawOp::Insert => RawOp::Delete,
-            RawOp::Delete => RawOp::Insert,
-            other => other,
-        };
-        let raw = RawChange { op, before: after, after: before, ..*raw };
-        let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
-        if !emitter.shapes.is_published(shape.table.id) {
-            // The table is new, and not copied.
-            continue;
-        }
-        if !emitter.shapes.is_current(&shape.table) {
-            let why = "a transaction that was open when the backup ended was changing the shape of the table";
-            return Err(lost(shape, &raw, why.to_owned()));
-        }
-        if emitter.is_unreadable(shape, raw.lsn, batch) {
-            continue;
-        }
-        let op = match raw.op {
-            RawOp::Truncate => {
-                let why = "it was being truncated by a transaction that was open when the backup ended";
-                return Err(lost(shape, &raw, why.to_owned()));
-            }
-            RawOp::Lost => {
-                let why = String::from_utf8_lossy(raw.before).into_owned();
-                emitter.refuse(shape, raw.lsn, lost(shape, &raw, why), batch)?;
-                continue;
-            }
-            _ => {
-                let values = Values { blobs, undo: true, last: false };
-                match emitter.op(shape, &shape.table, &raw, values, &mut batch.rows) {
-                    Ok(op) => op,
-                    Err(e) => {
-                        emitter.refuse(shape, raw.lsn, e, batch)?;
-                        continue;
-                    }
-                }
-            }
-        };
-        batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
-    }
-    for transaction in open {
-        let blobs = &transaction.blobs;
-        let mut rows = BlobRows::of(blobs, |shape, lsn| emitter.tells_blobs(shape, &transaction.truncated, lsn, batch));
-        let touched = (blobs, &transaction.lob_undo);
-        while let Some(found) = rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, touched)? {
-            let Some((shape, _, raw)) = emitter.unnamed(&found, blobs) else { continue };
-            if emitter.shapes.is_published(shape.table.id) {
-                let values = Values { blobs, undo: true, last: true };
-                let op = emitter.op(&shape, &shape.table, &raw, values, &mut batch.rows)?;
-                batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
-            }
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn lost(shape: &Shape, raw: &RawChange<'_>, why: String) -> Error {
     Error::LostRow { table: shape.table.name.to_string(), lsn: raw.lsn, page: raw.row.page, why }
 }
@@ -394,7 +318,7 @@ impl<S: PageSource> Emitter<'_, S> {
     fn is_searched_in_vain(&mut self, shape: &Shape, lsn: Lsn, batch: &mut EventBatch) -> bool {
         if shape.layout.is_compressed() {
             let why = "a value outside of its rows changed without a record of its row, and rows of compressed tables are not looked for";
-            self.unreadable(shape, lsn, why.to_owned(), batch);
+            self.unreadable(&shape.table, lsn, why.to_owned(), batch);
         }
         shape.layout.is_compressed()
     }
@@ -419,25 +343,28 @@ impl<S: PageSource> Emitter<'_, S> {
     /// Whether changes of a table cannot be read; the first time this is told.
     fn is_unreadable(&mut self, shape: &Shape, lsn: Lsn, batch: &mut EventBatch) -> bool {
         if let Some(why) = &shape.unreadable {
-            self.unreadable(shape, lsn, why.to_string(), batch);
+            self.unreadable(&shape.table, lsn, why.to_string(), batch);
             return true;
         }
-        shape.layout.is_compressed() && self.told_unreadable.contains(&shape.table.id)
+        self.told_unreadable.contains(&shape.table.id)
     }
 
-    fn unreadable(&mut self, shape: &Shape, lsn: Lsn, why: String, batch: &mut EventBatch) {
-        if self.told_unreadable.insert(shape.table.id) {
-            batch.events.push(SourceEvent::Unreadable { table: shape.table.clone(), lsn, why });
+    fn unreadable(&mut self, table: &Arc<TableVersion>, lsn: Lsn, why: String, batch: &mut EventBatch) {
+        if self.told_unreadable.insert(table.id) {
+            batch.events.push(SourceEvent::Unreadable { table: table.clone(), lsn, why });
         }
     }
 
-    /// A change cannot be told. Of a compressed table that is no damage: it is one whose changes cannot be read, which concerns only those
-    /// who want it.
+    /// A change that is lost is no damage: its table is one whose changes cannot be read, from then on, which concerns only those who want it.
+    /// So is one of a compressed table that is not as is published. Another error is one of the files.
     fn refuse(&mut self, shape: &Shape, lsn: Lsn, error: Error, batch: &mut EventBatch) -> Result<(), Error> {
-        match shape.layout.is_compressed() {
-            true => self.unreadable(shape, lsn, error.to_string(), batch),
-            false => return Err(error),
-        }
+        let why = match error {
+            Error::LostRow { page, why, .. } if page.is_none() => why,
+            Error::LostRow { page, why, .. } => format!("{why} (page {page})"),
+            error if shape.layout.is_compressed() => error.to_string(),
+            error => return Err(error),
+        };
+        self.unreadable(&shape.table, lsn, why, batch);
         Ok(())
     }
 
@@ -475,130 +402,5 @@ impl<S: PageSource> Emitter<'_, S> {
             return Err(lost(shape, raw, why));
         }
         Ok(true)
-    }
-
-    /// `table` is what the rows are to be of: a transaction may have written to a rowset of an earlier shape, which it replaced.
-    fn op(
-        &mut self,
-        shape: &Shape,
-        table: &TableVersion,
-        raw: &RawChange<'_>,
-        values: Values<'_>,
-        rows: &mut RowStore,
-    ) -> Result<ChangeOp, Error> {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
-        Ok(match raw.op {
-            RawOp::Insert => {
-                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
-                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
-            }
-            RawOp::Delete => {
-                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
-                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
-            }
-            _ => {
-                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
-                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
-                ChangeOp::Update {
-                    before: self.row(shape, raw, &before, Image::Before, values, rows)?,
-                    after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
-                }
-            }
-        })
-    }
-
-    fn decode<'r>(
-        &self,
-        shape: &'r Shape,
-        table: &'r TableVersion,
-        raw: &RawChange<'_>,
-        row: &'r [u8],
-        unpacked: &'r mut Expanded,
-        cells: &mut Vec<RawCell<'r>>,
-    ) -> Result<(), Error> {
-        let layout: &'r RowLayout = &shape.layout;
-        let decoded = if layout.is_packed() {
-            layout.expand(row, None, unpacked).and_then(|()| unpacked.cells(layout, cells))
-        } else {
-            layout.decode(row, cells)
-        };
-        decoded.map_err(|e| -> Error {
-            e.within(format_args!("table \"{}\", row {} in log record {}", shape.table.name, raw.row, raw.lsn)).into()
-        })?;
-        if std::ptr::eq(&*shape.table, table) {
-            return Ok(());
-        }
-        let mut other = Vec::with_capacity(table.columns.len());
-        for column in &table.columns {
-            let at = shape.table.columns.iter().position(|c| c.id == column.id);
-            other.push(match at.and_then(|at| Some((shape.table.columns.get(at)?, *cells.get(at)?))) {
-                Some((old, cell)) if old.sql_type == column.sql_type => cell,
-                Some(_) => {
-                    let name = &column.name;
-                    let why =
-                        format!("column \"{name}\" got another type, and the table another place, in its transaction");
-                    return Err(lost(shape, raw, why));
-                }
-                None => column.missing.as_deref().map_or(RawCell::Null, RawCell::Bytes),
-            });
-        }
-        *cells = other;
-        Ok(())
-    }
-
-    /// Writes a row's cells into the store.
-    fn row(
-        &mut self,
-        shape: &Shape,
-        raw: &RawChange<'_>,
-        cells: &[RawCell<'_>],
-        image: Image<'_>,
-        values: Values<'_>,
-        rows: &mut RowStore,
-    ) -> Result<RowRef, Error> {
-        let mut scratch = Vec::new();
-        let mut row = rows.start_row();
-        for (column, cell) in cells.iter().enumerate() {
-            let pointer = match cell {
-                RawCell::Null => {
-                    row.null();
-                    continue;
-                }
-                RawCell::Bytes(bytes) => {
-                    row.value(|out| out.extend_from_slice(bytes));
-                    continue;
-                }
-                RawCell::OffRow(pointer) => pointer,
-            };
-            let touched = pointer.blob_id().ok().and_then(|id| values.blobs.get(&id));
-            if let Some(touched) = touched {
-                touched.set_named(true);
-            }
-            let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
-            if matches!(image, Image::Before) || same && touched.is_none() {
-                row.unchanged();
-                continue;
-            }
-            scratch.clear();
-            match self.lobs.append(self.pages, pointer, &mut scratch) {
-                Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
-                Ok(false) => row.null(),
-                // The value went again before the commit, and a later change of the row says what it is then. When changes are
-                // turned around: it came in the transaction, and an earlier change of the row says what it was before.
-                Err(_)
-                    if !values.last
-                        && touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) =>
-                {
-                    row.value(|_| ());
-                }
-                Err(e) => {
-                    let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
-                    let why = format!("the value of column \"{name}\" outside the row: {e}");
-                    return Err(lost(shape, raw, why));
-                }
-            }
-        }
-        Ok(row.finish())
     }
 }

@@ -170,6 +170,16 @@ pub enum Error {
         /// what is missing
         why: String,
     },
+    /// A log backup holds pages of minimally logged operations.
+    #[error("{path} holds pages of minimally logged operations, whose rows are not in the log: {tables}; what was committed before {from} is applied", path = path.display())]
+    BulkLogged {
+        /// the file
+        path: PathBuf,
+        /// where the log begins that lacks rows
+        from: Lsn,
+        /// whose pages they are
+        tables: String,
+    },
     /// A log record cannot be redone.
     #[error("{0}")]
     Redo(#[from] logferry_mssql_format::redo::RedoError),
@@ -200,6 +210,9 @@ impl Error {
             Error::Foreign { .. } => "take that file away, or give the files that it belongs to",
             Error::Gap { .. } => "give the log backups that cover the hole, or begin anew from a later full backup",
             Error::NoChain { .. } => "give a full backup, and what was backed up after it",
+            Error::BulkLogged { .. } => {
+                "make a data backup (BACKUP DATABASE, with or without DIFFERENTIAL), put it beside the other files, and run under another task name (task: in its file, or --name): it begins with the newest data backup; under recovery model FULL such operations do not come again"
+            }
             _ => return None,
         })
     }

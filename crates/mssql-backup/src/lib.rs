@@ -7,6 +7,7 @@ pub mod arrivals;
 mod assemble;
 pub mod backups;
 mod blob_rows;
+mod bulk;
 pub mod catalog;
 pub mod chain;
 pub mod changes;

@@ -174,6 +174,11 @@ impl LogFiles {
         Ok(LogFiles { files, live })
     }
 
+    /// Whether a virtual log file that is in use has this sequence number.
+    pub(crate) fn has_vlf(&self, seq: u32) -> bool {
+        self.live.iter().any(|segment| segment.vlf == seq)
+    }
+
     /// The files.
     pub fn files(&self) -> &[LogFile] {
         &self.files

@@ -40,6 +40,8 @@ pub(crate) enum RawOp {
     Truncate = 4,
     /// Something happened that cannot be told: `after` is a sentence that says why.
     Lost = 5,
+    /// There is a row `after`, and the record has the whole page that it is on.
+    PageInsert = 6,
 }
 
 /// A change as bytes of rows.
@@ -231,6 +233,7 @@ fn read(bytes: &[u8]) -> Result<(RawChange<'_>, usize), Malformed> {
         2 => RawOp::Update,
         3 => RawOp::Delete,
         4 => RawOp::Truncate,
+        6 => RawOp::PageInsert,
         _ => RawOp::Lost,
     };
     let before_len = u32_at(bytes, 27, "length of a row")? as usize;

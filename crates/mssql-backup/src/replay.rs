@@ -403,7 +403,7 @@ impl Replay {
                     self.lost(record, &target, row, Some(e.to_string()))?;
                     continue;
                 }
-                let change = RawChange { lsn: record.lsn, op: RawOp::Insert, shape, row, before: &[], after };
+                let change = RawChange { lsn: record.lsn, op: RawOp::PageInsert, shape, row, before: &[], after };
                 self.assembler.change(record.transaction, &change)?;
             }
         }
@@ -438,6 +438,13 @@ impl Replay {
         };
         self.shapes.mark_stale();
         let id = record.transaction;
+        if op.obj_id == base_table::SYSIDXSTATS && is_change && !record.is_compensation() && !id.is_none() {
+            const ROWSET_AT: usize = 31;
+            let rowset = |row| logferry_mssql_format::bytes::u64_at(row, ROWSET_AT, "rowset of an index").ok();
+            if let Some(rowset) = rowset(&self.after).filter(|now| rowset(&self.before) != Some(*now)) {
+                self.assembler.transaction(id, record.lsn).pointed.insert(rowset, record.lsn);
+            }
+        }
         if let Some(at) = object_at
             && !id.is_none()
         {
@@ -499,7 +506,8 @@ impl Replay {
             let replaced = open.gone.iter().filter(|(other, of, lsn)| *other != rowset && *of == table && *lsn < until);
             if self.shapes.is_published(table) {
                 let until = replaced.map(|(.., lsn)| *lsn).max().unwrap_or(Lsn::MAX);
-                moved.insert(rowset, Copied { table, from, until });
+                let pointed = open.pointed.get(&rowset).copied().filter(|lsn| *lsn < until);
+                moved.insert(rowset, Copied { table, from, pointed, until });
             }
         }
         Ok(moved)

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use logferry_model::{SourceEvent, TableId, TableVersion};
-use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::row::RowLayout;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -34,8 +33,6 @@ pub(crate) struct Shape {
 pub(crate) struct Switched {
     pub(crate) from: Arc<TableVersion>,
     pub(crate) to: Arc<TableVersion>,
-    /// The first IAM page of their allocation unit.
-    pub(crate) page: PageId,
 }
 
 /// See the module.
@@ -220,7 +217,7 @@ impl Shapes {
                         }
                         Some(before) if !unit.first_iam.is_none() => {
                             let (from, to) = (before.clone(), table.version.clone());
-                            found = Some(Switched { from, to, page: unit.first_iam });
+                            found = Some(Switched { from, to });
                         }
                         _ => {}
                     }

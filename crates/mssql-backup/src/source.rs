@@ -333,6 +333,8 @@ impl ChangeSource for BackupSource {
                 Read::Enough => tokio::task::yield_now().await,
                 Read::BaseEnd => {}
                 Read::Until | Read::Commit => break,
+                // The target is behind it, and the pages as they are there are not to be had.
+                Read::Bulk => return Err(changes.bulk_error().into()),
                 Read::End if changes.log_end() <= applied.0 => {
                     let end = changes.log_end();
                     let what = format!("the log ends at {end}, but the target has everything up to {}", applied.0);

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fixtures::fixtures;
-use logferry_model::Lsn;
+use logferry_model::{Lsn, SourceEvent};
 use logferry_mssql_backup::inspect::{Contents, inspect};
-use logferry_mssql_backup::log_file::LogFiles;
-use logferry_mssql_backup::{DataFiles, Error, LogBlocks, log_dump};
+use logferry_mssql_backup::log_file::{LogFile, LogFiles};
+use logferry_mssql_backup::{Changes, DataFiles, Error, LogBlocks, ReplayOptions, log_dump};
 use logferry_mssql_format::log::op::Op;
+use logferry_mssql_format::page::PAGE_SIZE;
 
 /// Reads a log file; gives the number of blocks and the end, or the error.
 fn read(path: &Path) -> Result<(u64, Lsn), Error> {
@@ -208,4 +209,74 @@ fn the_bytes_of_a_row_that_change_are_shown() {
     })
     .expect("reads");
     assert!(one > 100 && several >= 20, "{one} of one stretch, {several} of several");
+}
+
+/// The virtual log files of a log file dealt out to two, as a server does that has two: their sequence numbers go from one to the other.
+fn dealt_out(path: &Path) -> (tempfile::TempDir, [PathBuf; 2]) {
+    const START_AT: usize = 24;
+    let (bytes, folder) = (std::fs::read(path).unwrap(), tempfile::tempdir().unwrap());
+    let mut parts = [bytes[..PAGE_SIZE].to_vec(), bytes[..PAGE_SIZE].to_vec()];
+    for (at, vlf) in LogFile::open(path).unwrap().vlfs.iter().enumerate() {
+        let part = &mut parts[at % 2];
+        let start = part.len();
+        part.extend(&bytes[vlf.start as usize..vlf.end() as usize]);
+        part[start + START_AT..start + START_AT + 8].copy_from_slice(&(start as u64).to_le_bytes());
+    }
+    let paths = ["one.ldf", "two.ldf"].map(|name| folder.path().join(name));
+    for (path, part) in paths.iter().zip(&parts) {
+        std::fs::write(path, part).unwrap();
+    }
+    (folder, paths)
+}
+
+/// The records of a log, and the number of its row changes by table.
+fn log_and_changes(logs: &[&Path], data: &Path) -> Result<(Vec<Lsn>, Vec<String>), Error> {
+    let log = LogFiles::open(logs)?;
+    let mut blocks = log.blocks(None)?;
+    let mut lsns = Vec::new();
+    while let Some(block) = blocks.next_block()? {
+        for record in block.records() {
+            lsns.push(record?.lsn);
+        }
+    }
+    let mut changes = Changes::of_files(DataFiles::open(&[data])?, log, ReplayOptions::default())?;
+    let mut told = Vec::new();
+    while let Some(batch) = changes.next(1 << 20, usize::MAX)? {
+        for event in &batch.events {
+            if let SourceEvent::Change(change) = event {
+                told.push(format!("{} {}", change.lsn, change.table.name));
+            }
+        }
+    }
+    Ok((lsns, told))
+}
+
+#[test]
+fn several_log_files_are_one_log() {
+    let Some(root) = fixtures() else { return };
+    let mut used = 0;
+    for pair in ["northwind-2008/northwnd", "flights-2016/flightdb", "shelter-2016/shelter", "health-2019/health"] {
+        let data = root.join(format!("pairs/{pair}.mdf"));
+        let log = [format!("pairs/{pair}.ldf"), format!("pairs/{pair}_log.ldf")].map(|name| root.join(name));
+        let log = log.iter().find(|path| path.exists()).unwrap();
+        let whole = log_and_changes(&[log], &data).unwrap();
+        let (_folder, [one, two]) = dealt_out(log);
+        assert_eq!(log_and_changes(&[&one, &two], &data).unwrap(), whole, "{pair}");
+        assert_eq!(log_and_changes(&[&two, &one], &data).unwrap(), whole, "{pair}");
+        // Without the one that has the end, the log would end too early.
+        let (last, other) =
+            match LogFile::open(&one).unwrap().vlfs.iter().any(|vlf| vlf.seq == whole.0.last().unwrap().vlf) {
+                true => (&one, &two),
+                false => (&two, &one),
+            };
+        let error = log_and_changes(&[other], &data).expect_err("the end of the log is missing").to_string();
+        let said = ["a log file of the database is missing", "it holds no log", "their binding GUIDs are"];
+        let named = said.iter().any(|part| error.contains(part));
+        assert!(named, "{pair}: {error}");
+        // The other one has older log only: what is there is given.
+        let (lsns, _) = log_and_changes(&[last], &data).unwrap();
+        assert!(whole.0.ends_with(&lsns), "{pair}");
+        used += usize::from(lsns.len() < whole.0.len());
+    }
+    assert!(used > 0, "no log goes over several virtual log files");
 }

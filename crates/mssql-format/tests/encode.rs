@@ -378,6 +378,7 @@ fn backups_have_the_blocks_of_real_ones() {
         create_lsn: Lsn::ZERO,
         files: vec![file(1, false), file(2, true)],
         stripe: (1, 1),
+        bulk_logged: false,
     };
     let pages = vec![0xAB; 131_072];
     let log = vec![0xCD; 1536];

@@ -99,6 +99,8 @@ pub struct Options {
     pub row_versions: bool,
     /// Ids of tables' rowsets and allocation units are made of the tables' ids, as in databases made on SQL Server 2000.
     pub ids_of_2000: bool,
+    /// A rowset that a rebuild replaced goes when its transaction commits, not at once. Which of both a server does is not known.
+    pub late_drops: bool,
     /// First day, counted from 1900-01-01.
     pub first_day: u32,
     /// Size of the data file at first, in pages.
@@ -117,6 +119,7 @@ impl Default for Options {
             checksum: true,
             row_versions: false,
             ids_of_2000: false,
+            late_drops: false,
             first_day: 45_292,
             pages: 1024,
         }

@@ -11,7 +11,7 @@ use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_format::render;
 use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};
 use logferry_mssql_standin::storage::Options;
-use readers::target::followed;
+use readers::target::{followed, try_followed};
 use readers::{Redone, Tables, committed, read, redo};
 
 /// Results as lines of text; an error ends the test.
@@ -67,8 +67,12 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         let server = Server::new("STANDIN").expect("a server starts");
-        server.create_database("shop", Options::default()).expect("a database is made");
+        server.create_database("shop", options).expect("a database is made");
         let login = Login { name: "sa".into(), host: "here".into(), program: "test".into(), database: "shop".into() };
         let session = server.connect(&login).expect("the session begins");
         Shop { server, session, folder: tempfile::tempdir().expect("a folder"), files: Vec::new() }
@@ -78,6 +82,12 @@ impl Shop {
         run(&mut self.session, sql)
     }
 
+    /// Another session.
+    fn session(&self) -> Session {
+        let login = Login { name: "sa".into(), host: "here".into(), program: "test".into(), database: "shop".into() };
+        self.server.connect(&login).expect("the session begins")
+    }
+
     fn catalog(&mut self) -> Vec<String> {
         CATALOG.iter().flat_map(|sql| run(&mut self.session, sql)).collect()
     }
@@ -85,8 +95,20 @@ impl Shop {
     fn backup(&mut self, log: bool) {
         let path = self.folder.path().join(format!("{}.bak", self.files.len()));
         let what = if log { "LOG" } else { "DATABASE" };
-        self.run(&format!("BACKUP {what} shop TO DISK = N'{}'", path.display()));
+        // Not in a transaction of the first session.
+        run(&mut self.session(), &format!("BACKUP {what} shop TO DISK = N'{}'", path.display()));
         self.files.push(path);
+    }
+
+    /// What a follower has at the end, or why it stopped.
+    fn follower(&self) -> Result<Tables, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let followed = runtime.block_on(try_followed(&self.files)).map_err(|fault| fault.to_string());
+        followed.map(|(tables, _)| tables.into_iter().filter(|(_, rows)| !rows.is_empty()).collect())
+    }
+
+    fn rows_that_are_there(&self) -> Tables {
+        self.rows().into_iter().filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     fn rows(&self) -> Tables {
@@ -222,6 +244,74 @@ fn what_is_committed_stays() {
         shop.backup(true);
         shop.check_readers(case);
     }
+}
+
+/// The backup is made while the transaction is open that defines things: whoever begins with it has what the log says in the end, or is told
+/// which table has no begin. There is nothing in between.
+#[test]
+fn a_backup_beside_an_open_definition_is_followed_or_refused_by_name() {
+    let mut refused = Vec::new();
+    for end in ["ROLLBACK", "COMMIT"] {
+        for case in CASES {
+            eprintln!("{case}, then {end}");
+            let mut shop = Shop::new();
+            shop.run(BEFORE);
+            shop.run(&format!("BEGIN TRAN; INSERT dbo.parent (id, n) VALUES (40, 40); {case}"));
+            shop.backup(false);
+            shop.run(&format!("IF @@TRANCOUNT > 0 {end}"));
+            shop.run("CREATE TABLE dbo.late (a int PRIMARY KEY); INSERT dbo.late VALUES (1)");
+            shop.backup(true);
+            match shop.follower() {
+                Ok(found) => assert!(found == shop.rows_that_are_there(), "{case}, then {end}: rows"),
+                Err(why) => {
+                    let named = ["dbo.heap", "dbo.parent", "dbo.child", "dbo.made", "dbo.copy", "other.t"];
+                    assert!(named.iter().any(|table| why.contains(table)), "{case}, then {end}: {why}");
+                    refused.push((end, *case, why));
+                }
+            }
+        }
+    }
+    for (end, case, why) in &refused {
+        assert!(why.contains("a transaction that was open when the backup ended"), "{case}, then {end}: {why}");
+    }
+    // What makes new things alone, or indexes, is followed.
+    let of_new =
+        |case: &str| ["CREATE ", "SELECT * INTO", "EXEC('CREATE", "DROP INDEX"].iter().any(|w| case.starts_with(w));
+    let refused: Vec<&str> = refused.iter().map(|(_, case, _)| *case).filter(|case| of_new(case)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// A server may let the old rows go later than at once. Rows that come in between may be old or new: the table is refused, by name.
+#[test]
+fn rows_that_come_between_a_rebuild_and_the_end_of_the_old_rows_are_not_guessed() {
+    let check = |case: &str, stops: bool| {
+        let mut shop = Shop::with(Options { late_drops: true, ..Options::default() });
+        shop.run(BEFORE);
+        shop.backup(false);
+        shop.run(&format!("BEGIN TRAN; {case}; COMMIT"));
+        shop.run("INSERT dbo.parent (id, n) VALUES (70, 7); INSERT dbo.heap VALUES (70, 'after')");
+        shop.backup(true);
+        match (shop.follower(), stops) {
+            (Ok(found), false) => assert!(found == shop.rows_that_are_there(), "{case}: rows"),
+            (Err(why), true) => {
+                assert!(why.contains("dbo.heap: a row came to it in the transaction that rebuilt it"), "{case}: {why}")
+            }
+            (Err(why), false) => panic!("{case}: {why}"),
+            (Ok(_), true) => panic!("{case}: nothing is said"),
+        }
+    };
+    check("ALTER TABLE dbo.heap REBUILD", false);
+    check("INSERT dbo.heap VALUES (60, 'before'); ALTER TABLE dbo.heap REBUILD", false);
+    check(
+        "ALTER TABLE dbo.heap REBUILD; UPDATE dbo.heap SET b = 'same' WHERE a = 1; DELETE dbo.heap WHERE a = 2",
+        false,
+    );
+    check("ALTER INDEX ALL ON dbo.parent REBUILD; INSERT dbo.heap VALUES (60, 'beside')", false);
+    check("ALTER TABLE dbo.heap REBUILD; INSERT dbo.heap VALUES (60, 'between')", true);
+    check(
+        "INSERT dbo.heap VALUES (60, 'before'); ALTER TABLE dbo.heap REBUILD; INSERT dbo.heap VALUES (61, 'between')",
+        true,
+    );
 }
 
 /// Tables of all kinds, with pages that are half empty, dropped columns and rows that a heap has moved.

@@ -12,7 +12,9 @@ use logferry_mssql_backup::arrivals::Watch;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions, Tail};
 use logferry_mssql_backup::changes::{Changes, ReplayOptions};
+use logferry_mssql_backup::scan::rowset_extents;
 use logferry_mssql_backup::source::{BackupSource, SoundSets};
+use logferry_mssql_backup::{BackupSet, Catalog, Error};
 use logferry_mssql_format::encode::BackupKind;
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageHeader, checksum};
 use logferry_mssql_standin::storage::{
@@ -378,38 +380,147 @@ fn a_value_that_changes_and_is_no_rows_stops_the_replay() {
     }
 }
 
+/// What a chain tells: tables of changes, and of changes that cannot be read with the reason; and how it ends.
+fn told(files: &[PathBuf]) -> (Vec<String>, Vec<(String, String)>, Option<Error>) {
+    let chain = Backups::find(files).unwrap().plan(None, PlanOptions::default()).unwrap();
+    let mut changes = Changes::of_chain(chain, ReplayOptions::default()).unwrap();
+    let (mut changed, mut unreadable) = (Vec::new(), Vec::new());
+    loop {
+        let batch = match changes.next(1 << 20, usize::MAX) {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return (changed, unreadable, None),
+            Err(e) => return (changed, unreadable, Some(e)),
+        };
+        for event in &batch.events {
+            match event {
+                SourceEvent::Change(change) => changed.push(change.table.name.to_string()),
+                SourceEvent::Unreadable { table, why, .. } => unreadable.push((table.name.to_string(), why.clone())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Tables of an `int` key and a `bigint`.
+fn tables<const N: usize>(db: &mut Database, names: [&str; N]) -> [u32; N] {
+    let columns = vec![ColumnDef::new("id", SqlType::Int).not_null(), ColumnDef::new("n", SqlType::BigInt)];
+    names.map(|name| {
+        let def = TableDef { schema: "dbo".into(), name: name.into(), columns: columns.clone(), primary_key: vec![0] };
+        db.create_table(def).unwrap()
+    })
+}
+
+fn put(db: &mut Database, table: u32, ids: std::ops::Range<i32>) {
+    let xact = db.begin(XactOptions::default());
+    for id in ids {
+        db.insert(xact, table, vec![Some(id.to_le_bytes().to_vec()), None]).unwrap();
+    }
+    db.commit(xact).unwrap();
+}
+
+/// Those who want neither of them go on.
 #[test]
-fn rows_that_are_switched_to_another_table_stop_the_replay() {
+fn tables_whose_rows_are_switched_cannot_be_read_any_more() {
     for how in [SwitchBy::Rowsets, SwitchBy::Units] {
         let folder = tempfile::tempdir().unwrap();
         let [full, log] = ["full.bak", "log.trn"].map(|name| folder.path().join(name));
-        let columns = vec![ColumnDef::new("id", SqlType::Int).not_null(), ColumnDef::new("n", SqlType::BigInt)];
-        let def = |name: &str| TableDef {
-            schema: "dbo".into(),
-            name: name.into(),
-            columns: columns.clone(),
-            primary_key: vec![0],
-        };
         let mut db = Database::create(Options::default()).unwrap();
-        let [sales, archive, other] = ["Sales", "Archive", "Other"].map(|name| db.create_table(def(name)).unwrap());
-        let put = |db: &mut Database, table| {
-            let xact = db.begin(XactOptions::default());
-            for id in 0..50i32 {
-                db.insert(xact, table, vec![Some(id.to_le_bytes().to_vec()), None]).unwrap();
-            }
-            db.commit(xact).unwrap();
-        };
-        put(&mut db, sales);
+        let [sales, archive, other] = tables(&mut db, ["Sales", "Archive", "Other"]);
+        put(&mut db, sales, 0..50);
         db.backup_full(&full).unwrap();
-        put(&mut db, other);
+        put(&mut db, other, 0..5);
         db.switch_table(sales, archive, how).unwrap();
+        put(&mut db, sales, 0..5);
+        put(&mut db, other, 5..10);
         db.backup_log(&log).unwrap();
-        let chain = Backups::find(&[full, log]).unwrap().plan(None, PlanOptions::default()).unwrap();
-        let mut changes = Changes::of_chain(chain, ReplayOptions::default()).unwrap();
-        let error = std::iter::from_fn(|| changes.next(1 << 20, usize::MAX).transpose()).find_map(Result::err);
-        let error = error.expect("the rows are missed").to_string();
-        for part in ["dbo.Sales", "dbo.Archive", "SWITCH", "000000"] {
-            assert!(error.contains(part), "{how:?}: {part} is not in: {error}");
-        }
+        let (changed, unreadable, error) = told(&[full, log]);
+        assert!(error.is_none(), "{how:?}: {error:?}");
+        assert_eq!(changed, ["dbo.Other"; 10], "{how:?}");
+        let [(from, why), (to, why_to)] = &unreadable[..] else { panic!("{how:?}: {unreadable:?}") };
+        assert_eq!((&**from, &**to), ("dbo.Sales", "dbo.Archive"));
+        assert!(why.contains("\"dbo.Archive\" by a SWITCH") && why_to.contains("\"dbo.Sales\" by a SWITCH"));
     }
+}
+
+#[test]
+fn a_table_of_which_one_partition_is_truncated_cannot_be_read_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let [full, log] = ["full.bak", "log.trn"].map(|name| folder.path().join(name));
+    let mut db = Database::create(Options::default()).unwrap();
+    let [sales, second, other] = tables(&mut db, ["Sales", "Second", "Other"]);
+    put(&mut db, sales, 0..50);
+    put(&mut db, second, 50..60);
+    db.lend_partition(second, sales).unwrap();
+    db.backup_full(&full).unwrap();
+    put(&mut db, second, 60..62);
+    db.truncate(sales).unwrap();
+    put(&mut db, sales, 0..5);
+    put(&mut db, other, 0..3);
+    db.backup_log(&log).unwrap();
+    let (changed, unreadable, error) = told(&[full, log]);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(changed, ["dbo.Sales", "dbo.Sales", "dbo.Other", "dbo.Other", "dbo.Other"]);
+    let [(table, why)] = &unreadable[..] else { panic!("{unreadable:?}") };
+    assert!(table == "dbo.Sales" && why.contains("a partition of it was truncated"), "{table}: {why}");
+}
+
+/// The pages that come with the log backup are those of one table: all that was committed before is told, then that table is named, with its pages, and
+/// what to type. A data backup made later is the way on.
+#[test]
+fn a_log_backup_of_minimally_logged_operations_stops_the_task_in_front_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [full, log, bulk, last] = ["full.bak", "log.trn", "bulk.trn", "last.trn"].map(|name| folder.path().join(name));
+    let mut db = Database::create(Options::default()).unwrap();
+    let [loaded, other] = tables(&mut db, ["Loaded", "Other"]);
+    // More than the single pages of mixed extents.
+    put(&mut db, loaded, 0..4000);
+    put(&mut db, other, 0..4000);
+    db.backup_full(&full).unwrap();
+    put(&mut db, other, 4000..4010);
+    db.backup_log(&log).unwrap();
+    put(&mut db, loaded, 4000..4010);
+    let pages = BackupSet::open(std::slice::from_ref(&full), None).unwrap().pages().unwrap();
+    let catalog = Catalog::read(&pages).unwrap();
+    let rowset = catalog.rowsets_of(catalog.find_table("dbo.Loaded").unwrap()).next().unwrap();
+    let uniform: Vec<u32> = (rowset_extents(&pages, rowset).unwrap().iter())
+        .filter(|extent| extent.len() > 1)
+        .map(|extent| extent.pages().next().unwrap().page / 8)
+        .collect();
+    assert!(!uniform.is_empty());
+    db.backup_log_with(&bulk, &uniform).unwrap();
+    put(&mut db, other, 4010..4020);
+    db.backup_log(&last).unwrap();
+
+    let (changed, unreadable, error) = told(&[full.clone(), log.clone(), bulk.clone(), last.clone()]);
+    assert_eq!(changed, ["dbo.Other"; 10]);
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    let error = error.expect("rows are missing");
+    let (said, hint) = (error.to_string(), error.hint().unwrap_or_default());
+    let first = format!("\"dbo.Loaded\" (pages 1:{}", uniform[0] * 8);
+    for part in [bulk.to_str().unwrap(), "minimally logged", &first] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!said.contains("dbo.Other"), "{said}");
+    assert!(hint.contains("BACKUP DATABASE") && hint.contains("another task name"), "{hint}");
+    // A log backup that arrives while the task runs is met in the same way.
+    let backups = Backups::find(&[full.clone(), log.clone()]).unwrap();
+    let watch = Watch { places: vec![Place::local(folder.path())], every: Duration::from_millis(1) };
+    let mut source = BackupSource::of_backups(backups, None, PlanOptions::default(), ReplayOptions::default())
+        .unwrap()
+        .watching(watch);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let fault = runtime.block_on(async {
+        source.snapshot().await.unwrap();
+        loop {
+            if let Err(fault) = source.next(1 << 20).await {
+                return fault;
+            }
+        }
+    });
+    assert!(fault.message.contains(&first), "{fault}");
+
+    let later = folder.path().join("later.bak");
+    db.backup_diff(&later).unwrap();
+    let (changed, _, error) = told(&[full, log, bulk, last, later]);
+    assert!(changed.is_empty() && error.is_none(), "{error:?}");
 }

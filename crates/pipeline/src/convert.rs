@@ -168,6 +168,10 @@ impl Converter {
 
 fn unreadable(table: &TableVersion, lsn: Lsn, why: &str) -> Fault {
     Fault::operator(format!("the change of table \"{}\" at {lsn} cannot be read: {why}", table.name)).with_hint(
-        format!("changes before it are applied; leave the table out with tables.exclude: [\"{}\"]", table.name),
+        format!(
+            "changes before it are applied; leave the table out with tables.exclude: [\"{}\"], or copy anew under another task name \
+             from a backup that was made after it",
+            table.name
+        ),
     )
 }

@@ -205,6 +205,12 @@ impl Database {
 
     /// Writes a log backup: the log since the last one.
     pub fn backup_log(&mut self, path: &Path) -> Result<(), Error> {
+        self.backup_log_with(path, &[])
+    }
+
+    /// The same, with the extents of minimally logged operations, of which there are none here. In which order a server writes log and
+    /// extents is not known.
+    pub fn backup_log_with(&mut self, path: &Path, extents: &[u32]) -> Result<(), Error> {
         self.writable()?;
         let full = self.backups.full.ok_or(Error::NoFullBackup)?;
         let started = self.clock.mtf();
@@ -217,7 +223,14 @@ impl Database {
         config.database_backup_lsn = full.0;
         config.last_full_guid = full.1;
         config.log_archive_lsn = first_lsn;
-        self.write_set(path, config, &[], (first_lsn, last_lsn))?;
+        config.bulk_logged = !extents.is_empty();
+        let mut pages = Vec::new();
+        for &extent in extents {
+            self.copy_extent(extent, &mut pages);
+        }
+        config.files[0].backed_up = pages.len() as u64;
+        let passes = if pages.is_empty() { Vec::new() } else { vec![pages] };
+        self.write_set(path, config, &passes, (first_lsn, last_lsn))?;
         self.backups.log_archive = last_lsn;
         self.note_log_archive(last_lsn);
         self.release_log();
@@ -381,6 +394,7 @@ impl Database {
                 },
             ],
             stripe: (1, 1),
+            bulk_logged: false,
         }
     }
 

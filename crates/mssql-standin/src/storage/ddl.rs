@@ -285,6 +285,21 @@ impl Database {
         Ok(())
     }
 
+    /// Makes the rows of a table the second partition of another one of the same columns, in the system tables alone: so a partitioned table looks
+    /// to readers, while the engine knows two tables.
+    ///
+    /// # Errors
+    /// When a transaction has changed one of the tables and not ended.
+    pub fn lend_partition(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        self.writable()?;
+        let rowset = self.unlocked(from)?.rowset;
+        self.unlocked(to)?;
+        let xact = self.begin_ddl("ALTER TABLE", from);
+        let owner = [&to.to_le_bytes()[..], &1u32.to_le_bytes(), &2u32.to_le_bytes()].concat();
+        self.change_system_row(By::Xact(xact.0), SYSROWSETS, &[long(rowset)], 13, &owner);
+        self.commit(xact).map(drop)
+    }
+
     /// ALTER TABLE SWITCH between two tables of the same columns: their rows change places, which only system tables tell.
     ///
     /// How a server writes it down is not known: no log with one is at hand. Both ways that there are can be had.

@@ -135,7 +135,13 @@ impl Database {
     /// Lets an index be another rowset from now on; the old one goes.
     fn replace_rowset(&mut self, by: By, table: u32, index: u32, (old, new): (u64, u64)) {
         self.change_system_row(by, SYSIDXSTATS, &[int(table), int(index)], 31, &new.to_le_bytes());
-        self.drop_rowset(by, old);
+        match by {
+            By::Xact(id) if self.options.late_drops => {
+                let open = self.xacts.get_mut(&id).expect("it is open");
+                open.late_drops.push((open.undo.len(), old));
+            }
+            _ => self.drop_rowset(by, old),
+        }
         self.end_rowset(by, new);
     }
 

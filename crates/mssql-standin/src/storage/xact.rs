@@ -64,6 +64,8 @@ pub(super) struct Xact {
     latest: HashMap<(u32, RowKey), usize>,
     /// Whether it changed a table that CDC reads.
     pub captured: bool,
+    /// Rowsets that go when it commits, with how many steps of `undo` there were by then.
+    pub late_drops: Vec<(usize, u64)>,
     pub locked: HashSet<(u64, RowKey)>,
     /// Pages where it holds room back.
     pub reserved_pages: HashSet<u32>,
@@ -86,6 +88,8 @@ impl Xact {
         let mut changes = std::mem::take(&mut self.changes);
         changes.truncate(len);
         self.set_changes(changes);
+        let steps = self.undo.len();
+        self.late_drops.retain(|(at, _)| *at <= steps);
     }
 
     pub(super) fn set_changes(&mut self, changes: Vec<(u32, RowKey, Option<Arc<Row>>)>) {
@@ -223,6 +227,10 @@ impl Database {
     pub fn commit(&mut self, xact: Transaction) -> Result<Lsn, Error> {
         self.open(xact)?;
         self.clock.advance(1);
+        let late = self.xacts.get_mut(&xact.0).map(|open| std::mem::take(&mut open.late_drops));
+        for (_, rowset) in late.into_iter().flatten() {
+            self.drop_rowset(By::Xact(xact.0), rowset);
+        }
         let lsn = self.end_xact(xact.0, Op::COMMIT_XACT);
         self.log.flush();
         let ended = self.close(xact.0);
@@ -352,6 +360,7 @@ impl Database {
                 changes: Vec::new(),
                 latest: HashMap::new(),
                 captured: false,
+                late_drops: Vec::new(),
                 locked: HashSet::new(),
                 reserved_pages: HashSet::new(),
             },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use logferry_model::{
-    Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fill, SourceColumn, SourceEvent, TableVersion,
+    Cell, Change, ChangeOp, ChangeSource, ChunkReader, EventBatch, Fault, Fill, SourceColumn, SourceEvent, TableVersion,
 };
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
@@ -151,45 +151,61 @@ impl Targets {
 
 /// The rows that a full copy gives.
 pub async fn copied(source: &mut BackupSource) -> Targets {
-    source.snapshot().await.unwrap();
+    try_copied(source).await.unwrap()
+}
+
+async fn try_copied(source: &mut BackupSource) -> Result<Targets, Fault> {
+    source.snapshot().await?;
     let mut targets = Targets::default();
     for (at, table) in source.tables().iter().enumerate() {
         targets.reshape(table);
-        for chunk in source.chunks(at).unwrap() {
-            let mut reader = source.open_chunk(&chunk).unwrap();
+        for chunk in source.chunks(at)? {
+            let mut reader = source.open_chunk(&chunk)?;
             let mut visit = |cells: &[Cell<'_>]| {
                 targets.insert(table, cells.iter().map(|c| own(*c)).collect());
                 Ok(())
             };
-            while reader.fill(&mut visit).await.unwrap() == Fill::More {}
+            while reader.fill(&mut visit).await? == Fill::More {}
         }
     }
-    let fixups = source.fixups().await.unwrap();
+    let fixups = source.fixups().await?;
     for event in &fixups.events {
-        if let SourceEvent::Change(change) = event {
-            targets.change(&fixups, change);
+        match event {
+            SourceEvent::Change(change) => targets.change(&fixups, change),
+            SourceEvent::Unreadable { table, why, .. } => {
+                return Err(Fault::operator(format!("{}: {why}", table.name)));
+            }
+            _ => {}
         }
     }
-    targets
+    Ok(targets)
 }
 
 /// Copies a chain and follows it to its end; gives the rows, and what was told behind the copy, in words.
 pub async fn followed(files: &[PathBuf]) -> (Tables, Vec<String>) {
-    let backups = Backups::find(files).unwrap();
+    try_followed(files).await.unwrap()
+}
+
+/// The same, or why it cannot be done.
+pub async fn try_followed(files: &[PathBuf]) -> Result<(Tables, Vec<String>), Fault> {
+    let backups = Backups::find(files)?;
     let plan = PlanOptions::default();
-    let mut source = BackupSource::of_backups(backups, None, plan, ReplayOptions::default()).unwrap();
-    let mut targets = copied(&mut source).await;
+    let mut source = BackupSource::of_backups(backups, None, plan, ReplayOptions::default())?;
+    let mut targets = try_copied(&mut source).await?;
     let mut told = Vec::new();
-    while let Some(batch) = source.next(64 << 10).await.unwrap() {
+    while let Some(batch) = source.next(64 << 10).await? {
         for event in &batch.events {
             told.extend(match event {
                 SourceEvent::Change(change) => Some(format!("{:?} {}", change.op, change.table.name)),
                 SourceEvent::Table(table) => Some(format!("table {}", table.name)),
                 SourceEvent::Dropped(table) => Some(format!("dropped {}", table.name)),
+                SourceEvent::Unreadable { table, why, .. } => {
+                    return Err(Fault::operator(format!("{}: {why}", table.name)));
+                }
                 _ => None,
             });
             targets.event(&batch, event);
         }
     }
-    (targets.rows(), told)
+    Ok((targets.rows(), told))
 }

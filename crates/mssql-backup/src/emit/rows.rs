@@ -1,0 +1,137 @@
+//! Rows from their bytes into cells.
+
+use logferry_model::{ChangeOp, RowRef, RowStore, TableVersion};
+use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
+
+use super::{Emitter, Image, Values, lost};
+use crate::error::Error;
+use crate::pages::PageSource;
+use crate::pending::{RawChange, RawOp};
+use crate::shapes::Shape;
+
+impl<S: PageSource> Emitter<'_, S> {
+    /// `table` is what the rows are to be of: a transaction may have written to a rowset of an earlier shape, which it replaced.
+    pub(super) fn op(
+        &mut self,
+        shape: &Shape,
+        table: &TableVersion,
+        raw: &RawChange<'_>,
+        values: Values<'_>,
+        rows: &mut RowStore,
+    ) -> Result<ChangeOp, Error> {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
+        Ok(match raw.op {
+            RawOp::Insert | RawOp::PageInsert => {
+                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
+                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
+            }
+            RawOp::Delete => {
+                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
+                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
+            }
+            _ => {
+                self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
+                self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
+                ChangeOp::Update {
+                    before: self.row(shape, raw, &before, Image::Before, values, rows)?,
+                    after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
+                }
+            }
+        })
+    }
+
+    fn decode<'r>(
+        &self,
+        shape: &'r Shape,
+        table: &'r TableVersion,
+        raw: &RawChange<'_>,
+        row: &'r [u8],
+        unpacked: &'r mut Expanded,
+        cells: &mut Vec<RawCell<'r>>,
+    ) -> Result<(), Error> {
+        let layout: &'r RowLayout = &shape.layout;
+        let decoded = if layout.is_packed() {
+            layout.expand(row, None, unpacked).and_then(|()| unpacked.cells(layout, cells))
+        } else {
+            layout.decode(row, cells)
+        };
+        decoded.map_err(|e| -> Error {
+            e.within(format_args!("table \"{}\", row {} in log record {}", shape.table.name, raw.row, raw.lsn)).into()
+        })?;
+        if std::ptr::eq(&*shape.table, table) {
+            return Ok(());
+        }
+        let mut other = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            let at = shape.table.columns.iter().position(|c| c.id == column.id);
+            other.push(match at.and_then(|at| Some((shape.table.columns.get(at)?, *cells.get(at)?))) {
+                Some((old, cell)) if old.sql_type == column.sql_type => cell,
+                Some(_) => {
+                    let name = &column.name;
+                    let why =
+                        format!("column \"{name}\" got another type, and the table another place, in its transaction");
+                    return Err(lost(shape, raw, why));
+                }
+                None => column.missing.as_deref().map_or(RawCell::Null, RawCell::Bytes),
+            });
+        }
+        *cells = other;
+        Ok(())
+    }
+
+    /// Writes a row's cells into the store.
+    fn row(
+        &mut self,
+        shape: &Shape,
+        raw: &RawChange<'_>,
+        cells: &[RawCell<'_>],
+        image: Image<'_>,
+        values: Values<'_>,
+        rows: &mut RowStore,
+    ) -> Result<RowRef, Error> {
+        let mut scratch = Vec::new();
+        let mut row = rows.start_row();
+        for (column, cell) in cells.iter().enumerate() {
+            let pointer = match cell {
+                RawCell::Null => {
+                    row.null();
+                    continue;
+                }
+                RawCell::Bytes(bytes) => {
+                    row.value(|out| out.extend_from_slice(bytes));
+                    continue;
+                }
+                RawCell::OffRow(pointer) => pointer,
+            };
+            let touched = pointer.blob_id().ok().and_then(|id| values.blobs.get(&id));
+            if let Some(touched) = touched {
+                touched.set_named(true);
+            }
+            let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
+            if matches!(image, Image::Before) || same && touched.is_none() {
+                row.unchanged();
+                continue;
+            }
+            scratch.clear();
+            match self.lobs.append(self.pages, pointer, &mut scratch) {
+                Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
+                Ok(false) => row.null(),
+                // The value went again before the commit, and a later change of the row says what it is then. When changes are
+                // turned around: it came in the transaction, and an earlier change of the row says what it was before.
+                Err(_)
+                    if !values.last
+                        && touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) =>
+                {
+                    row.value(|_| ());
+                }
+                Err(e) => {
+                    let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
+                    let why = format!("the value of column \"{name}\" outside the row: {e}");
+                    return Err(lost(shape, raw, why));
+                }
+            }
+        }
+        Ok(row.finish())
+    }
+}
