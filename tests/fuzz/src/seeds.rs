@@ -336,6 +336,7 @@ fn config(kind: BackupKind) -> BackupConfig {
             backed_up: 8 * PAGE_SIZE as u64,
         }],
         stripe: (1, 1),
+        bulk_logged: false,
     }
 }
 
