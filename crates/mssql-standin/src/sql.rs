@@ -15,8 +15,8 @@
 //! know ends with error 102 (syntax) or 40517 (named, and left out on purpose).
 //!
 //! Left out: functions of users, INSTEAD OF triggers, changes through views, cursors, PIVOT, FOR XML and JSON, what can be asked of values of
-//! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that are not
-//! declared as the primary key of CREATE TABLE.
+//! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that
+//! are in descending order, of tables that have one, or dropped again.
 //!
 //! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables;
 //! constraints are kept beside the storage, which has them in its system tables only; text sorts by folded code points.

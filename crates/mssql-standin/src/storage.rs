@@ -65,7 +65,7 @@ pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
 pub use self::constraint::{ConstraintDef, ConstraintKind};
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
-pub use self::ddl::{KeyName, SwitchBy, key_object};
+pub use self::ddl::{KeyKind, KeyName, SwitchBy, key_object};
 pub use self::error::Error;
 pub use self::index::IndexDef;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, TableRowset, UnitRoots};

@@ -29,7 +29,7 @@ pub use self::bulk::{bench_backup, bench_database, bench_table};
 pub use self::random::Random;
 use self::tables::added_column;
 pub use self::tables::{TableKind, random_row, random_value};
-use crate::storage::{Database, Error, Options, Row, RowKey, TableDef, Transaction, XactOptions};
+use crate::storage::{Database, Error, KeyKind, KeyName, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
 /// What a history is made of. Chances are in percent, per step of the generator.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct WorkloadOptions {
     pub reshape_percent: u32,
     /// Chance that a change of a row changes a value outside of it, in its place: without a record of the row.
     pub in_place_percent: u32,
+    /// Whether tables without a primary key have a clustered index of their second column, which is not unique.
+    pub cluster_heaps: bool,
 }
 
 impl Default for WorkloadOptions {
@@ -98,6 +100,7 @@ impl Default for WorkloadOptions {
             alter_percent: 0,
             reshape_percent: 0,
             in_place_percent: 0,
+            cluster_heaps: false,
         }
     }
 }
@@ -238,6 +241,10 @@ impl History {
     pub fn add_table(&mut self, kind: TableKind) -> Result<(), Error> {
         let def = kind.def();
         let id = self.db.create_table(def.clone())?;
+        if self.options.cluster_heaps && def.primary_key.is_empty() {
+            let kind = KeyKind::Index { unique: false };
+            self.db.cluster(id, vec![1], KeyName { name: "cx".into(), kind, ..KeyName::default() })?;
+        }
         self.tables.push(HistoryTable { id, kind, def, keys: Vec::new(), serial: 0 });
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, SqlType};
-use logferry_mssql_standin::storage::{ColumnDef, Database, Options, Row, RowKey, Transaction, XactOptions};
+use logferry_mssql_standin::storage::{
+    ColumnDef, Database, KeyKind, KeyName, Options, Row, RowKey, TableDef, Transaction, XactOptions,
+};
 use logferry_mssql_standin::workload::{Random, TableKind, random_row, random_value};
 
 /// A change: table, row before, row after.
@@ -31,8 +33,13 @@ impl History {
     fn new(seed: u64, row_versions: bool) -> Self {
         let mut db = Database::create(Options { seed, row_versions, ..Options::default() }).unwrap();
         db.create_schema("sales").unwrap();
-        let tables: Vec<(TableKind, u32)> =
+        let mut tables: Vec<(TableKind, u32)> =
             TableKind::ALL.iter().map(|kind| (*kind, db.create_table(kind.def()).unwrap())).collect();
+        // The same as a heap, its rows in the order of a column.
+        let loose = db.create_table(TableDef { name: "Loose".into(), ..TableKind::Heap.def() }).unwrap();
+        let key = KeyName { name: "cx".into(), kind: KeyKind::Index { unique: false }, ..KeyName::default() };
+        db.cluster(loose, vec![1], key).unwrap();
+        tables.push((TableKind::Heap, loose));
         let mut history = History {
             db,
             random: Random::new(seed),

@@ -115,3 +115,11 @@ fn files_that_are_opened_again() {
         check_stopped(seed, &options, 4000, 3);
     }
 }
+
+#[test]
+fn clustered_indexes_that_are_not_unique() {
+    for seed in 90..94 {
+        let options = WorkloadOptions { cluster_heaps: true, cleanup_percent: 2, ..options(&[TableKind::Heap]) };
+        check_stopped(seed, &options, 4000, (seed % 2) as u32);
+    }
+}

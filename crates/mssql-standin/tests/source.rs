@@ -96,6 +96,13 @@ fn keyed_tables() {
     }
 }
 
+#[test]
+fn clustered_indexes_that_are_not_unique() {
+    for seed in 110..114 {
+        check(seed, &WorkloadOptions { cluster_heaps: true, ..options(&[TableKind::Heap, TableKind::Keyed]) });
+    }
+}
+
 /// A source that is opened again, as after a lost connection, does not read all files again to check them; one of another process does.
 #[tokio::test]
 async fn files_that_were_found_sound_are_not_read_again() {

@@ -166,7 +166,9 @@ impl State {
             if !def.primary_key.is_empty() {
                 meta.keys.push(KeyDef {
                     name: storage.key_name(id).unwrap_or_else(|| format!("PK_{}", def.name)),
-                    object: Some(crate::storage::key_object(id)),
+                    object: Some(
+                        storage.clustered_key(id).and_then(|key| key.object).unwrap_or(crate::storage::key_object(id)),
+                    ),
                     primary: true,
                     unique: true,
                     clustered: true,

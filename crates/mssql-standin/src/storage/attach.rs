@@ -56,12 +56,12 @@ impl Database {
         db.tables = BTreeMap::new();
         db.indexes = BTreeMap::new();
         for table in &base.tables {
-            let Source { table: held, rowset } = base.build(&pages, table)?;
+            let Source { table: held, rowset } = base.build(&pages, table, None)?;
             db.rowsets.insert(rowset.id, rowset);
             db.tables.insert(table.id, held);
             let known = base.nonclustered(table.id).into_iter().map(|def| Index { def, kept: None });
             db.indexes.insert(table.id, known.collect());
-            let key = base.key_name(table.id).map(|name| KeyName { name, system_named: false });
+            let key = base.key_name(table.id).map(|name| KeyName { name, ..KeyName::default() });
             db.key_names.extend(key.map(|key| (table.id, key)));
         }
         Ok(db)

@@ -58,6 +58,11 @@ impl Database {
             return Err(Error::Unsupported(format!("loading into table {name}, which has nonclustered indexes")));
         }
         let layout = Arc::clone(&self.rowset(rowset).layout);
+        if layout.nulls {
+            return Err(Error::Unsupported(format!(
+                "loading into table {name}, whose clustered index is no primary key"
+            )));
+        }
         let heap = layout.key.is_empty();
         let xact = self.begin(XactOptions { name: "BULK INSERT", spid: 52 });
         let by = By::Xact(xact.0);

@@ -11,6 +11,7 @@ use logferry_mssql_format::row::{RecordKind, stub_target};
 
 use super::entry::Indexed;
 use super::space::{AllocUnit, UnitKind};
+use super::table::{StoredColumn, UNIQUIFIER_LEN, uniquifier_of};
 use super::xact::{Transaction, Undo};
 use super::{By, Database, Error, Row, RowKey};
 pub(super) use values::{Stored, plain_row, stored_values};
@@ -31,8 +32,12 @@ impl Database {
         let layout = Arc::clone(&self.rowset(rowset).layout);
         assert_eq!(row.len(), layout.of_logical.len(), "a row has a value for each column");
         let by = By::Xact(xact.0);
-        let values =
-            self.plan(&layout, layout.columns.iter().map(|c| fresh(&c.sql_type, value_of(c, &row))).collect())?;
+        let new_key = if layout.key.is_empty() { Vec::new() } else { self.fresh_key(rowset, &row) };
+        let value = |c: &StoredColumn| match c.uniquifier {
+            true => Stored::Bytes(uniquifier_of(&new_key)),
+            false => fresh(&c.sql_type, value_of(c, &row)),
+        };
+        let values = self.plan(&layout, layout.columns.iter().map(value).collect())?;
         let indexed = self.indexes.contains_key(&table);
         let key = if layout.key.is_empty() {
             if indexed {
@@ -44,7 +49,7 @@ impl Database {
             self.lock(xact.0, rowset, &key)?;
             key
         } else {
-            let key = layout.key_of(&row);
+            let key = new_key;
             let locked = RowKey::Key(key.clone());
             if self.locked_by_other(xact.0, rowset, &locked) {
                 return Err(Error::Locked);
@@ -87,7 +92,9 @@ impl Database {
         }
         let new_key = match key {
             RowKey::Rid(_) => key.clone(),
-            RowKey::Key(_) => RowKey::Key(layout.key_of(&row)),
+            // The same key keeps what makes it unique.
+            RowKey::Key(old_key) if self.same_key(rowset, old_key, &row) => key.clone(),
+            RowKey::Key(_) => RowKey::Key(self.fresh_key(rowset, &row)),
         };
         if let (RowKey::Key(new), true) = (&new_key, new_key != *key) {
             if self.locked_by_other(xact.0, rowset, &new_key) {
@@ -114,6 +121,9 @@ impl Database {
                 outside.push((layout.columns[at].sql_type.clone(), pointer.clone()));
             }
             values[at] = fresh(&layout.columns[at].sql_type, row[*column].as_deref());
+        }
+        if let (RowKey::Key(new), Some(at)) = (&new_key, layout.columns.iter().position(|c| c.uniquifier)) {
+            values[at] = Stored::Bytes(uniquifier_of(new));
         }
         let values = self.plan(&layout, values)?;
         let mut image = self.write_values(by, rowset, values, new_key == *key);
@@ -170,6 +180,27 @@ impl Database {
         self.note_change(xact, table, key.clone(), Some(Arc::clone(&row)));
         self.capture_in_place(xact, table, lsn, old, row);
         Ok(true)
+    }
+
+    /// The key that a new row of a clustered index gets: where others have the same, behind the last of them.
+    fn fresh_key(&self, rowset: u64, row: &Row) -> Vec<u8> {
+        let layout = &self.rowset(rowset).layout;
+        let mut key = layout.key_of(row);
+        if !layout.has_uniquifier() {
+            return key;
+        }
+        key.truncate(key.len() - UNIQUIFIER_LEN);
+        let number = self.last_uniquifier(rowset, &key).map_or(0, |n| n + 1);
+        key.extend(number.to_be_bytes());
+        key
+    }
+
+    /// Whether a row's key says the same as one that is there.
+    fn same_key(&self, rowset: u64, key: &[u8], row: &Row) -> bool {
+        let layout = &self.rowset(rowset).layout;
+        let len = if layout.has_uniquifier() { key.len().saturating_sub(UNIQUIFIER_LEN) } else { key.len() };
+        let new = layout.key_of(row);
+        new.len() == key.len() && new.get(..len) == key.get(..len)
     }
 
     /// Deletes a row.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logferry_mssql_format::catalog::{base_rowset, is_base_rowset};
+use serde::{Deserialize, Serialize};
 
 use super::change::plain_row;
 use super::entry::Indexed;
@@ -36,19 +37,45 @@ pub enum SwitchBy {
     Units,
 }
 
-/// Name of the constraint of a clustered primary key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a clustered index is for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub enum KeyKind {
+    /// PRIMARY KEY
+    #[default]
+    PrimaryKey,
+    /// UNIQUE
+    Unique,
+    /// No constraint: CREATE CLUSTERED INDEX.
+    Index {
+        /// CREATE UNIQUE CLUSTERED INDEX
+        unique: bool,
+    },
+}
+
+impl KeyKind {
+    /// Whether columns of its key may be NULL.
+    pub fn is_loose(self) -> bool {
+        self != KeyKind::PrimaryKey
+    }
+}
+
+/// Name of a clustered index, and of the constraint that it is for.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct KeyName {
     /// The name.
     pub name: String,
     /// Whether the server made it up.
     pub system_named: bool,
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Object id of the constraint; none: the one behind the table's own.
+    pub object: Option<u32>,
 }
 
 impl KeyName {
     /// `PK_` and the table's name.
     pub fn of_table(table: &str) -> Self {
-        KeyName { name: format!("PK_{table}"), system_named: false }
+        KeyName { name: format!("PK_{table}"), ..KeyName::default() }
     }
 }
 
@@ -89,9 +116,55 @@ impl Database {
         self.next_object
     }
 
-    /// Name of the constraint of a table's clustered primary key.
+    /// Name of a table's clustered index.
     pub fn key_name(&self, table: u32) -> Option<String> {
-        self.key_names.get(&table).map(|key| key.name.clone())
+        self.clustered_key(table).map(|key| key.name.clone())
+    }
+
+    /// A table's clustered index.
+    pub fn clustered_key(&self, table: u32) -> Option<&KeyName> {
+        self.key_names.get(&table)
+    }
+
+    /// Whether no two rows have the same clustered key.
+    pub fn is_key_unique(&self, table: u32) -> bool {
+        !matches!(self.clustered_key(table).map(|key| key.kind), Some(KeyKind::Index { unique: false }))
+    }
+
+    /// Makes a clustered index of a heap: its rows move to a new rowset, its nonclustered indexes are built anew. What a server logs is not known, no log
+    /// with one is at hand: here it is what a rebuild logs.
+    ///
+    /// # Errors
+    /// When another transaction has changed the table and not ended.
+    pub fn cluster(&mut self, table: u32, columns: Vec<usize>, key: KeyName) -> Result<(), Error> {
+        self.writable()?;
+        let held = self.unlocked(table)?;
+        if !self.rowset(held.rowset).is_heap() || self.options.ids_of_2000 {
+            return Err(Error::Unsupported("a clustered index of anything but a heap".into()));
+        }
+        let (def, schema) = (TableDef { primary_key: columns, ..held.def.clone() }, held.def.schema.clone());
+        let schema = self.schemas.get(&schema).copied().unwrap_or(1);
+        self.flush_counts();
+        let name =
+            if key.kind == KeyKind::PrimaryKey || key.kind == KeyKind::Unique { "ALTER TABLE" } else { "CREATE INDEX" };
+        let xact = self.begin_ddl(name, table);
+        let by = By::Xact(xact.0);
+        self.key_names.insert(table, key);
+        self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(0)]);
+        self.delete_reference(by, CLASS_INDEX, table, 0);
+        if let Some(held) = self.tables.get_mut(&table) {
+            held.def = def.clone();
+        }
+        self.rebuild_base(xact.0, table)?;
+        let rowset = self.table_at(table)?.rowset;
+        self.insert_index_rows(by, table, &def, schema, rowset);
+        let ids: Vec<u32> = self.indexes(table).map(|i| i.id).collect();
+        for id in ids {
+            self.rebuild_nonclustered(xact.0, table, id)?;
+        }
+        self.note_modified(by, table);
+        self.end_definition(xact)?;
+        Ok(())
     }
 
     /// Makes a table and gives its object id. Its primary key is named after it.
@@ -110,7 +183,7 @@ impl Database {
         for column in &def.columns {
             TypeCodes::of(&column.sql_type)?;
         }
-        let layout = TableLayout::of(&def);
+        let layout = TableLayout::clustered(&def, Some(key.kind));
         fits(&layout)?;
         let object = self.next_object_id();
         let xact = self.begin_ddl("CREATE TABLE", object);
@@ -247,8 +320,9 @@ impl Database {
         let keyed = !layout.key.is_empty();
         let index = u32::from(keyed);
         self.change_system_row(by, SYSIDXSTATS, &[int(table), int(index)], 31, &[0; 8]);
-        if keyed {
-            let key = key_object(table);
+        let constraint = self.key_names.get(&table).filter(|key| !matches!(key.kind, KeyKind::Index { .. }));
+        if let Some(constraint) = constraint {
+            let key = constraint.object.unwrap_or_else(|| key_object(table));
             for object in [key, table] {
                 self.write(by, |r, h| {
                     r.lock_xact(h, &object_lock(5, object));

@@ -18,7 +18,7 @@ use logferry_mssql_format::encode::{ColumnImage, RowShape, encode_index_record};
 use logferry_mssql_format::row::status;
 
 use super::index::IndexDef;
-use super::table::{Form, Placer, StoredColumn, TableLayout, fixed_len};
+use super::table::{Form, Placer, StoredColumn, TableLayout, fixed_len, uniquifier_of};
 use super::{By, Database, Error, Row, RowKey};
 
 /// Bytes of a key, at most.
@@ -34,6 +34,8 @@ pub(super) enum Source {
     Column(u32),
     /// The row's place in the heap.
     Rid,
+    /// What makes its clustered key unique.
+    Uniquifier,
 }
 
 /// An index with what keeps it.
@@ -69,7 +71,10 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
         sources.push((Source::Rid, false));
     }
     for at in &base.key {
-        let source = Source::Column(base.columns[*at].id);
+        let source = match base.columns[*at].uniquifier {
+            true => Source::Uniquifier,
+            false => Source::Column(base.columns[*at].id),
+        };
         if sources[..keys].iter().all(|(s, _)| *s != source) {
             sources.push((source, base.columns[*at].descending));
         }
@@ -83,11 +88,13 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
         row: RowShape { places: Vec::new(), fixed_end: 1 },
         key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
         form: Form::Entry,
+        nulls: false,
     };
     let (mut leaf, mut above) = (Placer::new(1), Placer::new(1));
     for (at, (source, descending)) in sources.iter().enumerate() {
         let (sql_type, nullable) = match source {
             Source::Rid => (SqlType::Binary { length: 8 }, false),
+            Source::Uniquifier => (SqlType::Int, false),
             Source::Column(id) => {
                 let column = live(*id)?;
                 (column.sql_type.clone(), column.nullable)
@@ -96,9 +103,11 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
         if sql_type.is_lob() {
             return None;
         }
-        let place = leaf.place(&sql_type);
+        let uniquifier = *source == Source::Uniquifier;
+        let place = |placer: &mut Placer| if uniquifier { placer.variable() } else { placer.place(&sql_type) };
+        let internal = (at < ordered).then(|| place(&mut above));
+        let place = place(&mut leaf);
         layout.row.places.push(place);
-        let internal = (at < ordered).then(|| above.place(&sql_type));
         layout.key_entry.places.extend(internal);
         layout.columns.push(StoredColumn {
             logical: Some(at),
@@ -109,6 +118,7 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
             place,
             internal,
             descending: *descending,
+            uniquifier,
         });
     }
     layout.row.fixed_end = leaf.end;
@@ -207,6 +217,10 @@ impl Database {
             Source::Rid => match at.key {
                 RowKey::Rid(rid) => Some(rid.to_bytes().to_vec()),
                 RowKey::Key(_) => None,
+            },
+            Source::Uniquifier => match at.key {
+                RowKey::Key(key) => Some(uniquifier_of(key)),
+                RowKey::Rid(_) => None,
             },
             Source::Column(id) => {
                 let column = base.columns.iter().find(|c| c.id == *id && c.logical.is_some());

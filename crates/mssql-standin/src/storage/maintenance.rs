@@ -19,9 +19,12 @@ use super::index::rowset_lock;
 use super::space::UnitKind;
 use super::system::definitions::SYSIDXSTATS;
 use super::system::int;
-use super::table::TableLayout;
+use super::table::{TableLayout, UNIQUIFIER_LEN, uniquifier_of};
 use super::xact::{SystemXact, Undo, XactOptions};
 use super::{By, Database, Error, FILE, RowKey, rid};
+
+/// The key of a row, and the row.
+type KeyedRow = (Vec<u8>, Vec<u8>);
 
 impl Database {
     /// Builds the heap or clustered index of a table anew (`index` 0 or 1), a nonclustered one, or all (`None`). Those of a heap that
@@ -51,16 +54,18 @@ impl Database {
         Ok(())
     }
 
-    fn rebuild_base(&mut self, xact: u64, table: u32) -> Result<(), Error> {
+    pub(super) fn rebuild_base(&mut self, xact: u64, table: u32) -> Result<(), Error> {
         let by = By::Xact(xact);
         let held = self.table_at(table)?;
-        let (old, ids, mut layout) = (held.rowset, held.column_ids.clone(), TableLayout::of(&held.def));
+        let kind = self.clustered_key(table).map(|key| key.kind);
+        let (old, ids, mut layout) = (held.rowset, held.column_ids.clone(), TableLayout::clustered(&held.def, kind));
         for column in &mut layout.columns {
             column.id = column.logical.and_then(|at| ids.get(at).copied()).unwrap_or(column.id);
         }
         let before = Arc::clone(&self.rowset(old).layout);
         let rows = self.rows_to_move(old);
-        let index = self.rowset(old).index_id;
+        let was = self.rowset(old).index_id;
+        let index = u32::from(!layout.key.is_empty());
         let saved = Undo::Rowset(Box::new(self.rowset(old).clone()));
         self.undoable(by, self.last_lsn(by), saved);
         let new = self.new_rowset(table, index, layout);
@@ -75,17 +80,29 @@ impl Database {
         }
         self.begin_rowset(by, new)?;
         let layout = Arc::clone(&self.rowset(new).layout);
-        let entries = rows.iter().map(|(_, image)| {
-            let image = self.moved_row(&before, &layout, image);
-            let low = if layout.key.is_empty() { Vec::new() } else { layout.key_of_image(&image) };
-            (low, image)
-        });
-        let entries = entries.collect();
+        let mut keys = Vec::new();
+        let mut entries: Vec<KeyedRow> = Vec::new();
+        if was == index {
+            entries.extend(rows.iter().map(|(_, image)| {
+                let image = self.moved_row(&before, &layout, image);
+                let low = if layout.key.is_empty() { Vec::new() } else { layout.key_of_image(&image) };
+                (low, image)
+            }));
+        } else {
+            (keys, entries) = self.clustered_rows((&before, &layout), &rows);
+        }
         let places = self.build_pages(xact, new, entries);
-        self.replace_rowset(by, table, index, (old, new));
+        match was == index {
+            true => self.replace_rowset(by, table, index, (old, new)),
+            false => self.drop_rowset(by, old),
+        }
         let held = self.tables.get_mut(&table).expect("it is there");
         held.rowset = new;
-        if index == 0 {
+        if was != index {
+            let mut at: HashMap<RowKey, Vec<u8>> = rows.into_iter().map(|(from, _)| from).zip(keys).collect();
+            let moved = std::mem::take(&mut held.committed).into_iter();
+            held.committed = moved.map(|(key, row)| (at.remove(&key).map_or(key, RowKey::Key), row)).collect();
+        } else if index == 0 {
             let at: HashMap<RowKey, RowId> = rows.into_iter().map(|(from, _)| from).zip(places).collect();
             let moved = std::mem::take(&mut held.committed).into_iter();
             held.committed = moved.map(|(key, row)| (at.get(&key).map_or(key, |at| RowKey::Rid(*at)), row)).collect();
@@ -93,7 +110,32 @@ impl Database {
         Ok(())
     }
 
-    fn rebuild_nonclustered(&mut self, xact: u64, table: u32, id: u32) -> Result<(), Error> {
+    /// Rows of a heap for a clustered index: the key of each, in their order; keys and rows in the order of the keys.
+    fn clustered_rows(
+        &self,
+        (before, layout): (&TableLayout, &TableLayout),
+        rows: &[(RowKey, Vec<u8>)],
+    ) -> (Vec<Vec<u8>>, Vec<KeyedRow>) {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut entries = Vec::new();
+        let mut seen: HashMap<Vec<u8>, u32> = HashMap::new();
+        for (_, image) in rows {
+            let plain = self.moved_row(before, layout, image);
+            let mut key = layout.key_of_image(&plain);
+            if layout.has_uniquifier() {
+                let next = seen.entry(key.clone()).or_default();
+                key.truncate(key.len() - UNIQUIFIER_LEN);
+                key.extend(next.to_be_bytes());
+                *next += 1;
+            }
+            entries.push((key.clone(), self.uniquified_row(before, layout, image, &uniquifier_of(&key))));
+            keys.push(key);
+        }
+        entries.sort_unstable();
+        (keys, entries)
+    }
+
+    pub(super) fn rebuild_nonclustered(&mut self, xact: u64, table: u32, id: u32) -> Result<(), Error> {
         let by = By::Xact(xact);
         let find = |db: &Self| db.indexes.get(&table).and_then(|all| all.iter().position(|i| i.def.id == id));
         let Some((at, index)) = find(self).map(|at| (at, self.indexes[&table][at].clone())) else { return Ok(()) };

@@ -122,7 +122,7 @@ impl Database {
         }
         let mut key = Vec::new();
         for (at, value) in layout.key.iter().zip(values) {
-            super::table::sort_key(&layout.columns[*at].sql_type, value, &mut key);
+            layout.push_key(&layout.columns[*at], Some(value), &mut key);
         }
         if behind {
             // The next key that does not begin so; where all bytes are the last ones, there is nothing above.

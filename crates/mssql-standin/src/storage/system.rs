@@ -18,7 +18,7 @@ use self::definitions::{
     SYSSINGLEOBJREFS, definitions,
 };
 use super::constraint::SYSTEM_NAMED;
-use super::ddl::KeyName;
+use super::ddl::{KeyKind, KeyName};
 use super::entry::{Index, Indexed, Kept, entry_layout};
 use super::index::{IndexDef, rowset_lock};
 use super::space::{AllocUnit, UnitKind};
@@ -37,6 +37,8 @@ pub(super) const CLASS_CONSTRAINT: u8 = 0x5D;
 pub(super) const CLASS_SCHEMA: u8 = 50;
 /// Status of a dropped column in `sysrscols`.
 const DROPPED: u32 = 2;
+/// The same, of what makes rows of a clustered index unique.
+const UNIQUIFIER: u32 = 0x10;
 /// Object ids of user tables are so far apart.
 pub(super) const OBJECT_STEP: u32 = 16_000_057;
 
@@ -279,6 +281,7 @@ impl Database {
         let system = object < 1000;
         let unique = !heap
             && self.indexes.get(&object).into_iter().flatten().all(|i| i.def.id != index || i.def.unique)
+            && !layout.has_uniquifier()
             && layout.key.len() == layout.columns.iter().filter(|c| c.key_ordinal > 0).count();
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
         let status = 0x0004_0042 | bit(unique, 4) | bit(!entries, 0x200) | bit(!system, 0x2000);
@@ -315,15 +318,20 @@ impl Database {
         Ok(())
     }
 
-    fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
+    pub(super) fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
         let heap = def.primary_key.is_empty();
         let user = schema != SYS_SCHEMA;
         let key = self.key_names.get(&object).cloned().unwrap_or_else(|| KeyName::of_table(&def.name));
-        let name = if user { key.name } else { "clst".to_owned() };
+        let name = if user { key.name.clone() } else { "clst".to_owned() };
         let system_named = key.system_named;
         let status = match (heap, user) {
             (true, _) => 1,
-            (false, true) => 0x2B,
+            (false, true) => match key.kind {
+                KeyKind::PrimaryKey => 0x2B,
+                KeyKind::Unique => 0x4B,
+                KeyKind::Index { unique: true } => 0xB,
+                KeyKind::Index { unique: false } => 0x3,
+            },
             (false, false) => 0x8000B,
         };
         let index = u32::from(!heap);
@@ -331,9 +339,11 @@ impl Database {
         if user {
             self.insert_reference(by, (CLASS_INDEX, object, index), 1);
         }
-        for (ordinal, column) in def.primary_key.iter().enumerate() {
+        for (ordinal, place) in def.primary_key.iter().enumerate() {
             let ordinal = ordinal as u8 + 1;
-            self.insert_index_column(by, (object, 1), ordinal, (3, *column as u32 + 1), ordinal);
+            let known = self.tables.get(&object).and_then(|t| t.column_ids.get(*place).copied());
+            let column = known.unwrap_or(*place as u32 + 1);
+            self.insert_index_column(by, (object, 1), ordinal, (3, column), ordinal);
         }
         if !user {
             return;
@@ -342,15 +352,20 @@ impl Database {
             self.insert_statistics(by, object, 1);
         }
         self.end_rowset(by, rowset);
+        let code = match key.kind {
+            KeyKind::PrimaryKey => *b"PK",
+            KeyKind::Unique => *b"UQ",
+            KeyKind::Index { .. } => return,
+        };
         if heap {
             return;
         }
-        let key = self.next_object_id();
+        let key = key.object.unwrap_or_else(|| self.next_object_id());
         self.write(by, |r, h| {
             r.lock_xact(h, &object_lock(5, key));
         });
         let named = if system_named { SYSTEM_NAMED } else { 0 };
-        let row = self.object_row(key, &name, schema, (named, *b"PK"), (object, 0));
+        let row = self.object_row(key, &name, schema, (named, code), (object, 0));
         self.insert_system_row(by, SYSSCHOBJS, &row);
         self.insert_reference(by, (CLASS_CONSTRAINT, key, 0), 1);
     }
@@ -556,7 +571,11 @@ pub(super) fn stored_column_row(rowset: u64, at: usize, column: &StoredColumn) -
     let (leaf, bit) = place_codes(column.place);
     let internal = column.internal.map_or(0, |place| place_codes(place).0);
     let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
-    let dropped = if column.logical.is_none() { DROPPED } else { 0 };
+    let dropped = match column.logical {
+        None if column.uniquifier => UNIQUIFIER,
+        None => DROPPED,
+        Some(_) => 0,
+    };
     let status = dropped | if column.nullable { 0 } else { 0x80 };
     Ok(vec![
         long(rowset),

@@ -6,6 +6,7 @@ use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::{FixedVar, Place};
 
 use super::Error;
+use super::ddl::KeyKind;
 
 /// One value per column, in the order of the column ids, in the form of [`SqlType`]'s table; `None` is NULL.
 pub type Row = Vec<Option<Vec<u8>>>;
@@ -19,7 +20,7 @@ pub struct TableDef {
     pub name: String,
     /// Columns; their ids count from 1.
     pub columns: Vec<ColumnDef>,
-    /// Columns of the clustered primary key, by place in `columns`; empty for a heap.
+    /// Columns of the clustered index, which is the primary key unless it was made otherwise, by place in `columns`; empty for a heap.
     pub primary_key: Vec<usize>,
 }
 
@@ -97,6 +98,26 @@ pub(crate) struct StoredColumn {
     pub internal: Option<Place>,
     /// Of keys of indexes: whether their order is the other way round.
     pub descending: bool,
+    /// It tells rows apart whose keys are the same: nothing in the first of them, a number in the others. First among the columns, last in the key
+    /// (observed on 2016); where it is in entries above the leaves is not known.
+    pub uniquifier: bool,
+}
+
+impl StoredColumn {
+    /// What makes rows of a clustered index unique, behind so many columns of its key.
+    fn uniquifier(keys: usize, place: Place) -> Self {
+        StoredColumn {
+            logical: None,
+            id: 0,
+            sql_type: SqlType::Int,
+            nullable: false,
+            key_ordinal: keys as u16 + 1,
+            place,
+            internal: None,
+            descending: false,
+            uniquifier: true,
+        }
+    }
 }
 
 /// Place in a layout of a column that rows do not have.
@@ -114,6 +135,8 @@ pub(crate) struct TableLayout {
     pub row: RowShape,
     pub key_entry: RowShape,
     pub form: Form,
+    /// Columns of the key may be NULL: the key of a table that is no primary key.
+    pub nulls: bool,
 }
 
 /// Bytes of a page id in an entry above the leaves.
@@ -144,13 +167,24 @@ pub(crate) enum Form {
 }
 
 impl TableLayout {
-    pub fn of(def: &TableDef) -> Self {
+    /// The layout of a table by what its clustered index is for.
+    pub fn clustered(def: &TableDef, kind: Option<KeyKind>) -> Self {
         let rest = (0..def.columns.len()).filter(|c| !def.primary_key.contains(c));
-        Self::with_order(def, def.primary_key.iter().copied().chain(rest).collect())
+        let order = def.primary_key.iter().copied().chain(rest).collect();
+        Self::laid(
+            def,
+            order,
+            !matches!(kind, Some(KeyKind::Index { unique: false })),
+            kind.is_some_and(KeyKind::is_loose),
+        )
     }
 
     /// A layout whose columns stand in a given order: those of system tables stand in the order of their ids.
     pub fn with_order(def: &TableDef, order: Vec<usize>) -> Self {
+        Self::laid(def, order, true, false)
+    }
+
+    fn laid(def: &TableDef, order: Vec<usize>, unique: bool, nulls: bool) -> Self {
         let mut layout = TableLayout {
             columns: Vec::new(),
             of_logical: vec![0; def.columns.len()],
@@ -158,8 +192,13 @@ impl TableLayout {
             row: RowShape { places: Vec::new(), fixed_end: 4 },
             key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
             form: Form::Row,
+            nulls,
         };
         let (mut row, mut entry) = (Placer::new(4), Placer::new(1));
+        let keys = def.primary_key.len();
+        if !unique {
+            layout.push_uniquifier(keys, &mut row);
+        }
         for logical in order {
             let column = &def.columns[logical];
             if column.computed {
@@ -179,6 +218,7 @@ impl TableLayout {
                 place,
                 internal: None,
                 descending: false,
+                uniquifier: false,
             });
         }
         for logical in &def.primary_key {
@@ -188,9 +228,31 @@ impl TableLayout {
             layout.key_entry.places.push(place);
             layout.key.push(at);
         }
+        if !unique {
+            layout.key_by_uniquifier(0, &mut entry);
+        }
         layout.row.fixed_end = row.end;
         layout.key_entry.fixed_end = entry.end;
         layout
+    }
+
+    fn push_uniquifier(&mut self, keys: usize, row: &mut Placer) {
+        let place = row.variable();
+        self.row.places.push(place);
+        self.columns.push(StoredColumn::uniquifier(keys, place));
+    }
+
+    /// The column at a place is the last one of the key.
+    pub fn key_by_uniquifier(&mut self, at: usize, entry: &mut Placer) {
+        let place = entry.variable();
+        self.columns[at].internal = Some(place);
+        self.key_entry.places.push(place);
+        self.key.push(at);
+    }
+
+    /// Whether keys of rows end with a number that tells them apart.
+    pub fn has_uniquifier(&self) -> bool {
+        self.columns.iter().any(|c| c.uniquifier)
     }
 
     /// The layout with one more column, behind all others: rows that are there already do not have it.
@@ -220,6 +282,7 @@ impl TableLayout {
             place,
             internal: None,
             descending: false,
+            uniquifier: false,
         });
         layout
     }
@@ -280,8 +343,11 @@ impl TableLayout {
 
     /// Appends a part of a key in a form that sorts as bytes.
     pub fn push_key(&self, column: &StoredColumn, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        if column.uniquifier {
+            return out.extend(uniquifier_number(value.unwrap_or_default()).to_be_bytes());
+        }
         let begin = out.len();
-        if self.form == Form::Entry && column.nullable {
+        if (self.form == Form::Entry || self.nulls) && column.nullable {
             out.push(u8::from(value.is_some()));
         }
         if value.is_some() || !column.nullable {
@@ -359,6 +425,12 @@ impl Placer {
         Placer { end: start, variables: 0, bits: None }
     }
 
+    /// A place for a value that need not be there.
+    pub fn variable(&mut self) -> Place {
+        self.variables += 1;
+        Place::Variable { index: self.variables - 1 }
+    }
+
     pub fn place(&mut self, sql_type: &SqlType) -> Place {
         if *sql_type == SqlType::Bit {
             let (offset, bit) = match self.bits {
@@ -377,11 +449,24 @@ impl Placer {
                 self.end += len;
                 Place::Fixed { offset, len }
             }
-            None => {
-                self.variables += 1;
-                Place::Variable { index: self.variables - 1 }
-            }
+            None => self.variable(),
         }
+    }
+}
+
+/// Bytes of a key that are a uniquifier.
+pub(super) const UNIQUIFIER_LEN: usize = 4;
+
+/// What stands in a row as a uniquifier, as a number.
+fn uniquifier_number(value: &[u8]) -> u32 {
+    value.first_chunk::<UNIQUIFIER_LEN>().map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// What stands in a row as its uniquifier, by its key.
+pub(super) fn uniquifier_of(key: &[u8]) -> Vec<u8> {
+    match key.last_chunk::<UNIQUIFIER_LEN>().map_or(0, |b| u32::from_be_bytes(*b)) {
+        0 => Vec::new(),
+        n => n.to_le_bytes().to_vec(),
     }
 }
 

@@ -8,7 +8,7 @@ use logferry_mssql_format::row::{RecordKind, status};
 
 use super::chunks::changed_chunks;
 use super::space::UnitKind;
-use super::table::Form;
+use super::table::{Form, UNIQUIFIER_LEN};
 use super::xact::{SystemXact, Undo};
 use super::{By, Database, FILE, Node};
 
@@ -255,6 +255,26 @@ impl Database {
     fn leaf_of(&self, rowset: u64, key: &[u8]) -> usize {
         let leaves = &self.rowset(rowset).levels[0];
         leaves.partition_point(|n| n.low.as_slice() <= key).saturating_sub(1)
+    }
+
+    /// The largest uniquifier of the rows, ghosts among them, whose keys begin so.
+    pub(super) fn last_uniquifier(&self, rowset: u64, prefix: &[u8]) -> Option<u32> {
+        if self.rowset(rowset).levels.is_empty() {
+            return None;
+        }
+        let behind = [prefix, &[0xFF; UNIQUIFIER_LEN]].concat();
+        let mut leaf = self.leaf_of(rowset, &behind);
+        loop {
+            let page = self.rowset(rowset).levels[0][leaf].page;
+            let (Found::At(slot) | Found::Before(slot)) = self.find_slot(rowset, page, &behind);
+            if let Some(last) = slot.checked_sub(1) {
+                let row = self.page(page).row(last).expect("trees have no free slots");
+                let key = self.rowset(rowset).layout.key_of_image(row);
+                return key.strip_prefix(prefix)?.try_into().ok().map(u32::from_be_bytes);
+            }
+            // A page may have become empty.
+            leaf = leaf.checked_sub(1)?;
+        }
     }
 
     fn find_slot(&self, rowset: u64, page: u32, key: &[u8]) -> Found {

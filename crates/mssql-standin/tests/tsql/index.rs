@@ -4,7 +4,7 @@ use logferry_mssql_backup::Catalog;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 
-use crate::{check, connect, server};
+use crate::{check, connect, run, server};
 
 #[test]
 fn keys_of_a_backup() {
@@ -98,5 +98,98 @@ fn maintenance() {
                 ),
             ),
         ],
+    );
+}
+
+/// Clustered indexes that are no primary key: rows in their order, unique or told apart by a number.
+#[test]
+fn clustered_indexes_of_all_kinds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = server();
+    let mut s = connect(&server);
+    check(
+        &mut s,
+        &[
+            (
+                "CREATE TABLE loose (id int NOT NULL PRIMARY KEY, a int, b varchar(3000), n nvarchar(max), INDEX cx CLUSTERED (a, b)); CREATE INDEX ix ON loose (b) INCLUDE (id)",
+                "",
+            ),
+            (
+                "SELECT name, type_desc, is_unique, is_primary_key, index_id FROM sys.indexes WHERE object_id = OBJECT_ID('loose') AND name NOT LIKE 'PK%' ORDER BY index_id",
+                "\"cx\", \"CLUSTERED\", false, false, 1 | \"ix\", \"NONCLUSTERED\", false, false, 3",
+            ),
+            (
+                "INSERT loose VALUES (1, 5, 'x', NULL), (2, 5, 'x', N'two'), (3, NULL, 'x', NULL), (4, 5, 'x', REPLICATE(CAST(N'l' AS nvarchar(max)), 9000)), (5, NULL, NULL, N''), (6, 1, 'y', NULL)",
+                "#6",
+            ),
+            ("SELECT id FROM loose", "5 | 3 | 6 | 1 | 2 | 4"),
+            ("SELECT id, LEN(n) FROM loose WHERE a = 5 AND b = 'x'", "1, null | 2, 3 | 4, 9000"),
+            ("DELETE loose WHERE id = 2; INSERT loose VALUES (7, 5, 'x', NULL)", "#1 ; #1"),
+            (
+                "UPDATE loose SET n = N'longer' WHERE id = 4; UPDATE loose SET a = 5 WHERE id = 6; UPDATE loose SET b = 'x' WHERE a = 5",
+                "#1 ; #1 ; #4",
+            ),
+            (
+                "SELECT id, a, b, n FROM loose WHERE a >= 5 ORDER BY a, id",
+                "1, 5, \"x\", null | 4, 5, \"x\", \"longer\" | 6, 5, \"x\", null | 7, 5, \"x\", null",
+            ),
+            ("BEGIN TRAN; DELETE loose WHERE a = 5; INSERT loose VALUES (8, 5, 'x', NULL); ROLLBACK", "#4 ; #1"),
+            ("SELECT COUNT(*) FROM loose WITH (INDEX (ix)) WHERE b = 'x'", "5"),
+            (
+                "CREATE CLUSTERED INDEX other ON loose (id)",
+                "!1902 Cannot create more than one clustered index on table 'loose'. Drop the existing clustered index 'cx' before creating another.",
+            ),
+            // Of a table with rows.
+            (
+                "CREATE TABLE heap (k int NULL, v char(1200) NULL, CONSTRAINT uq_k UNIQUE (k)); INSERT heap VALUES (3, 'c'), (1, 'a'), (NULL, 'n'), (2, 'b')",
+                "#4",
+            ),
+            (
+                "CREATE UNIQUE CLUSTERED INDEX cu ON heap (k); SELECT k, RTRIM(v) FROM heap",
+                "null, \"n\" | 1, \"a\" | 2, \"b\" | 3, \"c\"",
+            ),
+            ("UPDATE heap SET k = 9 WHERE k = 1; SELECT k FROM heap WHERE k > 2", "#1 ; 3 | 9"),
+            (
+                "CREATE TABLE keyed (k int NOT NULL, w int); INSERT keyed VALUES (2, 2), (1, 1); ALTER TABLE keyed ADD CONSTRAINT pk_keyed PRIMARY KEY CLUSTERED (k)",
+                "#2",
+            ),
+            (
+                "SELECT * FROM keyed; SELECT i.name, i.type_desc FROM sys.key_constraints k JOIN sys.indexes i ON i.object_id = k.parent_object_id AND i.index_id = k.unique_index_id WHERE k.name = 'pk_keyed'",
+                "1, 1 | 2, 2 ; \"pk_keyed\", \"CLUSTERED\"",
+            ),
+            ("ALTER TABLE keyed ADD PRIMARY KEY (w)", "!1779 Table 'keyed' already has a primary key defined on it."),
+            (
+                "CREATE TABLE uq (a int NOT NULL CONSTRAINT uqc UNIQUE CLUSTERED, b int NOT NULL PRIMARY KEY); INSERT uq VALUES (2, 1), (1, 2); SELECT a FROM uq",
+                "#2 ; 1 | 2",
+            ),
+            (
+                "SET NOCOUNT ON; DECLARE @n int = 0; WHILE @n < 400 BEGIN INSERT loose VALUES (100 + @n, @n % 3, REPLICATE('p', 90), NULL); SET @n += 1 END; SET NOCOUNT OFF; ALTER INDEX ALL ON loose REBUILD",
+                "",
+            ),
+            ("SELECT a, COUNT(*) FROM loose WHERE id >= 100 GROUP BY a ORDER BY a", "0, 134 | 1, 133 | 2, 133"),
+            (
+                "DELETE loose WHERE id >= 100 AND id % 2 = 0; INSERT loose VALUES (1000, 1, REPLICATE('p', 90), NULL)",
+                "#200 ; #1",
+            ),
+        ],
+    );
+    for (sql, refused) in [
+        ("INSERT heap VALUES (2, 'x')", "!26"),
+        ("INSERT keyed VALUES (2, 0)", "!2627 "),
+        ("INSERT uq VALUES (1, 9)", "!2627 "),
+    ] {
+        let said = run(&mut s, sql);
+        assert!(said.starts_with(refused), "{sql}: {said}");
+    }
+    let all = "SELECT id, a, b, n FROM loose; SELECT k FROM heap; SELECT * FROM keyed; SELECT * FROM uq";
+    let before = run(&mut s, all);
+    assert_eq!(server.close_into(folder.path()).expect("files"), ["shop"]);
+    let next = logferry_mssql_standin::sql::Server::new("STANDIN").expect("a server");
+    next.reopen(folder.path()).expect("files");
+    let mut s = connect(&next);
+    assert_eq!(run(&mut s, all), before);
+    check(
+        &mut s,
+        &[("INSERT loose VALUES (2000, 5, 'x', NULL); SELECT id FROM loose WHERE a = 5", "#1 ; 1 | 4 | 7 | 6 | 2000")],
     );
 }

@@ -21,12 +21,13 @@ impl Binder<'_> {
                 let of = |column: usize| Key { source: *source, column, ty: types.get(column) };
                 let key: Vec<Key<'_>> = def.primary_key.iter().map(|c| of(*c)).collect();
                 let equal: Vec<Typed> = key.iter().map_while(|k| k.equal(filter)).cloned().collect();
-                if !key.is_empty() && equal.len() == key.len() {
+                let unique = db.storage.is_key_unique(*table);
+                if unique && !key.is_empty() && equal.len() == key.len() {
                     *access = Access::Key(equal);
                     return;
                 }
                 let mut keys = Vec::new();
-                if !key.is_empty() && any_key(filter, &key, &mut keys) {
+                if unique && !key.is_empty() && any_key(filter, &key, &mut keys) {
                     *access = Access::Keys(keys);
                     return;
                 }
@@ -79,8 +80,9 @@ impl Binder<'_> {
                 Some(_) => return false,
             }
         }
-        // Behind the whole key there is nothing left to order.
+        // Behind the whole key there is nothing left to order, unless rows can have the same.
         !def.primary_key.is_empty()
+            && (named.peek().is_none() || self.state.db(*database).storage.is_key_unique(*table))
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) fn check_unique(
     let gone: HashSet<&RowKey> = gone.iter().map(|k| &**k).collect();
     for key in db.meta(table).keys.iter().filter(|k| k.unique) {
         let columns: Vec<usize> = key.columns.iter().map(|(c, _)| *c).collect();
-        if columns == stored {
+        if columns == stored && key.primary {
             continue;
         }
         let mut seen = HashSet::new();

@@ -68,17 +68,43 @@ pub(super) fn add_constraints(
         let named_by_system = constraint.name.is_none();
         match &constraint.kind {
             ConstraintKind::Key { primary, clustered, columns: key } => {
-                let clustered = *primary && *clustered != Some(false);
+                let meta = state.db(at.database).meta(at.table);
+                // That of CREATE TABLE is there already.
+                let stored = state.db(at.database).storage.key_name(at.table);
+                let given = meta.keys.iter().find(|k| k.clustered);
+                let own = *primary && stored.is_some() && given.is_none();
+                let clustered = match clustered {
+                    Some(clustered) => *clustered,
+                    None => {
+                        own || *primary && given.is_none() && !meta.keys.iter().any(|k| k.primary) && stored.is_none()
+                    }
+                };
+                if *primary && meta.keys.iter().any(|k| k.primary) {
+                    let message = format!("Table '{table}' already has a primary key defined on it.");
+                    return Err(SqlError::batch(1779, message).state(0));
+                }
+                if let (true, Some(known)) = (clustered, given) {
+                    return Err(super::index::second_clustered(&table, &known.name));
+                }
                 let mut places = Vec::new();
                 for (column, descending) in key {
-                    places.push((place_of(columns, column, &table)?, *descending));
+                    let place = place_of(columns, column, &table)?;
+                    if *primary && columns[place].nullable {
+                        let message =
+                            format!("Cannot define PRIMARY KEY constraint on nullable column in table '{table}'.");
+                        return Err(SqlError::batch(8111, message));
+                    }
+                    if *descending && clustered {
+                        return Err(unsupported("clustered keys in descending order"));
+                    }
+                    places.push((place, *descending));
                 }
                 let meta = state.db(at.database).meta(at.table);
                 let next = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
-                let known = state.db(at.database).storage.key_name(at.table).filter(|_| clustered);
+                let known = state.db(at.database).storage.key_name(at.table).filter(|_| own);
                 let key = KeyDef {
                     name: known.unwrap_or_else(|| named(if *primary { "PK" } else { "UQ" })),
-                    object: Some(if clustered { key_object(at.table) } else { id }),
+                    object: Some(if own { key_object(at.table) } else { id }),
                     primary: *primary,
                     unique: true,
                     clustered,
@@ -174,7 +200,7 @@ pub(super) fn add_constraints(
     Ok(())
 }
 
-fn constraint_named(state: &State, database: usize, name: &str) -> bool {
+pub(super) fn constraint_named(state: &State, database: usize, name: &str) -> bool {
     state.db(database).tables.values().any(|t| {
         t.keys.iter().any(|k| k.object.is_some() && same_name(&k.name, name))
             || t.checks.iter().any(|c| same_name(&c.name, name))
@@ -201,9 +227,6 @@ pub(crate) fn alter_table(
             let held = BTreeMap::new();
             let columns = Binder::new(state, scalars, &held).table_columns(at);
             for constraint in constraints {
-                if matches!(constraint.kind, ConstraintKind::Key { primary: true, clustered: None | Some(true), .. }) {
-                    return Err(unsupported("ALTER TABLE ... ADD PRIMARY KEY CLUSTERED (declare it in CREATE TABLE)"));
-                }
                 let known = state.db(at.database).meta(at.table).clone();
                 add_constraints(state, scalars, at, &columns, &[constraint])?;
                 if let Err(e) = check_existing(state, scalars, variables, at) {
@@ -230,7 +253,7 @@ fn drop_constraint(state: &mut State, at: TableAt, name: &str, if_exists: bool) 
     let meta = meta_mut(state, at);
     let is = |n: &String| same_name(n, name);
     if meta.keys.iter().any(|k| k.clustered && is(&k.name)) {
-        return Err(unsupported("ALTER TABLE ... DROP of a clustered primary key"));
+        return Err(unsupported("ALTER TABLE ... DROP of a clustered key"));
     }
     let before = (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len());
     meta.keys.retain(|k| k.object.is_none() || !is(&k.name));

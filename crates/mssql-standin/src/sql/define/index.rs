@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use logferry_model::SqlType;
+
 use super::super::ast::IndexDef;
 use super::super::bind::{Binder, TableAt};
 use super::super::error::{Result, SqlError, unsupported};
@@ -9,13 +11,24 @@ use super::super::plan::Column;
 use super::super::state::{Db, KeyDef, Scalars, State, from_storage};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::{meta_mut, place_of};
-use crate::storage::{ConstraintDef, ConstraintKind};
+use crate::storage::{ConstraintDef, ConstraintKind, KeyKind, KeyName};
 
 /// Adds a key after looking whether the rows that are there keep it.
 pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()> {
     let db = state.db(at.database);
+    let types = db.types(at.table);
+    if let Some((column, _)) =
+        key.columns.iter().find(|(c, _)| key.clustered && types.get(*c).is_some_and(SqlType::is_lob))
+    {
+        let def = db.storage.table_def(at.table);
+        let name = def.and_then(|d| Some(d.columns.get(*column)?.name.clone())).unwrap_or_default();
+        let (_, table) = db.table_name(at.table);
+        let message = format!(
+            "Column '{name}' in table '{table}' is of a type that is invalid for use as a key column in an index."
+        );
+        return Err(SqlError::batch(1919, message));
+    }
     if key.unique {
-        let types = db.types(at.table);
         let mut seen = std::collections::HashSet::new();
         let mut twice = false;
         for (_, row) in db.storage.rows(at.table) {
@@ -44,6 +57,7 @@ pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()
 /// Lets the storage know the nonclustered indexes of a table as they are now; a table that is gone has none.
 pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String]) -> Result<()> {
     let Some(at) = state.find_table(scalars, table)? else { return Ok(()) };
+    cluster(state, at)?;
     let db = state.db_mut(at.database);
     let id = |place: &usize| db.storage.column_id(at.table, *place);
     let keys = db.meta(at.table).keys.iter().filter(|k| !k.clustered);
@@ -61,6 +75,34 @@ pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String
     db.storage.set_indexes(at.table, &indexes).map_err(from_storage)?;
     let constraints = constraints_of(state.db(at.database), at.table);
     state.db_mut(at.database).storage.set_constraints(at.table, &constraints).map_err(from_storage)
+}
+
+/// Lets the rows of a heap be in the order of the clustered index that it has got.
+fn cluster(state: &mut State, at: TableAt) -> Result<()> {
+    let db = state.db_mut(at.database);
+    let key = db.meta(at.table).keys.iter().find(|k| k.clustered).cloned();
+    let Some(key) = key.filter(|_| db.storage.key_name(at.table).is_none()) else { return Ok(()) };
+    let kind = match (key.primary, key.object) {
+        (true, _) => KeyKind::PrimaryKey,
+        (false, Some(_)) => KeyKind::Unique,
+        (false, None) => KeyKind::Index { unique: key.unique },
+    };
+    let columns = key.columns.iter().map(|(column, _)| *column).collect();
+    let name = KeyName { name: key.name, system_named: key.named_by_system, kind, object: key.object };
+    db.storage.cluster(at.table, columns, name).map_err(from_storage)?;
+    db.lookups.forget(at.table);
+    // Rows are found elsewhere now.
+    super::column::note_altered(state, at);
+    Ok(())
+}
+
+/// 1902
+pub(super) fn second_clustered(table: &str, known: &str) -> SqlError {
+    SqlError::batch(
+        1902,
+        format!("Cannot create more than one clustered index on table '{table}'. Drop the existing clustered index '{known}' before creating another."),
+    )
+    .state(3)
 }
 
 /// The constraints of a table as the storage keeps them.
@@ -106,9 +148,6 @@ pub(crate) fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
 }
 
 pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], index: &IndexDef) -> Result<()> {
-    if index.clustered {
-        return Err(unsupported("clustered indexes that are no primary key"));
-    }
     if index.filtered {
         return Err(unsupported("filtered indexes"));
     }
@@ -123,7 +162,14 @@ pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], inde
             ),
         ));
     }
-    let index_id = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
+    if let (true, Some(known)) = (index.clustered, meta.keys.iter().find(|k| k.clustered)) {
+        return Err(second_clustered(&table, &known.name));
+    }
+    if index.clustered && index.columns.iter().any(|(_, descending)| *descending) {
+        return Err(unsupported("clustered keys in descending order"));
+    }
+    let next = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
+    let index_id = if index.clustered { 1 } else { next };
     let places = index.columns.iter().map(|(c, d)| Ok((place_of(columns, c, &table)?, *d))).collect::<Result<_>>()?;
     let included = index.included.iter().map(|c| place_of(columns, c, &table)).collect::<Result<_>>()?;
     let key = KeyDef {
@@ -131,7 +177,7 @@ pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], inde
         object: None,
         primary: false,
         unique: index.unique,
-        clustered: false,
+        clustered: index.clustered,
         index_id,
         columns: places,
         included,
@@ -224,6 +270,7 @@ pub(crate) fn drop_index(
             format!("An explicit DROP INDEX is not allowed on index '{}.{index}'. It is being used for {} constraint enforcement.", table.join("."), if meta.keys[n].primary { "PRIMARY KEY" } else { "UNIQUE KEY" }),
         )
         .state(4)),
+        Some(n) if meta.keys[n].clustered => Err(unsupported("DROP INDEX of a clustered index")),
         Some(n) => {
             meta.keys.remove(n);
             Ok(())

@@ -7,14 +7,14 @@ use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
 use super::column::{columns_of, computed_of};
-use super::constraint::{add_constraints, key_name};
+use super::constraint::{add_constraints, constraint_named, key_name};
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
 use crate::storage::{ColumnDef, KeyName, TableDef, key_object};
 
 pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &CreateTable) -> Result<()> {
     let (database, schema, name) = state.resolve(scalars, &stmt.name)?;
-    if state.find_table(scalars, &stmt.name)?.is_some() {
+    if state.find_table(scalars, &stmt.name)?.is_some() || constraint_named(state, database, &name) {
         return Err(
             SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(6)
         );
@@ -32,6 +32,10 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
     let mut constraints: Vec<&Constraint> = stmt.columns.iter().flat_map(|c| &c.constraints).collect();
     constraints.extend(&stmt.constraints);
     let mut primary: Option<(Vec<usize>, bool)> = None;
+    // Then a primary key that does not say is not.
+    let is_clustered =
+        |c: &&Constraint| matches!(c.kind, ConstraintKind::Key { primary: false, clustered: Some(true), .. });
+    let has_clustered = constraints.iter().any(is_clustered) || stmt.indexes.iter().any(|i| i.clustered);
     for constraint in &constraints {
         if let ConstraintKind::Key { primary: true, clustered, columns: key } = &constraint.kind {
             if primary.is_some() {
@@ -51,20 +55,14 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
                         format!("Cannot define PRIMARY KEY constraint on nullable column in table '{name}'."),
                     ));
                 }
-                if *descending && *clustered != Some(false) {
+                if *descending && clustered.unwrap_or(!has_clustered) {
                     return Err(unsupported("clustered keys in descending order"));
                 }
                 columns[at].nullable = false;
                 places.push(at);
             }
-            primary = Some((places, *clustered != Some(false)));
+            primary = Some((places, clustered.unwrap_or(!has_clustered)));
         }
-        if let ConstraintKind::Key { primary: false, clustered: Some(true), .. } = &constraint.kind {
-            return Err(unsupported("clustered unique constraints"));
-        }
-    }
-    if stmt.indexes.iter().any(|i| i.clustered) {
-        return Err(unsupported("clustered indexes that are no primary key"));
     }
     let clustered = primary.as_ref().filter(|(_, c)| *c).map(|(p, _)| p.clone()).unwrap_or_default();
     for (d, c) in defined.iter_mut().zip(&columns) {
@@ -86,13 +84,18 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
     };
     let key = constraints.iter().find(|c| matches!(c.kind, ConstraintKind::Key { primary: true, .. }));
     let key = key.and_then(|c| c.name.clone()).map_or_else(
-        || KeyName { name: key_name(&name, key_object(db.storage.next_table())), system_named: true },
-        |name| KeyName { name, system_named: false },
+        || KeyName {
+            name: key_name(&name, key_object(db.storage.next_table())),
+            system_named: true,
+            ..KeyName::default()
+        },
+        |name| KeyName { name, ..KeyName::default() },
     );
     let table = db.storage.create_table_with_key(def, key).map_err(from_storage)?;
     db.tables.insert(table, meta);
     let at = TableAt { database, table };
-    let added = add_constraints(state, scalars, at, &columns, &constraints)
+    let said: Vec<Constraint> = constraints.into_iter().map(|c| said_clustered(c, !has_clustered)).collect();
+    let added = add_constraints(state, scalars, at, &columns, &said.iter().collect::<Vec<_>>())
         .and_then(|()| stmt.indexes.iter().try_for_each(|index| add_index(state, at, &columns, index)));
     if added.is_err() {
         let db = state.db_mut(database);
@@ -100,6 +103,15 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
         db.storage.drop_table(table).map_err(from_storage)?;
     }
     added
+}
+
+/// A constraint that says whether it is clustered, if it is a primary key.
+fn said_clustered(constraint: &Constraint, otherwise: bool) -> Constraint {
+    let mut constraint = constraint.clone();
+    if let ConstraintKind::Key { primary: true, clustered, .. } = &mut constraint.kind {
+        clustered.get_or_insert(otherwise);
+    }
+    constraint
 }
 
 /// A table without keys: SELECT INTO.

@@ -51,8 +51,8 @@ pub struct Kept {
     next: [u64; 7],
     mixed_free: Vec<u32>,
     schemas: BTreeMap<String, u32>,
-    /// Names of clustered primary keys, and whether the server made them up.
-    keys: BTreeMap<u32, (String, bool)>,
+    /// Clustered indexes.
+    keys: BTreeMap<u32, KeyName>,
     /// The next `column_id` of tables.
     columns: BTreeMap<u32, u32>,
     backup_ids: u64,
@@ -115,7 +115,7 @@ impl Database {
             ],
             mixed_free: self.mixed_free.clone(),
             schemas: self.schemas.clone(),
-            keys: self.key_names.iter().map(|(id, key)| (*id, (key.name.clone(), key.system_named))).collect(),
+            keys: self.key_names.clone(),
             columns: self.tables.iter().map(|(id, table)| (*id, table.next_column)).collect(),
             backup_ids: self.backups.ids.0,
             full_backup: self.backups.full.map(|(at, guid)| (lsn(at), guid)),
@@ -172,7 +172,7 @@ impl Database {
             db.read_rowset(rowset, &base)?;
         }
         for object in &base.tables {
-            let Source { table, rowset } = base.build(&pages, object)?;
+            let Source { table, rowset } = base.build(&pages, object, kept.keys.get(&object.id).map(|key| key.kind))?;
             let (id, base_rowset) = (object.id, rowset.id);
             db.rowsets.insert(base_rowset, rowset);
             db.tables.insert(id, table);
@@ -198,8 +198,7 @@ impl Database {
                 all.sort_by_key(|i| i.def.id);
             }
         }
-        db.key_names =
-            kept.keys.into_iter().map(|(id, (name, system_named))| (id, KeyName { name, system_named })).collect();
+        db.key_names = kept.keys;
         Ok(db)
     }
 

@@ -12,6 +12,7 @@ use logferry_mssql_format::catalog::{
 use logferry_mssql_format::encode::RowShape;
 use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
 
+use super::super::ddl::KeyKind;
 use super::super::index::IndexDef;
 use super::super::space::AllocUnit;
 use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
@@ -102,8 +103,8 @@ impl BaseTables {
         })
     }
 
-    /// A table with all of its rows.
-    pub fn build(&self, pages: &Pages, object: &ObjectRow) -> Result<Source, Error> {
+    /// A table with all of its rows. `kind`: what its clustered index is for, where that may be anything but a primary key.
+    pub fn build(&self, pages: &Pages, object: &ObjectRow, kind: Option<KeyKind>) -> Result<Source, Error> {
         let refused = |why: &str| Error::Unsupported(format!("table {}: {why}", object.name));
         let mut own = self.rowsets.iter().filter(|r| r.object == object.id && r.owner_type == 1);
         let (Some(rowset), None) = (own.next(), own.next()) else {
@@ -131,7 +132,7 @@ impl BaseTables {
                 computed: live(c.id).is_none(),
             })
             .collect();
-        let primary_key = self.primary_key(object.id, rowset.index, &rows);
+        let primary_key = self.primary_key(object.id, rowset.index, kind.is_some(), &rows);
         let def = TableDef {
             schema: self.schemas.get(&object.schema).cloned().unwrap_or_else(|| "dbo".into()),
             name: object.name.clone(),
@@ -139,7 +140,7 @@ impl BaseTables {
             primary_key,
         };
         let layout =
-            table_layout(&def, &rows, physical).ok_or_else(|| refused("a column is stored in an unknown way"))?;
+            table_layout(&def, kind, &rows, physical).ok_or_else(|| refused("a column is stored in an unknown way"))?;
         let read = self
             .row_layout(rowset.id, &rows, physical)
             .ok_or_else(|| refused("a column is stored in an unknown way"))?;
@@ -151,6 +152,7 @@ impl BaseTables {
                 let row = read_row(pages, &read, record, &def)?;
                 let key = match layout.key.is_empty() {
                     true => RowKey::Rid(at),
+                    false if layout.has_uniquifier() => RowKey::Key(layout.key_of_image(record)),
                     false => RowKey::Key(layout.key_of(&row)),
                 };
                 doubled |= committed.insert(key, Arc::new(row)).is_some();
@@ -234,9 +236,10 @@ impl BaseTables {
     }
 
     /// The clustered primary key, as places of columns.
-    fn primary_key(&self, object: u32, clustered: u32, rows: &[&ColumnRow]) -> Vec<usize> {
+    fn primary_key(&self, object: u32, clustered: u32, any: bool, rows: &[&ColumnRow]) -> Vec<usize> {
         let is_key = |i: &&IndexRow| {
-            i.object == object && i.index == clustered && clustered == 1 && i.status & index::PRIMARY_KEY != 0
+            let primary = any || i.status & index::PRIMARY_KEY != 0;
+            i.object == object && i.index == clustered && clustered == 1 && primary
         };
         if !self.indexes.iter().any(|i| is_key(&i)) {
             return Vec::new();
@@ -298,6 +301,9 @@ fn place_of(column: &RowsetColumnRow) -> Option<Place> {
     }
     if column.leaf_offset < 0 {
         let index = column.leaf_offset.unsigned_abs() - 1;
+        if column.status & rowset_column::UNIQUIFIER != 0 {
+            return Some(Place::Variable { index });
+        }
         // char, nchar and binary are variable in sparse tables; other fixed types are in vardecimal tables only.
         return match (column.xtype, column.fixed_len()) {
             (173 | 175 | 239, _) | (_, None) => Some(Place::Variable { index }),
@@ -312,7 +318,12 @@ fn place_of(column: &RowsetColumnRow) -> Option<Place> {
 }
 
 /// The layout as the rest of the engine knows it: for keys and for what the catalog says of columns.
-fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow]) -> Option<TableLayout> {
+fn table_layout(
+    def: &TableDef,
+    kind: Option<KeyKind>,
+    rows: &[&ColumnRow],
+    physical: &[RowsetColumnRow],
+) -> Option<TableLayout> {
     let mut own: Vec<&RowsetColumnRow> = physical.iter().filter(|p| p.leaf_null_bit > 0).collect();
     own.sort_by_key(|p| p.leaf_null_bit);
     let mut layout = TableLayout {
@@ -322,8 +333,10 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
         row: RowShape { places: Vec::new(), fixed_end: 4 },
         key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
         form: Form::Row,
+        nulls: kind.is_some_and(KeyKind::is_loose),
     };
     for p in own {
+        let uniquifier = p.status & rowset_column::UNIQUIFIER != 0;
         let logical = if p.is_live() { rows.iter().position(|c| c.id == p.column) } else { None };
         let column = logical.and_then(|at| def.columns.get(at));
         let Some(place) = place_of(p) else {
@@ -344,12 +357,17 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
         layout.columns.push(StoredColumn {
             logical,
             id: p.column,
-            sql_type: column.map_or(logferry_model::SqlType::Unknown { code: p.xtype }, |c| c.sql_type.clone()),
-            nullable: column.is_none_or(|c| c.nullable),
+            sql_type: match column {
+                Some(column) => column.sql_type.clone(),
+                None if uniquifier => logferry_model::SqlType::Int,
+                None => logferry_model::SqlType::Unknown { code: p.xtype },
+            },
+            nullable: column.map_or(!uniquifier, |c| c.nullable),
             key_ordinal: p.key_ordinal,
             place,
             internal: None,
             descending: false,
+            uniquifier,
         });
     }
     let mut entry = Placer::new(1);
@@ -359,6 +377,9 @@ fn table_layout(def: &TableDef, rows: &[&ColumnRow], physical: &[RowsetColumnRow
         column.internal = Some(place);
         layout.key_entry.places.push(place);
         layout.key.push(at);
+    }
+    if let (false, Some(at)) = (def.primary_key.is_empty(), layout.columns.iter().position(|c| c.uniquifier)) {
+        layout.key_by_uniquifier(at, &mut entry);
     }
     layout.key_entry.fixed_end = entry.end;
     Some(layout)

@@ -109,11 +109,28 @@ impl Database {
 
     /// A row in another layout of the same table; values outside of it stay there.
     pub(in crate::storage) fn moved_row(&self, from: &TableLayout, to: &TableLayout, image: &[u8]) -> Vec<u8> {
+        let own = from.columns.iter().zip(stored_values(from, image)).find(|(c, _)| c.uniquifier);
+        let uniquifier = match own {
+            Some((_, Stored::Bytes(bytes))) => bytes,
+            _ => Vec::new(),
+        };
+        self.uniquified_row(from, to, image, &uniquifier)
+    }
+
+    /// The same, with what makes it unique.
+    pub(in crate::storage) fn uniquified_row(
+        &self,
+        from: &TableLayout,
+        to: &TableLayout,
+        image: &[u8],
+        uniquifier: &[u8],
+    ) -> Vec<u8> {
         let values = stored_values(from, image);
         let images: Vec<ColumnImage<'_>> = to
             .columns
             .iter()
             .map(|column| match column.logical.and_then(|at| values.get(from.of_logical[at])) {
+                _ if column.uniquifier => ColumnImage::Bytes(uniquifier),
                 Some(Stored::Bytes(b)) => ColumnImage::Bytes(b),
                 Some(Stored::Pointer(b)) => ColumnImage::Pointer(b),
                 _ => ColumnImage::Null,
@@ -183,7 +200,8 @@ pub(in crate::storage) fn stored_values(layout: &TableLayout, image: &[u8]) -> V
         .enumerate()
         .map(|(bit, column)| {
             // A row that was written before the column was added does not have it.
-            if column.logical.is_none() || bit >= usize::from(record.column_count()) || record.is_null(bit as u16) {
+            let is_value = column.logical.is_some() || column.uniquifier;
+            if !is_value || bit >= usize::from(record.column_count()) || record.is_null(bit as u16) {
                 return Stored::Null;
             }
             match column.place {

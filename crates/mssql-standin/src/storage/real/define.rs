@@ -74,7 +74,7 @@ fn create_table() {
         ([0x22, 0xF0, 1], [0x22, 0xF0, 0x3C]),
         |real, _| def_of(real, "Employees"),
         |db, (_, def, key)| {
-            db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table");
+            db.create_table_with_key(def, KeyName { name: key, ..KeyName::default() }).expect("a table");
         },
     );
 }
@@ -86,7 +86,7 @@ fn create_index() {
         ([0x22, 0xF0, 0x3E], [0x22, 0xF0, 0x4E]),
         |real, db| {
             let (id, def, key) = def_of(real, "Employees");
-            let own = db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table");
+            let own = db.create_table_with_key(def, KeyName { name: key, ..KeyName::default() }).expect("a table");
             (own, real.indexes[&id].iter().map(|i| i.def.clone()).collect::<Vec<_>>())
         },
         |db, (table, indexes)| db.set_indexes(table, &indexes).expect("an index"),
@@ -102,7 +102,7 @@ fn add_foreign_key() {
         |real, db| {
             let make = |db: &mut Database, name: &str| {
                 let (_, def, key) = def_of(real, name);
-                db.create_table_with_key(def, KeyName { name: key, system_named: false }).expect("a table")
+                db.create_table_with_key(def, KeyName { name: key, ..KeyName::default() }).expect("a table")
             };
             (make(db, "Shelters"), make(db, "Pets"))
         },
