@@ -56,6 +56,7 @@ pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
             Asked::Any => Trust::Any,
         },
         certificate_name: server.certificate_name.clone(),
+        strict: server.strict,
         read_only: server.read_only,
         connect_timeout: CONNECT_TIMEOUT,
         answer_timeout: Duration::from_secs(u64::from(server.answer_seconds)),

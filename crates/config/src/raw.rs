@@ -115,6 +115,7 @@ pub(crate) struct Tls {
     pub pinned: Option<At<String>>,
     pub trust: Option<At<bool>>,
     pub name: Option<At<String>>,
+    pub strict: Option<At<bool>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -74,6 +74,8 @@ pub struct ServerSource {
     pub trust: Trust,
     /// The name that the certificate has, where it is not the host's.
     pub certificate_name: Option<String>,
+    /// The connection begins with TLS (TDS 8.0).
+    pub strict: bool,
     /// A readable secondary will do.
     pub read_only: bool,
     /// How long an answer, or its next piece, is waited for.

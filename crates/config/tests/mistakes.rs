@@ -326,7 +326,7 @@ t.yaml:8:3: key \"password\" is given twice
 t.yaml:7:9: unknown key \"insecure\"
     7 |   tls: {insecure: true}
       |         ^^^^^^^^
-    expected one of: ca, pinned, trust, name",
+    expected one of: ca, pinned, trust, name, strict",
     );
 }
 

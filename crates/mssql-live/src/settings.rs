@@ -27,6 +27,8 @@ pub struct Settings {
     pub trust: Trust,
     /// The name that the certificate must have, where it is not `host`.
     pub certificate_name: Option<String>,
+    /// TLS comes first, and all of TDS is within (TDS 8.0, `Encrypt=Strict`).
+    pub strict: bool,
     /// Says that it only reads: a listener of an availability group may answer with a secondary.
     pub read_only: bool,
     /// From the first packet to the end of the login.

@@ -12,8 +12,8 @@
 //! server that signed its own certificate, as most do. So it is done here, and the library is given a stream on which the
 //! server "does not support" encryption: its own PRELOGIN is taken off the stream and answered from here.
 //!
-//! The surprising part: TLS 1.2 only. SQL Server speaks 1.3 only in the mode that begins with TLS (`Encrypt=Strict`), which
-//! is not in this version. Source: MS-TDS 2.2.6.5 and 3.2.5.2,
+//! The surprising part: TLS 1.2 only. SQL Server speaks 1.3 only in the mode that begins with TLS (`Encrypt=Strict`, TDS 8.0), by the
+//! protocol `tds/8.0` of ALPN; there the PRELOGIN is within TLS, and the same is done for the library. Source: MS-TDS 2.2.6.5 and 3.2.5.2,
 //! <https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/>.
 
 use std::io;
@@ -51,11 +51,15 @@ const ON: u8 = 1;
 const NOT_SUPPORTED: u8 = 2;
 const REQUIRED: u8 = 3;
 
+/// What ALPN calls TDS within TLS (MS-TDS 3.2.5.1).
+const STRICT: &[u8] = b"tds/8.0";
+
 /// Who is believed, made once per source.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    is_strict: bool,
 }
 
 impl Tls {
@@ -83,21 +87,31 @@ impl Tls {
                 verifier(rustls_native_certs::load_native_certs().certs, &provider).map_err(|e| failed(e, hint))?
             }
         };
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS12])
+        let versions: &[_] = match settings.strict {
+            true => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            false => &[&rustls::version::TLS12],
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
             .map_err(|e| failed(e.to_string(), ""))?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
+        if settings.strict {
+            config.alpn_protocols.push(STRICT.to_vec());
+        }
         let name = settings.certificate_name.as_ref().unwrap_or(&settings.host);
         let name = ServerName::try_from(name.clone()).map_err(|_| {
             failed(format!("\"{name}\" is no name that a certificate can have"), "check the name of the host")
         })?;
-        Ok(Tls { config: Arc::new(config), name })
+        Ok(Tls { config: Arc::new(config), name, is_strict: settings.strict })
     }
 
     /// Settles on encryption and does the handshake.
     pub(crate) async fn secure(&self, mut tcp: TcpStream, settings: &Settings) -> Result<Stream, Error> {
+        if self.is_strict {
+            return self.secure_first(tcp, settings).await;
+        }
         let server = || settings.to_string();
         let broken = |e: io::Error| Error::Connect { server: server(), said: e.to_string() };
         // A login by token is said here already.
@@ -120,9 +134,34 @@ impl Tls {
         let mut tls =
             connector.connect(self.name.clone(), Wrapped::new(tcp)).await.map_err(|e| handshake_error(settings, &e))?;
         tls.get_mut().0.wrapping = false;
-        let federation = option(&answer, FEDERATION);
-        let swallow = Swallow::Header { read: 0, header: [0; HEADER] };
-        Ok(Stream { tls, swallow, federation, answer: Vec::new(), answered: 0 })
+        Ok(Stream::new(tls, &answer))
+    }
+
+    /// Does the handshake first, and sends all else within.
+    async fn secure_first(&self, tcp: TcpStream, settings: &Settings) -> Result<Stream, Error> {
+        let server = || settings.to_string();
+        let broken = |e: io::Error| Error::Connect { server: server(), said: e.to_string() };
+        let connector = TlsConnector::from(self.config.clone());
+        let mut wrapped = Wrapped::new(tcp);
+        wrapped.wrapping = false;
+        let mut tls =
+            connector.connect(self.name.clone(), wrapped).await.map_err(|e| match handshake_error(settings, &e) {
+                Error::Connect { server, said } => Error::Connect {
+                    server,
+                    said: format!("{said} (SQL Server before 2022 does not know source.tls.strict)"),
+                },
+                other => other,
+            })?;
+        let federation = settings.token.as_ref().map(|_| 1);
+        tls.write_all(&prelogin(REQUIRED, federation)).await.map_err(broken)?;
+        tls.flush().await.map_err(broken)?;
+        let answer = read_message(&mut tls).await.map_err(broken)?;
+        // What it says of encryption does not matter any more.
+        if option(&answer, ENCRYPTION).is_none() {
+            let said = "what answers there does not speak TDS".to_owned();
+            return Err(Error::Connect { server: server(), said });
+        }
+        Ok(Stream::new(tls, &answer))
     }
 }
 
@@ -189,7 +228,7 @@ fn packet(kind: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// Reads the server's PRELOGIN.
-async fn read_message(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_message(tcp: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut message = Vec::new();
     loop {
         let mut header = [0; HEADER];
@@ -240,6 +279,12 @@ enum Swallow {
 }
 
 impl Stream {
+    /// After the server's PRELOGIN.
+    fn new(tls: TlsStream<Wrapped>, prelogin: &[u8]) -> Self {
+        let swallow = Swallow::Header { read: 0, header: [0; HEADER] };
+        Stream { tls, swallow, federation: option(prelogin, FEDERATION), answer: Vec::new(), answered: 0 }
+    }
+
     /// Takes bytes of the library's PRELOGIN; how many.
     fn take(&mut self, mut buf: &[u8]) -> usize {
         let mut taken = 0;

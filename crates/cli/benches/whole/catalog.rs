@@ -44,6 +44,7 @@ async fn read(standin: &Standin) -> Duration {
         application: "logferry bench".to_owned(),
         trust: Trust::Any,
         certificate_name: None,
+        strict: false,
         read_only: false,
         connect_timeout: Duration::from_secs(15),
         answer_timeout: Duration::from_secs(300),

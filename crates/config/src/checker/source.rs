@@ -182,6 +182,7 @@ impl Checker<'_> {
             login,
             trust,
             certificate_name: tls.name.map(|n| self.interpolate(&n)).transpose()?,
+            strict: tls.strict.is_some_and(|strict| strict.value),
             read_only: raw.read_only.is_some_and(|r| r.value),
             answer_seconds: self.number(raw.answer_seconds, defaults::ANSWER_SECONDS, 1..=86_400)?,
             on_gap: match raw.on_gap.map(|gap| gap.value) {

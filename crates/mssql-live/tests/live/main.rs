@@ -40,6 +40,7 @@ pub fn settings(standin: &Standin) -> Settings {
         application: "logferry test".to_owned(),
         trust: Trust::Any,
         certificate_name: None,
+        strict: false,
         read_only: false,
         connect_timeout: Duration::from_secs(10),
         answer_timeout: Duration::from_secs(60),

@@ -65,6 +65,32 @@ fn an_authority_is_believed_for_its_hosts() {
     assert!(fault.to_string().contains("no trusted connection"), "{fault}");
 }
 
+/// `Encrypt=Strict`: TLS from the first byte on, by the same trust; whoever does not know it is told from one who is not believed.
+#[test]
+fn a_strict_connection_begins_with_tls() {
+    check(|s| s.strict = true, Ok(()));
+    let system = |s: &mut Settings| (s.strict, s.trust) = (true, Trust::System);
+    check(system, Err((Class::Operator, "no trusted connection to sa@127.0.0.1")));
+    let other = |s: &mut Settings| (s.strict, s.password) = (true, "x".to_owned());
+    check(other, Err((Class::Operator, "Login failed for user 'sa'")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pinned.pem");
+    let standin = standin("CREATE TABLE t (id int); INSERT t VALUES (1), (2)");
+    write_pem(&path, standin.certificate());
+    let strict = Settings { trust: Trust::Pinned(path), strict: true, ..settings(&standin) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let source = runtime.block_on(open(strict.clone(), 1 << 20)).expect("the pinned certificate is believed");
+    drop(source);
+    // A server that is older waits for a packet, and closes.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let old = std::thread::spawn(move || drop(listener.accept()));
+    let older = Settings { address: Address::Port(port), ..strict };
+    let fault = runtime.block_on(open(older, 1 << 20)).map(drop).expect_err("it does not know it");
+    old.join().expect("the server");
+    assert!(fault.to_string().contains("does not know source.tls.strict"), "{fault}");
+}
+
 #[test]
 fn logins_that_are_refused_say_why() {
     check(|s| s.password = "x".to_owned(), Err((Class::Operator, "Login failed for user 'sa'")));

@@ -52,12 +52,26 @@ pub(super) async fn serve(tcp: TcpStream, number: u64, shared: &Shared) -> Resul
 
 async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Option<Connection>, Error> {
     let mut assembler = Assembler::new(64 * 1024);
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 1 && first == [tls::HANDSHAKE] {
+        let mut stream = shared.strict.accept(tcp).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(tls::STRICT) {
+            return Err(Error::Encryption);
+        }
+        let Some(message) = read(&mut stream, &mut assembler).await? else { return Ok(None) };
+        expect(&message, Kind::PRELOGIN)?;
+        // It is encrypted already, whatever the two say.
+        let (answer, _) = Prelogin::parse(&message.data)?.answer(shared.config.encryption, shared.config.version);
+        send(&mut stream, answer, DEFAULT_SIZE, 0).await?;
+        let message = read(&mut stream, &mut assembler).await?;
+        return welcome_in(Box::new(stream), message, number, shared).await;
+    }
     let Some(message) = read(&mut tcp, &mut assembler).await? else { return Ok(None) };
     expect(&message, Kind::PRELOGIN)?;
     let (answer, agreed) = Prelogin::parse(&message.data)?.answer(shared.config.encryption, shared.config.version);
     send(&mut tcp, answer, DEFAULT_SIZE, 0).await?;
 
-    let mut stream: Box<dyn Stream>;
+    let stream: Box<dyn Stream>;
     let message;
     match agreed {
         Agreed::Refused => return Err(Error::Encryption),
@@ -76,6 +90,16 @@ async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Opti
             stream = Box::new(encrypted);
         }
     }
+    welcome_in(stream, message, number, shared).await
+}
+
+/// What follows the login.
+async fn welcome_in(
+    mut stream: Box<dyn Stream>,
+    message: Option<Message>,
+    number: u64,
+    shared: &Shared,
+) -> Result<Option<Connection>, Error> {
     let Some(message) = message else { return Ok(None) };
     expect(&message, Kind::LOGIN)?;
     let login = Login::parse(&message.data)?;

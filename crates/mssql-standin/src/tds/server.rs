@@ -69,6 +69,7 @@ pub(super) struct Shared {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) config: ServerConfig,
     pub(super) acceptor: TlsAcceptor,
+    pub(super) strict: TlsAcceptor,
     pub(super) faults: Faults,
 }
 
@@ -94,7 +95,8 @@ impl Server {
         let config = ServerConfig { certificate: None, ..config };
         let faults = Faults::default();
         let open = Arc::new(AtomicU64::new(0));
-        let shared = Shared { engine, config, acceptor: certificate.acceptor()?, faults: faults.clone() };
+        let (acceptor, strict) = (certificate.acceptor()?, certificate.strict_acceptor()?);
+        let shared = Shared { engine, config, acceptor, strict, faults: faults.clone() };
         let cut = Arc::new(Notify::new());
         let task = tokio::spawn(listen(listener, Arc::new(shared), open.clone(), cut.clone()));
         Ok(Server { address, faults, certificate: certificate.der().to_vec(), open, cut, task })

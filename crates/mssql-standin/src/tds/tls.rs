@@ -5,8 +5,10 @@
 //! afterwards:  TLS records alone, and packets are inside them
 //! ```
 //!
+//! A connection of TDS 8.0 begins with TLS, and all of TDS is within.
+//!
 //! Where only the login is to be encrypted, both sides drop TLS after the login and go on in the clear on the same socket. TLS 1.2
-//! only: 1.3 would send session tickets after the handshake, where no client of TDS 7.4 expects packets any more.
+//! only, but for TDS 8.0: 1.3 would send session tickets after the handshake, where no client of TDS 7.4 expects packets any more.
 
 use std::io;
 use std::pin::Pin;
@@ -22,6 +24,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::error::Error;
 use super::packet::{DEFAULT_SIZE, HEADER, Kind, Packetizer};
+
+/// What ALPN calls TDS within TLS (TDS 8.0, MS-TDS 3.3.5.1).
+pub(super) const STRICT: &[u8] = b"tds/8.0";
+/// The first byte of a connection that begins with TLS: a handshake record. No packet of TDS is of that kind.
+pub(super) const HANDSHAKE: u8 = 22;
 
 /// A certificate with its key.
 #[derive(Debug)]
@@ -51,12 +58,22 @@ impl Certificate {
     }
 
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, Error> {
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS12])
+        self.config(&[&rustls::version::TLS12]).map(|config| TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// For connections that begin with TLS.
+    pub(super) fn strict_acceptor(&self) -> Result<TlsAcceptor, Error> {
+        let mut config = self.config(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        config.alpn_protocols.push(STRICT.to_vec());
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    fn config(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Result<ServerConfig, Error> {
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
             .map(|builder| builder.with_no_client_auth())
             .and_then(|builder| builder.with_single_cert(self.chain.clone(), self.key.clone_key()))
-            .map_err(|e| Error::Certificate(e.to_string()))?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
+            .map_err(|e| Error::Certificate(e.to_string()))
     }
 }
 
