@@ -50,16 +50,17 @@ pub struct PgSink {
     notes: Vec<String>,
 }
 
-/// Arrays are joined with tables by nested loops over the key's index, whatever the planner believes: it
-/// does not know how long the arrays are, and takes a table that was empty a moment ago for small.
+/// Arrays are joined with tables by nested loops over the key's index, whatever the planner believes: it takes a table that was
+/// empty a moment ago for small. Each statement is planned anew, with the arrays that it has: a plan that was made while the table had a
+/// row or two goes through the arrays for each row of the table, and would still do so when the table has a million.
 const SESSION: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-     SET plan_cache_mode = force_generic_plan";
+     SET plan_cache_mode = force_custom_plan";
 
 /// Rows without a key have no index: the planner's own choice, knowing the arrays.
 const WHOLE_TABLE: &str = "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
-     SET LOCAL enable_seqscan = on; SET LOCAL plan_cache_mode = force_custom_plan";
+     SET LOCAL enable_seqscan = on";
 const BY_KEY: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-     SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+     SET LOCAL enable_seqscan = off";
 
 /// Rows of a statement at the most, so that the arrays stay small.
 const STATEMENT_ROWS_MAX: usize = 16 * 1024;
