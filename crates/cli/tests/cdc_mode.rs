@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use follow::{Running, wait_for_checkpoint, wait_until_equal};
+use follow::{Running, change, ended, wait_for_checkpoint, wait_until_equal};
 use logferry_mssql_standin::serve::Standin;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
-use server::{check_equal, command, text, write_task};
+use server::{check_equal, command, serve, text, write_task};
 
 const TABLES: &[&str] = &["Customers", "Orders", "Types", "Bag"];
 
@@ -39,10 +39,7 @@ const CAPTURE: &str = "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N
     EXEC sys.sp_cdc_start_job N'capture'";
 
 fn shop(more: &str) -> Arc<Standin> {
-    let standin = Standin::start().expect("a stand-in");
-    standin.batch("CREATE DATABASE shop").expect("a database");
-    standin.batch(&format!("USE shop; {SHOP}; {more}")).expect("the tables");
-    Arc::new(standin)
+    serve(&format!("{SHOP}; {more}"))
 }
 
 /// Writes until it is enough.
@@ -147,18 +144,14 @@ async fn a_capture_job_that_went_is_told_and_waited_for() {
     let mut running = Running(command.spawn().expect("it runs"));
     wait_for_checkpoint(&database, None, &mut running).await;
     wait_until_equal(&standin, &database, TABLES).await;
-    standin
-        .batch("USE shop; EXEC sys.sp_cdc_drop_job N'capture'; UPDATE dbo.Customers SET credit = 7")
-        .expect("it is done");
+    change(&standin, "EXEC sys.sp_cdc_drop_job N'capture'; UPDATE dbo.Customers SET credit = 7");
     let told = || std::fs::read_to_string(&said).unwrap_or_default().contains("the database has no capture job");
     let began = Instant::now();
     while !told() {
         assert!(running.is_alive() && began.elapsed() < Duration::from_secs(60), "the task does not say so");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    standin
-        .batch("USE shop; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0")
-        .expect("it is done");
+    change(&standin, "EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0");
     wait_until_equal(&standin, &database, TABLES).await;
     assert!(running.is_alive());
 }
@@ -176,7 +169,7 @@ async fn tables_without_a_key_come_and_change_while_the_process_runs() {
         wait_for_checkpoint(&database, None, &mut running).await;
         let enough = Arc::new(AtomicBool::new(false));
         let writer = write(&standin, &enough, 0);
-        let change = |text: &str| standin.batch(&format!("USE shop; {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let change = |text: &str| change(&standin, text);
         change("CREATE TABLE dbo.Late (n int, s varchar(9)); INSERT dbo.Late VALUES (1, 'a'), (1, 'a'), (2, 'b')");
         change("UPDATE TOP (1) dbo.Late SET s = 'c' WHERE n = 1");
         let tables = ["Customers", "Orders", "Types", "Late"];
@@ -213,7 +206,7 @@ fn what_is_not_captured_is_told_before_anything_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let task = folder.path().join("shop.yaml");
     write_task(&task, "cdc", &standin, &database, "");
-    let output = command(&task, &standin).output().expect("it runs");
+    let output = ended(&mut command(&task, &standin));
     let said = text(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(

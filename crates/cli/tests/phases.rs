@@ -1,27 +1,26 @@
 //! Phases of a task, one at a time, and changes that begin at a position.
 
+mod follow;
 mod server;
 
 use std::path::Path;
-use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use follow::{Running, change, ended, wait_for_checkpoint, wait_until_equal};
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_standin::serve::Standin;
 use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, SqlError, TransactionChange};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
-use server::{check_equal, command, rows, text, write_task};
+use server::{check_equal, command, serve, text, write_task};
 
 const MODES: &[&str] = &["log", "cdc", "hybrid"];
 const TABLES: &[&str] = &["Customers", "Orders"];
 
-fn shop(mode: &str) -> Standin {
+fn shop(mode: &str) -> Arc<Standin> {
     let kind = if mode == "hybrid" { "NONCLUSTERED" } else { "" };
-    let standin = Standin::start().expect("a stand-in");
-    standin.batch("CREATE DATABASE shop").expect("a database");
-    let tables = format!(
-        "USE shop;
-         CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money);
+    serve(&format!(
+        "CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money);
          CREATE TABLE dbo.Orders (id int NOT NULL PRIMARY KEY {kind}, note varchar(max));
          DECLARE @n int = 0;
          WHILE @n < 100 BEGIN
@@ -29,13 +28,7 @@ fn shop(mode: &str) -> Standin {
          END;
          EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0;
          EXEC sys.sp_cdc_enable_table N'dbo', N'Customers', NULL; EXEC sys.sp_cdc_enable_table N'dbo', N'Orders', NULL"
-    );
-    standin.batch(&tables).expect("the tables");
-    standin
-}
-
-fn change(standin: &Standin, batch: &str) {
-    standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
+    ))
 }
 
 /// The first cell of an answer, a `varchar`.
@@ -82,37 +75,15 @@ async fn end_of_log(standin: &Standin, mode: &str) -> String {
     ask(standin, "SELECT CONVERT(varchar(22), sys.fn_cdc_get_max_lsn(), 1)")
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 fn run(task: &Path, standin: &Standin) {
-    let output = command(task, standin).output().expect("it runs");
+    let output = ended(&mut command(task, standin));
     assert!(output.status.success(), "{}", text(&output));
 }
 
 /// Runs until the target has every row.
 async fn follow(task: &Path, standin: &Standin, database: &Database<'_>) {
-    let running = Running(command(task, standin).spawn().expect("it runs"));
-    let client = database.client().await.expect("a connection");
-    let began = Instant::now();
-    loop {
-        let mut unequal = None;
-        for table in TABLES {
-            let found = rows(standin, table).compare(&client, "dbo", &table.to_lowercase()).await;
-            if !found.as_ref().is_ok_and(|found| found.is_equal()) {
-                unequal = Some(format!("{table}: {found:?}"));
-            }
-        }
-        let Some(unequal) = unequal else { break };
-        assert!(began.elapsed() < Duration::from_secs(60), "the target never has what the source has: {unequal}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let running = Running::start(task, standin, &[]);
+    wait_until_equal(standin, database, TABLES).await;
     drop(running);
     check_equal(standin, database, TABLES).await;
 }
@@ -127,7 +98,7 @@ async fn phases_are_done_one_at_a_time() {
         let task = folder.path().join("shop.yaml");
         let with = |phases: &str| write_task(&task, mode, &standin, &database, &format!("phases: [{phases}]\n"));
         with("full");
-        let early = command(&task, &standin).output().expect("it runs");
+        let early = ended(&mut command(&task, &standin));
         assert!(text(&early).contains("not on the target: \"dbo.customers\""), "{mode}: {}", text(&early));
 
         with("schema");
@@ -183,7 +154,7 @@ async fn changes_begin_at_a_position() {
             };
             if kind == "lsn" {
                 with("{from: backup, lsn: '1000000000100001'}");
-                let early = command(&task, &standin).output().expect("it runs");
+                let early = ended(&mut command(&task, &standin));
                 let said = text(&early);
                 assert!(!early.status.success(), "{mode}: {said}");
                 let first = if *mode == "cdc" { "00000001:00000001:0000" } else { "00000001:00000001:0001" };
@@ -195,14 +166,8 @@ async fn changes_begin_at_a_position() {
                 _ => with("{from: now}"),
             }
             if kind == "now" {
-                let running = Running(command(&task, &standin).spawn().expect("it runs"));
-                let client = database.client().await.expect("a connection");
-                let began = Instant::now();
-                let at = "SELECT applied FROM logferry.checkpoint WHERE task = 'shop' AND applied IS NOT NULL";
-                while client.query_opt(at, &[]).await.expect("an answer").is_none() {
-                    assert!(began.elapsed() < Duration::from_secs(30), "{mode}: it does not begin");
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+                let mut running = Running::start(&task, &standin, &[]);
+                wait_for_checkpoint(&database, None, &mut running).await;
                 change(&standin, later);
                 drop(running);
             }

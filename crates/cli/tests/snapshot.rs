@@ -2,9 +2,11 @@
 
 mod server;
 
+use std::sync::Arc;
+
 use logferry_mssql_standin::serve::Standin;
 use logferry_testkit::postgres::PrivatePostgres;
-use server::{check_equal, command, text, write_task};
+use server::{check_equal, command, serve, text, write_task};
 
 const SHOP: &str = "
     CREATE TABLE dbo.Customers (id int IDENTITY PRIMARY KEY, name nvarchar(40) NOT NULL, credit money, since datetime);
@@ -23,11 +25,8 @@ const SHOP: &str = "
     END;
     COMMIT";
 
-fn shop() -> Standin {
-    let standin = Standin::start().expect("a stand-in");
-    standin.batch("CREATE DATABASE shop").expect("a database");
-    standin.batch(&format!("USE shop; {SHOP}")).expect("the tables");
-    standin
+fn shop() -> Arc<Standin> {
+    serve(SHOP)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,18 @@
 //! Which tables and rows a task has, and what becomes of that when its settings change while it follows a server.
 
+// Here it is rows of questions that are waited for.
+#[allow(dead_code)]
+mod follow;
 mod server;
 
 use std::path::Path;
-use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use follow::{Running, change, ended};
 use logferry_mssql_standin::serve::Standin;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
-use server::{check_equal, command, rows, text, write_task};
+use server::{check_equal, command, rows, serve, text, write_task};
 
 const SHOP: &str = "
     CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(40) NOT NULL, credit money);
@@ -26,18 +30,11 @@ const SHOP: &str = "
 const MODES: &[&str] = &["log", "cdc", "hybrid"];
 
 /// In mode hybrid change data capture serves the orders.
-fn shop(mode: &str) -> Standin {
-    let standin = Standin::start().expect("a stand-in");
-    standin.batch("CREATE DATABASE shop").expect("a database");
+fn shop(mode: &str) -> Arc<Standin> {
     let orders = "dbo.Orders (id int NOT NULL PRIMARY KEY";
     let kind = if mode == "hybrid" { " NONCLUSTERED" } else { "" };
     let tables = SHOP.replace(orders, &format!("{orders}{kind}"));
-    standin.batch(&format!("USE shop; {tables}")).expect("the tables");
-    standin
-}
-
-fn change(standin: &Standin, batch: &str) {
-    standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
+    serve(&tables)
 }
 
 /// Writes the task of a mode; `existing` is what becomes of tables that are there.
@@ -47,19 +44,6 @@ fn write(path: &Path, mode: &str, standin: &Standin, database: &Database<'_>, ex
     let text = text.replace("target:\n", &format!("target:\n  on_existing: {existing}\n"));
     let text = text.replace("mode: cdc\n", "mode: cdc\n  cdc: {enable: true}\n");
     std::fs::write(path, text).expect("the task is written");
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-fn start(task: &Path, standin: &Standin, more: &[&str]) -> Running {
-    Running(command(task, standin).args(more).spawn().expect("it runs"))
 }
 
 /// Waits until the target has the rows of each question, in the table beside it.
@@ -84,7 +68,7 @@ async fn wait_for(standin: &Standin, database: &Database<'_>, tables: &[(&str, &
 
 /// What a run says that ends by itself.
 fn refused(task: &Path, standin: &Standin, more: &[&str]) -> String {
-    let output = command(task, standin).args(more).output().expect("it runs");
+    let output = ended(command(task, standin).args(more));
     assert!(!output.status.success(), "{}", text(&output));
     text(&output)
 }
@@ -106,7 +90,7 @@ async fn some_rows_of_a_table_are_followed() {
         };
         let eu = ("dbo.Orders WHERE Region = 'EU' AND Year >= 2022", "orders");
         with("Region = 'EU' AND Year >= 2022");
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
         change(
             &standin,
@@ -115,7 +99,7 @@ async fn some_rows_of_a_table_are_followed() {
         wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
         drop(running);
         change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id < 50; DELETE dbo.Orders WHERE id % 5 = 0");
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
         drop(running);
 
@@ -130,16 +114,16 @@ async fn some_rows_of_a_table_are_followed() {
         let said = refused(&task, &standin, &["--reload", "dbo.Orders"]);
         assert!(said.contains("NOW()"), "{said}");
         with("Region = 'EU' AND Year >= 2022");
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         change(&standin, "INSERT dbo.Orders VALUES (1000, 'EU', 2030, NULL)");
         wait_for(&standin, &database, &[CUSTOMERS, eu]).await;
         drop(running);
         with("region = 'US'");
-        let running = start(&task, &standin, &["--reload", "dbo.Orders"]);
+        let running = Running::start(&task, &standin, &["--reload", "dbo.Orders"]);
         let us = ("dbo.Orders WHERE region = 'US'", "orders");
         wait_for(&standin, &database, &[CUSTOMERS, us]).await;
         drop(running);
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         change(&standin, "UPDATE dbo.Orders SET region = 'US' WHERE id = 1000");
         wait_for(&standin, &database, &[CUSTOMERS, us]).await;
         drop(running);
@@ -171,7 +155,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         let task = folder.path().join("shop.yaml");
         let orders = ("dbo.Orders", "orders");
         write(&task, mode, &standin, &database, "error", "ddl: stop\ntables: {include: [Customers]}\n");
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         wait_for(&standin, &database, &[CUSTOMERS]).await;
         drop(running);
         // Rows of before, of while nobody looked, and of now.
@@ -182,7 +166,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         write(&task, mode, &standin, &database, "error", "ddl: stop\ntables: {include: [Customers, dbo.Orders]}\n");
         for n in 0..3 {
             // Whenever it is killed, the table is not there, or there as a whole.
-            let running = start(&task, &standin, &[]);
+            let running = Running::start(&task, &standin, &[]);
             tokio::time::sleep(Duration::from_millis(100 * n)).await;
             change(
                 &standin,
@@ -190,7 +174,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
             );
             drop(running);
         }
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
         change(
             &standin,
@@ -202,7 +186,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         // One that was left out because it was new is taken in when it is named.
         let ignore = "ddl: ignore\ntables: {include: [Customers, Orders, 'La*']}\n";
         write(&task, mode, &standin, &database, "error", ignore);
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         change(&standin, "UPDATE dbo.Customers SET credit = 4");
         wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
         change(
@@ -217,7 +201,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         assert!(!client.query_one(is_there, &[]).await.expect("an answer").get::<_, bool>(0), "{mode}");
         let named = "ddl: ignore\ntables: {include: [Customers, Orders, 'La*', dbo.Later]}\n";
         write(&task, mode, &standin, &database, "error", named);
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         let later = ("dbo.Later", "later");
         wait_for(&standin, &database, &[CUSTOMERS, orders, later]).await;
         change(&standin, "INSERT dbo.Later VALUES (3, 4)");
@@ -227,7 +211,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         // One that is taken out stays as it is,
         let fewer = "tables: {include: ['*'], exclude: [Orders, Others]}\n";
         write(&task, mode, &standin, &database, "error", fewer);
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         change(&standin, "UPDATE dbo.Orders SET note = 'unseen'; UPDATE dbo.Customers SET credit = 9");
         wait_for(&standin, &database, &[CUSTOMERS, later]).await;
         drop(running);
@@ -238,7 +222,7 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         let said = refused(&task, &standin, &[]);
         assert!(said.contains("these tables are on the target already: \"dbo.orders\""), "{mode}: {said}");
         write(&task, mode, &standin, &database, "truncate", "tables: {include: ['*']}\n");
-        let running = start(&task, &standin, &[]);
+        let running = Running::start(&task, &standin, &[]);
         wait_for(&standin, &database, &[CUSTOMERS, orders, later, OTHERS]).await;
         drop(running);
         check_equal(&standin, &database, &["Customers", "Orders", "Later", "Others"]).await;

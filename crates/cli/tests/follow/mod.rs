@@ -1,7 +1,8 @@
 //! A process that follows a server, and how far it is. Dropped, it is killed.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use logferry_mssql_standin::serve::Standin;
@@ -35,6 +36,26 @@ impl Drop for Running {
     }
 }
 
+/// Changes something in the database `shop`.
+pub fn change(standin: &Standin, batch: &str) {
+    standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
+}
+
+/// What a process says that ends by itself.
+pub fn ended(command: &mut Command) -> Output {
+    let mut running = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"));
+    // What it says is little, and fits into the pipes.
+    let began = Instant::now();
+    while running.is_alive() {
+        assert!(began.elapsed() < NEVER, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut output = Output { status: running.0.wait().expect("it has ended"), stdout: Vec::new(), stderr: Vec::new() };
+    running.0.stdout.take().expect("a pipe").read_to_end(&mut output.stdout).expect("what it said");
+    running.0.stderr.take().expect("a pipe").read_to_end(&mut output.stderr).expect("what it said");
+    output
+}
+
 /// Waits until the target has every row as the source has it.
 pub async fn wait_until_equal(standin: &Standin, database: &Database<'_>, tables: &[&str]) {
     let client = database.client().await.expect("a connection");
@@ -57,7 +78,7 @@ pub async fn wait_for_checkpoint(database: &Database<'_>, after: Option<String>,
     let began = Instant::now();
     loop {
         // Until the first statement there is no such table.
-        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint", &[]).await {
+        if let Ok(rows) = client.query("SELECT applied FROM logferry.checkpoint WHERE task = 'shop'", &[]).await {
             let applied: Option<String> = rows.first().and_then(|row| row.get(0));
             if let Some(applied) = applied.filter(|applied| Some(applied) > after.as_ref()) {
                 return applied;

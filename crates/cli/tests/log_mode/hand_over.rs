@@ -11,8 +11,8 @@ use logferry_mssql_standin::serve::Standin;
 use logferry_mssql_standin::workload::Random;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
-use crate::follow::{Running, wait_until_equal};
-use crate::server::write_task;
+use crate::follow::{Running, change, wait_until_equal};
+use crate::server::{serve, write_task};
 
 const ROWS: u64 = 2_000;
 
@@ -42,11 +42,8 @@ const CDC: Kind = Kind {
 const HYBRID: Kind = Kind { mode: "hybrid", ..CDC };
 
 fn shop(kind: &Kind) -> Arc<Standin> {
-    let standin = Standin::start().expect("a stand-in");
-    standin.batch("CREATE DATABASE shop").expect("a database");
-    let text = format!(
-        "USE shop;
-         CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(400) NOT NULL, credit money, seat int NOT NULL UNIQUE);
+    serve(&format!(
+        "CREATE TABLE dbo.Customers (id int NOT NULL PRIMARY KEY, name nvarchar(400) NOT NULL, credit money, seat int NOT NULL UNIQUE);
          CREATE TABLE dbo.Orders (customer int NOT NULL, number int NOT NULL, total decimal(12,2), note varchar(max),
              PRIMARY KEY (customer, number));
          CREATE TABLE dbo.Events (id bigint NOT NULL PRIMARY KEY NONCLUSTERED, what varchar(200));
@@ -59,9 +56,7 @@ fn shop(kind: &Kind) -> Arc<Standin> {
          END;
          COMMIT; {}",
         kind.made
-    );
-    standin.batch(&text).expect("the tables");
-    Arc::new(standin)
+    ))
 }
 
 /// Writes to all tables until it is enough.
@@ -145,6 +140,8 @@ async fn copied_while_others_write_and_killed_at_random(kind: &Kind) {
     let (mut kills, mut of_copies, mut written) = (0, 0, 0);
     for seed in first..first + runs {
         let mut random = Random::new(seed);
+        // As a server does by itself: whoever begins to read looks for the end of the log from there.
+        change(&standin, "CHECKPOINT");
         let database = postgres.create_database().expect("a database");
         let folder = tempfile::tempdir().expect("a folder");
         let task = folder.path().join("shop.yaml");

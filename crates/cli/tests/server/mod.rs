@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use logferry_model::Cell;
 use logferry_mssql_standin::serve::Standin;
@@ -24,6 +25,14 @@ impl ResultSink for Rows {
     fn error(&mut self, error: &SqlError) {
         panic!("{error}");
     }
+}
+
+/// A stand-in with a database `shop`, and what a batch made in it.
+pub fn serve(made: &str) -> Arc<Standin> {
+    let standin = Standin::start().expect("a stand-in");
+    standin.batch("CREATE DATABASE shop").expect("a database");
+    standin.batch(&format!("USE shop; {made}")).unwrap_or_else(|e| panic!("{made}: {e}"));
+    Arc::new(standin)
 }
 
 /// All rows of a table.

@@ -17,7 +17,7 @@ use logferry_model::{Lsn, TableId, TransactionId};
 use logferry_mssql_format::bytes::{Malformed, u64_at};
 use logferry_mssql_format::catalog::{AllocUnitRow, ObjectRow, RowsetRow, base_rowset, is_base_rowset, object};
 use logferry_mssql_format::log::op::{Context, Op};
-use logferry_mssql_format::log::record::Record;
+use logferry_mssql_format::log::record::{Record, RowOp};
 use logferry_mssql_format::log::xact::Xact;
 use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::redo::inserted_rows;
@@ -32,6 +32,9 @@ const SPILLED_MIN: usize = 1_000;
 const ROWS_STAY: &[&str] = &["ALTER INDEX", "CREATE INDEX", "DROP INDEX", "CREATE STATISTICS", "UPDATE STATISTICS"];
 /// Transactions that are nested in each other, at the most: the server nests two or three.
 const NESTED_MAX: usize = 16;
+
+/// Where the row of a rowset in `sysrowsets` has the object that it belongs to (`idmajor`).
+const OWNER_OF_ROWSET: (u16, u16) = (13, 17);
 
 /// A transaction that is not over.
 #[derive(Debug, Default)]
@@ -64,7 +67,7 @@ pub(super) struct Touched {
     pub(super) describes: bool,
     /// Allocation units whose rows lost or changed their pages by it.
     pub(super) units: HashSet<u64>,
-    /// Rowsets whose description it changed: they may belong to another table by it.
+    /// Rowsets that it gave to another table.
     pub(super) rowsets: HashSet<u64>,
     /// Rowsets that are not known, with a record of each.
     pub(super) unknown: HashMap<u64, Lsn>,
@@ -236,7 +239,7 @@ impl Transactions {
         let (Some(page), Some(row)) = (record.page_op()?, record.row_op()?) else { return Ok(()) };
         let rowset = row.rowset;
         if is_base_rowset(rowset) {
-            return self.system_row(record, rowset);
+            return self.system_row(record, row);
         }
         let open = self.open(record.transaction, record.lsn);
         if open.system || record.is_compensation() {
@@ -289,7 +292,8 @@ impl Transactions {
     }
 
     /// A row of a system table: somebody changes the description of something.
-    fn system_row(&mut self, record: &Record<'_>, rowset: u64) -> Result<(), Malformed> {
+    fn system_row(&mut self, record: &Record<'_>, row: RowOp) -> Result<(), Malformed> {
+        let rowset = row.rowset;
         if rowset == base_rowset(object::SYSROWSETS, 0) && record.op == Op::DELETE_ROWS && !record.is_compensation() {
             let row = RowsetRow::read(&FixedVar::read(record.element(0))?)?;
             // Nonclustered indexes have entries, not rows.
@@ -316,7 +320,10 @@ impl Transactions {
             // The key is the unit's id, after the status of the entry.
             open.touched.units.insert(u64_at(record.element(2), 1, "id of an allocation unit")?);
         }
-        if rowset == base_rowset(object::SYSROWSETS, 0) && is_change && !open.system {
+        // Its other fields are written by every ALTER TABLE, in files of 2005 to 2019.
+        let of_owner = record.op == Op::MODIFY_COLUMNS
+            || row.offset < OWNER_OF_ROWSET.1 && row.offset.saturating_add(row.size) > OWNER_OF_ROWSET.0;
+        if rowset == base_rowset(object::SYSROWSETS, 0) && is_change && of_owner && !open.system {
             open.touched.rowsets.insert(u64_at(record.element(2), 1, "id of a rowset")?);
         }
         // Counters of rows and pages are written by system transactions.
