@@ -15,6 +15,8 @@ pub struct PhysicalColumn {
     pub id: u32,
     /// Whether the column was dropped.
     pub dropped: bool,
+    /// Whether it tells rows with the same key apart.
+    pub uniquifier: bool,
     /// Its type.
     pub sql_type: logferry_model::SqlType,
     /// Whether NULL is allowed.
@@ -136,7 +138,8 @@ impl Database {
                 let (leaf_offset, leaf_bit) = offset(c.place);
                 PhysicalColumn {
                     id: c.id,
-                    dropped: c.logical.is_none(),
+                    dropped: c.logical.is_none() && !c.uniquifier,
+                    uniquifier: c.uniquifier,
                     sql_type: c.sql_type.clone(),
                     nullable: c.nullable,
                     key_ordinal: c.key_ordinal,

@@ -119,6 +119,10 @@ fn clustered_indexes_of_all_kinds() {
                 "\"cx\", \"CLUSTERED\", false, false, 1 | \"ix\", \"NONCLUSTERED\", false, false, 3",
             ),
             (
+                "SELECT partition_column_id, is_dropped, is_uniqueifier, key_ordinal, leaf_offset, leaf_null_bit FROM sys.system_internals_partition_columns c JOIN sys.partitions p ON p.partition_id = c.partition_id WHERE p.object_id = OBJECT_ID('loose') AND p.index_id = 1 ORDER BY leaf_null_bit",
+                "0, false, true, 3, -1, 1 | 2, false, false, 1, 4, 2 | 3, false, false, 2, -2, 3 | 1, false, false, 0, 8, 4 | 4, false, false, 0, -3, 5",
+            ),
+            (
                 "INSERT loose VALUES (1, 5, 'x', NULL), (2, 5, 'x', N'two'), (3, NULL, 'x', NULL), (4, 5, 'x', REPLICATE(CAST(N'l' AS nvarchar(max)), 9000)), (5, NULL, NULL, N''), (6, 1, 'y', NULL)",
                 "#6",
             ),
