@@ -16,17 +16,17 @@
 //! protocol `tds/8.0` of ALPN; there the PRELOGIN is within TLS, and the same is done for the library. Source: MS-TDS 2.2.6.5 and 3.2.5.2,
 //! <https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/>.
 
+mod trust;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,6 +34,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::Error;
 use crate::settings::{Settings, Trust};
+use trust::{WithoutAuthority, verifier};
 
 const HEADER: usize = 8;
 const PRELOGIN: u8 = 18;
@@ -185,19 +186,6 @@ fn handshake_error(settings: &Settings, error: &io::Error) -> Error {
         },
         (Some(_), _) => Error::Tls { server, said, hint: "the server must allow TLS 1.2" },
     }
-}
-
-fn verifier(
-    certificates: Vec<CertificateDer<'static>>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() {
-        return Err("no authority's certificate was found".to_owned());
-    }
-    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    built.map(|v| v as Arc<dyn ServerCertVerifier>).map_err(|e| e.to_string())
 }
 
 /// A PRELOGIN, in its packet.
@@ -453,54 +441,6 @@ impl AsyncWrite for Wrapped {
         let this = self.get_mut();
         ready!(Pin::new(&mut *this).poll_flush(cx))?;
         Pin::new(&mut this.tcp).poll_shutdown(cx)
-    }
-}
-
-/// Takes one certificate, or any, whoever signed it and whatever it says; the server still has to own its key.
-#[derive(Debug)]
-struct WithoutAuthority {
-    /// `None`: any.
-    pinned: Option<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for WithoutAuthority {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match &self.pinned {
-            Some(pinned) if certificate.as_ref() != pinned.as_ref() => {
-                Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-            }
-            _ => Ok(ServerCertVerified::assertion()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
