@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config::{BackupSource, Secret, Task};
 use logferry_model::{Cell, SqlType};
-use logferry_mssql_standin::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
 use logferry_pipeline::StreamEnd;
 use logferry_testkit::compare::{Comparison, Expected};
 use logferry_testkit::postgres::{Database, PrivatePostgres};

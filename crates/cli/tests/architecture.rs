@@ -16,8 +16,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logferry-pg-apply", &["model"]),
     ("logferry-config", &["model", "transform"]),
     ("logferry-pipeline", &["model", "transform", "pg-apply", "config"]),
-    ("logferry-mssql-standin", &["model", "mssql-format"]),
-    ("logferry-testkit", &["model", "mssql-format", "mssql-standin"]),
+    ("logferry-mssql-standin-storage", &["model", "mssql-format"]),
+    ("logferry-mssql-standin", &["model", "mssql-format", "mssql-standin-storage"]),
+    ("logferry-testkit", &["model", "mssql-format"]),
     // The only place that wires. The demo makes its own data and its own PostgreSQL.
     (
         "logferry",
@@ -33,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pipeline",
             "testkit",
             "mssql-standin",
+            "mssql-standin-storage",
         ],
     ),
 ];

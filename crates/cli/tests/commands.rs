@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{WorkloadOptions, generate_chain};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 use serde_json::Value;
 

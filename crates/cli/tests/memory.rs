@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use logferry_model::SqlType;
-use logferry_mssql_standin::storage::{ColumnDef, DEFAULT_COLLATION, Database, Options, TableDef, XactOptions};
+use logferry_mssql_standin_storage::{ColumnDef, DEFAULT_COLLATION, Database, Options, TableDef, XactOptions};
 use logferry_testkit::postgres::PrivatePostgres;
 
 /// Enough that what grows with them would show.

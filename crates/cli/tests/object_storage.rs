@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{WorkloadOptions, generate_chain};
 use logferry_testkit::http_proxy::{HttpFault, HttpProxy};
 use logferry_testkit::objects::ObjectServer;
 use logferry_testkit::postgres::{Database, PrivatePostgres};

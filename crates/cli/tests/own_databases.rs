@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{WorkloadOptions, generate_chain};
 use logferry_testkit::postgres::PrivatePostgres;
 
 fn chain(name: &str, seed: u64, folder: &Path) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_standin::sql::{Login, Param, ResultSink, Server, Session, SqlError};
-use logferry_mssql_standin::storage::Options;
+use logferry_mssql_standin_storage::Options;
 
 #[derive(Default)]
 struct Count {

@@ -2,15 +2,11 @@
 //! a database.
 //!
 //! * [`serve`]: the server that clients connect to: [`sql`] behind [`tds`].
-//! * [`sql`]: T-SQL over the tables, many sessions at a time.
-//! * [`storage`]: tables in pages, transactions in a log, backups in files.
-//! * [`workload`]: made-up histories as backup chains, with the rows that must come out.
+//! * [`sql`]: T-SQL over the tables, many sessions at a time. Pages, log and backups are `mssql-standin-storage`'s.
 //! * [`tds`]: the protocol that clients speak.
 //!
 //! **Invariant:** knows of the product's crates only `model` and `mssql-format`.
 
 pub mod serve;
 pub mod sql;
-pub mod storage;
 pub mod tds;
-pub mod workload;

@@ -1,4 +1,4 @@
-//! T-SQL: batches in, results and errors out, over databases of [`crate::storage`].
+//! T-SQL: batches in, results and errors out, over databases of [`logferry_mssql_standin_storage`].
 //!
 //! ```text
 //!  text ── token ── parse ── ast ── bind ── plan ── run, eval ── rows

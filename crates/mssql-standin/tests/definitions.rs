@@ -1,6 +1,8 @@
 //! Statements that define things inside of transactions: rolled back, they leave nothing in the catalog, in the rows or for readers of the
 //! log, and the log still brings a backup to the engine's own pages; committed, readers follow them.
 
+// What the engine's own tests read its files with.
+#[path = "../../mssql-standin-storage/tests/readers/mod.rs"]
 mod readers;
 
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_format::render;
 use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};
-use logferry_mssql_standin::storage::Options;
+use logferry_mssql_standin_storage::Options;
 use readers::target::{followed, try_followed};
 use readers::{Redone, Tables, committed, read, redo};
 

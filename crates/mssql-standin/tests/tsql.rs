@@ -27,7 +27,7 @@ mod tsql {
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::render;
 use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};
-use logferry_mssql_standin::storage::Options;
+use logferry_mssql_standin_storage::Options;
 
 /// What a batch gave, as text.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use logferry_model::{Cell, ChangeOp, EventBatch, RowRef, SourceEvent, SqlType, T
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::{Backups, Changes, ReplayOptions};
 use logferry_mssql_format::render;
-use logferry_mssql_standin::storage::{ColumnDef, Database, Options, Row, RowKey, TableDef, XactOptions};
+use logferry_mssql_standin_storage::{ColumnDef, Database, Options, Row, RowKey, TableDef, XactOptions};
 
 /// A database under test, its table, and where its backups are.
 struct Source {
@@ -27,7 +27,7 @@ fn text(value: &str) -> Option<Vec<u8>> {
 }
 
 fn varchar(length: u16) -> SqlType {
-    SqlType::VarChar { length: Some(length), collation: logferry_mssql_standin::storage::DEFAULT_COLLATION }
+    SqlType::VarChar { length: Some(length), collation: logferry_mssql_standin_storage::DEFAULT_COLLATION }
 }
 
 impl Source {

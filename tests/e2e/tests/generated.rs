@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use logferry_e2e::{Files, Target};
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::encode::BackupKind;
-use logferry_mssql_standin::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{Chain, ChainFile, WorkloadOptions, generate_chain};
 use logferry_testkit::compare::Expected;
 
 /// Runs a chain file by file, and from nothing to its end, and compares every row each time.

@@ -6,10 +6,10 @@ use logferry_config::DdlPolicy;
 use logferry_e2e::{Files, Target};
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::encode::BackupKind;
-use logferry_mssql_standin::storage::{
+use logferry_mssql_standin_storage::workload::{ChainFile, TableKind, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::{
     ColumnDef, DEFAULT_COLLATION, Database, Options, RowKey, TableDef, Transaction, XactOptions,
 };
-use logferry_mssql_standin::workload::{ChainFile, TableKind, WorkloadOptions, generate_chain};
 use logferry_testkit::compare::Expected;
 
 const TABLES: &str = "SELECT coalesce(string_agg(nspname || '.' || relname, ' ' ORDER BY nspname, relname), '') \

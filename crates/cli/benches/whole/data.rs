@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use logferry_model::{RowRef, RowStore, SqlType};
-use logferry_mssql_standin::storage::{
+use logferry_mssql_standin_storage::workload::Random;
+use logferry_mssql_standin_storage::{
     ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, XactOptions,
 };
-use logferry_mssql_standin::workload::Random;
 
 use crate::Sizes;
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use logferry_mssql_standin::workload::Random;
+use logferry_mssql_standin_storage::workload::Random;
 use logferry_testkit::postgres::PrivatePostgres;
 
 use crate::process::Task;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use logferry_mssql_standin::workload::Random;
+use logferry_mssql_standin_storage::workload::Random;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
 use crate::process::{Run, Task};

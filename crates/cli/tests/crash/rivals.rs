@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_mssql_standin::workload::Random;
+use logferry_mssql_standin_storage::workload::Random;
 use logferry_testkit::postgres::PrivatePostgres;
 
 use crate::outages::reach;

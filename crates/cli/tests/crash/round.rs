@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use logferry_model::Cell;
-use logferry_mssql_standin::workload::{ChainFile, TableKind, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::workload::{ChainFile, TableKind, WorkloadOptions, generate_chain};
 use logferry_testkit::compare::Expected;
 use tempfile::TempDir;
 use tokio_postgres::Client;

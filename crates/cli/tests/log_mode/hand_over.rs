@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use logferry_mssql_standin::serve::Standin;
-use logferry_mssql_standin::workload::Random;
+use logferry_mssql_standin_storage::workload::Random;
 use logferry_testkit::postgres::{Database, PrivatePostgres};
 
 use crate::follow::{Running, change, wait_until_equal};

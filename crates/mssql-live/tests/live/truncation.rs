@@ -8,7 +8,7 @@ use logferry_model::{ChangeSource, Class, Fault, RowStore};
 use logferry_mssql_live::{HoldLog, LiveSource, LogSettings, Mode, OnGap};
 use logferry_mssql_standin::serve::Standin;
 use logferry_mssql_standin::sql::Login;
-use logferry_mssql_standin::storage::BulkLog;
+use logferry_mssql_standin_storage::BulkLog;
 
 use crate::cdc::Quiet;
 use crate::log::{TABLES, Target};

@@ -23,7 +23,7 @@ use super::plan::{Column, Part, Typed};
 use super::state::{Scalars, State, TEMPDB};
 use super::types;
 use super::value::{Value, same_name, to_bytes};
-use crate::storage::{Row, RowKey, Transaction};
+use logferry_mssql_standin_storage::{Row, RowKey, Transaction};
 
 pub(crate) use delete::delete;
 pub(crate) use images::Images;

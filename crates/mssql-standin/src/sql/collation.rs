@@ -11,7 +11,7 @@ use logferry_mssql_format::collation::{CP437, CP850, CodePage, code_page};
 use logferry_mssql_format::render;
 
 use super::value::{from_1252, to_1252};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 /// The name of the default.
 pub(crate) const DEFAULT_NAME: &str = "SQL_Latin1_General_CP1_CI_AS";

@@ -27,7 +27,7 @@ use super::eval::Ctx;
 use super::plan::{Column, Part};
 use super::state::{State, from_storage};
 use super::value::Value;
-use crate::storage::{LogBlock, backed_up_log};
+use logferry_mssql_standin_storage::{LogBlock, backed_up_log};
 
 /// A row of `fn_dblog`.
 #[derive(Debug)]

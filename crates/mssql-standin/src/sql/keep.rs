@@ -26,7 +26,7 @@ use super::state::{
 };
 use super::trigger::TriggerDef;
 use super::value::Value;
-use crate::storage::{Database, Kept};
+use logferry_mssql_standin_storage::{Database, Kept};
 
 /// `datetime`: days, ticks.
 type Moment = Option<(i32, u32)>;

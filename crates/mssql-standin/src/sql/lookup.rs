@@ -12,7 +12,7 @@ use logferry_model::SqlType;
 
 use super::state::Db;
 use super::value::{Value, from_bytes, group_key};
-use crate::storage::{Row, RowKey};
+use logferry_mssql_standin_storage::{Row, RowKey};
 
 /// Rows that may have the values.
 type Rows = HashMap<Vec<u8>, HashSet<RowKey>>;

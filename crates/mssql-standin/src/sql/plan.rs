@@ -10,7 +10,7 @@ use super::dblog::LogRow;
 use super::function::Func;
 use super::table_function::TableFunction;
 use super::value::Value;
-use crate::storage::{Row, RowKey};
+use logferry_mssql_standin_storage::{Row, RowKey};
 
 /// An expression with its type. Conditions are `bit`s where NULL is unknown.
 #[derive(Clone, Debug, PartialEq)]

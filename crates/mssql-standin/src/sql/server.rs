@@ -13,7 +13,7 @@ use super::error::{Result, SqlError, invalid_object};
 use super::hidden::{Hidden, Rights};
 use super::session::Session;
 use super::state::{Isolation, Scalars, SessionRow, State};
-use crate::storage::{Database, Options};
+use logferry_mssql_standin_storage::{Database, Options};
 
 /// A server: databases that many sessions share.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use super::cdc::Cdc;
 use super::error::{Result, SqlError};
 use super::hidden::Hidden;
 use super::value::{Value, same_name};
-use crate::storage::{Before, Database, Options, Transaction};
+use logferry_mssql_standin_storage::{Before, Database, Options, Transaction};
 pub(crate) use meta::{
     CheckDef, ComputedDef, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, TableMeta, TableTypeDef,
 };
@@ -167,7 +167,10 @@ impl State {
                 meta.keys.push(KeyDef {
                     name: storage.key_name(id).unwrap_or_else(|| format!("PK_{}", def.name)),
                     object: Some(
-                        storage.clustered_key(id).and_then(|key| key.object).unwrap_or(crate::storage::key_object(id)),
+                        storage
+                            .clustered_key(id)
+                            .and_then(|key| key.object)
+                            .unwrap_or(logferry_mssql_standin_storage::key_object(id)),
                     ),
                     primary: true,
                     unique: true,
@@ -337,8 +340,8 @@ impl Db {
 }
 
 /// Errors of the storage engine that no statement can meet, or that have no number of their own.
-pub(crate) fn from_storage(error: crate::storage::Error) -> SqlError {
-    use crate::storage::Error as E;
+pub(crate) fn from_storage(error: logferry_mssql_standin_storage::Error) -> SqlError {
+    use logferry_mssql_standin_storage::Error as E;
     match error {
         E::RowTooLong(n) => SqlError::new(
             511,

@@ -3,7 +3,7 @@
 use logferry_model::SqlType;
 
 use super::error::{Result, SqlError};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 /// `nvarchar(n)` of the default collation.
 pub(crate) fn nvarchar(length: u16) -> SqlType {

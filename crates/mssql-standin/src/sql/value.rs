@@ -10,7 +10,7 @@ use logferry_model::{Collation, SqlType};
 
 use super::collation;
 use super::error::{Result, SqlError, overflow_of, unsupported};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 /// Ticks of 100 ns in a day.
 pub(crate) const DAY_TICKS: u64 = 864_000_000_000;

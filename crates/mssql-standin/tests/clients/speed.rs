@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Instant;
 
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
-use logferry_mssql_standin::storage::{Database, Options, Row, XactOptions};
 use logferry_mssql_standin::tds::Encryption;
-use logferry_mssql_standin::workload::bench_table;
+use logferry_mssql_standin_storage::workload::bench_table;
+use logferry_mssql_standin_storage::{Database, Options, Row, XactOptions};
 
 use crate::bare::{Bare, END};
 use crate::double::PASSWORD;

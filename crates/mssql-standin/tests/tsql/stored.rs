@@ -44,7 +44,7 @@ fn stored_rows_are_the_rows_that_are_evaluated() {
 
 #[test]
 fn rows_that_were_loaded_in_bulk_are_seen() {
-    let (database, _) = logferry_mssql_standin::workload::bench_database(3000, 7).unwrap();
+    let (database, _) = logferry_mssql_standin_storage::workload::bench_database(3000, 7).unwrap();
     let server = server();
     server.adopt_database("bench", database);
     check(

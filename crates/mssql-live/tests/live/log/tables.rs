@@ -70,7 +70,7 @@ async fn a_table_that_was_truncated_while_nobody_looked_is_no_riddle() {
 /// a server writes it down is not known; both ways that there are.
 #[tokio::test]
 async fn a_partition_switch_is_not_passed_over() {
-    use logferry_mssql_standin::storage::SwitchBy;
+    use logferry_mssql_standin_storage::SwitchBy;
     for by in [SwitchBy::Rowsets, SwitchBy::Units] {
         for running in [true, false] {
             let standin = standin(

@@ -12,7 +12,7 @@ use super::super::value::Value;
 pub(crate) use super::operator::{binary, comparison};
 use super::operator::{comparable, number};
 use super::{Binder, Scope, cast, common_of};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 impl Binder<'_> {
     /// A value.

@@ -9,7 +9,7 @@ use super::super::plan::{Node, Typed};
 use super::super::types::{self, is_bytes, is_integer, is_text, is_time};
 use super::super::value::{Dec, Value};
 use super::{cast, common_of};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 pub(super) fn number(n: &str) -> Result<Typed> {
     if let Some(money) = n.strip_prefix('$') {

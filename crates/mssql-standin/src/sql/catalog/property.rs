@@ -248,7 +248,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             "engineedition" => variant_int(3),
             "servername" | "machinename" | "computernamephysicalnetbios" => variant_text(&ctx.state.server),
             "collation" => variant_text("SQL_Latin1_General_CP1_CI_AS"),
-            "collationid" => variant_int(i64::from(crate::storage::DEFAULT_COLLATION.0)),
+            "collationid" => variant_int(i64::from(logferry_mssql_standin_storage::DEFAULT_COLLATION.0)),
             "lcid" => variant_int(1033),
             "sqlcharset" => Value::Variant(Box::new((SqlType::TinyInt, Value::Int(1)))),
             "sqlcharsetname" => variant_text("iso_1"),

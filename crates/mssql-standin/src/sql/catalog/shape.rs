@@ -8,7 +8,7 @@ use logferry_model::SqlType;
 use super::super::plan::Column;
 use super::super::types;
 use super::super::value::{Dec, Value};
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 /// Rows of a view.
 pub(in crate::sql) type Rows = Vec<Vec<Value>>;

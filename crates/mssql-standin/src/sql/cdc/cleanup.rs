@@ -10,7 +10,7 @@ use super::super::value::{DAYS_TO_1900, Value, from_bytes};
 use super::lsn::{last_mapped, lsn_in, no_such_entry, shown};
 use super::scan::set_low_endpoint;
 use super::{not_enabled, own_table};
-use crate::storage::{RowKey, XactOptions};
+use logferry_mssql_standin_storage::{RowKey, XactOptions};
 
 /// `sys.sp_cdc_cleanup_change_table`: moves an instance's low endpoint up to an LSN, or only deletes what is below it.
 pub(crate) fn clean_up(state: &mut State, at: usize, instance: &str, mark: Option<Lsn>) -> Result<()> {
@@ -53,7 +53,7 @@ pub(crate) fn clean_by_retention(state: &mut State, at: usize, now: (i32, u64)) 
     let Some(cdc) = &db.cdc else { return Err(not_enabled(db)) };
     let minutes = cdc.cleanup.as_ref().map_or(super::job::RETENTION_MIN, |c| c.retention_min);
     let ticks = i64::from(now.0 - DAYS_TO_1900) * 86_400 * 300 + i64::from(to_300ths(now.1)) - minutes * 60 * 300;
-    let young = |row: &crate::storage::Row| {
+    let young = |row: &logferry_mssql_standin_storage::Row| {
         let time = row.get(2).and_then(|b| b.as_deref()).map(|b| from_bytes(&SqlType::DateTime, b));
         matches!(time, Some(Value::DateTime(days, t)) if i64::from(days) * 86_400 * 300 + i64::from(t) >= ticks)
     };

@@ -10,7 +10,7 @@ use super::super::state::{Db, KeyDef, Scalars, State, TableMeta, from_storage};
 use super::super::types;
 use super::super::value::{Value, same_name};
 use super::{CapturedColumn, Instance, SCHEMA, bytes, is_own, not_enabled};
-use crate::storage::{ColumnDef, Row, TableDef, XactOptions};
+use logferry_mssql_standin_storage::{ColumnDef, Row, TableDef, XactOptions};
 
 /// Instances that a table can have.
 const INSTANCES_MAX: usize = 2;

@@ -6,7 +6,7 @@ use super::super::error::{Result, SqlError, invalid_object};
 use super::super::state::Db;
 use super::super::value::{Value, from_bytes};
 use super::{bytes, own_table};
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 /// Bytes of an LSN.
 const LSN_LEN: usize = 10;

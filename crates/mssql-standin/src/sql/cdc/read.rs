@@ -10,7 +10,7 @@ use super::super::state::Db;
 use super::super::value::{Value, from_bytes};
 use super::lsn::{last_mapped, lsn_of};
 use super::{Cdc, Instance};
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 /// Columns of a change table before those of the source.
 pub(super) const HEAD: usize = 5;

@@ -8,7 +8,7 @@ use super::super::state::{Db, State};
 use super::super::value::{Value, from_bytes, same_name};
 use super::job::JobSettings;
 use super::{CaptureJob, CapturedColumn, Cdc, CleanupJob, Instance, own_table, read, scan};
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 /// The jobs of a database.
 #[derive(Debug, Deserialize, Serialize)]

@@ -8,7 +8,7 @@ use super::super::state::{Db, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::{DAY_TICKS, DAYS_TO_1900, Value, to_bytes};
 use super::{CapturedColumn, Instance, SCHEMA, Scan, own_table};
-use crate::storage::{CapturedChange, Row, Transaction, XactOptions};
+use logferry_mssql_standin_storage::{CapturedChange, Row, Transaction, XactOptions};
 
 /// Without changes, `cdc.lsn_time_mapping` gets a row so often: ticks of 100 ns.
 const IDLE: u64 = 300 * 10_000_000;

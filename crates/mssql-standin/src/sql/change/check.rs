@@ -17,7 +17,7 @@ use super::super::state::{Db, KeyDef, Scalars, State};
 use super::super::types;
 use super::super::value::{Value, from_bytes, group_key};
 use super::{Target, Variables, blocked};
-use crate::storage::{Row, RowKey, Transaction};
+use logferry_mssql_standin_storage::{Row, RowKey, Transaction};
 
 /// NOT NULL, and CHECK where that is asked for.
 pub(super) fn check_rows(

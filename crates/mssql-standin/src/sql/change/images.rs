@@ -4,7 +4,7 @@ use super::super::plan::Column;
 use super::super::state::State;
 use super::super::value::{Value, from_bytes};
 use super::Target;
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 /// Rows as they were and as they are.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use super::check::{check_references, check_rows, check_unique, duplicate, key_va
 use super::images::images_of;
 use super::output::{OutputOf, bind_output, run_output};
 use super::{Outcome, Target, Variables, blocked, conflict, implicit, own_snapshot_lost};
-use crate::storage::{Error as StorageError, Row, RowKey, Transaction};
+use logferry_mssql_standin_storage::{Error as StorageError, Row, RowKey, Transaction};
 
 pub(crate) fn insert(
     state: &mut State,

@@ -12,7 +12,7 @@ use super::super::plan::{Column, Part, Typed};
 use super::super::state::{Scalars, State};
 use super::super::value::Value;
 use super::{Target, Variables, insert};
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputOf {

@@ -12,7 +12,7 @@ use super::super::run;
 use super::super::state::{Scalars, State};
 use super::super::value::{Value, same_name};
 use super::{Target, blocked, conflict, own_snapshot_lost};
-use crate::storage::{Row, RowKey};
+use logferry_mssql_standin_storage::{Row, RowKey};
 
 /// A row that is to be changed.
 pub(super) struct Hit {

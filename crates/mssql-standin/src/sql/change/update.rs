@@ -20,7 +20,7 @@ use super::insert::{bind_defaults, write_row};
 use super::output::{OutputOf, bind_output, run_output};
 use super::target::{Hit, bind_target, find_hits, lock_hits};
 use super::{Outcome, Variables, implicit};
-use crate::storage::{Row, RowKey};
+use logferry_mssql_standin_storage::{Row, RowKey};
 
 pub(crate) fn update(
     state: &mut State,

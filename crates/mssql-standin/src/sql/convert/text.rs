@@ -110,7 +110,7 @@ pub(super) fn to_text(value: Value, from: &SqlType, to: &SqlType, style: Option<
         Value::Text(t) => {
             let mut t = t.clone();
             if !types::is_national(to) && types::is_national(from) {
-                let of = collation::of(to).unwrap_or(crate::storage::DEFAULT_COLLATION);
+                let of = collation::of(to).unwrap_or(logferry_mssql_standin_storage::DEFAULT_COLLATION);
                 t = collation::decode(&collation::encode(&t, of), of);
             }
             return Ok(Value::Text(fit(t, to)));

@@ -18,7 +18,7 @@ use super::super::value::{Value, from_bytes, same_name, to_bytes};
 use super::constraint::add_constraints;
 use super::table::wait_for_table;
 use super::{Variables, meta_mut};
-use crate::storage::{ColumnDef, Identity, XactOptions};
+use logferry_mssql_standin_storage::{ColumnDef, Identity, XactOptions};
 
 /// A column that a statement defines.
 pub(super) struct Defined {

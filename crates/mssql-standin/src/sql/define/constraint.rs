@@ -16,7 +16,7 @@ use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::column::{add_columns, alter_column, drop_column};
 use super::index::push_key;
 use super::{Variables, meta_mut, place_of};
-use crate::storage::key_object;
+use logferry_mssql_standin_storage::key_object;
 
 fn cannot_find(name: &[String]) -> SqlError {
     SqlError::batch(
@@ -293,7 +293,7 @@ fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: T
     }
     for foreign in &meta.foreign {
         let other = db.types(foreign.table);
-        let key = |row: &crate::storage::Row, types: &[SqlType], columns: &[usize]| {
+        let key = |row: &logferry_mssql_standin_storage::Row, types: &[SqlType], columns: &[usize]| {
             let (mut key, mut null) = (Vec::new(), false);
             for c in columns {
                 let v = row[*c].as_deref().map_or(Value::Null, |b| from_bytes(&types[*c], b));

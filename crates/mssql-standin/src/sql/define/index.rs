@@ -11,7 +11,7 @@ use super::super::plan::Column;
 use super::super::state::{Db, KeyDef, Scalars, State, from_storage};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::{meta_mut, place_of};
-use crate::storage::{ConstraintDef, ConstraintKind, KeyKind, KeyName};
+use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, KeyKind, KeyName};
 
 /// Adds a key after looking whether the rows that are there keep it.
 pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()> {
@@ -61,8 +61,8 @@ pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String
     let db = state.db_mut(at.database);
     let id = |place: &usize| db.storage.column_id(at.table, *place);
     let keys = db.meta(at.table).keys.iter().filter(|k| !k.clustered);
-    let indexes: Vec<crate::storage::IndexDef> = keys
-        .map(|k| crate::storage::IndexDef {
+    let indexes: Vec<logferry_mssql_standin_storage::IndexDef> = keys
+        .map(|k| logferry_mssql_standin_storage::IndexDef {
             id: k.index_id,
             name: k.name.clone(),
             unique: k.unique,

@@ -10,7 +10,7 @@ use super::column::{columns_of, computed_of};
 use super::constraint::{add_constraints, constraint_named, key_name};
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
-use crate::storage::{ColumnDef, KeyName, TableDef, key_object};
+use logferry_mssql_standin_storage::{ColumnDef, KeyName, TableDef, key_object};
 
 pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &CreateTable) -> Result<()> {
     let (database, schema, name) = state.resolve(scalars, &stmt.name)?;
@@ -142,7 +142,7 @@ pub(crate) fn create_plain(
             .iter()
             .map(|c| ColumnDef {
                 nullable: c.nullable,
-                identity: c.identity.then_some(crate::storage::Identity::ONE),
+                identity: c.identity.then_some(logferry_mssql_standin_storage::Identity::ONE),
                 ..ColumnDef::new(c.name.clone(), c.ty.clone())
             })
             .collect(),

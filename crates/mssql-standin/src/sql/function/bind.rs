@@ -54,7 +54,7 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
         }
     };
     let like_text = |ty: &SqlType, length: Option<u16>| {
-        let collation = crate::storage::DEFAULT_COLLATION;
+        let collation = logferry_mssql_standin_storage::DEFAULT_COLLATION;
         if types::is_national(ty) {
             SqlType::NVarChar { length: length.map(|n| n.clamp(1, 4000)), collation }
         } else {
@@ -156,11 +156,11 @@ pub(crate) fn bind(b: &Binder<'_>, name: &str, mut args: Vec<Typed>) -> Result<T
         }
         F::Char => {
             ints(&mut args, &[0]);
-            SqlType::Char { length: 1, collation: crate::storage::DEFAULT_COLLATION }
+            SqlType::Char { length: 1, collation: logferry_mssql_standin_storage::DEFAULT_COLLATION }
         }
         F::NChar => {
             ints(&mut args, &[0]);
-            SqlType::NChar { length: 1, collation: crate::storage::DEFAULT_COLLATION }
+            SqlType::NChar { length: 1, collation: logferry_mssql_standin_storage::DEFAULT_COLLATION }
         }
         F::QuoteName => {
             texts(&mut args, &[0, 1]);

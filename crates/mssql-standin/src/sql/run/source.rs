@@ -15,7 +15,7 @@ use super::super::lookup::values_of;
 use super::super::plan::{Access, Bound as PlanBound, From, Part, SelectPlan, Typed};
 use super::super::value::{Value, group_key, to_bytes};
 use super::run;
-use crate::storage::{Before, Row, RowKey};
+use logferry_mssql_standin_storage::{Before, Row, RowKey};
 
 /// Rows of FROM that WHERE lets through.
 pub(crate) fn each_row(

@@ -13,7 +13,7 @@ use super::super::plan::{Access, From, Node, OrderKey, Part, Plan, PlanBody, Sel
 use super::super::types::is_integer;
 use super::super::value::Value;
 use super::source::each_row;
-use crate::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 /// The rows of a result, and the places of its columns in them.
 pub(crate) struct StoredRows {

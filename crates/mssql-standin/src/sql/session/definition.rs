@@ -17,7 +17,7 @@ use super::super::trigger::TriggerDef;
 use super::super::value::Value;
 use super::transaction::{begin_in, keep_for_snapshots};
 use super::{Out, Session};
-use crate::storage::{Mark, Transaction};
+use logferry_mssql_standin_storage::{Mark, Transaction};
 
 /// A definition that the open transaction made.
 #[derive(Clone, Debug)]

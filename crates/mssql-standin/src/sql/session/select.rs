@@ -17,7 +17,7 @@ use super::super::sink::ResultColumn;
 use super::super::state::{Isolation, Scalars, State};
 use super::super::value::{Value, to_bytes};
 use super::{BLOCKED, Defining, Out, Session};
-use crate::storage::Transaction;
+use logferry_mssql_standin_storage::Transaction;
 
 impl Session {
     pub(super) fn select(&mut self, query: &Query, out: Out<'_>) -> Result<()> {

@@ -15,7 +15,7 @@ use super::super::{define, types};
 use super::select::{cells_of, result_columns};
 use super::stop::STOPPED;
 use super::{Flow, Out, Session};
-use crate::storage::Options;
+use logferry_mssql_standin_storage::Options;
 
 impl Session {
     pub(super) fn kind(&mut self, stmt: &Stmt, out: Out<'_>, in_try: bool) -> Result<Flow> {

@@ -9,7 +9,7 @@ use super::super::state::{Db, Isolation, Scalars, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::DAYS_TO_1900;
 use super::{Out, Session};
-use crate::storage::{Transaction, XactOptions};
+use logferry_mssql_standin_storage::{Transaction, XactOptions};
 
 impl Session {
     /// Begins a transaction, as a transaction manager request or BEGIN TRAN does.

@@ -66,7 +66,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// The identity column among columns, without a value so far.
-    pub fn of(columns: &[crate::storage::ColumnDef]) -> Option<Self> {
+    pub fn of(columns: &[logferry_mssql_standin_storage::ColumnDef]) -> Option<Self> {
         let (column, of) = columns.iter().enumerate().find_map(|(at, c)| Some((at, c.identity?)))?;
         Some(Identity { column, seed: of.seed.into(), increment: of.increment.into(), last: None })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::bind::TableAt;
 use super::super::error::{Result, SqlError};
-use crate::storage::Transaction;
+use logferry_mssql_standin_storage::Transaction;
 
 /// How a session isolates its transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub(crate) fn info_columns() -> Vec<Column> {
 /// `sys.dm_db_log_info`: the virtual log files.
 pub(crate) fn info(state: &State, scalars: &Scalars, args: &[Value]) -> Rows {
     let Some(at) = database_of(state, scalars, args) else { return Vec::new() };
-    let row = |vlf: crate::storage::VlfInfo| {
+    let row = |vlf: logferry_mssql_standin_storage::VlfInfo| {
         let first = if vlf.sequence == 0 { Lsn::ZERO } else { Lsn::new(vlf.sequence, 16, 1) };
         vec![
             n(State::database_id(at)),

@@ -140,7 +140,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             ],
             rowsets(db).iter().map(|r| {
                 let columns = db.storage.rowset_columns(r.hobt as u64);
-                let fixed = |c: &&crate::storage::PhysicalColumn| c.leaf_offset > 0;
+                let fixed = |c: &&logferry_mssql_standin_storage::PhysicalColumn| c.leaf_offset > 0;
                 let end = columns.iter().filter(fixed).map(|c| {
                     let (length, ..) = types::sizes(&c.sql_type);
                     i64::from(c.leaf_offset) + i64::from(length)

@@ -6,7 +6,7 @@ use super::super::super::ast::ParameterType;
 use super::super::super::error::{Result, SqlError, unsupported};
 use super::super::super::token::Tok;
 use super::super::Parser;
-use crate::storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 impl Parser<'_> {
     /// `nvarchar(20)`, `[int]`, `decimal (10, 2)`, `varchar(max)`

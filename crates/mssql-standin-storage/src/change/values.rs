@@ -21,7 +21,7 @@ const VERSIONS_A_PAGE: u32 = 64;
 
 /// A physical value on its way into a row.
 #[derive(Clone, Debug)]
-pub(in crate::storage) enum Stored {
+pub(crate) enum Stored {
     Null,
     Bytes(Vec<u8>),
     /// What stands in the row for a value outside of it.
@@ -108,7 +108,7 @@ impl Database {
     }
 
     /// A row in another layout of the same table; values outside of it stay there.
-    pub(in crate::storage) fn moved_row(&self, from: &TableLayout, to: &TableLayout, image: &[u8]) -> Vec<u8> {
+    pub(crate) fn moved_row(&self, from: &TableLayout, to: &TableLayout, image: &[u8]) -> Vec<u8> {
         let own = from.columns.iter().zip(stored_values(from, image)).find(|(c, _)| c.uniquifier);
         let uniquifier = match own {
             Some((_, Stored::Bytes(bytes))) => bytes,
@@ -118,7 +118,7 @@ impl Database {
     }
 
     /// The same, with what makes it unique.
-    pub(in crate::storage) fn uniquified_row(
+    pub(crate) fn uniquified_row(
         &self,
         from: &TableLayout,
         to: &TableLayout,
@@ -181,7 +181,7 @@ pub(super) fn is_text(sql_type: &SqlType) -> bool {
 }
 
 /// The values of a row that has none outside of it.
-pub(in crate::storage) fn plain_row(layout: &TableLayout, image: &[u8]) -> Row {
+pub(crate) fn plain_row(layout: &TableLayout, image: &[u8]) -> Row {
     let mut row: Row = vec![None; layout.of_logical.len()];
     for (column, value) in layout.columns.iter().zip(stored_values(layout, image)) {
         if let (Some(at), Stored::Bytes(bytes)) = (column.logical, value) {
@@ -192,7 +192,7 @@ pub(in crate::storage) fn plain_row(layout: &TableLayout, image: &[u8]) -> Row {
 }
 
 /// The values of a row as it stands on a page.
-pub(in crate::storage) fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
+pub(crate) fn stored_values(layout: &TableLayout, image: &[u8]) -> Vec<Stored> {
     let record = FixedVar::read(image).expect("our own rows are whole");
     layout
         .columns

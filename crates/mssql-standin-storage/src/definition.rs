@@ -102,7 +102,7 @@ impl Database {
     }
 
     /// Begins a definition: in the transaction that was named for it, or in one of its own.
-    pub(crate) fn begin_definition(&mut self, options: XactOptions<'_>, table: Option<u32>) -> Transaction {
+    pub fn begin_definition(&mut self, options: XactOptions<'_>, table: Option<u32>) -> Transaction {
         self.read_log();
         let Some(open) = self.definitions.open else { return self.begin(options) };
         if let Some(table) = table {
@@ -112,7 +112,10 @@ impl Database {
     }
 
     /// Ends a definition; gives the LSN of its commit, or of its last record where the transaction goes on.
-    pub(crate) fn end_definition(&mut self, xact: Transaction) -> Result<Lsn, Error> {
+    ///
+    /// # Errors
+    /// Where a transaction of its own cannot commit.
+    pub fn end_definition(&mut self, xact: Transaction) -> Result<Lsn, Error> {
         let ended = match self.definitions.open {
             Some(open) if open == xact => Ok(self.last_lsn(By::Xact(xact.0))),
             _ => self.commit(xact),
@@ -122,7 +125,10 @@ impl Database {
     }
 
     /// Gives up a definition that failed. In a transaction that was named for it, its caller undoes it.
-    pub(crate) fn fail_definition(&mut self, xact: Transaction) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Where a transaction of its own cannot be rolled back.
+    pub fn fail_definition(&mut self, xact: Transaction) -> Result<(), Error> {
         match self.definitions.open {
             Some(open) if open == xact => Ok(()),
             _ => self.rollback(xact),

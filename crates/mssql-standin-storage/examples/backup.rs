@@ -1,10 +1,10 @@
 //! Makes a full backup with one large table, and says how long that took:
-//! `cargo run --release -p logferry-mssql-standin --example backup -- 1000000 bench.bak`
+//! `cargo run --release -p logferry-mssql-standin-storage --example backup -- 1000000 bench.bak`
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use logferry_mssql_standin::workload::bench_database;
+use logferry_mssql_standin_storage::workload::bench_database;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);

@@ -10,10 +10,10 @@ use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::{Catalog, DataFiles, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageId};
-use logferry_mssql_standin::storage::{
+use logferry_mssql_standin_storage::workload::bench_database;
+use logferry_mssql_standin_storage::{
     ColumnDef, DEFAULT_COLLATION, Database, Options, Row, RowKey, TableDef, XactOptions,
 };
-use logferry_mssql_standin::workload::bench_database;
 use readers::{Tables, committed, read};
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use logferry_model::SqlType;
 
 use super::Random;
-use crate::storage::{ColumnDef, DEFAULT_COLLATION, Row, TableDef};
+use crate::{ColumnDef, DEFAULT_COLLATION, Row, TableDef};
 
 /// Kinds of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

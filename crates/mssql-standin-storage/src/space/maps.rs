@@ -15,7 +15,7 @@ use super::{
 
 impl Database {
     /// The pages that every data file begins with.
-    pub(in crate::storage) fn create_maps(&mut self) {
+    pub(crate) fn create_maps(&mut self) {
         self.pages.resize(self.options.pages.next_multiple_of(EXTENT_PAGES).max(64) as usize, None);
         let extents = self.pages.len() as u32 / EXTENT_PAGES;
         let id = |page| PageId::new(FILE, page);
@@ -37,7 +37,7 @@ impl Database {
     }
 
     /// Writes page 0 anew.
-    pub(in crate::storage) fn write_file_header(&mut self) {
+    pub(crate) fn write_file_header(&mut self) {
         self.pages[0] = Some(file_header_page(&FileHeader {
             binding_id: self.guids.binding,
             file_guid: self.guids.data_file,
@@ -53,7 +53,7 @@ impl Database {
     }
 
     /// Notes in the differential map that a page is about to change.
-    pub(in crate::storage) fn mark_changed(&mut self, page: u32) {
+    pub(crate) fn mark_changed(&mut self, page: u32) {
         let extent = page / EXTENT_PAGES;
         if self.map_bit(DIFF_MAP, extent) {
             return;
@@ -64,32 +64,32 @@ impl Database {
         self.set_map_bit(DIFF_MAP, extent, true);
     }
 
-    pub(in crate::storage) fn map_bit(&self, map: u32, extent: u32) -> bool {
+    pub(crate) fn map_bit(&self, map: u32, extent: u32) -> bool {
         assert!(extent < GAM_EXTENTS, "the data file holds 4 GB at most");
         self.page(map).bytes()[MAP_BITS_OFFSET + extent as usize / 8] >> (extent % 8) & 1 != 0
     }
 
-    pub(in crate::storage) fn set_map_bit(&mut self, map: u32, extent: u32, on: bool) {
+    pub(crate) fn set_map_bit(&mut self, map: u32, extent: u32, on: bool) {
         let byte = &mut self.page_mut(map).bytes_mut()[MAP_BITS_OFFSET + extent as usize / 8];
         *byte = *byte & !(1 << (extent % 8)) | u8::from(on) << (extent % 8);
     }
 
     /// Extents that belong to something.
-    pub(in crate::storage) fn allocated_extents(&self) -> Vec<u32> {
+    pub(crate) fn allocated_extents(&self) -> Vec<u32> {
         (0..self.pages.len() as u32 / EXTENT_PAGES).filter(|e| !self.map_bit(GAM, *e) || self.is_held(*e)).collect()
     }
 
-    pub(in crate::storage) fn pfs_of(page: u32) -> (u32, u16) {
+    pub(crate) fn pfs_of(page: u32) -> (u32, u16) {
         let interval = page / PFS_PAGES;
         (if interval == 0 { PFS } else { interval * PFS_PAGES }, (page % PFS_PAGES) as u16 + 4)
     }
 
-    pub(in crate::storage) fn pfs(&self, page: u32) -> u8 {
+    pub(crate) fn pfs(&self, page: u32) -> u8 {
         let (map, offset) = Self::pfs_of(page);
         self.page(map).bytes()[HEADER_SIZE + usize::from(offset)]
     }
 
-    pub(in crate::storage) fn set_pfs(&mut self, page: u32, byte: u8) {
+    pub(crate) fn set_pfs(&mut self, page: u32, byte: u8) {
         let (map, offset) = Self::pfs_of(page);
         self.page_mut(map).bytes_mut()[HEADER_SIZE + usize::from(offset)] = byte;
     }
@@ -135,14 +135,14 @@ impl Database {
     }
 
     /// Marks an extent as taken, in all maps, without a record.
-    pub(in crate::storage) fn take_extent_unlogged(&mut self, extent: u32, iam: u32) {
+    pub(crate) fn take_extent_unlogged(&mut self, extent: u32, iam: u32) {
         self.set_map_bit(GAM, extent, false);
         self.set_map_bit(DIFF_MAP, extent, true);
         self.set_map_bit(iam, extent, true);
     }
 
     /// An extent that nobody uses; the file grows where there is none.
-    pub(in crate::storage) fn free_extent(&mut self) -> u32 {
+    pub(crate) fn free_extent(&mut self) -> u32 {
         loop {
             let extents = self.pages.len() as u32 / EXTENT_PAGES;
             while self.next_extent < extents && (!self.map_bit(GAM, self.next_extent) || self.is_held(self.next_extent))

@@ -2,7 +2,7 @@
 
 use logferry_model::SqlType;
 
-use crate::storage::{ColumnDef, DEFAULT_COLLATION, TableDef};
+use crate::{ColumnDef, DEFAULT_COLLATION, TableDef};
 
 pub const SYSRSCOLS: u32 = 3;
 pub const SYSROWSETS: u32 = 5;

@@ -6,8 +6,8 @@ mod readers;
 use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::{Differentials, PlanOptions};
 use logferry_mssql_format::encode::BackupKind;
-use logferry_mssql_standin::storage::Options;
-use logferry_mssql_standin::workload::{Chain, History, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::Options;
+use logferry_mssql_standin_storage::workload::{Chain, History, WorkloadOptions, generate_chain};
 use readers::{Redone, read, sorted};
 
 /// Checks a chain in which nothing is open at the end of any backup: then the pages hold what is committed.

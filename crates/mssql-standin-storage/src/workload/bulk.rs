@@ -5,7 +5,7 @@ use std::path::Path;
 use logferry_model::{RowStore, SqlType};
 
 use super::Random;
-use crate::storage::{ColumnDef, DEFAULT_COLLATION, Database, Error, Options, TableDef};
+use crate::{ColumnDef, DEFAULT_COLLATION, Database, Error, Options, TableDef};
 
 /// The table of benches: `dbo.Bench`.
 pub fn bench_table() -> TableDef {

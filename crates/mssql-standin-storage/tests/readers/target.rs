@@ -10,7 +10,7 @@ use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::changes::ReplayOptions;
 use logferry_mssql_backup::source::BackupSource;
-use logferry_mssql_standin::storage::Row;
+use logferry_mssql_standin_storage::Row;
 
 use super::Tables;
 

@@ -110,7 +110,7 @@ mod tests {
     use logferry_mssql_format::redo;
 
     use super::*;
-    use crate::storage::{Database, Options};
+    use crate::{Database, Options};
 
     /// The stretches that a record of a real server says.
     fn said(record: &Record<'_>) -> Vec<(u16, u16, Vec<u8>, Vec<u8>)> {

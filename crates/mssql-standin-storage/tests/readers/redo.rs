@@ -9,7 +9,7 @@ use logferry_mssql_backup::{DataFiles, LogBlocks, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageBytes, PageId, PageType};
 use logferry_mssql_format::redo;
 use logferry_mssql_format::row::row_len;
-use logferry_mssql_standin::storage::Database;
+use logferry_mssql_standin_storage::Database;
 
 /// Rows of a page by slot.
 fn rows(bytes: &PageBytes) -> Vec<(u16, Vec<u8>)> {

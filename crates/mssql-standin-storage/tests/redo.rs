@@ -3,8 +3,8 @@
 
 mod readers;
 
-use logferry_mssql_standin::storage::{Database, IndexDef, Options};
-use logferry_mssql_standin::workload::{History, TableKind, WorkloadOptions};
+use logferry_mssql_standin_storage::workload::{History, TableKind, WorkloadOptions};
+use logferry_mssql_standin_storage::{Database, IndexDef, Options};
 use readers::{committed, redo};
 
 #[track_caller]

@@ -2,7 +2,7 @@
 //! must come out after every file.
 //!
 //! ```no_run
-//! use logferry_mssql_standin::workload::{WorkloadOptions, generate_chain};
+//! use logferry_mssql_standin_storage::workload::{WorkloadOptions, generate_chain};
 //!
 //! let chain = generate_chain(42, &WorkloadOptions::default(), "/tmp/chain".as_ref()).unwrap();
 //! for file in &chain.files {
@@ -29,7 +29,7 @@ pub use self::bulk::{bench_backup, bench_database, bench_table};
 pub use self::random::Random;
 use self::tables::added_column;
 pub use self::tables::{TableKind, random_row, random_value};
-use crate::storage::{Database, Error, KeyKind, KeyName, Options, Row, RowKey, TableDef, Transaction, XactOptions};
+use crate::{Database, Error, KeyKind, KeyName, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
 /// What a history is made of. Chances are in percent, per step of the generator.
 #[derive(Clone, Debug)]

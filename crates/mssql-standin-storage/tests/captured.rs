@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, SqlType};
-use logferry_mssql_standin::storage::{
+use logferry_mssql_standin_storage::workload::{Random, TableKind, random_row, random_value};
+use logferry_mssql_standin_storage::{
     ColumnDef, Database, KeyKind, KeyName, Options, Row, RowKey, TableDef, Transaction, XactOptions,
 };
-use logferry_mssql_standin::workload::{Random, TableKind, random_row, random_value};
 
 /// A change: table, row before, row after.
 type Change = (u32, Option<Row>, Option<Row>);

@@ -14,8 +14,8 @@ use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{Catalog, Error, FileExtent, LogBlocks, PageSource};
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
 use logferry_mssql_format::redo as format_redo;
-use logferry_mssql_standin::storage::{Database, Row};
-use logferry_mssql_standin::workload::Expected;
+use logferry_mssql_standin_storage::workload::Expected;
+use logferry_mssql_standin_storage::{Database, Row};
 
 /// All rows of all tables, sorted.
 pub type Tables = BTreeMap<String, Vec<Row>>;

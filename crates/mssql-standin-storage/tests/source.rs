@@ -17,15 +17,15 @@ use logferry_mssql_backup::source::{BackupSource, SoundSets};
 use logferry_mssql_backup::{BackupSet, Catalog, Error};
 use logferry_mssql_format::encode::BackupKind;
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageHeader, checksum};
-use logferry_mssql_standin::storage::{
+use logferry_mssql_standin_storage::workload::{Chain, TableKind, WorkloadOptions, generate_chain};
+use logferry_mssql_standin_storage::{
     ColumnDef, DEFAULT_COLLATION, Database, Options, RowKey, SwitchBy, TableDef, Transaction, XactOptions,
 };
-use logferry_mssql_standin::workload::{Chain, TableKind, WorkloadOptions, generate_chain};
 use readers::sorted;
 use readers::target::{Targets, copied};
 
 #[track_caller]
-fn same(seed: u64, targets: &Targets, file: &logferry_mssql_standin::workload::ChainFile) {
+fn same(seed: u64, targets: &Targets, file: &logferry_mssql_standin_storage::workload::ChainFile) {
     let (found, expect) = (targets.rows(), sorted(&file.expected));
     // A table that is made later is told of before its first transaction.
     let extra = found.iter().find(|(name, rows)| !expect.contains_key(*name) && !rows.is_empty());

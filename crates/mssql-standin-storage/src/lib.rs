@@ -1,4 +1,5 @@
-//! The storage engine: tables in real pages, changes as real log records, backups as real files.
+//! The stand-in's storage engine: tables in real pages, changes as real log records, backups as real files; no T-SQL, no
+//! protocol. [`workload`] makes histories with it, as backup chains, with the rows that must come out.
 //!
 //! ```text
 //!  begin/insert/update/delete/commit ── xact ── tree, heap, lob ── space (PFS, GAM, IAM) ── pages in memory
@@ -16,6 +17,8 @@
 //!
 //! Not done as on a server: one data file, one log file, pages that became empty stay in their tree, string keys are ordered by code and not by collation, a table's last
 //! identity value is not in its system tables.
+//!
+//! **Invariant:** knows of the product's crates only `model` and `mssql-format`.
 
 mod alter;
 mod attach;
@@ -45,6 +48,7 @@ mod space;
 mod system;
 mod table;
 mod tree;
+pub mod workload;
 mod xact;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -12,7 +12,7 @@ use super::{
 
 impl Database {
     /// Gives pages of an allocation unit back, as TRUNCATE TABLE does: the pages keep what is on them.
-    pub(in crate::storage) fn release_unit(&mut self, by: By, rowset: u64, kind: UnitKind) {
+    pub(crate) fn release_unit(&mut self, by: By, rowset: u64, kind: UnitKind) {
         let unit = self.unit(rowset, kind).clone();
         if unit.iam == 0 {
             return;
@@ -23,7 +23,7 @@ impl Database {
     }
 
     /// The same, of an allocation unit that may be no rowset's any more.
-    pub(in crate::storage) fn release_pages(&mut self, by: By, rowset: u64, unit: &AllocUnit) {
+    pub(crate) fn release_pages(&mut self, by: By, rowset: u64, unit: &AllocUnit) {
         for extent in &unit.extents {
             let was = self.last_lsn(by);
             self.set_bit_of_iam(by, unit.iam, *extent, false);
@@ -64,7 +64,7 @@ impl Database {
     }
 
     /// Gives one page of an extent back: the allocation unit may take it again.
-    pub(in crate::storage) fn give_page_back(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {
+    pub(crate) fn give_page_back(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {
         let target = self.unit(rowset, kind).target();
         let new = self.pfs(page) & !PFS_ALLOCATED;
         self.change_pfs(by, page, new, Some(target), &page_lock(page, rowset));
@@ -79,7 +79,7 @@ impl Database {
     }
 
     /// Notes a heap or LOB page's fullness in its PFS page.
-    pub(in crate::storage) fn note_fullness(&mut self, page: u32) {
+    pub(crate) fn note_fullness(&mut self, page: u32) {
         // By the bytes that are free: up to 50, 80, 95 and 100 % are used.
         let fullness = match self.page(page).free() {
             8096.. => 0,
@@ -100,7 +100,7 @@ impl Database {
     }
 
     /// Notes in the PFS page whether a page has ghosts.
-    pub(in crate::storage) fn note_ghosts(&mut self, page: u32, rowset: u64) {
+    pub(crate) fn note_ghosts(&mut self, page: u32, rowset: u64) {
         let has = self.page(page).ghosts() > 0;
         if has {
             self.ghost_pages.insert(page, rowset);
