@@ -4,6 +4,7 @@
 //! any other rows. Only their first pages are laid without a record: on a server they come from the model database.
 
 pub(super) mod definitions;
+mod rows;
 
 use std::sync::Arc;
 
@@ -11,18 +12,19 @@ use logferry_model::{Lsn, SqlType};
 use logferry_mssql_format::encode::{BootPage, CountDelta, FormatPage, PageImage, boot_page, iam_page};
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
-use logferry_mssql_format::row::Place;
 
+pub(super) use self::definitions::system_rowset;
 use self::definitions::{
     INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES, SYSSCHOBJS,
-    SYSSINGLEOBJREFS, definitions,
+    SYSSINGLEOBJREFS, definitions, system_index,
 };
+pub(super) use self::rows::{column_row, int, long, object_lock, short, stored_column_row, text, tiny};
 use super::constraint::SYSTEM_NAMED;
 use super::ddl::{KeyKind, KeyName};
 use super::entry::{Index, Indexed, Kept, entry_layout};
-use super::index::{IndexDef, rowset_lock};
+use super::index::rowset_lock;
 use super::space::{AllocUnit, UnitKind};
-use super::table::{ColumnDef, DEFAULT_COLLATION, Form, StoredColumn, TableLayout, TypeCodes, sort_key};
+use super::table::{ColumnDef, DEFAULT_COLLATION, Form, TableLayout, sort_key};
 use super::xact::XactOptions;
 use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, RowKey, TableDef, VERSION};
 
@@ -496,140 +498,4 @@ impl Database {
         });
         self.page_mut(BOOT_PAGE).bytes_mut()[at..at + after.len()].copy_from_slice(after);
     }
-}
-
-/// An index of a system table.
-fn system_index(index: &(u32, u32, &str, &[usize], bool)) -> IndexDef {
-    IndexDef {
-        id: index.1,
-        name: index.2.to_owned(),
-        unique: true,
-        primary: false,
-        constraint: false,
-        columns: index.3.iter().map(|place| (*place as u32 + 1, false)).collect(),
-        included: Vec::new(),
-    }
-}
-
-/// The rowset of a system table; its allocation unit has the same id.
-pub(super) fn system_rowset(object: u32) -> u64 {
-    let index: u64 = if object <= SYSALLOCUNITS { 0 } else { 1 };
-    index << 48 | u64::from(object) << 16
-}
-
-/// The row of `syscolpars` of a column.
-pub(super) fn column_row(object: u32, id: u32, column: &ColumnDef) -> Result<Row, Error> {
-    let codes = TypeCodes::of(&column.sql_type)?;
-    let padded = matches!(codes.xtype, 165 | 167 | 173 | 175 | 231 | 239);
-    let status = u32::from(!column.nullable)
-        | u32::from(padded) << 1
-        | u32::from(column.identity.is_some()) << 2
-        | u32::from(column.computed) << 4;
-    let in_row = if codes.length == 0xFFFF { 8000 } else { codes.length };
-    let identity = column.identity.map(|identity| {
-        // Last value, seed and increment, in the form of the type; then that no value was handed out yet.
-        let one = |n: i64| {
-            let mut value = vec![0; usize::from(codes.length)];
-            let digits = match codes.xtype {
-                106 => {
-                    value[0] = u8::from(n >= 0);
-                    n.unsigned_abs().to_le_bytes()
-                }
-                _ => n.to_le_bytes(),
-            };
-            let at = usize::from(codes.xtype == 106);
-            value.iter_mut().skip(at).zip(digits).for_each(|(to, from)| *to = from);
-            value
-        };
-        let mut value = [one(identity.seed), one(identity.seed), one(identity.increment)].concat();
-        value.push(1);
-        value
-    });
-    Ok(vec![
-        int(object),
-        short(0),
-        int(id),
-        text(&column.name),
-        tiny(codes.xtype),
-        int(codes.utype),
-        short(codes.length),
-        tiny(codes.precision),
-        tiny(codes.scale),
-        int(codes.collation),
-        int(status),
-        short(in_row),
-        int(0),
-        int(0),
-        int(0),
-        identity,
-    ])
-}
-
-/// The row of `sysrscols` of a column; `at` is its place in the layout.
-pub(super) fn stored_column_row(rowset: u64, at: usize, column: &StoredColumn) -> Result<Row, Error> {
-    let codes = TypeCodes::of(&column.sql_type)?;
-    let (leaf, bit) = place_codes(column.place);
-    let internal = column.internal.map_or(0, |place| place_codes(place).0);
-    let internal_bit = if column.internal.is_some() { at as u32 + 1 } else { 0 };
-    let dropped = match column.logical {
-        None if column.uniquifier => UNIQUIFIER,
-        None => DROPPED,
-        Some(_) => 0,
-    };
-    let status = dropped | if column.nullable { 0 } else { 0x80 };
-    Ok(vec![
-        long(rowset),
-        int(column.id),
-        int(at as u32 + 1),
-        long(0),
-        int(codes.ti),
-        int(codes.collation),
-        short(column.key_ordinal),
-        short(codes.max_in_row),
-        int(status),
-        int(u32::from(leaf as u16) | u32::from(internal as u16) << 16),
-        int((at as u32 + 1) | internal_bit << 16),
-        short(u16::from(bit)),
-        None,
-    ])
-}
-
-/// The lock element of an object.
-pub(super) fn object_lock(mode: u8, object: u32) -> Vec<u8> {
-    let mut lock = vec![mode, 1, 0, 0x0C, 0, 0];
-    lock.extend(object.to_le_bytes());
-    lock.extend([0, 0]);
-    lock
-}
-
-/// `offset` and `bitpos` of `sysrscols`: fixed columns count from the row's begin, variable ones down from -1.
-fn place_codes(place: Place) -> (i16, u8) {
-    match place {
-        Place::Fixed { offset, .. } => (offset as i16, 0),
-        Place::Bit { offset, bit } => (offset as i16, bit),
-        Place::Variable { index } | Place::Compressed { index, .. } | Place::VarDecimal { index, .. } => {
-            (-(index as i16) - 1, 0)
-        }
-        Place::Sparse { .. } => (0, 0),
-    }
-}
-
-pub(super) fn int(n: u32) -> Option<Vec<u8>> {
-    Some(n.to_le_bytes().to_vec())
-}
-
-pub(super) fn short(n: u16) -> Option<Vec<u8>> {
-    Some(n.to_le_bytes().to_vec())
-}
-
-pub(super) fn tiny(n: u8) -> Option<Vec<u8>> {
-    Some(vec![n])
-}
-
-pub(super) fn long(n: u64) -> Option<Vec<u8>> {
-    Some(n.to_le_bytes().to_vec())
-}
-
-pub(super) fn text(t: &str) -> Option<Vec<u8>> {
-    Some(t.encode_utf16().flat_map(u16::to_le_bytes).collect())
 }

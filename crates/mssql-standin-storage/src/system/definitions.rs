@@ -2,7 +2,7 @@
 
 use logferry_model::SqlType;
 
-use crate::{ColumnDef, DEFAULT_COLLATION, TableDef};
+use crate::{ColumnDef, DEFAULT_COLLATION, IndexDef, TableDef};
 
 pub const SYSRSCOLS: u32 = 3;
 pub const SYSROWSETS: u32 = 5;
@@ -269,3 +269,22 @@ pub const SCALAR_TYPES: &[(u32, &str, u8, u16, u8, u8, bool)] = &[
     (189, "timestamp", 189, 8, 0, 0, false), (231, "nvarchar", 231, 8000, 0, 0, true), (239, "nchar", 239, 8000, 0, 0, true),
     (241, "xml", 241, 0xFFFF, 0, 0, false), (256, "sysname", 231, 256, 0, 0, true),
 ];
+
+/// An index of a system table.
+pub fn system_index(index: &(u32, u32, &str, &[usize], bool)) -> IndexDef {
+    IndexDef {
+        id: index.1,
+        name: index.2.to_owned(),
+        unique: true,
+        primary: false,
+        constraint: false,
+        columns: index.3.iter().map(|place| (*place as u32 + 1, false)).collect(),
+        included: Vec::new(),
+    }
+}
+
+/// The rowset of a system table; its allocation unit has the same id.
+pub fn system_rowset(object: u32) -> u64 {
+    let index: u64 = if object <= SYSALLOCUNITS { 0 } else { 1 };
+    index << 48 | u64::from(object) << 16
+}
