@@ -165,6 +165,15 @@ fn source_rights(args: &Init) -> String {
         say(&format!("CREATE USER {user} FOR LOGIN {user};"));
         say(&format!("GRANT SELECT ON OBJECT::dbo.cdc_jobs TO {user};"));
     }
+    if matches!(args.mode, InitMode::Log | InitMode::Hybrid) {
+        say("-- Which log backups there are, should the log be truncated before it is read.");
+        if args.mode == InitMode::Log {
+            say("USE [msdb];");
+            say(&format!("CREATE USER {user} FOR LOGIN {user};"));
+        }
+        say(&format!("GRANT SELECT ON OBJECT::dbo.backupset TO {user};"));
+        say(&format!("GRANT SELECT ON OBJECT::dbo.backupmediafamily TO {user};"));
+    }
     say(&format!(
         "-- Check: EXECUTE AS LOGIN = {}; SELECT * FROM fn_my_permissions(NULL, 'DATABASE'); REVERT;",
         text(&args.user)

@@ -45,7 +45,7 @@ pub struct Fence {
 pub struct TransactionHead {
     /// The transaction.
     pub id: TransactionId,
-    /// LSN of its begin record.
+    /// LSN of its begin record, or of its commit record where the source does not tell the former.
     pub begin_lsn: Lsn,
     /// LSN of its commit record: its place in the order.
     pub commit_lsn: CommitLsn,

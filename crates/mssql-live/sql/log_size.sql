@@ -1,2 +1,2 @@
--- How much of the log cannot be used again yet.
-SELECT CONVERT(float, s.active_log_size_mb) AS active_mb FROM sys.dm_db_log_stats(DB_ID()) AS s;
+-- How much of the log is in use, and cannot be used again yet.
+SELECT CONVERT(float, u.used_log_space_in_bytes) / 1048576 AS active_mb FROM sys.dm_db_log_space_usage AS u;

@@ -1,7 +1,7 @@
 -- Where the columns of keys are in their rows: clustered keys, and all columns of tables whose primary key is not clustered.
 SELECT
-    c.partition_id,
-    c.partition_column_id AS column_id,
+    CONVERT(bigint, c.partition_id) AS partition_id,
+    CONVERT(int, c.partition_column_id) AS column_id,
     CONVERT(int, c.key_ordinal) AS key_ordinal,
     CONVERT(int, c.leaf_offset) AS leaf_offset,
     CONVERT(int, c.leaf_null_bit) AS leaf_null_bit

@@ -42,6 +42,7 @@ use crate::source::Wanted;
 use crate::sql;
 pub(crate) use begin::enable_database;
 use feed::Served;
+pub(crate) use health::jobs;
 use health::{Health, Trouble};
 pub(crate) use instances::Facts;
 pub(crate) use instances::lsn;

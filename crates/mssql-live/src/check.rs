@@ -177,11 +177,9 @@ async fn look_at_log(
     }
     const DOING: &str = "ask whether the log is kept";
     match session.rows(DOING, sql::LOG_BACKED, &[]).await {
+        Ok(rows) if rows.is_empty() => findings.push(hidden_recovery(database, "GRANT VIEW ANY DATABASE shows it")),
         Ok(rows) => {
-            let kept = match rows.first() {
-                Some(row) => Reader { row, doing: DOING }.is("is_kept")?,
-                None => true,
-            };
+            let kept = rows.iter().all(|row| Reader { row, doing: DOING }.is("is_kept").unwrap_or(true));
             if !kept && database.recovery_model == "FULL" {
                 let why = "no full backup was made since its recovery model became FULL: until then its log is cut off at every checkpoint";
                 findings.push(
@@ -190,11 +188,13 @@ async fn look_at_log(
                 );
             }
         }
-        Err(e @ Error::Statement { .. }) => findings.push(Finding::warning(
-            format!("database \"{}\"", database.name),
-            format!("whether its log is kept, and whether it is restored one day, cannot be seen: {e}"),
-        )),
+        Err(e @ Error::Statement { .. }) => findings.push(hidden_recovery(database, &e.to_string())),
         Err(e) => return Err(e),
     }
     Ok(())
+}
+
+fn hidden_recovery(database: &Database, why: &str) -> Finding {
+    let what = format!("whether its log is kept, and whether it is restored one day, cannot be seen: {why}");
+    Finding::warning(format!("database \"{}\"", database.name), what)
 }

@@ -220,34 +220,40 @@ fn selected(column: &OrderColumn) -> String {
 /// A parameter as a value of the column's own type and collation: anything else would keep the server from seeking in the index.
 fn parameter(column: &OrderColumn, number: usize) -> String {
     let collate = column.collation.as_ref().filter(|c| c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-    let (ty, collate) = match column.sql_type {
-        SqlType::TinyInt => ("tinyint".to_owned(), None),
-        SqlType::SmallInt => ("smallint".to_owned(), None),
-        SqlType::Int => ("int".to_owned(), None),
-        SqlType::BigInt => ("bigint".to_owned(), None),
-        SqlType::Bit => ("bit".to_owned(), None),
-        SqlType::Decimal { precision, scale } => (format!("decimal({precision}, {scale})"), None),
-        SqlType::Real => ("real".to_owned(), None),
-        SqlType::Float => ("float".to_owned(), None),
-        SqlType::Date => ("date".to_owned(), None),
-        SqlType::Time { scale } => (format!("time({scale})"), None),
-        SqlType::DateTime => ("datetime".to_owned(), None),
-        SqlType::SmallDateTime => ("smalldatetime".to_owned(), None),
-        SqlType::DateTime2 { scale } => (format!("datetime2({scale})"), None),
-        SqlType::DateTimeOffset { scale } => (format!("datetimeoffset({scale})"), None),
-        SqlType::UniqueIdentifier => ("uniqueidentifier".to_owned(), None),
-        SqlType::Binary { length } => (format!("binary({length})"), None),
-        SqlType::VarBinary { length: Some(length) } => (format!("varbinary({length})"), None),
-        SqlType::Char { length, .. } => (format!("char({length})"), collate),
-        SqlType::VarChar { length: Some(length), .. } => (format!("varchar({length})"), collate),
-        SqlType::NChar { length, .. } => (format!("nchar({length})"), None),
-        SqlType::NVarChar { length: Some(length), .. } => (format!("nvarchar({length})"), None),
-        _ => return format!("@P{number}"),
-    };
-    match collate {
-        Some(collation) => format!("CONVERT({ty}, @P{number} COLLATE {collation})"),
-        None => format!("CONVERT({ty}, @P{number})"),
+    let collate = collate.filter(|_| matches!(column.sql_type, SqlType::Char { .. } | SqlType::VarChar { .. }));
+    match (type_name(&column.sql_type), collate) {
+        (Some(ty), Some(collation)) => format!("CONVERT({ty}, @P{number} COLLATE {collation})"),
+        (Some(ty), None) => format!("CONVERT({ty}, @P{number})"),
+        (None, _) => format!("@P{number}"),
     }
+}
+
+/// A type that a key may have, as T-SQL spells it; `None` for others.
+pub(crate) fn type_name(sql_type: &SqlType) -> Option<String> {
+    Some(match *sql_type {
+        SqlType::TinyInt => "tinyint".to_owned(),
+        SqlType::SmallInt => "smallint".to_owned(),
+        SqlType::Int => "int".to_owned(),
+        SqlType::BigInt => "bigint".to_owned(),
+        SqlType::Bit => "bit".to_owned(),
+        SqlType::Decimal { precision, scale } => format!("decimal({precision}, {scale})"),
+        SqlType::Real => "real".to_owned(),
+        SqlType::Float => "float".to_owned(),
+        SqlType::Date => "date".to_owned(),
+        SqlType::Time { scale } => format!("time({scale})"),
+        SqlType::DateTime => "datetime".to_owned(),
+        SqlType::SmallDateTime => "smalldatetime".to_owned(),
+        SqlType::DateTime2 { scale } => format!("datetime2({scale})"),
+        SqlType::DateTimeOffset { scale } => format!("datetimeoffset({scale})"),
+        SqlType::UniqueIdentifier => "uniqueidentifier".to_owned(),
+        SqlType::Binary { length } => format!("binary({length})"),
+        SqlType::VarBinary { length: Some(length) } => format!("varbinary({length})"),
+        SqlType::Char { length, .. } => format!("char({length})"),
+        SqlType::VarChar { length: Some(length), .. } => format!("varchar({length})"),
+        SqlType::NChar { length, .. } => format!("nchar({length})"),
+        SqlType::NVarChar { length: Some(length), .. } => format!("nvarchar({length})"),
+        _ => return None,
+    })
 }
 
 /// Any of as many rows as there are places, their key columns one after the other.

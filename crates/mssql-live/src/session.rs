@@ -9,6 +9,7 @@ use futures_util::TryStreamExt;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, QueryItem, QueryStream, Row, SqlBrowser, ToSql};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+use tracing::debug;
 
 use crate::condition::Conditions;
 use crate::error::Error;
@@ -77,6 +78,15 @@ impl Session {
             conditions: settings.conditions.clone(),
         };
         session.run("set up the session", sql::SESSION).await?;
+        match session.run("set how the session waits", sql::SESSION_WAITS).await {
+            // It waits as the server has it then, and not for longer than an answer may take.
+            Err(e @ Error::Statement { .. }) if !e.is_transient() => {
+                debug!("{e}");
+                // What is left of the answer is read.
+                session.run("see whether a connection is alive", sql::PING).await?;
+            }
+            other => other?,
+        }
         Ok(session)
     }
 

@@ -31,6 +31,8 @@ texts! { WRITING:
 texts! { READING:
     /// The settings of every session.
     SESSION = "session.sql";
+    /// How it waits: settings that not every server knows.
+    SESSION_WAITS = "session_waits.sql";
     /// Whether a connection is alive.
     PING = "ping.sql";
     /// The server and the database: one row.
@@ -75,8 +77,12 @@ texts! { READING:
     SAVE = "save.sql";
     /// Where the open transaction begins in the log.
     OWN_BEGIN = "own_begin.sql";
-    /// Tables of special kinds.
-    SPECIAL_TABLES = "special_tables.sql";
+    /// Tables with a clustered columnstore index.
+    COLUMNSTORE_TABLES = "columnstore_tables.sql";
+    /// Memory-optimised tables.
+    MEMORY_TABLES = "memory_tables.sql";
+    /// System-versioned tables.
+    TEMPORAL_TABLES = "temporal_tables.sql";
     /// Whether commits wait for the disk: one row.
     DELAYED_DURABILITY = "delayed_durability.sql";
     /// Whether recovery is accelerated: one row.
@@ -137,6 +143,10 @@ texts! { READING:
     CDC_TRANSACTIONS = "cdc_transactions.sql";
     /// The jobs of CDC.
     CDC_JOBS = "cdc_jobs.sql";
+    /// The same, of a table.
+    CDC_JOBS_TABLE = "cdc_jobs_table.sql";
+    /// How large a captured value may be: one row.
+    TEXT_REPL_SIZE = "text_repl_size.sql";
     /// The last scan of the log.
     CDC_SCANS = "cdc_scans.sql";
     /// Enables CDC for a database.

@@ -21,6 +21,7 @@ mod variant;
 use logferry_model::{RowRef, RowStore, SourceColumn, SqlType};
 use tiberius::{ColumnData, Row};
 
+use crate::chunks;
 use crate::sql::quoted;
 
 /// How the columns of a table are asked for, and how rows of them are read.
@@ -71,21 +72,31 @@ pub struct WrongForm {
 impl Form {
     /// The form of some columns.
     pub fn of(columns: &[SourceColumn]) -> Self {
-        Form::with_nulls(columns, |_| false)
+        let mut form = Form { columns: Vec::new(), expressions: Vec::new() };
+        columns.iter().for_each(|column| form.push(column, ask_for(&quoted(&column.name), &column.sql_type)));
+        form
     }
 
-    /// The form of some columns of which some are not there: they are NULL in every row.
-    pub(crate) fn with_nulls(columns: &[SourceColumn], is_null: impl Fn(&SourceColumn) -> bool) -> Self {
+    /// The form of the same columns in a change table, of which some are not there: they are NULL in every row. Identity columns are `int`
+    /// or `bigint` there, whatever they are in the table.
+    /// <https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql#captured-column-data-types>
+    pub(crate) fn of_captured(columns: &[SourceColumn], is_missing: impl Fn(&SourceColumn) -> bool) -> Self {
         let mut form = Form { columns: Vec::new(), expressions: Vec::new() };
         for column in columns {
             let (kind, mut expressions) = ask_for(&quoted(&column.name), &column.sql_type);
-            if is_null(column) {
+            if is_missing(column) {
                 expressions.iter_mut().for_each(|expression| *expression = "CONVERT(nvarchar(1), NULL)".to_owned());
+            } else if let (Some(_), Some(ty)) = (&column.identity, chunks::type_name(&column.sql_type)) {
+                expressions.iter_mut().for_each(|expression| *expression = format!("CONVERT({ty}, {expression})"));
             }
-            form.expressions.append(&mut expressions);
-            form.columns.push(ColumnForm { name: column.name.clone(), kind });
+            form.push(column, (kind, expressions));
         }
         form
+    }
+
+    fn push(&mut self, column: &SourceColumn, (kind, mut expressions): (Kind, Vec<String>)) {
+        self.expressions.append(&mut expressions);
+        self.columns.push(ColumnForm { name: column.name.clone(), kind });
     }
 
     /// The list of a SELECT.

@@ -105,15 +105,14 @@ impl Database {
     /// The history that positions belong to. Where the server does not tell, its name and the database's stand for it.
     pub(crate) async fn lineage(&self, session: &mut Session) -> Result<Lineage, Error> {
         const DOING: &str = "ask for the database's recovery fork";
-        let row = match session.rows(DOING, sql::LINEAGE, &[]).await {
-            Ok(rows) => rows.into_iter().next(),
-            Err(e @ Error::Statement { .. }) => {
-                info!("{e}: a database that is restored will not be noticed");
-                None
-            }
+        let why = match session.rows(DOING, sql::LINEAGE, &[]).await {
+            // The row is shown to whoever may see any database, which public may, where nobody has changed that.
+            Ok(rows) => rows.into_iter().next().ok_or_else(|| format!("could not {DOING}: it is not shown")),
+            Err(e @ Error::Statement { .. }) => Err(e.to_string()),
             Err(e) => return Err(e),
         };
-        let Some(row) = row else {
+        let row = why.inspect_err(|why| info!("{why}: a database that is restored will not be noticed"));
+        let Ok(row) = row else {
             let name = uuid_of(&format!("{}/{}", self.server, self.name));
             return Ok(Lineage { database: name, fork: [0; 16] });
         };

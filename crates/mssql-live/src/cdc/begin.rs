@@ -44,7 +44,7 @@ impl CdcReader {
         if settings.enable {
             enable_tables(&mut session, &wanted_tables).await?;
         }
-        let mut health = Health::new(facts.has_jobs);
+        let mut health = Health::new(facts.shows_jobs);
         let (look, instances) = first_scan(&mut session, &mut health, &wanted_tables).await?;
         let end = look.end.unwrap_or(Lsn::ZERO);
         let applied = at.unwrap_or(Checkpoint {

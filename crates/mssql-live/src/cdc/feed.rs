@@ -98,7 +98,7 @@ impl Served {
     pub(crate) fn new(table: Arc<Table>, instance: Instance, database_collation: Option<&str>) -> Self {
         // What is not captured is read from the table.
         let missing: Vec<u32> = instance.missing(&table.version).iter().map(|c| c.id).collect();
-        let form = Form::with_nulls(&table.version.columns, |c| missing.contains(&c.id));
+        let form = Form::of_captured(&table.version.columns, |c| missing.contains(&c.id));
         let command = if instance.has_commands { "ISNULL([__$command_id], 0)" } else { "0" };
         let order = if instance.has_commands { "[__$command_id], " } else { "" };
         let wanted = table.condition.as_ref().map(|c| format!("{}, ", c.as_number())).unwrap_or_default();

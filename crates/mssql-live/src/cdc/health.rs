@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use tiberius::Row;
 use tracing::{info, warn};
 
 use crate::catalog::Reader;
@@ -87,6 +88,21 @@ impl Trouble {
     }
 }
 
+const JOBS: &str = "list the jobs of change data capture";
+
+/// The jobs: by a procedure for owners of the database, else from the table that it reads.
+pub(crate) async fn jobs(session: &mut Session) -> Result<Vec<Row>, Error> {
+    match session.rows(JOBS, sql::CDC_JOBS, &[]).await {
+        Err(refused @ Error::Statement { .. }) if !refused.is_transient() => {
+            match session.rows(JOBS, sql::CDC_JOBS_TABLE, &[]).await {
+                Err(Error::Statement { .. }) => Err(refused),
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
 impl Health {
     pub(crate) fn new(has_jobs: bool) -> Self {
         Health { has_jobs, asked: None, told: None, hidden: false }
@@ -123,13 +139,12 @@ impl Health {
         if !self.has_jobs {
             return Ok(None);
         }
-        let jobs = self.visible(session.rows("list the jobs of change data capture", sql::CDC_JOBS, &[]).await)?;
+        let jobs = self.visible(jobs(session).await)?;
         let mut interval = INTERVAL_S;
         if let Some(jobs) = jobs {
-            const DOING: &str = "list the jobs of change data capture";
             let mut capture = None;
             for row in &jobs {
-                let row = Reader { row, doing: DOING };
+                let row = Reader { row, doing: JOBS };
                 if row.text("job_type")?.eq_ignore_ascii_case("capture") {
                     capture = Some(row.optional::<i64>("pollinginterval")?.unwrap_or(INTERVAL_S));
                 }

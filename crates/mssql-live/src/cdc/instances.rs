@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use logferry_model::{Lsn, SourceColumn, SqlType, TableId, TableVersion};
 
 use super::window::microseconds;
-use crate::catalog::{Reader, Table};
+use crate::catalog::{Edition, Reader, Table};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql::{self, quoted};
@@ -51,11 +51,11 @@ pub(crate) struct Facts {
     pub(crate) collation: Option<String>,
     /// Whether capturing is done by jobs of an agent: not in Azure SQL Database.
     pub(crate) has_jobs: bool,
+    /// Whether they are on this server: not where it has a secondary replica, which shows neither jobs nor scans.
+    pub(crate) shows_jobs: bool,
     /// Whether a transaction can see one moment.
     pub(crate) has_snapshots: bool,
 }
-
-const AZURE_SQL_DATABASE: i32 = 5;
 
 impl Facts {
     pub(crate) async fn ask(session: &mut Session) -> Result<Facts, Error> {
@@ -63,10 +63,13 @@ impl Facts {
         let rows = session.rows(DOING, sql::CDC_DATABASE, &[]).await?;
         let Some(row) = rows.first() else { return Ok(Facts::default()) };
         let row = Reader { row, doing: DOING };
+        let edition = Edition::of(row.optional("engine_edition")?.unwrap_or(0));
+        let has_jobs = edition != Edition::AzureDatabase;
         Ok(Facts {
             is_enabled: row.is("is_cdc_enabled")?,
             collation: row.optional::<&str>("collation_name")?.map(str::to_owned),
-            has_jobs: row.optional::<i32>("engine_edition")? != Some(AZURE_SQL_DATABASE),
+            has_jobs,
+            shows_jobs: has_jobs && !row.is("is_read_only")?,
             has_snapshots: row.is("snapshot_isolation_state")?,
         })
     }

@@ -34,7 +34,7 @@ pub(crate) async fn trouble(session: &mut Session, facts: &Facts) -> Result<Opti
     if !facts.is_enabled || instances::instances(session).await?.is_empty() {
         return Ok(None);
     }
-    let trouble = Health::new(facts.has_jobs).look(session).await?;
+    let trouble = Health::new(facts.shows_jobs).look(session).await?;
     Ok(trouble.map(|trouble| Told {
         what: trouble.what(),
         mend: trouble.mend(),

@@ -119,7 +119,7 @@ impl Heads {
 
 /// From the cells of a row of `cdc.lsn_time_mapping`.
 fn head(cells: &[ColumnData<'_>]) -> Option<Head> {
-    let [start, end_time, id, begin] = cells else { return None };
+    let [start, end_time, id] = cells else { return None };
     let lsn = |cell: &ColumnData<'_>| match cell {
         ColumnData::Binary(Some(bytes)) => <[u8; 10]>::try_from(&**bytes).ok().map(Lsn::from_be_bytes),
         _ => None,
@@ -135,7 +135,8 @@ fn head(cells: &[ColumnData<'_>]) -> Option<Head> {
     };
     let head = TransactionHead {
         id,
-        begin_lsn: lsn(begin).filter(|lsn| !lsn.is_zero()).unwrap_or(commit),
+        // Where it began is in a column that is not documented.
+        begin_lsn: commit,
         commit_lsn: CommitLsn(commit),
         commit_time_us,
         name: String::new(),

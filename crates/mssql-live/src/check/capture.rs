@@ -33,10 +33,10 @@ pub(super) async fn jobs(
     }
     const DOING: &str = "list the jobs of change data capture";
     const LOAD: &str = "ask how much the last scans of the log found";
-    if !facts.has_jobs || !facts.is_enabled {
+    if !facts.shows_jobs || !facts.is_enabled {
         return Ok(is_dead);
     }
-    for row in tolerated(session.rows(DOING, sql::CDC_JOBS, &[]).await)?.unwrap_or_default() {
+    for row in tolerated(cdc::jobs(session).await)?.unwrap_or_default() {
         let row = Reader { row: &row, doing: DOING };
         let number = |column: &'static str| {
             let wide = row.row.try_get::<i64, _>(column).ok().flatten();
@@ -115,6 +115,9 @@ pub(super) async fn tables(
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
     switches(session, facts, tables, findings).await?;
+    if with_refused {
+        large_values(session, tables, findings).await?;
+    }
     for (table, verdict) in cdc::verdicts(session, facts, tables).await? {
         let subject = table_name(&table.version);
         match verdict {
@@ -142,6 +145,27 @@ pub(super) async fn tables(
                 findings.push(Finding::warning(subject, why).mended_by(mend));
             }
         }
+    }
+    Ok(())
+}
+
+/// Whoever writes a value that is larger than the server lets be captured meets an error, once its column is captured.
+/// <https://learn.microsoft.com/sql/database-engine/configure-windows/configure-the-max-text-repl-size-server-configuration-option>
+async fn large_values(session: &mut Session, tables: &[&Table], findings: &mut Vec<Finding>) -> Result<(), Error> {
+    const DOING: &str = "ask how large a captured value may be";
+    let large = |table: &&&Table| table.version.columns.iter().any(|column| column.sql_type.is_lob());
+    if !tables.iter().any(|table| large(&table)) {
+        return Ok(());
+    }
+    let rows = tolerated(session.rows(DOING, sql::TEXT_REPL_SIZE, &[]).await)?.unwrap_or_default();
+    let bytes = rows.first().map(|row| Reader { row, doing: DOING }.optional::<i32>("bytes")).transpose()?.flatten();
+    let Some(bytes) = bytes.filter(|bytes| *bytes >= 0) else { return Ok(()) };
+    for table in tables.iter().filter(large) {
+        let why = format!(
+            "it has columns of large values: once it is captured, a statement that writes more than {bytes} bytes into one fails (error 7139)"
+        );
+        let mend = "EXEC sp_configure 'show advanced options', 1; RECONFIGURE; EXEC sp_configure 'max text repl size', -1; RECONFIGURE";
+        findings.push(Finding::warning(table_name(&table.version), why).mended_by(mend));
     }
     Ok(())
 }

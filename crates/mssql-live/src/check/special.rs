@@ -28,18 +28,17 @@ pub(super) async fn tables(
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
     const DOING: &str = "ask which tables are of a special kind";
-    // Columns of 2016: what is older has at most memory-optimised tables, which the catalog's other views tell.
-    let Some(rows) = tolerated(session.rows(DOING, sql::SPECIAL_TABLES, &[]).await)? else { return Ok(()) };
     let mut special: HashMap<TableId, Vec<Special>> = HashMap::new();
-    for row in &rows {
-        let row = Reader { row, doing: DOING };
-        let is = |column, what| row.is(column).map(|is| is.then_some(what));
-        let found = [
-            is("is_memory_optimized", Special::MemoryOptimised)?,
-            is("is_columnstore", Special::Columnstore)?,
-            is("is_temporal", Special::Temporal)?,
-        ];
-        special.entry(TableId(row.id("object_id")?)).or_default().extend(found.into_iter().flatten());
+    for (kind, text) in [
+        (Special::MemoryOptimised, sql::MEMORY_TABLES),
+        (Special::Columnstore, sql::COLUMNSTORE_TABLES),
+        (Special::Temporal, sql::TEMPORAL_TABLES),
+    ] {
+        // A server that does not know the column has no such tables.
+        for row in tolerated(session.rows(DOING, text, &[]).await)?.unwrap_or_default() {
+            let row = Reader { row: &row, doing: DOING };
+            special.entry(TableId(row.id("object_id")?)).or_default().push(kind);
+        }
     }
     for table in tables {
         let kinds = special.get(&table.id).map_or(&[][..], Vec::as_slice);

@@ -46,7 +46,7 @@ async fn resume(source: &mut LiveSource, at: Checkpoint) -> Result<(), Fault> {
 }
 
 /// A stand-in with tables, all captured, and scanned once.
-fn captured(tables: &str, names: &[&str]) -> Standin {
+pub fn captured(tables: &str, names: &[&str]) -> Standin {
     let standin = standin(tables);
     let enable: Vec<String> = names
         .iter()
@@ -112,7 +112,7 @@ impl Target {
             match event {
                 SourceEvent::Begin(head) => {
                     self.touched.clear();
-                    let is_whole = head.commit_time_us.is_some() && head.begin_lsn < head.commit_lsn.0;
+                    let is_whole = head.commit_time_us.is_some() && head.begin_lsn <= head.commit_lsn.0;
                     assert!(is_whole || head.name == "reload", "{head:?}");
                 }
                 SourceEvent::Change(change) => {
@@ -226,7 +226,7 @@ impl Target {
     }
 }
 
-async fn begin(standin: &Standin) -> (LiveSource, Target) {
+pub async fn begin(standin: &Standin) -> (LiveSource, Target) {
     let mut source = follow(standin).await.unwrap_or_else(|e| panic!("{e}"));
     let point = source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
     let mut target = Target { at: Some(point.checkpoint), ..Target::default() };

@@ -60,7 +60,7 @@ fn write(standin: &Standin, n: u32) {
     for text in [
         format!("UPDATE a SET n = n + {n} WHERE id % 3 = 0; DELETE b WHERE y = {}", n % 7),
         format!("CHECKPOINT; BACKUP LOG shop TO DISK = 'log{n}.trn' WITH INIT"),
-        format!("UPDATE a SET s = s + '{n}' WHERE id < 5; INSERT b VALUES (N'new', {n}, {n})"),
+        format!("UPDATE a SET s = LEFT(s, 5) + '{n}' WHERE id < 5; INSERT b VALUES (N'new', {n}, {n})"),
     ] {
         standin.batch(&format!("USE shop; {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
     }

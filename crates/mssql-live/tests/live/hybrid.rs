@@ -16,7 +16,7 @@ async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
     LiveSource::open(settings(standin), mode, 50_000, Arc::new(|_| true)).await.map_err(Fault::from)
 }
 
-async fn begin(standin: &Standin) -> (LiveSource, Target) {
+pub async fn begin(standin: &Standin) -> (LiveSource, Target) {
     let mut source = follow(standin).await.unwrap_or_else(|e| panic!("{e}"));
     let point = source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
     let mut target = Target::at(point.checkpoint);
@@ -25,7 +25,7 @@ async fn begin(standin: &Standin) -> (LiveSource, Target) {
 }
 
 /// An account moves between a table that the log serves and one that it does not.
-const TABLES: &str = "
+pub const TABLES: &str = "
     CREATE TABLE ledger (id int NOT NULL PRIMARY KEY, amount bigint NOT NULL, pad varchar(300));
     CREATE TABLE heap (id int NOT NULL PRIMARY KEY NONCLUSTERED, amount bigint NOT NULL, big varchar(max));
     DECLARE @n int = 0;
@@ -33,7 +33,7 @@ const TABLES: &str = "
     EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0";
 
 /// Applies until the target has what the source has; nothing else ends.
-async fn catch_up(standin: &Standin, source: &mut LiveSource, target: &mut Target) {
+pub async fn catch_up(standin: &Standin, source: &mut LiveSource, target: &mut Target) {
     catch_up_by(standin, source, target, 1 << 20).await;
 }
 

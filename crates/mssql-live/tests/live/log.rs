@@ -17,7 +17,7 @@ use crate::{settings, standin};
 
 type Row = Vec<Option<Vec<u8>>>;
 
-async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
+pub async fn follow(standin: &Standin) -> Result<LiveSource, Fault> {
     LiveSource::open(settings(standin), Mode::Log, 50_000, Arc::new(|_| true)).await.map_err(Fault::from)
 }
 

@@ -3,6 +3,7 @@
 mod cdc;
 mod condition;
 mod copy;
+mod documented;
 mod faults;
 mod hybrid;
 mod keyless;

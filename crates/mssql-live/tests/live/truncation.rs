@@ -86,6 +86,41 @@ async fn a_commit_right_behind_a_log_backup_is_read() {
     target.check(&standin);
 }
 
+/// Another database had this name before, and its log backups are at the same positions: they are on another recovery fork.
+#[tokio::test]
+async fn log_backups_of_another_database_of_this_name_are_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let standin = shop(folder.path());
+    for n in 0..3 {
+        write_and_truncate(&standin, n, &format!("old{n}.trn"));
+    }
+    let ended = standin.sql().with_storage("shop", |s| s.start_of_log()).expect("a database");
+    standin.batch("USE master; DROP DATABASE shop; CREATE DATABASE shop").expect("another one");
+    batch(&standin, TABLES);
+    batch(&standin, "BACKUP DATABASE shop TO DISK = 'new.bak'");
+    let (mut source, mut target) = copied(&standin, LogSettings::default()).await;
+    assert!(source.snapshot().await.expect("a position").checkpoint.restart.0 < ended, "the old backups are further");
+    write_and_truncate(&standin, 1, "NUL");
+    batch(&standin, "UPDATE a SET n = 1 WHERE id = 7");
+    let fault = target.drain(&mut source, 1 << 20).await.expect_err("the log is gone");
+    assert!(fault.to_string().starts_with("gap: "), "{fault}");
+}
+
+/// A backup that was written twice is read once.
+#[tokio::test]
+async fn a_mirrored_log_backup_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let standin = shop(folder.path());
+    let (mut source, mut target) = copied(&standin, LogSettings::default()).await;
+    batch(
+        &standin,
+        "UPDATE a SET n = 5; CHECKPOINT; BACKUP LOG shop TO DISK = 'a.trn' MIRROR TO DISK = 'b.trn' WITH FORMAT",
+    );
+    batch(&standin, "UPDATE a SET s = 'after' WHERE id < 10");
+    target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
+    target.check(&standin);
+}
+
 /// All was read when the log was truncated: nothing is missing, and nothing is told to be.
 #[tokio::test]
 async fn a_log_that_was_truncated_behind_the_reader_is_no_gap() {

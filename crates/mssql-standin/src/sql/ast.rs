@@ -73,6 +73,7 @@ pub(crate) enum StmtKind {
         log: bool,
         database: String,
         path: Expr,
+        mirror: Option<Expr>,
         differential: bool,
         /// `WITH INIT` or `FORMAT`.
         overwrite: bool,

@@ -96,6 +96,8 @@ struct KeptBackup {
     first: [u8; 10],
     last: [u8; 10],
     device: String,
+    mirror: Option<String>,
+    lineage: [[u8; 16]; 3],
 }
 
 /// Where a database of a name is in a folder: data, log, what is beside them.
@@ -179,6 +181,8 @@ impl Server {
             first_lsn: Lsn::from_be_bytes(b.first),
             last_lsn: Lsn::from_be_bytes(b.last),
             device: b.device,
+            mirror: b.mirror,
+            lineage: b.lineage,
         });
         state.backup_sets.extend(backups);
         drop(state);
@@ -229,6 +233,8 @@ fn kept(state: &State, at: usize, storage: Kept) -> KeptDb {
         first: b.first_lsn.to_be_bytes(),
         last: b.last_lsn.to_be_bytes(),
         device: b.device.clone(),
+        mirror: b.mirror.clone(),
+        lineage: b.lineage,
     };
     let module = |m: &super::state::ModuleDef| KeptModule {
         name: m.name.clone(),

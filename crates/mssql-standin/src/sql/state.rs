@@ -54,6 +54,10 @@ pub(crate) struct BackupSet {
     pub last_lsn: logferry_model::Lsn,
     /// As it was named.
     pub device: String,
+    /// Where the same was written besides: `MIRROR TO`.
+    pub mirror: Option<String>,
+    /// The database's GUID, its family's and its recovery fork's.
+    pub lineage: [[u8; 16]; 3],
 }
 
 /// A session, as `sys.dm_exec_sessions` shows it.

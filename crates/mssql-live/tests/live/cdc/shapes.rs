@@ -56,6 +56,27 @@ async fn a_column_that_is_added_is_read_and_then_captured() {
     }
 }
 
+/// Identity columns are `int` or `bigint` in change tables, whatever they are in the table.
+#[tokio::test]
+async fn identity_columns_are_of_another_type_where_they_are_captured() {
+    let types = ["tinyint", "smallint", "int", "bigint", "decimal(20, 0)"];
+    let table = |(at, ty): (usize, &&str)| format!("CREATE TABLE t{at} (id {ty} IDENTITY PRIMARY KEY, v int)");
+    let tables: Vec<String> = types.iter().enumerate().map(table).collect();
+    let standin = captured(&tables.join("; "), &["t0", "t1", "t2", "t3", "t4"]);
+    let (mut source, mut target) = begin(&standin).await;
+    for at in 0..types.len() {
+        run(
+            &standin,
+            &format!(
+                "INSERT t{at} (v) VALUES (1), (2), (3); UPDATE t{at} SET v = 9 WHERE id = 2; DELETE t{at} WHERE id = 1"
+            ),
+        );
+    }
+    run(&standin, SCAN);
+    target.drain(&mut source, 1 << 20).await.unwrap_or_else(|e| panic!("{e}"));
+    target.check(&standin);
+}
+
 #[tokio::test]
 async fn tables_come_and_go() {
     let standin = captured("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)", &["a", "b"]);

@@ -99,12 +99,14 @@ pub(crate) fn enable_table(state: &mut State, at: usize, wanted: &Wanted, create
             Some(key)
         }
     };
+    let identity = db.meta(source).identity.as_ref().map(|identity| identity.column);
     let captured: Vec<CapturedColumn> = places
         .iter()
         .filter_map(|p| {
             let column = def.columns.get(*p)?;
             let sql_type = match &column.sql_type {
                 SqlType::RowVersion => SqlType::Binary { length: 8 },
+                ty if identity == Some(*p) => type_of_identity(ty),
                 other => other.clone(),
             };
             Some(CapturedColumn { id: db.storage.column_id(source, *p), name: column.name.clone(), sql_type })
@@ -188,6 +190,15 @@ fn key_of(db: &Db, source: u32, def: &TableDef, wanted: &Wanted, place: &str) ->
                 def.schema, def.name
             ),
         )),
+    }
+}
+
+/// Identity columns are `int` or `bigint` in change tables, whatever they are in their own.
+/// <https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql#captured-column-data-types>
+fn type_of_identity(own: &SqlType) -> SqlType {
+    match own {
+        SqlType::TinyInt | SqlType::SmallInt | SqlType::Int => SqlType::Int,
+        _ => SqlType::BigInt,
     }
 }
 

@@ -125,6 +125,26 @@ pub(super) fn set_low_endpoint(db: &mut Db, xact: Transaction, changes: u32, lsn
     db.storage.update(xact, table, &key, &change).map(drop).map_err(from_storage)
 }
 
+/// A cell as the change table has it, whose identity column may be wider than the table's.
+fn captured(ty: &SqlType, cell: &[u8]) -> Vec<u8> {
+    let width = match ty {
+        SqlType::Int => 4,
+        SqlType::BigInt => 8,
+        _ => return cell.to_vec(),
+    };
+    let value = match *cell {
+        [byte] => i64::from(byte),
+        [low, high] => i64::from(i16::from_le_bytes([low, high])),
+        // A decimal: its sign, and a magnitude of 4, 8, 12 or 16 bytes.
+        [sign, ref magnitude @ ..] if matches!(magnitude.len(), 4 | 8 | 12 | 16) => {
+            let low = magnitude.iter().take(8).rev().fold(0i64, |n, byte| n << 8 | i64::from(*byte));
+            if sign == 0 { low.wrapping_neg() } else { low }
+        }
+        _ => return cell.to_vec(),
+    };
+    value.to_le_bytes()[..width].to_vec()
+}
+
 fn write_change(
     db: &mut Db,
     xact: Transaction,
@@ -136,7 +156,7 @@ fn write_change(
     let cells = |row: &Row| -> Vec<Option<Vec<u8>>> {
         let of = |c: &CapturedColumn| {
             let place = change.columns.iter().position(|id| *id == c.id)?;
-            row.get(place)?.clone()
+            Some(captured(&c.sql_type, row.get(place)?.as_deref()?))
         };
         instance.columns.iter().map(of).collect()
     };

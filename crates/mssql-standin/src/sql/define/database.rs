@@ -76,7 +76,13 @@ pub(crate) fn alter_database(
 }
 
 /// `BACKUP DATABASE | LOG`: `kind` is whether it is of the log, and whether it is a differential.
-pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path: &str, overwrite: bool) -> Result<()> {
+pub(crate) fn backup(
+    state: &mut State,
+    kind: (bool, bool),
+    database: &str,
+    [path, mirror]: [&str; 2],
+    overwrite: bool,
+) -> Result<()> {
     let at = state.find_database(database).ok_or_else(|| {
         SqlError::batch(
             911,
@@ -96,7 +102,11 @@ pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path
         (false, false) => storage.backup_full(&path),
     }
     .map_err(from_storage)?;
-    let last_lsn = storage.last_backup_lsn();
+    let (last_lsn, lineage) = (storage.last_backup_lsn(), storage.lineage());
+    let mirror = Some(mirror).filter(|m| !m.is_empty()).map(str::to_owned);
+    if let Some(mirror) = &mirror {
+        std::fs::copy(&path, state.backups.join(mirror)).map_err(|e| SqlError::batch(3201, e.to_string()))?;
+    }
     state.backup_sets.push(BackupSet {
         database: name,
         kind: match kind {
@@ -107,6 +117,8 @@ pub(crate) fn backup(state: &mut State, kind: (bool, bool), database: &str, path
         first_lsn: if kind.0 { before } else { last_lsn },
         last_lsn,
         device,
+        mirror,
+        lineage,
     });
     Ok(())
 }

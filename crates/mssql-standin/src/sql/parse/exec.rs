@@ -97,6 +97,15 @@ impl Parser<'_> {
         if self.is_op(",") {
             return Err(unsupported("BACKUP to more than one file"));
         }
+        let mirror = match self.word("MIRROR") {
+            true => {
+                self.expect_word("TO")?;
+                self.expect_word("DISK")?;
+                self.expect_op("=")?;
+                Some(self.primary()?)
+            }
+            false => None,
+        };
         let (mut differential, mut overwrite) = (false, false);
         if self.word("WITH") {
             loop {
@@ -120,7 +129,7 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(StmtKind::Backup { log, database, path, differential, overwrite })
+        Ok(StmtKind::Backup { log, database, path, mirror, differential, overwrite })
     }
 }
 

@@ -155,10 +155,12 @@ impl Session {
                 self.waiting(|state, s, _| define::alter_database(state, s, name.as_deref(), options))?;
                 out.done(None);
             }
-            StmtKind::Backup { log, database, path, differential, overwrite } => {
+            StmtKind::Backup { log, database, path, mirror, differential, overwrite } => {
                 let path = self.scalar(path)?.as_text().unwrap_or_default();
+                let mirror = mirror.as_ref().map(|mirror| self.scalar(mirror)).transpose()?;
+                let mirror = mirror.and_then(|mirror| mirror.as_text()).unwrap_or_default();
                 let kind = (*log, *differential);
-                self.waiting(|state, _, _| define::backup(state, kind, database, &path, *overwrite))?;
+                self.waiting(|state, _, _| define::backup(state, kind, database, [&path, &mirror], *overwrite))?;
                 out.done(None);
             }
             StmtKind::Checkpoint => {

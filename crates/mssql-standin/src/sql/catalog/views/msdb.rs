@@ -56,15 +56,42 @@ pub(super) fn view(state: &State, name: &str) -> Option<(Vec<Column>, Rows)> {
             )
         }
         "backupset" => table(
-            "backup_set_id int, media_set_id int, position int?=1, name n128?, first_lsn lsn?, last_lsn lsn?, type char1?, database_name n128?, is_copy_only bit?=0",
-            ["backup_set_id", "media_set_id", "first_lsn", "last_lsn", "type", "database_name"],
-            sets()
-                .map(|(id, set)| [n(id), n(id), lsn(set.first_lsn), lsn(set.last_lsn), t(set.kind), t(&set.database)]),
+            "backup_set_id int, media_set_id int, position int?=1, name n128?, first_lsn lsn?, last_lsn lsn?, type char1?, database_name n128?, is_copy_only bit?=0, first_recovery_fork_guid guid?, last_recovery_fork_guid guid?, fork_point_lsn lsn?, database_guid guid?, family_guid guid?",
+            [
+                "backup_set_id",
+                "media_set_id",
+                "first_lsn",
+                "last_lsn",
+                "type",
+                "database_name",
+                "first_recovery_fork_guid",
+                "last_recovery_fork_guid",
+                "database_guid",
+                "family_guid",
+            ],
+            sets().map(|(id, set)| {
+                let [own, family, fork] = set.lineage.map(Value::Guid);
+                [
+                    n(id),
+                    n(id),
+                    lsn(set.first_lsn),
+                    lsn(set.last_lsn),
+                    t(set.kind),
+                    t(&set.database),
+                    fork.clone(),
+                    fork,
+                    own,
+                    family,
+                ]
+            }),
         ),
         "backupmediafamily" => table(
-            "media_set_id int, family_sequence_number tinyint=1, physical_device_name n260?, device_type tinyint?=2",
-            ["media_set_id", "physical_device_name"],
-            sets().map(|(id, set)| [n(id), t(&set.device)]),
+            "media_set_id int, family_sequence_number tinyint=1, physical_device_name n260?, device_type tinyint?=2, mirror tinyint=0",
+            ["media_set_id", "physical_device_name", "mirror"],
+            sets().flat_map(|(id, set)| {
+                let mirrors = [(0, Some(&set.device)), (1, set.mirror.as_ref())].into_iter();
+                mirrors.filter_map(move |(mirror, device)| Some([n(id), t(device?), n(mirror)]))
+            }),
         ),
         _ => return None,
     })

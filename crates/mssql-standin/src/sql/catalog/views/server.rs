@@ -242,6 +242,9 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         "dm_hadr_database_replica_states" => none(
             "database_id int, group_id guid, replica_id guid, group_database_id guid, is_local bit?, is_primary_replica bit?, synchronization_state tinyint?, synchronization_state_desc n60?, is_commit_participant bit?, synchronization_health tinyint?, synchronization_health_desc n60?, database_state tinyint?, database_state_desc n60?, is_suspended bit?, suspend_reason tinyint?, suspend_reason_desc n60?, recovery_lsn lsn?, truncation_lsn lsn?, last_hardened_lsn lsn?, last_commit_lsn lsn?",
         ),
+        "dm_hadr_availability_replica_states" => none(
+            "replica_id guid, group_id guid, is_local bit, role tinyint?, role_desc n60?, operational_state tinyint?, operational_state_desc n60?, recovery_health tinyint?, recovery_health_desc n60?, synchronization_health tinyint?, synchronization_health_desc n60?, connected_state tinyint?, connected_state_desc n60?, last_connect_error_number int?, last_connect_error_description n1024?, last_connect_error_timestamp datetime?",
+        ),
         "messages" => none("message_id int, language_id smallint, severity tinyint, is_event_logged bit, text n2048"),
         "fulltext_languages" => none("lcid int, name sysname"),
         "time_zone_info" => table(
