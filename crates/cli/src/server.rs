@@ -37,6 +37,7 @@ pub(crate) fn settings(task: &Task, server: &ServerSource) -> Settings {
         Login::Sql { user, password } => (user.clone(), password.expose().to_owned(), None),
         Login::Token(token) => (String::new(), String::new(), Some(Token::Text(token.expose().to_owned()))),
         Login::TokenFile(path) => (String::new(), String::new(), Some(Token::File(path.clone()))),
+        Login::Kerberos => (String::new(), String::new(), Some(Token::Kerberos)),
     };
     Settings {
         host: server.host.clone(),

@@ -54,6 +54,7 @@ pub(crate) struct Source {
     pub password: Option<At<String>>,
     pub token: Option<At<String>>,
     pub token_file: Option<At<String>>,
+    pub kerberos: Option<At<bool>>,
     pub read_only: Option<At<bool>>,
     pub answer_seconds: Option<At<u32>>,
     pub on_gap: Option<At<OnGap>>,

@@ -104,6 +104,8 @@ pub enum Login {
     Token(Secret),
     /// One that is in this file, and is read at each connection.
     TokenFile(PathBuf),
+    /// A ticket of Kerberos, of whom the system's credential cache or client keytab is.
+    Kerberos,
 }
 
 /// What is done of a task.

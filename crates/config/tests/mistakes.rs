@@ -31,7 +31,7 @@ fn unknown_key() {
 t.yaml:4:3: unknown key \"fils\"
     4 |   fils: [x.bak]
       |   ^^^^
-    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, token, token_file, read_only, answer_seconds, on_gap, hold_log, tls, cdc, heartbeat_seconds
+    expected one of: mode, files, database, set, log, watch, watch_seconds, object_storage, host, port, instance, user, password, token, token_file, kerberos, read_only, answer_seconds, on_gap, hold_log, tls, cdc, heartbeat_seconds
     did you mean \"files\"?",
     );
 }
@@ -416,10 +416,14 @@ fn tokens_stand_in_the_place_of_user_and_password() {
         })
     };
     assert!(matches!(parse("token: '${T}'"), Ok(Login::Token(token)) if token.expose() == "hunter2"));
+    assert!(matches!(parse("kerberos: true"), Ok(Login::Kerberos)));
     assert!(matches!(parse("token_file: token"), Ok(Login::TokenFile(path)) if path == Path::new("/etc/token")));
     for (login, why) in [
         ("token: a, token_file: b", "there is a token_file, too"),
         ("token: a, user: b", "in the place of user and password"),
+        ("kerberos: true, user: b", "kerberos stands in the place of user, password and tokens"),
+        ("kerberos: true, token_file: b", "kerberos stands in the place of user, password and tokens"),
+        ("kerberos: false", "key \"user\" is missing"),
         ("user: b", "key \"password\" is missing"),
     ] {
         assert!(parse(login).is_err_and(|e| e.to_string().contains(why)), "{login}");

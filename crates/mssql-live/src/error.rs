@@ -36,6 +36,22 @@ pub enum Error {
         /// what to do
         hint: &'static str,
     },
+    /// Something is asked for that this binary does not have.
+    #[error("{what} is set, and this logferry was built without it")]
+    NotBuilt {
+        /// a key of the task
+        what: &'static str,
+        /// a feature of the build
+        feature: &'static str,
+    },
+    /// No ticket.
+    #[error("could not log in to {server} by Kerberos: {said}")]
+    Kerberos {
+        /// host, port, database
+        server: String,
+        /// the words of the system's library
+        said: String,
+    },
     /// The server said no.
     #[error("could not {doing}: {said} (error {number})")]
     Statement {
@@ -236,6 +252,12 @@ impl Error {
                 "check source.database, and that the login has a user in it: CREATE USER ... FOR LOGIN ...".to_owned()
             }
             Error::Tls { hint, .. } => (*hint).to_owned(),
+            Error::NotBuilt { feature, .. } => format!("cargo build --release --features {feature}"),
+            Error::Kerberos { .. } => {
+                "see that there is a ticket (kinit, klist; KRB5CCNAME, or KRB5_CLIENT_KTNAME for a keytab), and that the server is known as \
+                 MSSQLSvc/host:port (setspn -L), with source.host as its full name"
+                    .to_owned()
+            }
             Error::Statement { number: 229 | 230 | 262 | 297 | 300, .. } => {
                 "grant the right that is named to the task's user".to_owned()
             }

@@ -49,9 +49,11 @@ impl Session {
         let mut config = config(settings)?;
         let connected = TcpStream::connect_named(&config).await;
         let tcp = connected.map_err(|e| Error::Connect { server: settings.to_string(), said: e.to_string() })?;
+        let port = tcp.peer_addr().map_or(0, |address| address.port());
         let stream = tls.secure(tcp, settings).await?;
-        // From here on the library must not ask for the instance.
-        config = self::config(&Settings { address: Address::Port(0), ..settings.clone() })?;
+        // From here on the library must not ask for the instance; a ticket of Kerberos is for the port that was found.
+        let found = Address::Port(port);
+        config = self::config(&Settings { address: found, ..settings.clone() })?;
         let client = match Client::connect(config.clone(), stream.compat_write()).await {
             // A gateway (Azure) or a listener sends us on, once.
             Err(tiberius::error::Error::Routing { host, port }) => {
@@ -59,6 +61,7 @@ impl Session {
                 let tcp = TcpStream::connect((routed.host.as_str(), port))
                     .await
                     .map_err(|e| Error::Connect { server: routed.to_string(), said: e.to_string() })?;
+                config = self::config(&routed)?;
                 let tls = if settings.certificate_name.is_some() { tls.clone() } else { Tls::new(&routed)? };
                 Client::connect(config, tls.secure(tcp, &routed).await?.compat_write()).await
             }
@@ -68,6 +71,8 @@ impl Session {
             tiberius::error::Error::Server(e) => {
                 Error::Login { server: settings.to_string(), number: e.code(), said: e.message().trim().to_owned() }
             }
+            #[cfg(feature = "kerberos")]
+            tiberius::error::Error::Gssapi(said) => Error::Kerberos { server: settings.to_string(), said },
             other => Error::Connect { server: settings.to_string(), said: other.to_string() },
         })?;
         let mut session = Session {
@@ -188,6 +193,10 @@ fn config(settings: &Settings) -> Result<Config, Error> {
             })?;
             AuthMethod::aad_token(read.trim())
         }
+        #[cfg(feature = "kerberos")]
+        Some(Token::Kerberos) => AuthMethod::Integrated,
+        #[cfg(not(feature = "kerberos"))]
+        Some(Token::Kerberos) => return Err(Error::NotBuilt { what: "source.kerberos", feature: "kerberos" }),
     });
     // The server cuts off neither: it refuses what is longer than 128 characters.
     let application: String = settings.application.chars().take(NAME_MAX).collect();

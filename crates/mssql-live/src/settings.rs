@@ -41,13 +41,16 @@ pub struct Settings {
     pub conditions: Conditions,
 }
 
-/// An access token of Entra ID; never shown.
+/// What stands in the place of user and password; never shown.
 #[derive(Clone)]
 pub enum Token {
-    /// It.
+    /// An access token of Entra ID.
     Text(String),
-    /// In this file, which is read at each connection: tokens live for an hour or so.
+    /// One in this file, which is read at each connection: tokens live for an hour or so.
     File(PathBuf),
+    /// A ticket of Kerberos for `MSSQLSvc/host:port`, by the credential cache or client keytab that the process's environment names. Asks
+    /// for the feature `kerberos`.
+    Kerberos,
 }
 
 /// How a log is read.
@@ -104,7 +107,11 @@ impl fmt::Display for Settings {
     /// `user@host:port/database`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { host, database, user, token, .. } = self;
-        let user = if token.is_some() { "token" } else { user.as_str() };
+        let user = match token {
+            None => user.as_str(),
+            Some(Token::Text(_) | Token::File(_)) => "token",
+            Some(Token::Kerberos) => "kerberos",
+        };
         match &self.address {
             Address::Port(port) => write!(f, "{user}@{host}:{port}/{database}"),
             Address::Instance(name) => write!(f, "{user}@{host}\\{name}/{database}"),

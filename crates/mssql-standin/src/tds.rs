@@ -17,6 +17,7 @@ mod collation;
 mod connection;
 mod error;
 mod faults;
+mod kerberos;
 mod login;
 mod packet;
 mod prelogin;

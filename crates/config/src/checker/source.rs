@@ -40,6 +40,7 @@ impl Checker<'_> {
         self.other_mode(&raw.mode, &raw.password, "password")?;
         self.other_mode(&raw.mode, &raw.token, "token")?;
         self.other_mode(&raw.mode, &raw.token_file, "token_file")?;
+        self.other_mode(&raw.mode, &raw.kerberos, "kerberos")?;
         self.other_mode(&raw.mode, &raw.read_only, "read_only")?;
         self.other_mode(&raw.mode, &raw.answer_seconds, "answer_seconds")?;
         self.other_mode(&raw.mode, &raw.tls, "tls")?;
@@ -139,9 +140,21 @@ impl Checker<'_> {
                 .wrong(instance, "an instance is found by its port, which is given, too")
                 .expected("either port or instance"));
         }
+        let kerberos = raw.kerberos.as_ref().filter(|kerberos| kerberos.value);
         let login = match (&raw.token, &raw.token_file) {
+            _ if kerberos.is_some() => {
+                let beside = [&raw.user, &raw.password, &raw.token, &raw.token_file].into_iter().flatten().next();
+                match beside {
+                    Some(at) => {
+                        return Err(self
+                            .wrong(at, "kerberos stands in the place of user, password and tokens")
+                            .expected("either kerberos: true, or another way to log in"));
+                    }
+                    None => Login::Kerberos,
+                }
+            }
             (None, None) => Login::Sql {
-                user: needed(&raw.user, "user", "a login for SQL authentication; or token or token_file")?,
+                user: needed(&raw.user, "user", "a login for SQL authentication; or token, token_file or kerberos")?,
                 password: Secret::new(needed(
                     &raw.password,
                     "password",

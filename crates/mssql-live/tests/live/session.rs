@@ -97,6 +97,16 @@ fn logins_that_are_refused_say_why() {
     check(|s| s.database = "nosuch".to_owned(), Err((Class::Operator, "(error ")));
 }
 
+/// A binary without it says which one has it.
+#[cfg(not(feature = "kerberos"))]
+#[test]
+fn kerberos_is_refused_by_name_where_it_was_not_built_in() {
+    check(
+        |s| s.token = Some(Token::Kerberos),
+        Err((Class::Operator, "source.kerberos is set, and this logferry was built without it")),
+    );
+}
+
 #[test]
 fn nobody_there_may_go_away_by_itself() {
     check(|s| s.address = Address::Port(1), Err((Class::Transient, "could not connect to sa@127.0.0.1:1/shop")));

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, CHUNKS_WAITING, Chunk, Ending, Finished, Signal, Terms};
 use super::error::Error;
 use super::faults::Fault;
+use super::kerberos;
 use super::login::{FEDERATION, Login, UTF8_SUPPORT};
 use super::packet::{Assembler, DEFAULT_SIZE, Kind, Message, Packetizer, Reset, SIZES};
 use super::prelogin::{Agreed, Prelogin};
@@ -102,8 +103,25 @@ async fn welcome_in(
 ) -> Result<Option<Connection>, Error> {
     let Some(message) = message else { return Ok(None) };
     expect(&message, Kind::LOGIN)?;
-    let login = Login::parse(&message.data)?;
-    let (logged_in, login) = match admit(login, shared).await? {
+    let mut login = Login::parse(&message.data)?;
+    let mut refused = None;
+    if login.integrated && !login.ticket.is_empty() {
+        let ticket = std::mem::take(&mut login.ticket);
+        match tokio::task::spawn_blocking(move || kerberos::accept(&ticket)).await.map_err(|_| Error::Panicked)? {
+            Ok(accepted) => {
+                let mut answer = Vec::new();
+                token::put_sspi(&accepted.answer, &mut answer);
+                send(&mut stream, answer, DEFAULT_SIZE, 0).await?;
+                login.principal = Some(accepted.principal);
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    let admitted = match refused {
+        Some(error) => Err(vec![error]),
+        None => admit(login, shared).await?,
+    };
+    let (logged_in, login) = match admitted {
         Ok(admitted) => admitted,
         Err(errors) => {
             let mut payload = Vec::new();
@@ -151,7 +169,7 @@ async fn admit(login: Login, shared: &Shared) -> Result<Result<Admitted, Vec<Sql
         );
         return Ok(Err(vec![SqlError::new(18456, 20, text)]));
     }
-    if login.integrated {
+    if login.integrated && login.principal.is_none() {
         let text =
             "Login failed. The login is from an untrusted domain and cannot be used with Integrated authentication.";
         return Ok(Err(vec![SqlError::new(18452, 14, text)]));

@@ -45,6 +45,10 @@ pub struct Login {
     pub(super) packet_size: u32,
     /// It wants to authenticate as Windows does, or by a token that it does not have yet, which we cannot.
     pub(super) integrated: bool,
+    /// A ticket of Kerberos, or what else Windows authenticates by.
+    pub(super) ticket: Vec<u8>,
+    /// Who has shown a ticket that was accepted: `user@REALM`.
+    pub principal: Option<String>,
     /// It can take UTF-8 for `varchar`.
     pub(super) utf8: bool,
 }
@@ -99,6 +103,8 @@ impl Login {
             tds_version: u32_at(data, 4, "the TDS version")?,
             packet_size: u32_at(data, 8, "the packet size")?,
             integrated: u8_at(data, 25, "the login's second flags")? & INTEGRATED != 0,
+            ticket: ticket(data)?.to_vec(),
+            principal: None,
             utf8: false,
         };
         if flags3 & EXTENSION != 0 {
@@ -129,6 +135,19 @@ impl Login {
             }
         }
     }
+}
+
+/// The SSPI field. Longer than its own length can say, it has one at the end of the head.
+fn ticket(data: &[u8]) -> Result<&[u8]> {
+    let offset = u16_at(data, 78, "the ticket's offset")?;
+    let length = match u16_at(data, 80, "the ticket's length")? {
+        u16::MAX => u32_at(data, 90, "the ticket's long length")?,
+        short => u32::from(short),
+    };
+    if length == 0 {
+        return Ok(&[]);
+    }
+    slice(data, offset.into(), length as usize, "the ticket")
 }
 
 /// The token of a FEDAUTH feature: options (library in the upper seven bits), length, UTF-16. MS-TDS 2.2.6.4, FEDAUTH.
@@ -192,6 +211,8 @@ mod tests {
             packet_size: 8000,
             token: None,
             integrated: false,
+            ticket: Vec::new(),
+            principal: None,
             utf8: true,
         };
         assert_eq!(login, expect);

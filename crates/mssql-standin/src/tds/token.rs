@@ -16,6 +16,7 @@ const INFO: u8 = 0xAB;
 const RETURN_VALUE: u8 = 0xAC;
 const LOGIN_ACK: u8 = 0xAD;
 const FEATURES: u8 = 0xAE;
+const SSPI: u8 = 0xED;
 const ENVIRONMENT: u8 = 0xE3;
 
 /// Which of the three tokens that end something.
@@ -79,6 +80,13 @@ pub(super) fn put_login_ack(tds_version: u32, program: &str, version: [u8; 4], o
         put_short_text(program, out);
         out.extend_from_slice(&version);
     });
+}
+
+/// SSPI: a word of Kerberos.
+pub(super) fn put_sspi(data: &[u8], out: &mut Vec<u8>) {
+    out.push(SSPI);
+    out.extend_from_slice(&(data.len() as u16).to_le_bytes());
+    out.extend_from_slice(data);
 }
 
 /// FEATUREEXTACK of features with their data.
