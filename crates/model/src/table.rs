@@ -53,6 +53,15 @@ pub struct TableVersion {
     pub notes: Vec<String>,
 }
 
+impl TableVersion {
+    /// The columns that a row is found by: those of the primary key, else of the first unique key whose columns are never NULL.
+    pub fn row_key(&self) -> Option<&[usize]> {
+        let never_null = |key: &&[usize]| key.iter().all(|&c| self.columns.get(c).is_some_and(|c| !c.nullable));
+        let unique = || self.unique_keys.iter().map(|key| key.columns.as_slice()).find(never_null);
+        self.primary_key.as_ref().map(|key| key.columns.as_slice()).or_else(unique)
+    }
+}
+
 /// A column and what the target must know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceColumn {

@@ -74,6 +74,8 @@ pub(crate) struct Touched {
     pub(crate) shape: Option<u32>,
     /// A change of a row has it: set while the changes are handed on.
     named: AtomicBool,
+    /// A row that became has it with its value: set while the changes are handed on.
+    told: AtomicBool,
     /// The first thing that it did was to add a piece: it made the LOB, or made it longer.
     pub(crate) began_with_insert: bool,
     /// It deleted pieces.
@@ -113,6 +115,7 @@ impl Touched {
             last_lsn: lsn,
             shape,
             named: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             began_with_insert: op == RawOp::Insert,
             deleted,
             only_deleted: deleted,
@@ -124,9 +127,25 @@ impl Touched {
         self.named.load(Ordering::Relaxed)
     }
 
-    /// Notes whether one has.
-    pub(crate) fn set_named(&self, named: bool) {
-        self.named.store(named, Ordering::Relaxed);
+    /// Notes that one has.
+    pub(crate) fn set_named(&self) {
+        self.named.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a row that became has it with its value.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Notes that one has.
+    pub(crate) fn set_told(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what was handed on of it.
+    pub(crate) fn begin(&self) {
+        self.named.store(false, Ordering::Relaxed);
+        self.told.store(false, Ordering::Relaxed);
     }
 }
 
@@ -226,7 +245,7 @@ impl Assembler {
     }
 
     /// The open transactions.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> + Clone {
         self.open.values()
     }
 

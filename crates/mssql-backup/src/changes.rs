@@ -21,7 +21,7 @@ use crate::bulk;
 use crate::catalog::Catalog;
 use crate::chain::Chain;
 use crate::data_file::DataFiles;
-use crate::emit::{Committed, Emitter, fixups, undo_lobs};
+use crate::emit::{Committed, Earlier, Emitter, WithEarlier, fixups};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
 use crate::log_file::{Belonging, LogFiles};
@@ -422,8 +422,9 @@ impl Changes {
     pub fn fixups(&mut self) -> Result<EventBatch, Error> {
         let mut batch = EventBatch::default();
         self.lobs.clear();
-        let mut without = PageStore::new(Arc::new(&self.replay.store), self.origin.options.pages_max / 4);
-        undo_lobs(self.replay.open(), &mut without)?;
+        let store = &self.replay.store;
+        let earlier = Earlier::before(self.replay.open().map(|open| &open.lob_undo), store)?;
+        let without = WithEarlier { earlier: &earlier, pages: store };
         let mut emitter = Emitter {
             shapes: &self.replay.shapes,
             pages: &without,
@@ -432,7 +433,7 @@ impl Changes {
             told_unreadable: &mut self.told_unreadable,
             blob_pages: &mut self.blob_pages,
         };
-        fixups(self.replay.open(), &mut emitter, &mut batch)?;
+        fixups(self.replay.open(), store, &mut emitter, &mut batch)?;
         self.lobs.clear();
         Ok(batch)
     }

@@ -1,12 +1,21 @@
 //! Hands a committed transaction on: rows from their bytes into cells, a bounded piece at a time.
 //!
 //! The page store stands at the commit while this goes on. Values outside of rows are read from it: row locks kept them as the
-//! transaction left them. What a value was *before* is not to be had for sure, and is [`Cell::Unchanged`](logferry_model::Cell):
-//! rows are found by their keys, which are always in the row.
+//! transaction left them. What a value was *before* is left out ([`Cell::Unchanged`](logferry_model::Cell)) where rows are found by their
+//! keys, which are always in the row. Rows of a table without a key are found by all that they were:
+//!
+//! ```text
+//!  value of the row before ─┬─ the transaction did not touch it ──────────── as it is at the commit
+//!                           ├─ touched, no row that became was told with it ─ by the pieces put back (`earlier`)
+//!                           └─ touched, and told with a row that became ──── what was told then, by the same reading
+//! ```
+//!
+//! So what a row is in between may not be what it ever was, but it comes and goes as the same.
 //!
 //! All rows are read by the shape that their table has at the commit, also those that a transaction wrote before it changed the shape:
 //! nobody else ever saw the shapes in between.
 
+mod earlier;
 mod fixups;
 mod rows;
 
@@ -21,7 +30,8 @@ use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::row::RawCell;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub(crate) use fixups::{fixups, undo_lobs};
+pub(crate) use earlier::{Earlier, WithEarlier};
+pub(crate) use fixups::fixups;
 
 use crate::assemble::{Open, Touched};
 use crate::blob_rows::{BlobPages, BlobRows, FoundRow};
@@ -43,6 +53,8 @@ pub(crate) struct Committed {
     blobs: FxHashMap<u64, Touched>,
     /// The changes of their pieces.
     lob_changes: Pending,
+    /// The pages with them as they were before: when they are wanted.
+    earlier: Option<Earlier>,
     incomplete_move: Option<RowId>,
     reader: PendingReader<Pending>,
     /// The rows of values that no change of a row has: looked for when all others were handed on.
@@ -110,13 +122,15 @@ struct Values<'a> {
     undo: bool,
     /// The row is the last word on them.
     last: bool,
+    /// The pages as they were before the first change: where rows are found by all that they were.
+    earlier: Option<&'a dyn PageSource>,
 }
 
 /// Whose image a row is: decides what becomes of values outside of it.
 #[derive(Clone, Copy)]
 enum Image<'a> {
-    /// Of before: those are not to be had.
-    Before,
+    /// Of before: those are told only where the row is found by them, which has no key then.
+    Before { is_keyed: bool },
     /// Of a row that is new.
     New,
     /// Of a row that changed; its cells before.
@@ -134,7 +148,7 @@ impl Committed {
         let incomplete_move = open.incomplete_move();
         let Open { id, begin_lsn, name, truncated, blobs, pending, lob_undo: lob_changes, .. } = open;
         // A copy may have looked at it while it was open.
-        blobs.values().for_each(|touched| touched.set_named(false));
+        blobs.values().for_each(Touched::begin);
         Committed {
             head: TransactionHead { id, begin_lsn, commit_lsn, commit_time_us, name },
             restart,
@@ -143,6 +157,7 @@ impl Committed {
             met_empty: FxHashMap::default(),
             blobs,
             lob_changes,
+            earlier: None,
             incomplete_move,
             reader: pending.into_reader(),
             unnamed: None,
@@ -237,7 +252,10 @@ impl Committed {
                     continue;
                 }
                 _ => {
-                    let values = Values { blobs: &self.blobs, undo: false, last: false };
+                    let earlier = earlier(&mut self.earlier, &table, &self.blobs, &self.lob_changes, emitter.pages)?;
+                    let earlier = earlier.map(|earlier| WithEarlier { earlier, pages: emitter.pages });
+                    let earlier = earlier.as_ref().map(|earlier| earlier as &dyn PageSource);
+                    let values = Values { blobs: &self.blobs, undo: false, last: false, earlier };
                     match emitter.op(shape, &table, &raw, values, &mut batch.rows) {
                         Ok(op) => op,
                         Err(e) => {
@@ -270,7 +288,10 @@ impl Committed {
             rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, (&self.blobs, &self.lob_changes))?
         {
             let Some((shape, table, raw)) = emitter.unnamed(&found, &self.blobs) else { continue };
-            let values = Values { blobs: &self.blobs, undo: false, last: true };
+            let earlier = earlier(&mut self.earlier, &table, &self.blobs, &self.lob_changes, emitter.pages)?;
+            let earlier = earlier.map(|earlier| WithEarlier { earlier, pages: emitter.pages });
+            let earlier = earlier.as_ref().map(|earlier| earlier as &dyn PageSource);
+            let values = Values { blobs: &self.blobs, undo: false, last: true, earlier };
             let op = emitter.op(&shape, &table, &raw, values, &mut batch.rows)?;
             let change = Change { lsn: raw.lsn, table, op };
             tell(&mut self.begun, &self.head, emitter, batch, change);
@@ -280,6 +301,23 @@ impl Committed {
         }
         Ok(false)
     }
+}
+
+/// The pages with values as they were before the transaction, where rows of a table are found by all that they were.
+fn earlier<'e, S: PageSource>(
+    earlier: &'e mut Option<Earlier>,
+    table: &TableVersion,
+    blobs: &FxHashMap<u64, Touched>,
+    changes: &Pending,
+    pages: &S,
+) -> Result<Option<&'e Earlier>, Error> {
+    if blobs.is_empty() || table.row_key().is_some() {
+        return Ok(None);
+    }
+    if earlier.is_none() {
+        *earlier = Some(Earlier::before(std::iter::once(changes), pages)?);
+    }
+    Ok(earlier.as_ref())
 }
 
 /// Adds a change to a batch, with what has to come before it.

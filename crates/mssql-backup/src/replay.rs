@@ -112,7 +112,7 @@ impl Replay {
     }
 
     /// The open transactions.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> + Clone {
         self.assembler.open()
     }
 

@@ -91,6 +91,11 @@ impl<B: PageSource + ?Sized> PageStore<B> {
         &self.base
     }
 
+    /// Whether a page is not the base's.
+    pub fn holds(&self, id: PageId) -> bool {
+        self.held.contains_key(&id)
+    }
+
     /// Why a page is lost, if it is.
     pub fn lost(&self, id: PageId) -> Option<&Arc<str>> {
         match self.held.get(&id) {

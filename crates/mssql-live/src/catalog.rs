@@ -67,10 +67,7 @@ impl Table {
     /// The columns by whose values a row is found, on both sides: the primary key, else the first unique key that is never NULL.
     /// `None` where there is none.
     pub(crate) fn row_key(&self) -> Option<&[usize]> {
-        let never_null =
-            |key: &&UniqueKey| key.columns.iter().all(|&c| self.version.columns.get(c).is_some_and(|c| !c.nullable));
-        let key = self.version.primary_key.as_ref().or_else(|| self.version.unique_keys.iter().find(never_null));
-        key.map(|key| key.columns.as_slice())
+        self.version.row_key()
     }
 
     /// The key of [`Self::row_key`] as rows can be looked up by it; `None` where there is none, or a value of it cannot be

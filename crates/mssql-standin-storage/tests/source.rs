@@ -262,6 +262,24 @@ fn lobs_of_transactions_that_are_open_when_the_base_ends() {
     }
 }
 
+/// Their rows are found by all that they were, values outside of them too.
+#[test]
+fn values_outside_of_rows_without_a_key() {
+    for seed in 180..188 {
+        let options = WorkloadOptions {
+            differential_every: 2,
+            open_lobs_in_base: true,
+            fuzzy_full: seed % 2 == 1,
+            open_transactions: 6,
+            savepoint_percent: 10,
+            rollback_percent: 30,
+            in_place_percent: if seed % 3 == 0 { 40 } else { 0 },
+            ..options(&[TableKind::LobHeap, TableKind::Heap])
+        };
+        check(seed, &options);
+    }
+}
+
 #[test]
 fn databases_made_on_2000() {
     let database = Options { ids_of_2000: true, ..Options::default() };

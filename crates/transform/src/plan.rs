@@ -161,21 +161,16 @@ impl TablePlan {
         }
 
         let key_name = |name: &str| settings.names.key(name);
-        let never_null = |key: &&[usize]| key.iter().all(|&c| table.columns.get(c).is_some_and(|c| !c.nullable));
         let on_target = |columns: &[usize]| -> Vec<usize> {
             columns.iter().flat_map(|c| std::iter::once(*c).chain(key_beside.get(c).copied())).collect()
         };
         let primary = table.primary_key.as_ref();
-        // Without a primary key, rows are found by the first unique key whose columns are never NULL.
-        let found_by = primary
-            .map(|key| key.columns.as_slice())
-            .or_else(|| table.unique_keys.iter().map(|key| key.columns.as_slice()).find(never_null));
         let target = TargetTable {
             source_id: table.id,
             schema,
             name,
             columns: target_columns,
-            key: on_target(found_by.unwrap_or_default()),
+            key: on_target(table.row_key().unwrap_or_default()),
             key_name: primary.map(|key| key_name(&key.name)),
             unique: table.unique_keys.iter().map(|key| (key_name(&key.name), on_target(&key.columns))).collect(),
             source: table.name.clone(),

@@ -2,50 +2,26 @@
 
 use logferry_model::{Change, EventBatch, SourceEvent};
 use logferry_mssql_format::bytes::Malformed;
-use logferry_mssql_format::redo::restore_slot;
 
 use super::{Emitter, Values, lost};
-use crate::assemble::Open;
+use crate::assemble::{Open, Touched};
 use crate::blob_rows::BlobRows;
 use crate::error::Error;
 use crate::pages::PageSource;
 use crate::pending::{RawChange, RawOp};
-use crate::store::PageStore;
-
-/// Brings LOBs back to what they were before open transactions changed them. Their slots do not move, and stay theirs until they end.
-pub(crate) fn undo_lobs<'o, B: PageSource + ?Sized>(
-    open: impl Iterator<Item = &'o Open>,
-    store: &mut PageStore<B>,
-) -> Result<(), Error> {
-    let mut undone = Vec::new();
-    for transaction in open {
-        let mut reader = transaction.lob_undo.reader();
-        while let Some(raw) = reader.next()? {
-            undone.push((raw.lsn, raw.row, (raw.op != RawOp::Insert).then(|| raw.before.to_vec())));
-        }
-    }
-    undone.sort_by_key(|change| std::cmp::Reverse((change.0, change.1)));
-    for (lsn, row, before) in undone {
-        if before.as_ref().is_some_and(Vec::is_empty) {
-            // It was not known; whoever needs it will not find it.
-            continue;
-        }
-        restore_slot(store.page_mut(row.page)?, row.slot, before.as_deref())
-            .map_err(|e| e.within(format_args!("LOB record {row} before log record {lsn}")))?;
-    }
-    Ok(())
-}
 
 /// Changes that undo those of open transactions, last first, for a copy that shows them. The pages must be without what these
-/// transactions did to LOBs ([`undo_lobs`]).
+/// transactions did to LOBs ([`Earlier`](super::Earlier)), `copied` those that the copy is of.
 pub(crate) fn fixups<'o, S: PageSource>(
     open: impl Iterator<Item = &'o Open>,
+    copied: &dyn PageSource,
     emitter: &mut Emitter<'_, S>,
     batch: &mut EventBatch,
 ) -> Result<(), Error> {
     let open: Vec<&Open> = open.collect();
     let mut undone = Vec::new();
     for transaction in &open {
+        transaction.blobs.values().for_each(Touched::begin);
         if let Some(row) = transaction.incomplete_move() {
             let what = format!("heap row {row} was on the move when the backup ended");
             return Err(Malformed::new(what, 0).within(format_args!("transaction {}", transaction.id)).into());
@@ -88,7 +64,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
                 continue;
             }
             _ => {
-                let values = Values { blobs, undo: true, last: false };
+                let values = Values { blobs, undo: true, last: false, earlier: Some(copied) };
                 match emitter.op(shape, &shape.table, &raw, values, &mut batch.rows) {
                     Ok(op) => op,
                     Err(e) => {
@@ -107,7 +83,7 @@ pub(crate) fn fixups<'o, S: PageSource>(
         while let Some(found) = rows.next(emitter.pages, emitter.shapes, emitter.blob_pages, touched)? {
             let Some((shape, _, raw)) = emitter.unnamed(&found, blobs) else { continue };
             if emitter.shapes.is_published(shape.table.id) {
-                let values = Values { blobs, undo: true, last: true };
+                let values = Values { blobs, undo: true, last: true, earlier: Some(copied) };
                 let op = emitter.op(&shape, &shape.table, &raw, values, &mut batch.rows)?;
                 batch.events.push(SourceEvent::Change(Change { lsn: raw.lsn, table: shape.table.clone(), op }));
             }

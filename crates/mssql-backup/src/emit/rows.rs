@@ -21,6 +21,7 @@ impl<S: PageSource> Emitter<'_, S> {
     ) -> Result<ChangeOp, Error> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
+        let image_before = Image::Before { is_keyed: table.row_key().is_some() };
         Ok(match raw.op {
             RawOp::Insert | RawOp::PageInsert => {
                 self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
@@ -28,13 +29,13 @@ impl<S: PageSource> Emitter<'_, S> {
             }
             RawOp::Delete => {
                 self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
-                ChangeOp::Delete { before: self.row(shape, raw, &before, Image::Before, values, rows)? }
+                ChangeOp::Delete { before: self.row(shape, raw, &before, image_before, values, rows)? }
             }
             _ => {
                 self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
                 self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Update {
-                    before: self.row(shape, raw, &before, Image::Before, values, rows)?,
+                    before: self.row(shape, raw, &before, image_before, values, rows)?,
                     after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
                 }
             }
@@ -106,21 +107,37 @@ impl<S: PageSource> Emitter<'_, S> {
             };
             let touched = pointer.blob_id().ok().and_then(|id| values.blobs.get(&id));
             if let Some(touched) = touched {
-                touched.set_named(true);
+                touched.set_named();
             }
             let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
-            if matches!(image, Image::Before) || same && touched.is_none() {
+            let before = matches!(image, Image::Before { .. });
+            if matches!(image, Image::Before { is_keyed: true }) || same && touched.is_none() {
                 row.unchanged();
                 continue;
             }
             scratch.clear();
-            match self.lobs.append(self.pages, pointer, &mut scratch) {
+            let earlier = values.earlier.filter(|_| before && touched.is_some_and(|touched| !touched.is_told()));
+            let found = match earlier {
+                None => self.lobs.append(self.pages, pointer, &mut scratch),
+                Some(earlier) => {
+                    // It keeps pages by their ids, whichever source they are of.
+                    self.lobs.clear();
+                    let found = self.lobs.append(&earlier, pointer, &mut scratch);
+                    self.lobs.clear();
+                    found
+                }
+            };
+            if let Some(touched) = touched.filter(|_| !before) {
+                touched.set_told();
+            }
+            match found {
                 Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
                 Ok(false) => row.null(),
                 // The value went again before the commit, and a later change of the row says what it is then. When changes are
                 // turned around: it came in the transaction, and an earlier change of the row says what it was before.
                 Err(_)
                     if !values.last
+                        && earlier.is_none()
                         && touched.is_some_and(|t| if values.undo { t.began_with_insert } else { t.deleted }) =>
                 {
                     row.value(|_| ());

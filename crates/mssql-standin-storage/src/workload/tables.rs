@@ -20,12 +20,14 @@ pub enum TableKind {
     AllTypes,
     /// `dbo.Documents`: values that are too long for their rows.
     Lobs,
+    /// `dbo.Papers`: values that are too long for their rows, and no key.
+    LobHeap,
     /// `dbo.Late`: for a table that is made while the history goes on.
     Late,
 }
 
 impl TableKind {
-    /// All but [`TableKind::Late`].
+    /// All but [`TableKind::LobHeap`] and [`TableKind::Late`].
     pub const ALL: &[TableKind] = &[
         TableKind::Keyed,
         TableKind::Composite,
@@ -99,6 +101,17 @@ impl TableKind {
                     c("memo", T::Text { collation: DEFAULT_COLLATION }),
                     c("nmemo", T::NText { collation: DEFAULT_COLLATION }),
                     c("picture", T::Image),
+                ],
+            ),
+            TableKind::LobHeap => (
+                "Papers",
+                &[],
+                vec![
+                    c("level", T::TinyInt),
+                    c("body", T::NVarChar { length: None, collation: DEFAULT_COLLATION }),
+                    c("raw", T::VarBinary { length: None }),
+                    c("wide", varchar(8000)),
+                    c("memo", T::Text { collation: DEFAULT_COLLATION }),
                 ],
             ),
             TableKind::Late => (

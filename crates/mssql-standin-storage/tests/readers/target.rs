@@ -63,14 +63,8 @@ impl Targets {
                 row
             }
             None => {
-                // A value outside of its row that did not change need not be told.
-                let same = |(cell, value): (&Cell<'_>, &Option<Vec<u8>>)| match cell {
-                    Cell::Unchanged => true,
-                    cell => cell.bytes() == value.as_deref(),
-                };
-                let mut rows = target.heap.keys();
-                let row = rows.find(|row| cells.iter().zip(row.iter()).all(same)).cloned();
-                let row = row.unwrap_or_else(|| panic!("{}: no such row", table.name));
+                let row: Row = cells.iter().map(|cell| own(*cell)).collect();
+                assert!(target.heap.contains_key(&row), "{}: no such row", table.name);
                 let count = target.heap.get_mut(&row).expect("it was found");
                 *count -= 1;
                 if *count == 0 {
