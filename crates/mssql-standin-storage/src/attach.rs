@@ -25,7 +25,7 @@ use self::log::read_log;
 use self::pages::Pages;
 pub use self::reopen::Kept;
 use self::tables::{BaseTables, Source};
-use super::ddl::KeyName;
+use super::constraint::{ConstraintDef, ConstraintKind};
 use super::entry::Index;
 use super::{Database, Error, Options};
 
@@ -56,13 +56,18 @@ impl Database {
         db.tables = BTreeMap::new();
         db.indexes = BTreeMap::new();
         for table in &base.tables {
-            let Source { table: held, rowset } = base.build(&pages, table, None)?;
+            let Source { table: held, rowset } = base.build(&pages, table)?;
             db.rowsets.insert(rowset.id, rowset);
             db.tables.insert(table.id, held);
-            let known = base.nonclustered(table.id).into_iter().map(|def| Index { def, kept: None });
-            db.indexes.insert(table.id, known.collect());
-            let key = base.key_name(table.id).map(|name| KeyName { name, ..KeyName::default() });
-            db.key_names.extend(key.map(|key| (table.id, key)));
+            let known = base.nonclustered(table.id);
+            let keys = known.iter().filter_map(|def| {
+                let (object, system_named) = base.key_object(table.id, &def.name)?;
+                let kind = ConstraintKind::Key { primary: def.primary, index: def.id };
+                Some(ConstraintDef { object, name: def.name.clone(), system_named, kind })
+            });
+            db.constraints.insert(table.id, keys.collect());
+            db.indexes.insert(table.id, known.into_iter().map(|def| Index { def, kept: None }).collect());
+            db.key_names.extend(base.clustered_key(table.id).map(|key| (table.id, key)));
         }
         Ok(db)
     }

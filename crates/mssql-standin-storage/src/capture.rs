@@ -102,6 +102,12 @@ impl Database {
         }
     }
 
+    /// Reads the log, and shows the next transactions that will be handed over, at most so many: the log is held for them.
+    pub fn next_captured(&mut self, most: usize) -> Vec<CapturedTransaction> {
+        self.read_log();
+        self.reader.queue.iter().take(most).cloned().collect()
+    }
+
     /// Reads the log, and hands over transactions, at most so many.
     pub fn take_captured(&mut self, most: usize) -> Vec<CapturedTransaction> {
         self.read_log();

@@ -6,6 +6,7 @@ use logferry_mssql_format::encode::{ColumnImage, PageImage, encode_index_record}
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
 
+use super::constraint::{ConstraintDef, ConstraintKind};
 use super::entry::{Index, Indexed, Kept, entries_fit, entry_layout};
 use super::space::{AllocUnit, First, UnitKind};
 use super::system::definitions::{
@@ -52,6 +53,12 @@ impl Database {
     /// The nonclustered indexes of a table.
     pub fn indexes(&self, table: u32) -> impl Iterator<Item = &IndexDef> {
         self.indexes.get(&table).into_iter().flatten().map(|i| &i.def)
+    }
+
+    /// The constraint that a nonclustered index is for.
+    pub fn key_constraint(&self, table: u32, index: u32) -> Option<&ConstraintDef> {
+        let is_own = |c: &&ConstraintDef| matches!(c.kind, ConstraintKind::Key { index: of, .. } if of == index);
+        self.constraints.get(&table)?.iter().find(is_own)
     }
 
     /// Makes the nonclustered indexes of a table what a list says.

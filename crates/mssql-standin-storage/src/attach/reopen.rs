@@ -172,7 +172,7 @@ impl Database {
             db.read_rowset(rowset, &base)?;
         }
         for object in &base.tables {
-            let Source { table, rowset } = base.build(&pages, object, kept.keys.get(&object.id).map(|key| key.kind))?;
+            let Source { table, rowset } = base.build(&pages, object)?;
             let (id, base_rowset) = (object.id, rowset.id);
             db.rowsets.insert(base_rowset, rowset);
             db.tables.insert(id, table);

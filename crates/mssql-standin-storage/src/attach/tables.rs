@@ -12,7 +12,8 @@ use logferry_mssql_format::catalog::{
 use logferry_mssql_format::encode::RowShape;
 use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
 
-use super::super::ddl::KeyKind;
+use super::super::constraint::SYSTEM_NAMED;
+use super::super::ddl::{KeyKind, KeyName};
 use super::super::index::IndexDef;
 use super::super::space::AllocUnit;
 use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
@@ -24,6 +25,7 @@ const IN_ROW: u8 = 1;
 const MEMORY_OPTIMISED: u32 = 0x100;
 const BIT: u8 = 104;
 /// `sysidxstats.type`
+const CLUSTERED: u8 = 1;
 const NONCLUSTERED: u8 = 2;
 
 /// What user tables are described by.
@@ -40,7 +42,28 @@ pub(super) struct BaseTables {
     columns: BTreeMap<u32, Vec<ColumnRow>>,
     indexes: Vec<IndexRow>,
     index_columns: Vec<IndexColumnRow>,
+    keys: Vec<KeyRow>,
     defaults: BTreeMap<(u64, u64), Option<Vec<u8>>>,
+}
+
+/// A row of `sysschobjs`: a primary key, or a unique constraint.
+struct KeyRow {
+    object: u32,
+    table: u32,
+    name: String,
+    system_named: bool,
+}
+
+impl KeyRow {
+    fn read(row: &FixedVar<'_>) -> FormatResult<Option<Self>> {
+        let object = ObjectRow::read(row)?;
+        if !matches!(&object.kind, b"PK" | b"UQ") {
+            return Ok(None);
+        }
+        let table = u32::from_le_bytes(row.fixed_array(19)?);
+        let system_named = object.status & SYSTEM_NAMED != 0;
+        Ok(Some(KeyRow { object: object.id, table, name: object.name, system_named }))
+    }
 }
 
 /// A table as it is served.
@@ -70,6 +93,7 @@ impl BaseTables {
             .into_iter()
             .filter(ObjectRow::is_user_table)
             .collect();
+        let keys = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), KeyRow::read)?;
         let ids: BTreeSet<u32> = tables.iter().map(|t| t.id).collect();
         let schemas = rows_of_object(pages, &units, rowset_of(object::SYSCLSOBJS), ClassObjectRow::read)?;
         let mut columns: BTreeMap<u32, Vec<ColumnRow>> = BTreeMap::new();
@@ -92,6 +116,7 @@ impl BaseTables {
                 .collect(),
             indexes: rows_of_object(pages, &units, rowset_of(object::SYSIDXSTATS), IndexRow::read)?,
             index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
+            keys: keys.into_iter().flatten().collect(),
             defaults: defaults.into_iter().flatten().map(|r| ((r.rowset, r.hobt_column), r.value)).collect(),
             index_rowsets: all_rowsets.iter().filter(|r| ids.contains(&r.object) && r.index > 1).cloned().collect(),
             rowsets: all_rowsets.into_iter().filter(|r| ids.contains(&r.object) && r.index <= 1).collect(),
@@ -103,8 +128,8 @@ impl BaseTables {
         })
     }
 
-    /// A table with all of its rows. `kind`: what its clustered index is for, where that may be anything but a primary key.
-    pub fn build(&self, pages: &Pages, object: &ObjectRow, kind: Option<KeyKind>) -> Result<Source, Error> {
+    /// A table with all of its rows.
+    pub fn build(&self, pages: &Pages, object: &ObjectRow) -> Result<Source, Error> {
         let refused = |why: &str| Error::Unsupported(format!("table {}: {why}", object.name));
         let mut own = self.rowsets.iter().filter(|r| r.object == object.id && r.owner_type == 1);
         let (Some(rowset), None) = (own.next(), own.next()) else {
@@ -132,7 +157,8 @@ impl BaseTables {
                 computed: live(c.id).is_none(),
             })
             .collect();
-        let primary_key = self.primary_key(object.id, rowset.index, kind.is_some(), &rows);
+        let kind = self.clustered(object.id).map(kind_of);
+        let primary_key = self.clustered_columns(object.id, &rows);
         let def = TableDef {
             schema: self.schemas.get(&object.schema).cloned().unwrap_or_else(|| "dbo".into()),
             name: object.name.clone(),
@@ -228,20 +254,33 @@ impl BaseTables {
         self.units.get(&rowset).map_or(&[], Vec::as_slice)
     }
 
-    /// Name of the clustered primary key's constraint.
-    pub fn key_name(&self, object: u32) -> Option<String> {
-        let key =
-            self.indexes.iter().find(|i| i.object == object && i.index == 1 && i.status & index::PRIMARY_KEY != 0);
-        key.map(|i| i.name.clone())
+    /// A table's clustered index, with the constraint that it is for.
+    pub fn clustered_key(&self, object: u32) -> Option<KeyName> {
+        let index = self.clustered(object)?;
+        let kind = kind_of(index);
+        let is_own = |c: &&KeyRow| c.table == object && c.name == index.name;
+        let constraint = self.keys.iter().find(is_own).filter(|_| !matches!(kind, KeyKind::Index { .. }));
+        let object = constraint.map(|c| c.object);
+        Some(KeyName {
+            name: index.name.clone(),
+            system_named: constraint.is_some_and(|c| c.system_named),
+            kind,
+            object,
+        })
     }
 
-    /// The clustered primary key, as places of columns.
-    fn primary_key(&self, object: u32, clustered: u32, any: bool, rows: &[&ColumnRow]) -> Vec<usize> {
-        let is_key = |i: &&IndexRow| {
-            let primary = any || i.status & index::PRIMARY_KEY != 0;
-            i.object == object && i.index == clustered && clustered == 1 && primary
-        };
-        if !self.indexes.iter().any(|i| is_key(&i)) {
+    /// The object id of the constraint that a nonclustered index is for.
+    pub fn key_object(&self, object: u32, index: &str) -> Option<(u32, bool)> {
+        self.keys.iter().find(|c| c.table == object && c.name == index).map(|c| (c.object, c.system_named))
+    }
+
+    fn clustered(&self, object: u32) -> Option<&IndexRow> {
+        self.indexes.iter().find(|i| i.object == object && i.index == 1 && i.kind == CLUSTERED)
+    }
+
+    /// The columns of the clustered index, as places; none of a heap.
+    fn clustered_columns(&self, object: u32, rows: &[&ColumnRow]) -> Vec<usize> {
+        if self.clustered(object).is_none() {
             return Vec::new();
         }
         let mut own: Vec<&IndexColumnRow> =
@@ -265,6 +304,15 @@ impl BaseTables {
             });
         }
         Some(RowLayout::new(columns))
+    }
+}
+
+/// What a clustered index is for.
+fn kind_of(row: &IndexRow) -> KeyKind {
+    match row.status {
+        s if s & index::PRIMARY_KEY != 0 => KeyKind::PrimaryKey,
+        s if s & index::UNIQUE_CONSTRAINT != 0 => KeyKind::Unique,
+        s => KeyKind::Index { unique: s & index::UNIQUE != 0 },
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Cdc {
     pub mapped: (i32, u64),
     /// The last scans, the latest at the end.
     pub scans: std::collections::VecDeque<Scan>,
+    /// What made scans fail, the latest at the end.
+    pub errors: std::collections::VecDeque<ScanError>,
 }
 
 /// A scan of the log; those that find nothing are one with that before.
@@ -63,6 +65,17 @@ pub(crate) struct Scan {
     pub transactions: u64,
     pub last_commit: Option<Lsn>,
     pub empty: i64,
+    /// How often it failed: it leaves nothing then.
+    pub errors: i64,
+}
+
+/// What made a scan fail.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanError {
+    /// The scan.
+    pub session: i64,
+    pub time: (i32, u64),
+    pub error: SqlError,
 }
 
 /// A capture instance.

@@ -11,18 +11,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use logferry_model::Lsn;
+use logferry_model::{Collation, Lsn};
 use serde::{Deserialize, Serialize};
 
 use super::ast::StmtKind;
 use super::cdc::{self, KeptJobs};
+use super::collation;
 use super::define;
+use super::deparse::plain_type;
 use super::error::{Result, SqlError};
-use super::parse::{parse, parse_expression};
+use super::parse::{parse, parse_expression, parse_type};
+use super::plan::Column;
 use super::server::{Login, Server, utc_now};
 use super::state::{
-    BackupSet, CheckDef, ComputedDef, Db, DefaultDef, ForeignDef, Identity, KeyDef, SYSTEM_DATABASES, State, TableMeta,
-    from_storage,
+    BackupSet, CheckDef, ComputedDef, Db, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, SYSTEM_DATABASES, State,
+    TableMeta, from_storage,
 };
 use super::trigger::TriggerDef;
 use super::value::Value;
@@ -73,9 +76,22 @@ struct KeptExpression {
 
 #[derive(Deserialize, Serialize)]
 struct KeptModule {
+    schema: String,
     name: String,
     text: String,
     created: Moment,
+    /// Of views.
+    columns: Vec<KeptColumn>,
+}
+
+/// A column of a view, as it was when the view was defined: what the view is of may be gone, or be another by now.
+#[derive(Deserialize, Serialize)]
+struct KeptColumn {
+    name: String,
+    /// As a declaration has it.
+    sql_type: String,
+    collation: Option<u32>,
+    nullable: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -201,20 +217,10 @@ impl Server {
                 types.insert(id, made);
             }
         }
-        for (id, module) in kept.modules {
-            // The next id that is given out is its own.
-            state.db_mut(at).next_constraint = id.wrapping_sub(16);
-            for stmt in parse(&module.text)? {
-                if let StmtKind::DefineModule(mut parsed) = stmt.kind {
-                    (parsed.make, parsed.alter) = (true, false);
-                    define::define_module(&mut state, &session.scalars, &parsed)?;
-                }
-            }
-            if let Some(made) = state.db_mut(at).modules.get_mut(&id) {
-                (made.created, made.name) = (value(module.created), module.name);
-            }
-        }
         let db = state.db_mut(at);
+        for (id, module) in kept.modules {
+            db.modules.extend(module.definition()?.map(|def| (id, def)));
+        }
         db.triggers = kept.triggers.into_iter().map(|(id, t)| (id, t.definition())).collect();
         db.next_constraint = kept.next_constraint;
         let runs = kept.jobs.is_some_and(|jobs| cdc::reopen(db, &jobs, now));
@@ -236,11 +242,6 @@ fn kept(state: &State, at: usize, storage: Kept) -> KeptDb {
         mirror: b.mirror.clone(),
         lineage: b.lineage,
     };
-    let module = |m: &super::state::ModuleDef| KeptModule {
-        name: m.name.clone(),
-        text: m.text.clone(),
-        created: moment(&m.created),
-    };
     let tables = db.tables.iter().filter(|(id, _)| db.storage.table_def(**id).is_some());
     KeptDb {
         storage,
@@ -251,7 +252,7 @@ fn kept(state: &State, at: usize, storage: Kept) -> KeptDb {
         row_version: db.row_version,
         next_constraint: db.next_constraint,
         tables: tables.map(|(id, meta)| (*id, KeptTable::of(meta))).collect(),
-        modules: db.modules.iter().map(|(id, m)| (*id, module(m))).collect(),
+        modules: db.modules.iter().map(|(id, m)| (*id, KeptModule::of(m))).collect(),
         triggers: db.triggers.iter().map(|(id, t)| (*id, KeptTrigger::of(t))).collect(),
         types: db.table_types.iter().map(|(id, t)| (*id, t.text.clone())).collect(),
         backups: state.backup_sets.iter().filter(|b| b.database == db.name).map(backup).collect(),
@@ -316,6 +317,45 @@ impl KeptTable {
             defaults: self.defaults.into_iter().map(default).collect::<Result<_>>()?,
             foreign: self.foreign,
         })
+    }
+}
+
+impl KeptModule {
+    fn of(m: &ModuleDef) -> Self {
+        let column = |c: &Column| KeptColumn {
+            name: c.name.clone(),
+            sql_type: plain_type(&c.ty),
+            collation: collation::of(&c.ty).map(|of| of.0),
+            nullable: c.nullable,
+        };
+        KeptModule {
+            schema: m.schema.clone(),
+            name: m.name.clone(),
+            text: m.text.clone(),
+            created: moment(&m.created),
+            columns: m.shown.iter().map(column).collect(),
+        }
+    }
+
+    fn definition(self) -> Result<Option<ModuleDef>> {
+        let kind = parse(&self.text)?.into_iter().find_map(|stmt| match stmt.kind {
+            StmtKind::DefineModule(module) => Some(module.kind),
+            _ => None,
+        });
+        let Some(kind) = kind else { return Ok(None) };
+        let column = |c: KeptColumn| {
+            let ty = parse_type(&c.sql_type)?;
+            let ty = c.collation.map_or(ty.clone(), |of| collation::with(&ty, Collation(of)));
+            Ok(Column::plain(c.name, ty, c.nullable))
+        };
+        Ok(Some(ModuleDef {
+            schema: self.schema,
+            name: self.name,
+            kind,
+            shown: self.columns.into_iter().map(column).collect::<Result<_>>()?,
+            text: self.text,
+            created: value(self.created),
+        }))
     }
 }
 

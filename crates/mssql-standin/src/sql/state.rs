@@ -14,7 +14,7 @@ use super::cdc::Cdc;
 use super::error::{Result, SqlError};
 use super::hidden::Hidden;
 use super::value::{Value, same_name};
-use logferry_mssql_standin_storage::{Before, Database, Options, Transaction};
+use logferry_mssql_standin_storage::{Before, Database, KeyKind, KeyName, Options, TableDef, Transaction, key_object};
 pub(crate) use meta::{
     CheckDef, ComputedDef, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, TableMeta, TableTypeDef,
 };
@@ -166,25 +166,7 @@ impl State {
         storage.keep_loaded_rows();
         let mut tables: BTreeMap<u32, TableMeta> = BTreeMap::new();
         for (id, def) in storage.tables() {
-            let mut meta = TableMeta::default();
-            if !def.primary_key.is_empty() {
-                meta.keys.push(KeyDef {
-                    name: storage.key_name(id).unwrap_or_else(|| format!("PK_{}", def.name)),
-                    object: Some(
-                        storage
-                            .clustered_key(id)
-                            .and_then(|key| key.object)
-                            .unwrap_or(logferry_mssql_standin_storage::key_object(id)),
-                    ),
-                    primary: true,
-                    unique: true,
-                    clustered: true,
-                    index_id: 1,
-                    columns: def.primary_key.iter().map(|c| (*c, false)).collect(),
-                    included: Vec::new(),
-                    named_by_system: false,
-                });
-            }
+            let mut meta = TableMeta { keys: keys_of(&storage, id, def), ..TableMeta::default() };
             meta.identity = Identity::of(&def.columns).map(|mut identity| {
                 let ty = &def.columns[identity.column].sql_type;
                 for (_, row) in storage.rows(id) {
@@ -302,6 +284,42 @@ impl State {
     pub fn find_schema(&self, database: usize, name: &str) -> Option<(String, u32)> {
         self.db(database).storage.schemas().find(|(n, _)| same_name(n, name)).map(|(n, id)| (n.to_owned(), id))
     }
+}
+
+/// The keys and indexes of a table as its storage knows them.
+fn keys_of(storage: &Database, id: u32, def: &TableDef) -> Vec<KeyDef> {
+    let mut keys = Vec::new();
+    if !def.primary_key.is_empty() {
+        let key = storage.clustered_key(id).cloned().unwrap_or_else(|| KeyName::of_table(&def.name));
+        let constraint = !matches!(key.kind, KeyKind::Index { .. });
+        keys.push(KeyDef {
+            name: key.name,
+            object: constraint.then(|| key.object.unwrap_or_else(|| key_object(id))),
+            primary: key.kind == KeyKind::PrimaryKey,
+            unique: key.kind != KeyKind::Index { unique: false },
+            clustered: true,
+            index_id: 1,
+            columns: def.primary_key.iter().map(|c| (*c, false)).collect(),
+            included: Vec::new(),
+            named_by_system: key.system_named,
+        });
+    }
+    let place = |column: &u32| storage.column_place(id, *column);
+    keys.extend(storage.indexes(id).map(|index| {
+        let constraint = storage.key_constraint(id, index.id);
+        KeyDef {
+            name: index.name.clone(),
+            object: constraint.map(|c| c.object),
+            primary: index.primary,
+            unique: index.unique,
+            clustered: false,
+            index_id: index.id,
+            columns: index.columns.iter().filter_map(|(c, descending)| Some((place(c)?, *descending))).collect(),
+            included: index.included.iter().filter_map(place).collect(),
+            named_by_system: constraint.is_some_and(|c| c.system_named),
+        }
+    }));
+    keys
 }
 
 /// Temporary tables are in tempdb, each under the name of its session.

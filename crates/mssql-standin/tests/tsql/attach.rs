@@ -360,3 +360,82 @@ fn databases_go_on_in_the_next_server() {
         }
     }
 }
+
+/// What a view is of may be gone: the view is there all the same, in the next server too, and says so when it is read.
+#[test]
+fn views_of_what_is_gone_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = server();
+    let mut s = connect(&first);
+    for sql in [
+        "CREATE TABLE gone (id int NOT NULL, name varchar(20) COLLATE Cyrillic_General_CI_AS, n decimal(9,2)); CREATE TABLE kept (a int, b int)",
+        "CREATE VIEW of_gone AS SELECT id, name, n, '' AS none, GETDATE() AS now FROM gone",
+        "CREATE VIEW of_kept AS SELECT * FROM kept",
+        "CREATE PROCEDURE of_both AS SELECT * FROM of_gone",
+        "DROP TABLE gone; ALTER TABLE kept DROP COLUMN b",
+    ] {
+        let said = run(&mut s, sql);
+        assert!(!said.contains('!'), "{sql}: {said}");
+    }
+    let shown = "SELECT o.name, c.name, c.system_type_id, c.max_length, c.collation_name, c.is_nullable FROM sys.columns c JOIN sys.objects o ON o.object_id = c.object_id WHERE o.type = 'V' ORDER BY o.name, c.column_id";
+    let before = run(&mut s, shown);
+    assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
+    let next = logferry_mssql_standin::sql::Server::new("STANDIN").expect("a server");
+    assert_eq!(next.reopen(folder.path()).expect("files"), ["shop"]);
+    let mut s = connect(&next);
+    assert_eq!(run(&mut s, shown), before);
+    check(
+        &mut s,
+        &[
+            ("SELECT * FROM of_gone", "!208 Invalid object name 'gone'."),
+            ("EXEC of_both", "!208 Invalid object name 'gone'."),
+            ("CREATE TABLE gone (id int NOT NULL, name varchar(20), n int); INSERT gone VALUES (1, 'a', 2)", "#1"),
+            ("SELECT id, name FROM of_gone", "1, \"a\""),
+        ],
+    );
+}
+
+/// Keys as the system tables of the files have them: clustered indexes that are no primary key, nonclustered ones.
+#[test]
+fn attached_tables_have_their_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = server();
+    check(
+        &mut connect(&first),
+        &[
+            ("CREATE TABLE a (id int NOT NULL, n varchar(10)); CREATE CLUSTERED INDEX cx ON a (n)", ""),
+            (
+                "CREATE TABLE b (id int NOT NULL CONSTRAINT pk_b PRIMARY KEY NONCLUSTERED, n int UNIQUE CLUSTERED, m int); CREATE INDEX ix ON b (m DESC) INCLUDE (n)",
+                "",
+            ),
+            ("CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int)", ""),
+            (
+                "INSERT a VALUES (1, 'b'), (2, 'a'), (3, 'b'), (4, NULL); INSERT b VALUES (1, 9, 5), (2, NULL, 6)",
+                "#4 ; #2",
+            ),
+        ],
+    );
+    let keys = "SELECT t.name, i.name, i.index_id, i.type_desc, i.is_unique, i.is_primary_key, i.is_unique_constraint FROM sys.indexes i JOIN sys.tables t ON t.object_id = i.object_id ORDER BY 1, 3";
+    let columns = "SELECT t.name, c.index_id, c.index_column_id, c.column_id, c.key_ordinal, c.is_descending_key, c.is_included_column FROM sys.index_columns c JOIN sys.tables t ON t.object_id = c.object_id ORDER BY 1, 2, 3";
+    let constraints =
+        "SELECT name, object_id, type, unique_index_id, is_system_named FROM sys.key_constraints ORDER BY object_id";
+    let before = [keys, columns, constraints].map(|sql| run(&mut connect(&first), sql));
+    assert!(before[0].contains("\"a\", \"cx\", 1, \"CLUSTERED\", false, false, false"), "{}", before[0]);
+    assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
+    let second = server();
+    let (data, log) = (folder.path().join("shop.mdf"), folder.path().join("shop_log.ldf"));
+    second.attach_database("again", &data, &log).expect("the pair is attached");
+    let mut s = connect(&second);
+    assert_eq!(run(&mut s, "USE again"), "use again");
+    for (sql, before) in [keys, columns, constraints].into_iter().zip(&before) {
+        assert_eq!(run(&mut s, sql), *before, "{sql}");
+    }
+    check(
+        &mut s,
+        &[
+            ("SELECT id FROM a", "4 | 2 | 1 | 3"),
+            ("SELECT id FROM a WHERE n = 'b'", "1 | 3"),
+            ("SELECT id, n FROM b", "2, null | 1, 9"),
+        ],
+    );
+}

@@ -182,3 +182,27 @@ fn procedures_of_clients() {
         ],
     );
 }
+
+#[test]
+fn space_of_the_log_is_what_is_used_of_it() {
+    let server = server();
+    let mut s = connect(&server);
+    let used = |s: &mut crate::Session| -> Vec<f64> {
+        let sql = "SELECT total_log_size_in_bytes, used_log_space_in_bytes, used_log_space_in_percent, log_space_in_bytes_since_last_backup FROM sys.dm_db_log_space_usage";
+        crate::run(s, sql).split(", ").map(|n| n.parse().expect("a number")).collect()
+    };
+    crate::run(
+        &mut s,
+        "CREATE TABLE t (a char(4000)); BACKUP DATABASE shop TO DISK = 'NUL'; BACKUP LOG shop TO DISK = 'NUL'",
+    );
+    let before = used(&mut s);
+    crate::run(&mut s, "DECLARE @n int = 0; WHILE @n < 200 BEGIN INSERT t VALUES ('x'); SET @n += 1 END; CHECKPOINT");
+    let after = used(&mut s);
+    for at in [1, 3] {
+        assert!(after[at] - before[at] > 800_000.0 && after[at] < after[0], "{before:?} {after:?}");
+    }
+    assert!((after[2] - after[1] / after[0] * 100.0).abs() < 0.001, "{after:?}");
+    crate::run(&mut s, "BACKUP LOG shop TO DISK = 'NUL'");
+    let backed_up = used(&mut s);
+    assert!(backed_up[3] < after[3] - 800_000.0, "{after:?} {backed_up:?}");
+}

@@ -390,3 +390,82 @@ fn records_of_tracked_tables_are_marked_for_the_log_reader() {
         ],
     );
 }
+
+/// A scan that fails leaves no transaction, and loses nothing.
+#[test]
+fn a_scan_that_fails_leaves_everything_as_it_was() {
+    const OPEN: &str = "SELECT COUNT(*) FROM sys.dm_tran_database_transactions";
+    let server = server();
+    let (mut s, mut other) = (connect(&server), connect(&server));
+    run(&mut s, "CREATE TABLE t (id int NOT NULL PRIMARY KEY, n int)");
+    run(&mut s, ENABLE);
+    enable(&mut s, "t", "");
+    run(&mut s, "INSERT t VALUES (1, 1); INSERT t VALUES (2, 2)");
+    check(&mut other, &[("BEGIN TRAN; UPDATE cdc.change_tables SET role_name = N'mine'", "#1")]);
+    check(
+        &mut s,
+        &[
+            ("SET LOCK_TIMEOUT 50", ""),
+            (SCAN, "!1222 Lock request time out period exceeded."),
+            // That of the other session.
+            (OPEN, "1"),
+        ],
+    );
+    run(&mut other, "ROLLBACK");
+    check(
+        &mut s,
+        &[
+            (SCAN, ""),
+            (&changes("dbo_t", "id, n"), "2, \"0x03\", 1, 1 | 2, \"0x03\", 2, 2"),
+            ("SELECT COUNT(*) FROM sys.dm_cdc_errors", "0"),
+            ("DELETE t WHERE id = 1", "#1"),
+        ],
+    );
+    let table = |storage: &mut logferry_mssql_standin_storage::Database| {
+        let id = storage.table("cdc", "dbo_t_CT").expect("the change table");
+        storage.drop_table(id).expect("it is dropped");
+    };
+    server.with_storage("shop", table).expect("the database");
+    for _ in 0..2 {
+        let said = run(&mut s, SCAN);
+        assert!(said.starts_with("!8630 "), "{said}");
+    }
+    check(
+        &mut s,
+        &[
+            (OPEN, "0"),
+            ("SELECT COUNT(*), MAX(error_number) FROM sys.dm_cdc_errors", "2, 8630"),
+            (
+                "SELECT error_count, tran_count, empty_scan_count FROM sys.dm_cdc_log_scan_sessions ORDER BY session_id DESC",
+                "1, 0, 0 | 1, 0, 0 | 0, 0, 1 | 0, 2, 0",
+            ),
+        ],
+    );
+}
+
+/// Enabling a table marks it in the catalog, which waits for whoever has changed it.
+#[test]
+fn an_instance_waits_for_open_transactions() {
+    let server = server();
+    let (mut s, mut other) = (connect(&server), connect(&server));
+    run(&mut s, "CREATE TABLE t (id int NOT NULL PRIMARY KEY, n int); SET LOCK_TIMEOUT 50");
+    run(&mut s, ENABLE);
+    let enable_it = "EXEC sys.sp_cdc_enable_table N'dbo', N't', NULL";
+    let disable_it = "EXEC sys.sp_cdc_disable_table N'dbo', N't', N'all'";
+    check(&mut other, &[("BEGIN TRAN; INSERT t VALUES (1, 1)", "#1")]);
+    check(&mut s, &[(enable_it, "!1222 Lock request time out period exceeded.")]);
+    check(&mut other, &[("INSERT t VALUES (2, 2); COMMIT", "#1")]);
+    check(
+        &mut s,
+        &[
+            (enable_it, ""),
+            ("EXEC sys.sp_cdc_stop_job N'capture'; INSERT t VALUES (3, 3)", "#1"),
+            (SCAN, ""),
+            (&changes("dbo_t", "id, n"), "2, \"0x03\", 3, 3"),
+        ],
+    );
+    check(&mut other, &[("BEGIN TRAN; DELETE t WHERE id = 1", "#1")]);
+    check(&mut s, &[(disable_it, "!1222 Lock request time out period exceeded.")]);
+    check(&mut other, &[("ROLLBACK", "")]);
+    check(&mut s, &[(disable_it, "")]);
+}

@@ -81,6 +81,10 @@ pub(crate) fn enable_table(state: &mut State, at: usize, wanted: &Wanted, create
             ),
         ));
     }
+    // The table is marked in the catalog: nobody may have changed it and go on.
+    if let Some(by) = db.storage.holder_of_any(None, source) {
+        return Err(state.blocked(at, by));
+    }
     let places = columns_of(&def, wanted.columns.as_deref(), &place)?;
     let key = key_of(db, source, &def, wanted, &place)?;
     let net = wanted.net.unwrap_or(key.is_some());
@@ -294,6 +298,9 @@ pub(crate) fn disable_table(state: &mut State, at: usize, schema: &str, table: &
                 ),
             )
         })?;
+    if let Some(by) = db.storage.holder_of_any(None, source) {
+        return Err(state.blocked(at, by));
+    }
     let all = same_name(instance, "all");
     let gone: Vec<Instance> =
         cdc.instances.iter().filter(|i| i.source == source && (all || same_name(&i.name, instance))).cloned().collect();

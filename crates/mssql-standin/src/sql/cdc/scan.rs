@@ -2,13 +2,13 @@
 
 use logferry_model::{Lsn, SqlType};
 
-use super::super::error::Result;
-use super::super::session::commit_in;
+use super::super::error::{Result, SqlError};
+use super::super::session::{BLOCKED, commit_in};
 use super::super::state::{Db, State, from_storage};
 use super::super::time::to_300ths;
 use super::super::value::{DAY_TICKS, DAYS_TO_1900, Value, to_bytes};
-use super::{CapturedColumn, Instance, SCHEMA, Scan, own_table};
-use logferry_mssql_standin_storage::{CapturedChange, Row, Transaction, XactOptions};
+use super::{CapturedColumn, Instance, SCHEMA, Scan, ScanError, own_table};
+use logferry_mssql_standin_storage::{CapturedChange, CapturedTransaction, Error, Row, Transaction, XactOptions};
 
 /// Without changes, `cdc.lsn_time_mapping` gets a row so often: ticks of 100 ns.
 const IDLE: u64 = 300 * 10_000_000;
@@ -23,49 +23,89 @@ pub(crate) fn scan(state: &mut State, at: usize, now: (i32, u64), most: usize) -
     let db = state.db_mut(at);
     let Some(mut cdc) = db.cdc.take() else { return Ok(0) };
     let result = scan_into(db, &mut cdc, now, most);
-    if let Ok((count, last)) = result {
-        note(&mut cdc, now, count, last);
+    match &result {
+        Ok((count, last)) => note(&mut cdc, now, *count, *last),
+        // It waits for a transaction that has one of its tables.
+        Err(error) if error.number == BLOCKED => {}
+        Err(error) => note_error(&mut cdc, now, error),
     }
     db.cdc = Some(cdc);
     result.map(|(count, _)| count)
 }
 
-/// Scans that are listed.
+/// Scans, and errors of them, that are listed.
 const SCANS_MAX: usize = 32;
 
 fn note(cdc: &mut super::Cdc, now: (i32, u64), count: usize, last: Option<Lsn>) {
-    let found = |scan: &mut Scan| {
-        let both_empty = scan.transactions == 0 && count == 0;
-        both_empty.then(|| {
+    let last_scan = cdc.scans.back_mut().filter(|scan| scan.transactions == 0 && scan.errors == 0 && count == 0);
+    match last_scan {
+        Some(scan) => {
             scan.end = now;
             scan.empty += 1;
-        })
-    };
-    if cdc.scans.back_mut().and_then(found).is_some() {
-        return;
+        }
+        None => push_scan(cdc, now, (count, last), 0),
     }
+}
+
+fn push_scan(cdc: &mut super::Cdc, now: (i32, u64), (count, last): (usize, Option<Lsn>), errors: i64) {
     let id = cdc.scans.back().map_or(1, |scan| scan.id + 1);
-    let empty = i64::from(count == 0);
-    cdc.scans.push_back(Scan { id, start: now, end: now, transactions: count as u64, last_commit: last, empty });
+    let empty = i64::from(count == 0 && errors == 0);
+    let transactions = count as u64;
+    cdc.scans.push_back(Scan { id, start: now, end: now, transactions, last_commit: last, empty, errors });
     if cdc.scans.len() > SCANS_MAX {
         cdc.scans.pop_front();
     }
 }
 
-/// How many transactions there were, and where the last one was committed.
+fn note_error(cdc: &mut super::Cdc, now: (i32, u64), error: &SqlError) {
+    push_scan(cdc, now, (0, None), 1);
+    let session = cdc.scans.back().map_or(0, |scan| scan.id);
+    cdc.errors.push_back(ScanError { session, time: now, error: error.clone() });
+    if cdc.errors.len() > SCANS_MAX {
+        cdc.errors.pop_front();
+    }
+}
+
+/// How many transactions there were, and where the last one was committed. A scan that fails leaves nothing: the next one reads the same again.
 fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) -> Result<(usize, Option<Lsn>)> {
-    let transactions = db.storage.take_captured(most);
+    let transactions = db.storage.next_captured(most);
     let elapsed = |then: (i32, u64)| (i64::from(now.0 - then.0) * DAY_TICKS as i64 + now.1 as i64) - then.1 as i64;
     let idle = transactions.is_empty() && elapsed(cdc.mapped) > IDLE as i64;
     let fresh: Vec<usize> = (0..cdc.instances.len()).filter(|i| cdc.instances[*i].start.is_none()).collect();
     if transactions.is_empty() && fresh.is_empty() && !idle {
+        db.storage.take_captured(0);
         return Ok((0, None));
     }
     db.storage.clock_reaches((now.0 - DAYS_TO_1900).max(0) as u32, to_300ths(now.1));
     let xact = db.storage.begin(XactOptions { name: "CDC scan", spid: 23 });
-    for i in fresh {
-        let instance = &mut cdc.instances[i];
+    for i in &fresh {
+        let instance = &mut cdc.instances[*i];
         instance.start = Some(instance.enabled_at);
+    }
+    match write(db, cdc, xact, &transactions, (&fresh, idle)).and_then(|()| commit_in(db, xact, None)) {
+        Ok(()) => {
+            cdc.mapped = now;
+            db.storage.take_captured(transactions.len());
+            Ok((transactions.len(), transactions.last().map(|t| t.commit_lsn)))
+        }
+        Err(why) => {
+            fresh.iter().for_each(|i| cdc.instances[*i].start = None);
+            db.storage.rollback(xact).map_err(from_storage)?;
+            Err(why)
+        }
+    }
+}
+
+/// Writes what a scan found: the low endpoints of new instances, a row for idle time, changes.
+fn write(
+    db: &mut Db,
+    cdc: &super::Cdc,
+    xact: Transaction,
+    transactions: &[CapturedTransaction],
+    (fresh, idle): (&[usize], bool),
+) -> Result<()> {
+    for i in fresh {
+        let instance = &cdc.instances[*i];
         let (lsn, time, changes) = (instance.enabled_at, instance.enabled_time, instance.changes);
         map_alone(db, xact, lsn, time)?;
         set_low_endpoint(db, xact, changes, lsn)?;
@@ -74,7 +114,7 @@ fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) ->
         let (end, time) = (db.storage.last_record(), db.storage.now());
         map_alone(db, xact, end, time)?;
     }
-    for transaction in &transactions {
+    for transaction in transactions {
         let commit = transaction.commit_lsn;
         let mut id = vec![0; 4];
         id.extend(transaction.id.high.to_be_bytes());
@@ -88,9 +128,15 @@ fn scan_into(db: &mut Db, cdc: &mut super::Cdc, now: (i32, u64), most: usize) ->
             }
         }
     }
-    cdc.mapped = now;
-    commit_in(db, xact, None)?;
-    Ok((transactions.len(), transactions.last().map(|t| t.commit_lsn)))
+    Ok(())
+}
+
+/// Whoever changes the tables of CDC by hand is waited for.
+fn failed(error: Error) -> SqlError {
+    match error {
+        Error::Locked => SqlError::new(BLOCKED, ""),
+        other => from_storage(other),
+    }
 }
 
 /// A row of `cdc.lsn_time_mapping` that no transaction is behind.
@@ -107,7 +153,7 @@ fn map(db: &mut Db, xact: Transaction, lsn: Lsn, times: Times, id: Vec<u8>, begi
         vec![Some(lsn.to_be_bytes().to_vec()), times.0, times.1, Some(id), begin.map(|b| b.to_be_bytes().to_vec())];
     let there = db.storage.key_of(table, &row).is_some_and(|key| db.storage.visible_row(xact, table, &key).is_ok());
     if !there {
-        db.storage.insert(xact, table, row).map_err(from_storage)?;
+        db.storage.insert(xact, table, row).map_err(failed)?;
     }
     Ok(())
 }
@@ -122,7 +168,7 @@ pub(super) fn set_low_endpoint(db: &mut Db, xact: Transaction, changes: u32, lsn
     probe[0] = Some(changes.to_le_bytes().to_vec());
     let Some(key) = db.storage.key_of(table, &probe) else { return Ok(()) };
     let change = [(start, Some(lsn.to_be_bytes().to_vec()))];
-    db.storage.update(xact, table, &key, &change).map(drop).map_err(from_storage)
+    db.storage.update(xact, table, &key, &change).map(drop).map_err(failed)
 }
 
 /// A cell as the change table has it, whose identity column may be wider than the table's.
@@ -182,7 +228,7 @@ fn write_change(
         ];
         row.append(&mut cells);
         row.push(number(command)?);
-        db.storage.insert(xact, instance.changes, row).map(drop).map_err(from_storage)
+        db.storage.insert(xact, instance.changes, row).map(drop).map_err(failed)
     };
     let count = instance.columns.len();
     match (before, after) {

@@ -6,6 +6,7 @@ use super::super::super::plan::Column;
 use super::super::super::state::{Scalars, State};
 use super::super::super::value::Value;
 use super::super::shape::{NULL, Rows, b, columns, n, t};
+use logferry_mssql_standin_storage::{Database, LogState};
 
 const MB: f64 = 1024.0 * 1024.0;
 
@@ -53,17 +54,25 @@ pub(crate) fn stats_columns() -> Vec<Column> {
     )
 }
 
+/// Bytes of log from a place to its end. What is unused between blocks counts.
+pub(super) fn bytes_since(storage: &Database, from: Lsn) -> u64 {
+    let end = storage.log_state().end;
+    let whole: u64 = storage.vlfs().filter(|v| (from.vlf..end.vlf).contains(&v.sequence)).map(|v| v.size).sum();
+    (whole + u64::from(end.block) * 512).saturating_sub(u64::from(from.block) * 512)
+}
+
+/// Where the log begins that the next log backup writes: where the last one ended, or, before there was a full backup, where the log begins.
+pub(super) fn not_backed_up(log: &LogState) -> Lsn {
+    if log.backed_up.is_zero() { log.start } else { log.backed_up }
+}
+
 /// `sys.dm_db_log_stats`: the state of the log. Sizes count whole virtual log files in between.
 pub(crate) fn stats(state: &State, scalars: &Scalars, args: &[Value]) -> Rows {
     let Some(at) = database_of(state, scalars, args) else { return Vec::new() };
     let storage = &state.db(at).storage;
     let log = storage.log_state();
     let vlfs: Vec<_> = storage.vlfs().collect();
-    let since = |from: Lsn| {
-        let bytes = |seq: u32| vlfs.iter().find(|v| v.sequence == seq).map_or(0, |v| v.size) as f64;
-        let between: f64 = (from.vlf..log.end.vlf).map(bytes).sum();
-        Value::Float((between + (f64::from(log.end.block) - f64::from(from.block)) * 512.0) / MB)
-    };
+    let since = |from: Lsn| Value::Float(bytes_since(storage, from) as f64 / MB);
     let current = vlfs.iter().find(|v| v.sequence == log.end.vlf);
     let from = |lsn: Lsn| vlfs.iter().filter(move |v| v.sequence >= lsn.vlf && v.sequence > 0);
     let size = |lsn: Lsn| from(lsn).map(|v| v.size).sum::<u64>() as f64 / MB;
@@ -81,7 +90,7 @@ pub(crate) fn stats(state: &State, scalars: &Scalars, args: &[Value]) -> Rows {
         t(log.reuse_wait.code().1),
         Value::DateTime(0, 0),
         t(&log.backed_up.to_string()),
-        since(if log.backed_up.is_zero() { log.start } else { log.backed_up }),
+        since(not_backed_up(&log)),
         t(&log.checkpoint.to_string()),
         since(log.checkpoint),
         t(&log.recovery.to_string()),

@@ -6,6 +6,7 @@ use super::super::super::state::{Db, State};
 use super::super::super::types;
 use super::super::super::value::Value;
 use super::super::shape::{Rows, b, n, t, view as table};
+use super::log::{bytes_since, not_backed_up};
 
 const UNIT_NAMES: [&str; 4] = ["DROPPED", "IN_ROW_DATA", "LOB_DATA", "ROW_OVERFLOW_DATA"];
 
@@ -255,12 +256,25 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             (columns, rows)
         }
         "dm_db_log_space_usage" => {
-            let options = db.storage.options();
-            let total = options.vlf_bytes * options.vlfs as u64;
+            let log = db.storage.log_state();
+            let used = bytes_since(&db.storage, log.start);
+            let since_backup = bytes_since(&db.storage, not_backed_up(&log));
             table(
-                "database_id int, total_log_size_in_bytes bigint, used_log_space_in_bytes bigint, used_log_space_in_percent real, log_space_in_bytes_since_last_backup bigint=0",
-                ["database_id", "total_log_size_in_bytes", "used_log_space_in_bytes", "used_log_space_in_percent"],
-                [[n(State::database_id(at)), n(total as i64), n(options.vlf_bytes as i64), Value::Float(25.0)]],
+                "database_id int, total_log_size_in_bytes bigint, used_log_space_in_bytes bigint, used_log_space_in_percent real, log_space_in_bytes_since_last_backup bigint",
+                [
+                    "database_id",
+                    "total_log_size_in_bytes",
+                    "used_log_space_in_bytes",
+                    "used_log_space_in_percent",
+                    "log_space_in_bytes_since_last_backup",
+                ],
+                [[
+                    n(State::database_id(at)),
+                    n(log.file_bytes as i64),
+                    n(used as i64),
+                    Value::Float(used as f64 / log.file_bytes as f64 * 100.0),
+                    n(since_backup as i64),
+                ]],
             )
         }
         _ => return None,
