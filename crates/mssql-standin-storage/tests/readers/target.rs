@@ -63,7 +63,19 @@ impl Targets {
                 row
             }
             None => {
-                let row: Row = cells.iter().map(|cell| own(*cell)).collect();
+                // Where something else than a primary key finds the row, a value outside of it that did not change need not be told.
+                let row: Row = match table.row_key() {
+                    None => cells.iter().map(|cell| own(*cell)).collect(),
+                    Some(_) => {
+                        let same = |(cell, value): (&Cell<'_>, &Option<Vec<u8>>)| match cell {
+                            Cell::Unchanged => true,
+                            cell => cell.bytes() == value.as_deref(),
+                        };
+                        let mut rows = target.heap.keys();
+                        let row = rows.find(|row| cells.iter().zip(row.iter()).all(same)).cloned();
+                        row.unwrap_or_else(|| panic!("{}: no such row", table.name))
+                    }
+                };
                 assert!(target.heap.contains_key(&row), "{}: no such row", table.name);
                 let count = target.heap.get_mut(&row).expect("it was found");
                 *count -= 1;
