@@ -86,8 +86,17 @@ impl RowStore {
 
     /// Adds a row cell by cell; cells write themselves into the store's own buffer.
     pub fn start_row(&mut self) -> RowBuilder<'_> {
+        self.start_row_of(&[], 0)
+    }
+
+    /// The same, of a row whose values stand in some bytes, about so many: these are copied at once, and cells are
+    /// [parts](RowBuilder::part) of them.
+    pub fn start_row_of(&mut self, image: &[u8], columns: usize) -> RowBuilder<'_> {
         let first = u32::try_from(self.cells.len()).expect("a row store holds fewer than 2^32 cells");
-        RowBuilder { store: self, first }
+        let image_start = self.bytes.len();
+        self.bytes.extend_from_slice(image);
+        self.cells.reserve(columns);
+        RowBuilder { store: self, first, image_start, image_len: image.len() }
     }
 
     /// A row that was added to this store.
@@ -104,6 +113,8 @@ impl RowStore {
 pub struct RowBuilder<'s> {
     store: &'s mut RowStore,
     first: u32,
+    image_start: usize,
+    image_len: usize,
 }
 
 impl RowBuilder<'_> {
@@ -122,10 +133,23 @@ impl RowBuilder<'_> {
         let start = self.store.bytes.len();
         let out = write(&mut self.store.bytes);
         let len = self.store.bytes.len() - start;
+        self.push(start, len);
+        out
+    }
+
+    /// Adds a value that stands in the bytes that the row was started with.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn part(&mut self, value: std::ops::Range<usize>) {
+        assert!(value.start <= value.end && value.end <= self.image_len, "a part of the row's bytes");
+        self.push(self.image_start + value.start, value.len());
+    }
+
+    fn push(&mut self, start: usize, len: usize) {
         let start = u32::try_from(start).expect("batches are cut before 4 GiB");
         let len = u32::try_from(len).ok().filter(|&n| n < UNCHANGED).expect("batches are cut before 4 GiB");
         self.store.cells.push(Span { start, len });
-        out
     }
 
     /// Ends the row.
@@ -189,5 +213,21 @@ mod tests {
         for (row, r) in rows.iter().zip(refs) {
             assert_eq!(store.row(r).cells().collect::<Vec<_>>(), row.to_vec());
         }
+    }
+
+    #[test]
+    fn values_are_parts_of_the_bytes_that_their_row_was_started_with() {
+        let mut store = RowStore::new();
+        let other = store.push_row([Cell::Bytes(b"other")]);
+        let mut row = store.start_row_of(b"..ab.cde", 4);
+        row.part(2..4);
+        row.null();
+        row.value(|out| out.extend_from_slice(b"x"));
+        row.part(5..8);
+        row.part(8..8);
+        let row = row.finish();
+        let bytes = |row| store.row(row).cells().map(Cell::bytes).collect::<Vec<_>>();
+        assert_eq!(bytes(row), [Some(&b"ab"[..]), None, Some(b"x"), Some(b"cde"), Some(b"")]);
+        assert_eq!(bytes(other), [Some(&b"other"[..])]);
     }
 }

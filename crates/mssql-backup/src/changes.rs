@@ -405,6 +405,7 @@ impl Changes {
             told: &mut self.told,
             told_unreadable: &mut self.told_unreadable,
             blob_pages: &mut self.blob_pages,
+            spare: Default::default(),
         };
         let done = committed.fill(&mut emitter, self.origin.lineage, bytes_max, batch)?;
         if done {
@@ -432,6 +433,7 @@ impl Changes {
             told: &mut self.told,
             told_unreadable: &mut self.told_unreadable,
             blob_pages: &mut self.blob_pages,
+            spare: Default::default(),
         };
         fixups(self.replay.open(), store, &mut emitter, &mut batch)?;
         self.lobs.clear();
@@ -485,6 +487,7 @@ impl Changes {
                 self.block.clear();
                 self.block.extend_from_slice(block.bytes());
                 self.next_slot = block.header.first_lsn.slot;
+                self.replay.bring_near(&block);
                 continue;
             }
             if !std::mem::take(&mut self.in_base) {

@@ -111,6 +111,8 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) told_unreadable: &'a mut FxHashSet<TableId>,
     /// Where rows of values outside of them stood.
     pub(crate) blob_pages: &'a mut BlobPages,
+    /// Room for the cells of a row before and after.
+    pub(crate) spare: [Vec<RawCell<'static>>; 2],
 }
 
 /// What is known of values outside of rows.

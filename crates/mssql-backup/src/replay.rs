@@ -22,6 +22,7 @@
 use logferry_model::{CommitLsn, Lsn, RestartLsn};
 use logferry_mssql_format::catalog::is_base_rowset;
 use logferry_mssql_format::lob::LobRecord;
+use logferry_mssql_format::log::block::Block;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
@@ -114,6 +115,13 @@ impl Replay {
     /// The open transactions.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Open> + Clone {
         self.assembler.open()
+    }
+
+    /// Brings the rows that a block's records change near, before these are redone.
+    pub(crate) fn bring_near(&mut self, block: &Block<'_>) {
+        let changes = |op| matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
+        let records = block.records().map_while(Result::ok).filter(|record| changes(record.op));
+        self.store.bring_near(records.filter_map(|record| Some(record.page_op().ok()??.row)));
     }
 
     /// Redoes a record. Gives a transaction when the record commits it and it changed anything.
@@ -535,7 +543,7 @@ impl Replay {
 /// The page of a record. One that is lost is found again when it is formatted anew.
 fn reach<'s>(store: &'s mut PageStore, record: &Record<'_>, page: PageId) -> Result<&'s mut PageBytes, Error> {
     if record.op == Op::FORMAT_PAGE && store.lost(page).is_some() {
-        store.put(page, Box::new([0; PAGE_SIZE]))?;
+        store.put(page, &[0; PAGE_SIZE])?;
     }
     store.page_mut(page)
 }

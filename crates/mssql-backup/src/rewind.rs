@@ -233,7 +233,7 @@ impl Rewinder {
                 Ok(rewound) => {
                     report.pages += 1;
                     report.unknown_rows += rewound.unknown_rows;
-                    store.put(id, rewound.page)?;
+                    store.put(id, &rewound.page)?;
                     if !rewound.revealed.is_empty() {
                         report.revealed.insert(id, rewound.revealed);
                     }

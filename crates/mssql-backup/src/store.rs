@@ -1,52 +1,60 @@
 //! The page store: the pages of a backup or a data file, and on top of them those that the log has changed.
 //!
-//! Changed pages are kept in memory up to a bound. Behind it those that were not used for longest go to a temporary
-//! file, and come back when they are wanted. A store is a [`PageSource`] itself, so one can stand on another: a full copy
-//! reads a store that stands still while the changes after it go into a store on top.
+//! Changed pages are kept in memory up to a bound: each in a frame, and frames stand side by side in chunks. Behind the bound those that
+//! were not used for longest go to a temporary file, and come back when they are wanted. A store is a [`PageSource`] itself, so one can
+//! stand on another: a full copy reads a store that stands still while the changes after it go into a store on top.
+//!
+//! ```text
+//!  held    page id -> frame, or place in the temporary file     frames  | 1:77 | 1:80 |  -   | 3:8  | ...
+//!                                                                          ^ hand: who was not used since it passed goes
+//! ```
 //!
 //! A page that could not be brought up to date is *lost*: reading it is an error that says why. So nobody reads a stale
 //! page, and a page that nobody needs stops nobody. When the log formats it anew it is found again.
 
-use std::collections::VecDeque;
+mod frames;
+
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
+use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, RowId};
 use rustc_hash::FxHashMap;
 
 use crate::error::Error;
 use crate::pages::{FileExtent, PageSource};
 use crate::spool::spool_error;
+use frames::Frames;
 
 /// See the module.
 pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     base: Arc<B>,
     held: FxHashMap<PageId, Held>,
-    /// Pages in memory, in the order in which they are looked at when one must go.
-    clock: VecDeque<PageId>,
-    in_memory_max: usize,
+    /// Why pages are lost.
+    lost: FxHashMap<PageId, Arc<str>>,
+    frames: Frames,
     spill: Option<File>,
     /// Pages that the spill file has room for.
     spill_len: u32,
-    /// A page that was sent there, for the next one that comes: freed and allocated by whatever thread runs the reader, pages would
-    /// take their memory once for each.
-    spare: Option<Box<PageBytes>>,
+    /// Rows that [`PageStore::bring_near`] looks at.
+    near: Vec<(u32, u16)>,
 }
 
+/// Where a page is. Small, as it is looked up for every record.
+#[derive(Clone, Copy)]
 enum Held {
-    /// In memory; `slot` is its room in the spill file, if it was there once.
-    Memory { page: Box<PageBytes>, slot: Option<u32>, used: bool },
+    /// In memory.
+    Memory { frame: u32 },
     /// In the spill file.
     Spilled { slot: u32 },
     /// It could not be brought up to date.
-    Lost(Arc<str>),
+    Lost,
 }
 
 impl<B: PageSource + ?Sized> fmt::Debug for PageStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PageStore").field("pages", &self.held.len()).field("in_memory", &self.clock.len()).finish()
+        f.debug_struct("PageStore").field("pages", &self.held.len()).field("in_memory", &self.frames.used()).finish()
     }
 }
 
@@ -56,11 +64,11 @@ impl<B: PageSource + ?Sized> PageStore<B> {
         PageStore {
             base,
             held: FxHashMap::default(),
-            clock: VecDeque::new(),
-            in_memory_max: (memory_max / PAGE_SIZE).max(8),
+            lost: FxHashMap::default(),
+            frames: Frames::new(frames_max(memory_max)),
             spill: None,
             spill_len: 0,
-            spare: None,
+            near: Vec::new(),
         }
     }
 
@@ -71,7 +79,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Bytes of changed pages that are in memory.
     pub fn in_memory(&self) -> usize {
-        self.clock.len() * PAGE_SIZE
+        self.frames.used() * PAGE_SIZE
     }
 
     /// Keeps no more than so many bytes in memory from now on.
@@ -79,10 +87,14 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// # Errors
     /// Where the temporary file cannot be written.
     pub fn shrink(&mut self, memory_max: usize) -> Result<(), Error> {
-        self.in_memory_max = (memory_max / PAGE_SIZE).max(8);
-        self.make_room()?;
-        self.spare = None;
-        self.clock.shrink_to_fit();
+        let max = frames_max(memory_max);
+        while self.frames.used() > max {
+            let frame = self.spill_one()?;
+            self.frames.release(frame);
+        }
+        for (id, frame) in self.frames.shrink(max) {
+            self.held.insert(id, Held::Memory { frame });
+        }
         Ok(())
     }
 
@@ -98,100 +110,138 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Why a page is lost, if it is.
     pub fn lost(&self, id: PageId) -> Option<&Arc<str>> {
-        match self.held.get(&id) {
-            Some(Held::Lost(why)) => Some(why),
-            _ => None,
-        }
+        self.lost.get(&id)
     }
 
     /// Gives a page up: reading it is an error from now on.
     pub fn lose(&mut self, id: PageId, why: impl Into<Arc<str>>) {
-        // Its place in the clock is dropped when it comes up.
-        self.held.insert(id, Held::Lost(why.into()));
+        if let Some(Held::Memory { frame }) = self.held.insert(id, Held::Lost) {
+            self.frames.release(frame);
+        }
+        self.lost.insert(id, why.into());
     }
 
     /// A page to change.
     ///
     /// # Errors
     /// Where it cannot be read, or is lost.
+    #[inline]
     pub fn page_mut(&mut self, id: PageId) -> Result<&mut PageBytes, Error> {
-        if !matches!(self.held.get(&id), Some(Held::Memory { .. })) {
-            self.make_room()?;
-            let mut page = self.spare.take().unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
-            self.read_page(id, &mut page)?;
-            self.put(id, page)?;
+        let frame = match self.held.get(&id) {
+            Some(&Held::Memory { frame }) => frame,
+            _ => self.load(id)?,
+        };
+        Ok(self.frames.use_page(frame))
+    }
+
+    /// Brings a page into memory that is not there.
+    #[cold]
+    fn load(&mut self, id: PageId) -> Result<u32, Error> {
+        let held = self.held.get(&id).copied();
+        if let Some(Held::Lost) = held {
+            return Err(lost(id, self.lost.get(&id)));
         }
-        match self.held.get_mut(&id) {
-            Some(Held::Memory { page, used, .. }) => {
-                *used = true;
-                Ok(page)
-            }
-            _ => Err(lost(id, "it is not in memory")),
+        let frame = self.free_frame()?;
+        let page = self.frames.page_mut(frame);
+        let read = match held {
+            Some(Held::Spilled { slot }) => read_spilled(self.spill.as_ref(), id, slot, page),
+            _ => self.base.read_page(id, page),
+        };
+        if let Err(e) = read {
+            self.frames.release(frame);
+            return Err(e);
         }
+        self.hold(id, frame, held);
+        Ok(frame)
+    }
+
+    fn hold(&mut self, id: PageId, frame: u32, before: Option<Held>) {
+        let slot = match before {
+            Some(Held::Spilled { slot }) => Some(slot),
+            _ => None,
+        };
+        self.frames.give(frame, id, slot);
+        self.held.insert(id, Held::Memory { frame });
     }
 
     /// Puts a page in place of what was there.
-    pub fn put(&mut self, id: PageId, page: Box<PageBytes>) -> Result<(), Error> {
-        self.make_room()?;
-        let slot = match self.held.get(&id) {
-            Some(Held::Memory { slot, .. }) => *slot,
-            Some(Held::Spilled { slot }) => Some(*slot),
-            Some(Held::Lost(_)) | None => None,
-        };
-        let before = self.held.insert(id, Held::Memory { page, slot, used: true });
-        if !matches!(before, Some(Held::Memory { .. })) {
-            self.clock.push_back(id);
+    pub fn put(&mut self, id: PageId, page: &PageBytes) -> Result<(), Error> {
+        let held = self.held.get(&id).copied();
+        if let Some(Held::Memory { frame }) = held {
+            *self.frames.use_page(frame) = *page;
+            return Ok(());
         }
+        let frame = self.free_frame()?;
+        *self.frames.page_mut(frame) = *page;
+        self.hold(id, frame, held);
+        self.lost.remove(&id);
         Ok(())
     }
 
-    /// Sends pages to the spill file until one more fits into memory.
-    fn make_room(&mut self) -> Result<(), Error> {
-        while self.clock.len() >= self.in_memory_max {
-            let Some(id) = self.clock.pop_front() else { return Ok(()) };
-            let Some(Held::Memory { page, slot, used }) = self.held.get_mut(&id) else { continue };
-            if *used {
-                *used = false;
-                self.clock.push_back(id);
-                continue;
-            }
-            let at = match *slot {
-                Some(slot) => slot,
-                None => {
-                    self.spill_len += 1;
-                    self.spill_len - 1
-                }
-            };
-            let file = match &mut self.spill {
-                Some(file) => file,
-                none => none.insert(tempfile::tempfile().map_err(spool_error)?),
-            };
-            file.write_all_at(&page[..], u64::from(at) * PAGE_SIZE as u64).map_err(spool_error)?;
-            if let Some(Held::Memory { page, .. }) = self.held.insert(id, Held::Spilled { slot: at }) {
-                self.spare = Some(page);
+    /// A frame for one more page: one that is free, or that of a page that goes.
+    fn free_frame(&mut self) -> Result<u32, Error> {
+        match self.frames.free() {
+            Some(frame) => Ok(frame),
+            None => self.spill_one(),
+        }
+    }
+
+    /// Sends a page to the spill file; gives its frame.
+    fn spill_one(&mut self) -> Result<u32, Error> {
+        let frame = self.frames.next_to_go();
+        let (id, slot) = self.frames.owner(frame);
+        let slot = slot.unwrap_or_else(|| {
+            self.spill_len += 1;
+            self.spill_len - 1
+        });
+        let file = match &mut self.spill {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile().map_err(spool_error)?),
+        };
+        file.write_all_at(self.frames.page(frame), u64::from(slot) * PAGE_SIZE as u64).map_err(spool_error)?;
+        self.held.insert(id, Held::Spilled { slot });
+        Ok(frame)
+    }
+
+    /// Brings rows that are about to change from memory to the processor, all at once: one after the other, each would be waited for.
+    /// Pages that are not in memory stay where they are.
+    pub(crate) fn bring_near(&mut self, rows: impl Iterator<Item = RowId>) {
+        self.near.clear();
+        for row in rows {
+            if let Some(&Held::Memory { frame }) = self.held.get(&row.page) {
+                self.near.push((frame, row.slot));
             }
         }
-        Ok(())
+        self.frames.bring_near(&self.near);
     }
 }
 
-fn lost(id: PageId, why: &str) -> Error {
-    Error::LostPage { page: id, why: why.to_owned() }
+/// Pages that fit into so many bytes; some always do.
+fn frames_max(memory_max: usize) -> usize {
+    (memory_max / PAGE_SIZE).max(8)
+}
+
+fn lost(id: PageId, why: Option<&Arc<str>>) -> Error {
+    Error::LostPage { page: id, why: why.map_or_else(String::new, |why| why.to_string()) }
+}
+
+fn read_spilled(file: Option<&File>, id: PageId, slot: u32, into: &mut PageBytes) -> Result<(), Error> {
+    match file {
+        Some(file) => file.read_exact_at(into, u64::from(slot) * PAGE_SIZE as u64).map_err(spool_error),
+        None => Err(Error::LostPage { page: id, why: "its temporary file is gone".to_owned() }),
+    }
 }
 
 impl<B: PageSource + ?Sized> PageSource for PageStore<B> {
     fn read_page(&self, id: PageId, into: &mut PageBytes) -> Result<(), Error> {
         match self.held.get(&id) {
             None => self.base.read_page(id, into),
-            Some(Held::Memory { page, .. }) => {
-                *into = **page;
+            Some(&Held::Memory { frame }) => {
+                *into = *self.frames.page(frame);
                 Ok(())
             }
-            Some(Held::Spilled { slot }) => match &self.spill {
-                Some(file) => file.read_exact_at(into, u64::from(*slot) * PAGE_SIZE as u64).map_err(spool_error),
-                None => Err(lost(id, "its temporary file is gone")),
-            },
-            Some(Held::Lost(why)) => Err(lost(id, why)),
+            Some(&Held::Spilled { slot }) => read_spilled(self.spill.as_ref(), id, slot, into),
+            Some(Held::Lost) => Err(lost(id, self.lost.get(&id))),
         }
     }
 
@@ -240,7 +290,7 @@ mod tests {
                 store.page_mut(PageId::new(1, page)).unwrap()[1] += round;
             }
         }
-        assert!(store.clock.len() <= store.in_memory_max && store.spill.is_some());
+        assert!(store.in_memory() <= 8 * PAGE_SIZE && store.spill.is_some());
         for page in 0..100 {
             assert_eq!(byte(&store, page), [page as u8, 6]);
         }
@@ -281,7 +331,7 @@ mod tests {
         for page in 20..60 {
             store.page_mut(PageId::new(1, page)).unwrap();
         }
-        store.put(id, Box::new([7; PAGE_SIZE])).unwrap();
+        store.put(id, &[7; PAGE_SIZE]).unwrap();
         assert_eq!(byte(&store, 3), [7, 7]);
     }
 }

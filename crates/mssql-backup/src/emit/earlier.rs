@@ -59,7 +59,7 @@ impl Earlier {
         if !self.0.holds(id) {
             let mut page = Box::new([0; PAGE_SIZE]);
             pages.read_page(id, &mut page)?;
-            self.0.put(id, page)?;
+            self.0.put(id, &page)?;
         }
         let named = |e: Malformed| e.within(format_args!("LOB record {} before log record {}", raw.row, raw.lsn));
         restore_slot(self.0.page_mut(id)?, raw.row.slot, piece).map_err(named)?;

@@ -1,5 +1,7 @@
 //! Rows from their bytes into cells.
 
+use std::ops::Range;
+
 use logferry_model::{ChangeOp, RowRef, RowStore, TableVersion};
 use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
 
@@ -19,27 +21,30 @@ impl<S: PageSource> Emitter<'_, S> {
         values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<ChangeOp, Error> {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let [before, after] = std::mem::take(&mut self.spare);
+        let (mut before, mut after) = (emptied(before), emptied(after));
         let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
         let image_before = Image::Before { is_keyed: table.row_key().is_some() };
-        Ok(match raw.op {
+        let op = match raw.op {
             RawOp::Insert | RawOp::PageInsert => {
                 self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
-                ChangeOp::Insert { after: self.row(shape, raw, &after, Image::New, values, rows)? }
+                ChangeOp::Insert { after: self.row(shape, raw, (raw.after, &after), Image::New, values, rows)? }
             }
             RawOp::Delete => {
                 self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
-                ChangeOp::Delete { before: self.row(shape, raw, &before, image_before, values, rows)? }
+                ChangeOp::Delete { before: self.row(shape, raw, (raw.before, &before), image_before, values, rows)? }
             }
             _ => {
                 self.decode(shape, table, raw, raw.before, &mut unpacked_before, &mut before)?;
                 self.decode(shape, table, raw, raw.after, &mut unpacked, &mut after)?;
                 ChangeOp::Update {
-                    before: self.row(shape, raw, &before, image_before, values, rows)?,
-                    after: self.row(shape, raw, &after, Image::Changed(&before), values, rows)?,
+                    before: self.row(shape, raw, (raw.before, &before), image_before, values, rows)?,
+                    after: self.row(shape, raw, (raw.after, &after), Image::Changed(&before), values, rows)?,
                 }
             }
-        })
+        };
+        self.spare = [emptied(before), emptied(after)];
+        Ok(op)
     }
 
     fn decode<'r>(
@@ -81,18 +86,19 @@ impl<S: PageSource> Emitter<'_, S> {
         Ok(())
     }
 
-    /// Writes a row's cells into the store.
+    /// Writes a row's cells into the store: those that stand in its bytes with all of these at once.
     fn row(
         &mut self,
         shape: &Shape,
         raw: &RawChange<'_>,
-        cells: &[RawCell<'_>],
-        image: Image<'_>,
+        (image, cells): (&[u8], &[RawCell<'_>]),
+        whose: Image<'_>,
         values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<RowRef, Error> {
         let mut scratch = Vec::new();
-        let mut row = rows.start_row();
+        let image = if shape.layout.is_packed() { &[] } else { image };
+        let mut row = rows.start_row_of(image, cells.len());
         for (column, cell) in cells.iter().enumerate() {
             let pointer = match cell {
                 RawCell::Null => {
@@ -100,7 +106,10 @@ impl<S: PageSource> Emitter<'_, S> {
                     continue;
                 }
                 RawCell::Bytes(bytes) => {
-                    row.value(|out| out.extend_from_slice(bytes));
+                    match part_of(image, bytes) {
+                        Some(part) => row.part(part),
+                        None => row.value(|out| out.extend_from_slice(bytes)),
+                    }
                     continue;
                 }
                 RawCell::OffRow(pointer) => pointer,
@@ -109,9 +118,9 @@ impl<S: PageSource> Emitter<'_, S> {
             if let Some(touched) = touched {
                 touched.set_named();
             }
-            let same = matches!(image, Image::Changed(before) if before.get(column) == Some(cell));
-            let before = matches!(image, Image::Before { .. });
-            if matches!(image, Image::Before { is_keyed: true }) || same && touched.is_none() {
+            let same = matches!(whose, Image::Changed(before) if before.get(column) == Some(cell));
+            let before = matches!(whose, Image::Before { .. });
+            if matches!(whose, Image::Before { is_keyed: true }) || same && touched.is_none() {
                 row.unchanged();
                 continue;
             }
@@ -151,4 +160,17 @@ impl<S: PageSource> Emitter<'_, S> {
         }
         Ok(row.finish())
     }
+}
+
+/// Where a value stands in the bytes of its row, if it does: it may be a default, or a bit.
+fn part_of(image: &[u8], value: &[u8]) -> Option<Range<usize>> {
+    let start = value.as_ptr().addr().checked_sub(image.as_ptr().addr())?;
+    let end = start.checked_add(value.len())?;
+    (end <= image.len()).then_some(start..end)
+}
+
+/// The memory of a list of cells, for the cells of another row.
+fn emptied<'b>(mut cells: Vec<RawCell<'_>>) -> Vec<RawCell<'b>> {
+    cells.clear();
+    cells.into_iter().map_while(|_| None).collect()
 }

@@ -184,6 +184,7 @@ impl Log {
             told: &mut FxHashMap::default(),
             told_unreadable: &mut Default::default(),
             blob_pages: &mut BlobPages::default(),
+            spare: Default::default(),
         };
         assert!(committed.fill(&mut emitter, Lineage::default(), usize::MAX, &mut batch).unwrap());
         let mut lines = Vec::new();

@@ -1,0 +1,153 @@
+//! Frames: the places of pages in memory, side by side in chunks, and who of them goes when all are taken.
+
+use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
+
+/// Pages of a chunk: memory is taken, and given back, in half a MiB.
+const CHUNK: usize = 64;
+/// Bytes that the processor fetches at once.
+const LINE: usize = 64;
+/// Lines of a row that are brought near: those of rows of ordinary length.
+const ROW_LINES: usize = 3;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Frames {
+    chunks: Vec<Box<[PageBytes]>>,
+    owners: Vec<Owner>,
+    /// Frames without a page.
+    free: Vec<u32>,
+    max: usize,
+    /// The frame that is looked at next when one must go.
+    hand: usize,
+}
+
+/// Whose a frame is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owner {
+    id: PageId,
+    /// The page's room in the spill file, if it was there once.
+    slot: Option<u32>,
+    /// It was used since the hand passed.
+    used: bool,
+    taken: bool,
+}
+
+impl Frames {
+    pub(super) fn new(max: usize) -> Self {
+        Frames { chunks: Vec::new(), owners: Vec::new(), free: Vec::new(), max, hand: 0 }
+    }
+
+    /// Frames that have a page.
+    pub(super) fn used(&self) -> usize {
+        self.owners.len() - self.free.len()
+    }
+
+    /// A frame that no page has, where there is one.
+    pub(super) fn free(&mut self) -> Option<u32> {
+        if let Some(frame) = self.free.pop() {
+            return Some(frame);
+        }
+        if self.owners.len() >= self.max {
+            return None;
+        }
+        let frame = self.owners.len();
+        if frame / CHUNK >= self.chunks.len() {
+            let pages = CHUNK.min(self.max - frame);
+            self.chunks.push(vec![[0; PAGE_SIZE]; pages].into_boxed_slice());
+        }
+        self.owners.push(Owner::default());
+        // Fewer than 2^32 pages of 8 KiB are in memory.
+        Some(frame as u32)
+    }
+
+    /// Gives a frame to a page.
+    pub(super) fn give(&mut self, frame: u32, id: PageId, slot: Option<u32>) {
+        self.owners[frame as usize] = Owner { id, slot, used: true, taken: true };
+    }
+
+    /// Takes a frame from its page.
+    pub(super) fn release(&mut self, frame: u32) {
+        self.owners[frame as usize] = Owner::default();
+        self.free.push(frame);
+    }
+
+    /// The page of a frame, and its room in the spill file.
+    pub(super) fn owner(&self, frame: u32) -> (PageId, Option<u32>) {
+        let owner = &self.owners[frame as usize];
+        (owner.id, owner.slot)
+    }
+
+    #[inline]
+    pub(super) fn page(&self, frame: u32) -> &PageBytes {
+        let frame = frame as usize;
+        &self.chunks[frame / CHUNK][frame % CHUNK]
+    }
+
+    #[inline]
+    pub(super) fn page_mut(&mut self, frame: u32) -> &mut PageBytes {
+        let frame = frame as usize;
+        &mut self.chunks[frame / CHUNK][frame % CHUNK]
+    }
+
+    /// The page of a frame, which is used by that.
+    #[inline]
+    pub(super) fn use_page(&mut self, frame: u32) -> &mut PageBytes {
+        self.owners[frame as usize].used = true;
+        self.page_mut(frame)
+    }
+
+    /// The frame whose page was not used for longest, about. There must be one that has a page.
+    pub(super) fn next_to_go(&mut self) -> u32 {
+        loop {
+            let frame = if self.hand < self.owners.len() { self.hand } else { 0 };
+            self.hand = frame + 1;
+            let owner = &mut self.owners[frame];
+            if owner.taken && !std::mem::take(&mut owner.used) {
+                return frame as u32;
+            }
+        }
+    }
+
+    /// Keeps the first `max` frames; gives the pages that moved there from others. No more than `max` may be taken.
+    pub(super) fn shrink(&mut self, max: usize) -> Vec<(PageId, u32)> {
+        self.max = max;
+        let mut moved = Vec::new();
+        let mut free: Vec<u32> = self.free.iter().copied().filter(|&frame| (frame as usize) < max).collect();
+        for from in max..self.owners.len() {
+            let owner = self.owners[from];
+            if let Some(to) = if owner.taken { free.pop() } else { None } {
+                *self.page_mut(to) = *self.page(from as u32);
+                self.owners[to as usize] = owner;
+                moved.push((owner.id, to));
+            }
+        }
+        self.owners.truncate(max);
+        self.free = free;
+        self.chunks.truncate(self.owners.len().div_ceil(CHUNK));
+        self.owners.shrink_to_fit();
+        moved
+    }
+
+    /// Looks at rows, so that the processor has them: first where each is, then at the rows.
+    pub(super) fn bring_near(&self, rows: &[(u32, u16)]) {
+        let mut seen = 0;
+        for &(frame, slot) in rows {
+            let page = self.page(frame);
+            seen ^= page[0] ^ page[slot_at(slot)] ^ page[PAGE_SIZE - 1];
+        }
+        for &(frame, slot) in rows {
+            let page = self.page(frame);
+            let at = slot_at(slot);
+            let row = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
+            for line in 0..ROW_LINES {
+                seen ^= page.get(row + line * LINE).copied().unwrap_or_default();
+            }
+        }
+        std::hint::black_box(seen);
+    }
+}
+
+/// Where the offset of a slot's row stands: on the page, whatever the slot.
+fn slot_at(slot: u16) -> usize {
+    (PAGE_SIZE - 2).saturating_sub(2 * usize::from(slot))
+}
