@@ -19,6 +19,8 @@
 //! Where a page is ahead of the log and could not be taken back, a record still tells of an inserted or deleted row all there is to
 //! know, but not of a changed one. Such a change is kept as *lost*, and is an error if its transaction commits.
 
+mod base_tables;
+
 use logferry_model::{CommitLsn, Lsn, RestartLsn};
 use logferry_mssql_format::catalog::is_base_rowset;
 use logferry_mssql_format::lob::LobRecord;
@@ -56,24 +58,6 @@ pub(crate) struct Replay {
     pub(crate) last_commit: (CommitLsn, Option<i64>),
     before: Vec<u8>,
     after: Vec<u8>,
-}
-
-/// Base tables by the object id of their pages. What 2005 has instead of sysrscols counts as the same.
-mod base_table {
-    pub(super) const SYSRSCOLS: u32 = 3;
-    pub(super) const SYSROWSETCOLUMNS_2005: u32 = 4;
-    pub(super) const SYSROWSETS: u32 = 5;
-    pub(super) const SYSALLOCUNITS: u32 = 7;
-    pub(super) const SYSHOBTCOLUMNS_2005: u32 = 13;
-    pub(super) const SYSSCHOBJS: u32 = 34;
-    pub(super) const SYSCOLPARS: u32 = 41;
-    pub(super) const SYSSCALARTYPES: u32 = 50;
-    pub(super) const SYSIDXSTATS: u32 = 54;
-    pub(super) const SYSISCOLS: u32 = 55;
-    pub(super) const SYSCLSOBJS: u32 = 64;
-
-    /// Those whose rows are looked at.
-    pub(super) const HAVE_IDS: [u32; 6] = [SYSROWSETS, SYSALLOCUNITS, SYSSCHOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS];
 }
 
 /// What a record means to the rows of a table.
@@ -172,7 +156,7 @@ impl Replay {
         let page = op.row.page;
         let target = self.row_target(record)?;
         let watched = target.is_some()
-            || is_base_rowset(op.alloc_unit()) && base_table::HAVE_IDS.contains(&op.obj_id)
+            || is_base_rowset(op.alloc_unit()) && base_tables::HAVE_IDS.contains(&op.obj_id)
             || matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS | Op::DELETE_ROWS);
 
@@ -414,90 +398,6 @@ impl Replay {
                 let change = RawChange { lsn: record.lsn, op: RawOp::PageInsert, shape, row, before: &[], after };
                 self.assembler.change(record.transaction, &change)?;
             }
-        }
-        Ok(())
-    }
-
-    /// Sees what a change of a base table means.
-    fn base_table_changed(&mut self, record: &Record<'_>, op: &PageOp) -> Result<(), Error> {
-        if !matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS)
-            || matches!(record.context, Context::INDEX_LEAF | Context::INDEX_INTERIOR | Context::SCHEMA_VERSION)
-        {
-            return Ok(());
-        }
-        let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
-        // Where a table's description has the id of the object; counts and the like are no change of it.
-        let object_at = match op.obj_id {
-            base_table::SYSSCHOBJS | base_table::SYSCOLPARS | base_table::SYSIDXSTATS | base_table::SYSISCOLS => {
-                Some(4)
-            }
-            base_table::SYSROWSETS => Some(13),
-            base_table::SYSALLOCUNITS if !is_change => None,
-            base_table::SYSRSCOLS
-            | base_table::SYSROWSETCOLUMNS_2005
-            | base_table::SYSHOBTCOLUMNS_2005
-            | base_table::SYSSCALARTYPES
-            | base_table::SYSCLSOBJS => None,
-            base_table::SYSALLOCUNITS => {
-                self.unit_changed(record)?;
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        self.shapes.mark_stale();
-        let id = record.transaction;
-        if op.obj_id == base_table::SYSIDXSTATS && is_change && !record.is_compensation() && !id.is_none() {
-            const ROWSET_AT: usize = 31;
-            let rowset = |row| logferry_mssql_format::bytes::u64_at(row, ROWSET_AT, "rowset of an index").ok();
-            if let Some(rowset) = rowset(&self.after).filter(|now| rowset(&self.before) != Some(*now)) {
-                self.assembler.transaction(id, record.lsn).pointed.insert(rowset, record.lsn);
-            }
-        }
-        if let Some(at) = object_at
-            && !id.is_none()
-        {
-            let image = match record.op {
-                Op::INSERT_ROWS | Op::DELETE_ROWS => record.element(0),
-                _ => &self.after,
-            };
-            if let Ok(object) = logferry_mssql_format::bytes::u32_at(image, at, "object id") {
-                self.assembler.transaction(id, record.lsn).objects.insert(object);
-            }
-        }
-        Ok(())
-    }
-
-    /// A change of sysallocunits: a rowset whose rows lose their pages was truncated, or is being dropped.
-    fn unit_changed(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        const KIND_AT: usize = 12;
-        const OWNER_AT: usize = 13;
-        const OWNER: std::ops::Range<usize> = OWNER_AT..21;
-        const FIRST_IAM: std::ops::Range<usize> = 39..45;
-        let (before, after) = (self.before.get(FIRST_IAM), self.after.get(FIRST_IAM));
-        if self.before.get(OWNER) != self.after.get(OWNER) && !record.transaction.is_none() {
-            self.shapes.mark_stale();
-            self.assembler.transaction(record.transaction, record.lsn).switches = true;
-        }
-        let emptied = before.is_some_and(|iam| iam != [0; 6]) && after == Some(&[0; 6]);
-        if !emptied || self.before.get(KIND_AT) != Some(&1) || record.is_compensation() {
-            return Ok(());
-        }
-        let rowset = logferry_mssql_format::bytes::u64_at(&self.before, OWNER_AT, "owner of an allocation unit")?;
-        let id = record.transaction;
-        if let Some(shape) = self.shapes.of_rowset(rowset, &self.store)?
-            && !id.is_none()
-            && !self.assembler.is_system(id)
-        {
-            self.assembler.transaction(id, record.lsn).truncated.insert(rowset);
-            let change = RawChange {
-                lsn: record.lsn,
-                op: RawOp::Truncate,
-                shape,
-                row: RowId::default(),
-                before: &[],
-                after: &[],
-            };
-            self.assembler.change(id, &change)?;
         }
         Ok(())
     }
