@@ -24,6 +24,9 @@ use crate::spool::spool_error;
 const HEAD: usize = 4 + 10 + 1 + 4 + 8 + 4;
 const TAIL: usize = 4;
 
+/// Bytes that are taken at first: those of some changes, as most transactions have.
+const FIRST: usize = 2 << 10;
+
 /// A piece of the file has the changes that begin in so many bytes.
 const PIECE: usize = 1 << 20;
 
@@ -92,7 +95,7 @@ impl Pending {
             self.cuts.push(self.tail.len());
         }
         let out = &mut self.tail;
-        out.reserve(len);
+        out.reserve(if out.capacity() == 0 { len.max(FIRST) } else { len });
         out.extend_from_slice(&len_bytes);
         out.extend_from_slice(&change.lsn.to_le_bytes());
         out.push(change.op as u8);
