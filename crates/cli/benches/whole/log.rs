@@ -10,6 +10,9 @@ use logferry_mssql_backup::changes::{Changes, ReplayOptions};
 
 use crate::{Sizes, data, shown};
 
+/// What a task asks its source for at once.
+const READ_BYTES: usize = 1 << 20;
+
 pub fn run(sizes: Sizes) {
     println!("\n== log, one core ==");
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -51,7 +54,7 @@ fn read_records(chain: &Chain) -> (u64, u64) {
 fn read_changes(chain: Chain) -> u64 {
     let mut source = Changes::of_chain(chain, ReplayOptions::default()).expect("the chain");
     let mut changes = 0;
-    while let Some(batch) = source.next(8 << 20, usize::MAX).expect("sound records") {
+    while let Some(batch) = source.next(READ_BYTES, usize::MAX).expect("sound records") {
         changes += batch.events.iter().filter(|e| matches!(e, SourceEvent::Change(_))).count() as u64;
     }
     changes
