@@ -33,7 +33,9 @@ pub use fault::{Class, Fault};
 pub use finding::{Finding, Severity};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
 pub use row::{Cell, RowRef, RowStore, RowView};
-pub use table::{Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
-pub use target::{Comparison, PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable};
+pub use table::{AliasType, Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
+pub use target::{
+    Comparison, Domain, PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable,
+};
 pub use traits::{ChangeSink, ChangeSource, ChunkId, ChunkReader, Fill, SnapshotPoint, Start};
 pub use types::{Collation, SqlType};

@@ -71,6 +71,8 @@ pub struct SourceColumn {
     pub name: String,
     /// Its type, alias types resolved to their base.
     pub sql_type: SqlType,
+    /// The alias type (`CREATE TYPE ... FROM`) that it was declared of.
+    pub alias: Option<AliasType>,
     /// Whether NULL is allowed.
     pub nullable: bool,
     /// `IDENTITY(seed, increment)`
@@ -83,6 +85,15 @@ pub struct SourceColumn {
     /// Which column of the stored rows this is, where the source tells. When another one of the same rowset takes its place, rows
     /// have no value in it until each is written again, as a change of its own.
     pub stored: Option<StoredColumn>,
+}
+
+/// A type that is another name for a type of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasType {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// A column of stored rows: `sys.system_internals_partition_columns`.

@@ -33,6 +33,8 @@ pub mod object {
     pub const SYSSCHOBJS: u32 = 34;
     /// `syscolpars`
     pub const SYSCOLPARS: u32 = 41;
+    /// `sysscalartypes`
+    pub const SYSSCALARTYPES: u32 = 50;
     /// `sysidxstats`
     pub const SYSIDXSTATS: u32 = 54;
     /// `sysiscols`
@@ -221,6 +223,31 @@ impl ColumnRow {
             244 => SqlType::Json,
             code => SqlType::Unknown { code },
         }
+    }
+}
+
+/// A row of `sysscalartypes`: a type, of the system or a user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalarTypeRow {
+    /// `user_type_id`
+    pub id: u32,
+    /// Its schema.
+    pub schema: u32,
+    /// The type that it is of.
+    pub xtype: u8,
+    /// Its name.
+    pub name: String,
+}
+
+impl ScalarTypeRow {
+    /// Reads a row.
+    pub fn read(row: &FixedVar<'_>) -> Result<Self> {
+        Ok(ScalarTypeRow { id: u32_of(row, 4)?, schema: u32_of(row, 8)?, xtype: u8_of(row, 12)?, name: name_of(row)? })
+    }
+
+    /// Whether it is an alias type that a user made: those of the system have ids to 256 (`sysname`), CLR types are of 240.
+    pub fn is_alias(&self) -> bool {
+        self.id > 256 && self.xtype != 240
     }
 }
 

@@ -16,9 +16,13 @@ SELECT
     c.collation_name,
     CONVERT(decimal(38, 0), ic.seed_value) AS identity_seed,
     CONVERT(decimal(38, 0), ic.increment_value) AS identity_increment,
-    CONVERT(decimal(38, 0), ic.last_value) AS identity_last
+    CONVERT(decimal(38, 0), ic.last_value) AS identity_last,
+    SCHEMA_NAME(a.schema_id) AS alias_schema,
+    a.name AS alias_name
 FROM sys.columns AS c
 JOIN sys.tables AS t ON t.object_id = c.object_id
+LEFT JOIN sys.types AS a
+    ON a.user_type_id = c.user_type_id AND a.is_user_defined = 1 AND a.is_assembly_type = 0 AND a.is_table_type = 0
 LEFT JOIN sys.computed_columns AS cc ON cc.object_id = c.object_id AND cc.column_id = c.column_id
 LEFT JOIN sys.identity_columns AS ic ON ic.object_id = c.object_id AND ic.column_id = c.column_id
 WHERE t.is_ms_shipped = 0

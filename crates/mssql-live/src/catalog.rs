@@ -9,7 +9,7 @@ mod edition;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use logferry_model::{Identity, SourceColumn, SqlType, TableId, TableName, TableVersion, UniqueKey};
+use logferry_model::{AliasType, Identity, SourceColumn, SqlType, TableId, TableName, TableVersion, UniqueKey};
 use logferry_mssql_format::catalog::ColumnRow;
 use tiberius::numeric::Numeric;
 use tiberius::{FromSql, Row};
@@ -157,6 +157,7 @@ struct Column {
     column_set: bool,
     collation: Option<String>,
     identity: Option<Identity>,
+    alias: Option<AliasType>,
 }
 
 async fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, Error> {
@@ -169,6 +170,10 @@ async fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, Err
         let number = |column| row.optional::<Numeric>(column).map(|n| n.map(|n| n.value()));
         let identity = match (number("identity_seed")?, number("identity_increment")?) {
             (Some(seed), Some(increment)) => Some(Identity { seed, increment, last: number("identity_last")? }),
+            _ => None,
+        };
+        let alias = match (row.optional::<&str>("alias_schema")?, row.optional::<&str>("alias_name")?) {
+            (Some(schema), Some(name)) => Some(AliasType { schema: schema.to_owned(), name: name.to_owned() }),
             _ => None,
         };
         let object = row.id("object_id")?;
@@ -193,6 +198,7 @@ async fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, Err
             column_set: row.is("is_column_set")?,
             collation: row.optional::<&str>("collation_name")?.map(str::to_owned),
             identity,
+            alias,
         });
     }
     Ok(columns)
@@ -367,6 +373,7 @@ fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
         id: column.row.id,
         name,
         sql_type,
+        alias: column.alias.clone(),
         nullable: column.nullable,
         identity: column.identity,
         computed: column.computed,
@@ -401,6 +408,7 @@ mod tests {
             column_set: false,
             collation: None,
             identity: None,
+            alias: None,
         }
     }
 

@@ -308,6 +308,7 @@ mod tests {
             id,
             name: name.to_owned(),
             sql_type: SqlType::Int,
+            alias: None,
             nullable: true,
             identity: None,
             computed: false,

@@ -104,6 +104,7 @@ impl Bench {
             source_id: 0,
             name: name.into(),
             pg_type,
+            domain: None,
             comparison: None,
             nullable,
             identity: None,

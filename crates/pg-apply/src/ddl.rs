@@ -7,16 +7,18 @@
 
 pub(crate) mod alter;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use logferry_model::{Comparison, Identity, PgType, TargetColumn, TargetTable};
+use logferry_model::{Comparison, Domain, Identity, PgType, TargetColumn, TargetTable};
 use rustc_hash::FxHashSet;
 use tokio_postgres::GenericClient;
 
 use crate::error::Error;
 use crate::names::{
-    base_type, check_lengths, collation, column_list, column_type, fit, qualified, quoted, shown, sql_type, type_name,
+    base_type, check_lengths, collation, column_list, column_type, fit, formatted_type, qualified, qualified_domain,
+    quoted, shown, sql_type, type_name,
 };
 
 /// What happens to target tables that are there before the first run.
@@ -60,6 +62,9 @@ pub fn plan(tables: &[Arc<TargetTable>]) -> Result<String, Error> {
     }
     for comparison in comparisons(tables) {
         let _fits = writeln!(out, "{};", create_collation(comparison));
+    }
+    for (domain, t) in domains(tables) {
+        let _fits = writeln!(out, "{};", create_domain(domain, t));
     }
     for table in tables {
         for note in notes(table) {
@@ -169,6 +174,7 @@ pub fn restart_identities(table: &TargetTable) -> Vec<String> {
 /// The schemas of the tables, each once.
 pub(crate) fn schemas(tables: &[Arc<TargetTable>]) -> Vec<&str> {
     let mut names: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
+    names.extend(domains(tables).into_keys().map(|domain| domain.schema.as_str()));
     names.sort_unstable();
     names.dedup();
     names
@@ -188,7 +194,47 @@ fn create_collation(comparison: Comparison) -> String {
     )
 }
 
-/// Makes the schemas that are not there, and the collations of columns.
+/// The domains of the tables' columns, and what each is of.
+fn domains(tables: &[Arc<TargetTable>]) -> BTreeMap<&Domain, &PgType> {
+    let columns = tables.iter().flat_map(|t| &t.columns);
+    columns.filter_map(|c| Some((c.domain.as_ref()?, &c.pg_type))).collect()
+}
+
+fn create_domain(domain: &Domain, t: &PgType) -> String {
+    format!("CREATE DOMAIN {} AS {}", qualified_domain(domain), type_name(t))
+}
+
+/// Makes the domains of columns that are not there.
+///
+/// # Errors
+/// Where something else has the name of one: a type, a domain over another type.
+async fn make_domains(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+    for (domain, t) in domains(tables) {
+        let found = client
+            .query_opt(
+                "SELECT typtype = 'd', format_type(typbasetype, typtypmod) \
+                 FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname = $1 AND typname = $2",
+                &[&domain.schema, &domain.name],
+            )
+            .await
+            .map_err(Error::sql("look for domains"))?;
+        let name = qualified_domain(domain);
+        match found {
+            None => {
+                let doing = Error::sql(format!("create domain {name}"));
+                client.batch_execute(&create_domain(domain, t)).await.map_err(doing)?;
+            }
+            Some(row) if row.get(0) && row.get::<_, &str>(1) == formatted_type(t) => {}
+            Some(row) => {
+                let found = if row.get(0) { row.get(1) } else { "no domain" };
+                return Err(Error::DomainDiffers { name, found: found.to_owned(), wanted: type_name(t) });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the schemas that are not there, the collations and the domains of columns.
 ///
 /// # Errors
 /// Where the target lacks the types of the tables' columns: nothing is made then.
@@ -209,11 +255,12 @@ pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<Targ
             .await
             .map_err(Error::sql(format!("create schema \"{name}\"")))?;
     }
-    make_collations(client, tables).await
+    make_collations(client, tables).await?;
+    make_domains(client, tables).await
 }
 
 /// Makes the collations of columns that are not there.
-pub(crate) async fn make_collations(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+async fn make_collations(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
     for comparison in comparisons(tables) {
         client.batch_execute(&create_collation(comparison)).await.map_err(Error::sql(format!(
             "create collation {}, which asks for a PostgreSQL with ICU",
@@ -291,8 +338,10 @@ pub(crate) async fn check_columns(client: &impl GenericClient, tables: &[&Arc<Ta
     for table in tables {
         let rows = client
             .query(
-                "SELECT attname::text, typname::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid \
+                "SELECT attname::text, coalesce(b.typname, t.typname)::text \
+                 FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid \
                  JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_type t ON t.oid = atttypid \
+                 LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
                  WHERE nspname = $1 AND relname = $2 AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped",
                 &[&table.schema, &table.name],
             )
@@ -357,6 +406,7 @@ mod tests {
             source_id: 0,
             name: name.into(),
             pg_type,
+            domain: None,
             comparison: None,
             nullable,
             identity: None,

@@ -109,6 +109,16 @@ pub enum Error {
     /// Columns are of types that the target does not have.
     #[error("the target lacks types: {}", .0.join("; "))]
     TypesMissing(Vec<String>),
+    /// What has the name of an alias type is no domain over its type.
+    #[error("domain {name} would be of {wanted}; on the target that name has {found}")]
+    DomainDiffers {
+        /// the domain, in quotes
+        name: String,
+        /// what it is of there
+        found: String,
+        /// what it would be of
+        wanted: String,
+    },
     /// A statement that gives a table its new shape failed.
     #[error("could not change table {table} as the source did, by {step}: {said}")]
     Schema {
@@ -318,6 +328,7 @@ impl Error {
             | Error::TablesMissing(_)
             | Error::TablesDiffer(_)
             | Error::TypesMissing(_)
+            | Error::DomainDiffers { .. }
             | Error::NameTooLong(_)
             | Error::Reshape(_)
             | Error::Incomplete { .. } => Class::Operator,
@@ -345,6 +356,9 @@ impl Error {
             Error::TablesExist(_) => "drop them, or set what happens to existing tables: ignore, truncate or recreate",
             Error::TypesMissing(_) => {
                 "CREATE EXTENSION ... SCHEMA public in the target database; or another form under types"
+            }
+            Error::DomainDiffers { .. } => {
+                "drop or rename it on the target; or leave columns their base types: alias_types: base"
             }
             Error::TablesMissing(_) => "make them, or have them made: phases with \"schema\"",
             Error::TablesDiffer(_) => "mend the columns on the target, or let logferry recreate the tables",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use logferry_model::{Comparison, PgType, TargetColumn, TargetTable};
+use logferry_model::{Comparison, Domain, PgType, TargetColumn, TargetTable};
 
 use crate::error::Error;
 
@@ -56,10 +56,26 @@ pub fn type_name(t: &PgType) -> String {
 
 /// Type and collation of a column as its definition spells them.
 pub(crate) fn column_type(column: &TargetColumn) -> String {
-    let name = type_name(&column.pg_type);
+    let name = column.domain.as_ref().map_or_else(|| type_name(&column.pg_type), qualified_domain);
     match column.comparison {
         None => name,
         Some(comparison) => format!("{name} COLLATE {}", collation(comparison)),
+    }
+}
+
+/// Schema and name of a domain in quotes.
+pub(crate) fn qualified_domain(domain: &Domain) -> String {
+    format!("{}.{}", quoted(&domain.schema), quoted(&domain.name))
+}
+
+/// A type as `format_type` shows it.
+pub(crate) fn formatted_type(t: &PgType) -> String {
+    match t {
+        PgType::VarChar { length } => format!("character varying({length})"),
+        PgType::Char { length } => format!("character({length})"),
+        PgType::Time { precision } => format!("time({precision}) without time zone"),
+        PgType::Timestamp { precision } => format!("timestamp({precision}) without time zone"),
+        other => type_name(other),
     }
 }
 

@@ -2,7 +2,7 @@
 //! them so. A run that goes on compares the source with these, not with what the settings would make of it, nor with the
 //! catalog, where others may have changed something.
 
-use logferry_model::{Comparison, Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
+use logferry_model::{Comparison, Domain, Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, GenericClient};
 
@@ -78,6 +78,7 @@ fn to_json(table: &TargetTable) -> Value {
         json!({
             "source_id": c.source_id, "name": c.name, "type": type_name(&c.pg_type), "nullable": c.nullable,
             "identity": identity, "comparison": c.comparison.map(Comparison::name),
+            "domain": c.domain.as_ref().map(|domain| [&domain.schema, &domain.name]),
         })
     };
     json!({
@@ -104,6 +105,10 @@ fn of_json(id: TableId, value: &Value) -> Option<TargetTable> {
             source_id: u32::try_from(value["source_id"].as_u64()?).ok()?,
             name: text(&value["name"])?,
             pg_type: type_of(value["type"].as_str()?)?,
+            domain: match &value["domain"] {
+                Value::Null => None,
+                domain => Some(Domain { schema: text(&domain[0])?, name: text(&domain[1])? }),
+            },
             comparison: match &value["comparison"] {
                 Value::Null => None,
                 name => Some(Comparison::ALL.into_iter().find(|c| Some(c.name()) == name.as_str())?),
@@ -204,6 +209,7 @@ mod tests {
             source_id: at as u32 * 3,
             name: format!("c \"{at}\""),
             pg_type,
+            domain: (at % 3 == 1).then(|| Domain { schema: "s".into(), name: format!("d{at}") }),
             comparison: Comparison::ALL.get(at).copied(),
             nullable: at % 2 == 0,
             identity: (at == 3).then_some(Identity { seed: -(1 << 100), increment: 2, last: None }),

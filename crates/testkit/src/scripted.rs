@@ -417,6 +417,7 @@ impl Parser {
                 id: i as u32 + 1,
                 name,
                 sql_type,
+                alias: None,
                 nullable: !is_key,
                 identity: None,
                 computed: false,

@@ -48,6 +48,7 @@ fn plan(columns: &[(SqlType, Vec<u8>)]) -> TablePlan {
         id,
         name: format!("C{id}"),
         sql_type: sql_type.clone(),
+        alias: None,
         nullable: true,
         identity: None,
         computed: false,

@@ -29,6 +29,6 @@ pub use logferry_mssql_format::collation::{CodePage, code_page};
 pub use names::{NAME_BYTES_MAX, check_tables};
 pub use plan::{COPY_HEADER, COPY_TRAILER, ColumnCounts, TablePlan};
 pub use settings::{
-    CharPadding, CollationForm, ColumnTypes, HierarchyId, HundredNs, InvalidText, NameCase, Names, NulCharacter,
-    Offset, Settings, SpatialForm, TableRename, Types, VariantForm, VectorForm, Xml,
+    AliasTypes, CharPadding, CollationForm, ColumnTypes, HierarchyId, HundredNs, InvalidText, NameCase, Names,
+    NulCharacter, Offset, Settings, SpatialForm, TableRename, Types, VariantForm, VectorForm, Xml,
 };

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use logferry_model::{TableName, TargetTable};
+use logferry_model::{AliasType, Domain, TableName, TargetTable};
 
 use crate::error::PlanProblem;
 use crate::settings::{NameCase, Names};
@@ -42,14 +42,8 @@ impl Names {
     /// Schema and name of a table on the target.
     pub(crate) fn table(&self, source: &TableName, problems: &mut Vec<PlanProblem>) -> (String, String) {
         let rename = self.tables.get(&source.to_string());
-        let schema = match rename.and_then(|r| r.schema.as_ref()).or_else(|| self.schemas.get(&source.schema)) {
-            Some(given) => given.clone(),
-            None => match &self.database {
-                None => self.fold(&source.schema).into_owned(),
-                Some(database) if source.schema == "dbo" => self.fold(database).into_owned(),
-                Some(database) => self.fold(&format!("{database}_{}", source.schema)).into_owned(),
-            },
-        };
+        let given = rename.and_then(|r| r.schema.clone());
+        let schema = given.unwrap_or_else(|| self.schema(&source.schema));
         let name = match rename.and_then(|r| r.name.as_ref()) {
             Some(given) => given.clone(),
             None => self.fold(&source.name).into_owned(),
@@ -62,6 +56,34 @@ impl Names {
         check("schema", &schema, format!("give it another name under names.schemas.{}", source.schema));
         check("table", &name, format!("give it another name under names.tables.{source}"));
         (schema, name)
+    }
+
+    fn schema(&self, source: &str) -> String {
+        match (self.schemas.get(source), &self.database) {
+            (Some(given), _) => given.clone(),
+            (None, None) => self.fold(source).into_owned(),
+            (None, Some(database)) if source == "dbo" => self.fold(database).into_owned(),
+            (None, Some(database)) => self.fold(&format!("{database}_{source}")).into_owned(),
+        }
+    }
+
+    /// The domain of an alias type, for a column of it.
+    pub(crate) fn domain(
+        &self,
+        table: &TableName,
+        column: &str,
+        alias: &AliasType,
+        problems: &mut Vec<PlanProblem>,
+    ) -> Domain {
+        let domain = Domain { schema: self.schema(&alias.schema), name: self.fold(&alias.name).into_owned() };
+        for (what, name) in [("schema", &domain.schema), ("domain", &domain.name)] {
+            if let Some(problem) = wrong_with(what, name) {
+                let column = Some(column.to_owned());
+                let hint = "leave the column its base type: alias_types: base".to_owned();
+                problems.push(PlanProblem { table: table.clone(), column, problem, hint });
+            }
+        }
+        domain
     }
 
     /// Names of a table's columns on the target, in the order of `columns`.

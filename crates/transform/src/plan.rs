@@ -21,7 +21,7 @@ use crate::encode::text::Changed;
 use crate::encode::within_limit;
 use crate::error::{CellError, ConvertError, PlanNote, PlanProblem};
 use crate::names::{check_tables, shortened};
-use crate::settings::Settings;
+use crate::settings::{AliasTypes, Settings};
 
 /// What a COPY BINARY stream begins with.
 pub const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -116,10 +116,19 @@ impl TablePlan {
                 integer
             });
             let nullable = source.nullable;
+            let domain = source.alias.as_ref().filter(|_| {
+                let mapping_of_all = crate::convert::mapping(&source.sql_type, settings.types);
+                // PostgreSQL has no identities of domains. A column that is mapped otherwise than all does not have the domain's type.
+                types.alias_types == AliasTypes::Domain
+                    && identity.is_none()
+                    && mapping_of_all.is_ok_and(|all| all.pg_type == mapping.pg_type)
+            });
+            let domain = domain.map(|alias| settings.names.domain(&table.name, &source.name, alias, &mut problems));
             target_columns.push(TargetColumn {
                 source_id: source.id,
                 name: source.name.clone(),
                 pg_type: mapping.pg_type,
+                domain,
                 comparison: mapping.comparison,
                 nullable,
                 identity,
@@ -138,6 +147,7 @@ impl TablePlan {
                 source_id: source.id | beside.id,
                 name: format!("{}{}", source.name, beside.suffix),
                 pg_type: PgType::Int2,
+                domain: None,
                 comparison: None,
                 nullable: source.nullable,
                 identity: None,

@@ -88,6 +88,8 @@ pub struct Types {
     pub variant: VariantForm,
     /// The form of `vector`.
     pub vector: VectorForm,
+    /// What columns of alias types are declared of.
+    pub alias_types: AliasTypes,
 }
 
 /// `types:` of one column: what is not given is as for all columns.
@@ -116,6 +118,8 @@ pub struct ColumnTypes {
     pub variant: Option<VariantForm>,
     /// See [`Types::vector`].
     pub vector: Option<VectorForm>,
+    /// See [`Types::alias_types`].
+    pub alias_types: Option<AliasTypes>,
 }
 
 impl Types {
@@ -133,6 +137,7 @@ impl Types {
             spatial: column.spatial.unwrap_or(self.spatial),
             variant: column.variant.unwrap_or(self.variant),
             vector: column.vector.unwrap_or(self.vector),
+            alias_types: column.alias_types.unwrap_or(self.alias_types),
         }
     }
 }
@@ -263,6 +268,17 @@ pub enum VariantForm {
     Text,
     /// `jsonb`: the value and its type, `{"type": "int", "value": 5}`.
     Jsonb,
+}
+
+/// `types.alias_types`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AliasTypes {
+    /// The type that the alias is of.
+    #[default]
+    Base,
+    /// A domain of the alias type's name.
+    Domain,
 }
 
 /// `types.vector`

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use logferry_config::Pattern;
 use logferry_e2e::{Files, Target, fixtures};
 use logferry_pipeline::Phase;
+use logferry_transform::AliasTypes;
 
 /// Copies files and compares all tables with the pages, and their counts with what the files are known to hold.
 async fn check(entry: &str, files: impl FnOnce(&std::path::Path) -> Files) {
@@ -73,6 +74,30 @@ async fn pubs_2012_by_the_number_of_its_set() {
     let Some(folder) = fixtures() else { return };
     let said = Files::Set(folder.join(name), 2).source().expect_err("there is no second set").to_string();
     assert!(said.contains("has no backup set 2"), "{said}");
+}
+
+/// Its keys are of `id`, `tid` and `empid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn pubs_2012_with_its_alias_types_as_domains() {
+    let Some(folder) = fixtures() else { return };
+    let files = Files::Set(folder.join("backups/pubs-2012-six-sets.bak"), 1);
+    let mut target = Target::new();
+    target.task.transform.types.alias_types = AliasTypes::Domain;
+    target.run(&files).await;
+    target.check(files.rows().expect("it can be read")).await;
+    let domains = "SELECT string_agg(format('%s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod)), ', ' \
+                   ORDER BY attrelid::regclass::text, attnum) FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid \
+                   JOIN pg_class c ON c.oid = attrelid WHERE typtype = 'd' AND relkind = 'r' AND attnum > 0 \
+                   AND relnamespace = 'dbo'::regnamespace";
+    let expect = "dbo.authors au_id dbo.id, dbo.bookstock title_id dbo.tid, dbo.employee emp_id dbo.empid, dbo.sales title_id dbo.tid, \
+                  dbo.titleauthor au_id dbo.id, dbo.titleauthor title_id dbo.tid, dbo.titles title_id dbo.tid, \
+                  dbo.roysched title_id dbo.tid";
+    let sorted = |text: &str| {
+        let mut all: Vec<String> = text.split(", ").map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&target.ask(domains).await), sorted(expect));
 }
 
 #[tokio::test(flavor = "multi_thread")]

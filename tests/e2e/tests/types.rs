@@ -40,6 +40,7 @@ async fn structured_values_are_read_by_postgresql() {
         id,
         name: name.to_owned(),
         sql_type,
+        alias: None,
         nullable: true,
         identity: None,
         computed: false,

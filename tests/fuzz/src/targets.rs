@@ -270,6 +270,7 @@ fn cell(data: &[u8]) {
             id: 1,
             name: "c".into(),
             sql_type,
+            alias: None,
             nullable: true,
             identity: None,
             computed: false,

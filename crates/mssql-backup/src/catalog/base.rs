@@ -4,7 +4,7 @@ use logferry_mssql_format::boot::{BOOT_PAGE, Boot};
 use logferry_mssql_format::bytes::Malformed;
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ClassObjectRow, ColumnRow, DefaultRow, IndexColumnRow, IndexRow, ObjectRow, RowsetColumn2005,
-    RowsetColumnRow, RowsetRow, base_rowset, object,
+    RowsetColumnRow, RowsetRow, ScalarTypeRow, base_rowset, object,
 };
 use logferry_mssql_format::page::{PAGE_SIZE, Page, PageId};
 use logferry_mssql_format::row::FixedVar;
@@ -32,6 +32,8 @@ pub(super) struct BaseTables {
     /// User tables only.
     pub tables: Vec<ObjectRow>,
     pub schemas: FxHashMap<u32, String>,
+    /// By `user_type_id`.
+    pub alias_types: FxHashMap<u32, ScalarTypeRow>,
     /// By object, of user tables only.
     pub columns: FxHashMap<u32, Vec<ColumnRow>>,
     pub indexes: FxHashMap<u32, Vec<IndexRow>>,
@@ -68,6 +70,8 @@ impl BaseTables {
                 schemas.insert(row.id, row.name);
             }
         }
+        let types = index_rows.all(object::SYSSCALARTYPES, ScalarTypeRow::read)?;
+        let alias_types = types.into_iter().filter(ScalarTypeRow::is_alias).map(|row| (row.id, row)).collect();
         let mut columns: FxHashMap<u32, Vec<ColumnRow>> = FxHashMap::default();
         for row in index_rows.all(object::SYSCOLPARS, ColumnRow::read)? {
             if row.number == 0 && ids.contains(&row.object) {
@@ -100,6 +104,7 @@ impl BaseTables {
             defaults,
             tables,
             schemas,
+            alias_types,
             columns,
             indexes,
             index_columns,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use logferry_model::{Identity, SourceColumn, SqlType, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
+use logferry_model::{
+    AliasType, Identity, SourceColumn, SqlType, StoredColumn, TableId, TableName, TableVersion, UniqueKey,
+};
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ColumnRow, IndexRow, ObjectRow, RowsetColumnRow, RowsetRow, column, index, rowset_column, xtype,
 };
@@ -41,7 +43,7 @@ struct Table<'b> {
 
 impl<'b> Table<'b> {
     fn gather(base: &'b BaseTables, object: &'b ObjectRow) -> Self {
-        let schema = base.schemas.get(&object.schema).cloned().unwrap_or_else(|| format!("schema{}", object.schema));
+        let schema = schema_name(base, object.schema);
         let mut rowsets: Vec<&RowsetRow> = base
             .rowsets
             .iter()
@@ -140,6 +142,10 @@ impl<'b> Table<'b> {
     fn source_column(&self, base: &BaseTables, row: &ColumnRow, notes: &mut Vec<String>) -> SourceColumn {
         let physical = self.physical(base, row.id);
         let mut column = source_column(row, physical, notes);
+        column.alias = base
+            .alias_types
+            .get(&row.utype)
+            .map(|alias| AliasType { schema: schema_name(base, alias.schema), name: alias.name.clone() });
         if let (Some(rowset), Some(physical)) = (self.rowsets.first(), physical) {
             let default = base.defaults.get(&(rowset.id, u64::from(physical.hobt_column)));
             column.missing = default.and_then(Option::as_deref).map(|value| stored_form(value, physical).into());
@@ -200,6 +206,10 @@ impl<'b> Table<'b> {
     }
 }
 
+fn schema_name(base: &BaseTables, id: u32) -> String {
+    base.schemas.get(&id).cloned().unwrap_or_else(|| format!("schema{id}"))
+}
+
 fn source_column(row: &ColumnRow, physical: Option<&RowsetColumnRow>, notes: &mut Vec<String>) -> SourceColumn {
     let mut sql_type = row.sql_type();
     if physical.is_some_and(|p| p.xtype == VARBINARY) && is_plain(&sql_type) {
@@ -223,6 +233,7 @@ fn source_column(row: &ColumnRow, physical: Option<&RowsetColumnRow>, notes: &mu
         id: row.id,
         name: row.name.clone(),
         sql_type,
+        alias: None,
         nullable: row.status & column::NOT_NULL == 0,
         identity,
         computed: row.status & column::COMPUTED != 0,

@@ -259,6 +259,7 @@ mod tests {
             id: id as u32,
             name: id.to_string(),
             sql_type: sql_type.clone(),
+            alias: None,
             nullable: true,
             identity: None,
             computed: *computed,

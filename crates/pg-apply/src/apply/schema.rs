@@ -125,7 +125,7 @@ impl PgSink {
         let table = &reshaped.to;
         check_lengths(table)?;
         let steps = alter(reshaped).map_err(Error::Reshape)?;
-        ddl::make_collations(&self.client, std::slice::from_ref(table)).await?;
+        ddl::make_schemas(&self.client, std::slice::from_ref(table)).await?;
         for step in &steps.before {
             tracing::info!(table = shown(table), "changing a table: {step}");
             self.step(table, step).await?;

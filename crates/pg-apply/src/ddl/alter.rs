@@ -232,7 +232,7 @@ fn changed_column(
             pg_type: new.pg_type.clone(),
             after: format!("::{cast}"),
         }),
-        None if (&old.pg_type, old.comparison) != (&new.pg_type, new.comparison) => {
+        None if (&old.pg_type, old.comparison, &old.domain) != (&new.pg_type, new.comparison, &new.domain) => {
             steps.before.push(match conversion(&old.pg_type, &new.pg_type, &name)? {
                 Some(using) => alter(&format!("TYPE {to_type} USING {using}")),
                 None => alter(&format!("TYPE {to_type}")),
@@ -339,6 +339,7 @@ mod tests {
                 source_id: words[0].parse().unwrap(),
                 name: words[1].into(),
                 pg_type,
+                domain: None,
                 comparison: words[2].ends_with("/ci").then_some(Comparison::CaseInsensitive),
                 nullable: !words[2].ends_with('!'),
                 identity,

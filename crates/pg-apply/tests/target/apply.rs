@@ -171,6 +171,18 @@ fn a_collation_of_icu_is_made_for_columns_that_do_not_tell_case_apart() {
 }
 
 #[test]
+fn columns_may_be_of_domains() {
+    check(
+        "t(c:varchar3@code key, v:int@count)",
+        "ins a 1; ins b ~; ins c 3 % upd a 1 > d 2; upd b ~ > b 4; del c 3",
+        "b 4, d 2",
+    );
+    check("t(c:varchar3@code key, v)", "ins a x; ins b y % upd a ? > a z; upd b y > c ?", "a z, c y");
+    check("t(c:varchar3!@code, v:int@count)", "ins a 1; ins a 1; ins b ~ % del a 1; upd b ~ > c 2", "a 1, c 2");
+    check("t(c:varchar3@code)", "ins a; ins ~; ins a % del a; del ~", "a");
+}
+
+#[test]
 fn a_row_that_is_not_as_it_should_be_is_a_fault() {
     let diverged = |op: &str, found: u32, of: u32| {
         format!("1 a b | Table: table \"s.t\" has diverged: {op} found {found} of {of} rows")

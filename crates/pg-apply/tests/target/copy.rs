@@ -244,6 +244,20 @@ fn types_that_an_extension_has_are_looked_for_before_anything_is_made() {
     check_types("g:geometry", "", &lacks("g", "geometry", "postgis"));
 }
 
+#[test]
+fn domains_are_made_once_and_what_is_there_must_be_the_same() {
+    let differs =
+        |found: &str| format!("domain \"s\".\"code\" would be of varchar(3); on the target that name has {found}");
+    check_types("c:varchar3@code, d:varchar3@code, n:int@count", "", "made");
+    check_types("c:varchar3@code", "CREATE SCHEMA s; CREATE DOMAIN s.code AS varchar(3) CHECK (VALUE <> '')", "made");
+    check_types(
+        "c:varchar3@code",
+        "CREATE SCHEMA s; CREATE DOMAIN s.code AS varchar(4)",
+        &differs("character varying(4)"),
+    );
+    check_types("c:varchar3@code", "CREATE SCHEMA s; CREATE TYPE s.code AS ENUM ()", &differs("no domain"));
+}
+
 #[track_caller]
 fn check_existing(policy: ExistingTables, there: &str, expect: &str) {
     let found = run(async {

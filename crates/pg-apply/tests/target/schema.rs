@@ -47,6 +47,22 @@ fn with(table: &Arc<TargetTable>, text: &str) -> Arc<TargetTable> {
 }
 
 #[test]
+fn a_new_column_may_be_of_a_domain_and_one_may_become_of_one() {
+    run(async {
+        let mut s = streaming("t(id:int key, v:varchar3)").await;
+        s.apply("ins 1 a", 1).await.unwrap();
+        let old = s.tables[0].clone();
+        let mut new = TargetTable::clone(&with(&old, "w:varchar3@code"));
+        new.columns[1].domain = new.columns[2].domain.clone();
+        let new = Arc::new(new);
+        s.tables[0] = new.clone();
+        s.change(&[alter(&old, &new, &[(2, Some(b"x"))])], "ins 2 b c", 2).await.unwrap();
+        assert_eq!(s.ask(COLUMNS).await, "id integer!, v s.code, w s.code");
+        assert_eq!(rows(&s.client, &s.tables).await, "1 a x, 2 b c");
+    });
+}
+
+#[test]
 fn a_new_column_has_its_default_in_rows_that_are_there() {
     run(async {
         let mut s = streaming("t(id key, v)").await;

@@ -9,8 +9,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use logferry_model::{
-    Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Comparison, Fault, Lineage, Lsn, PgType, RestartLsn, RowRef,
-    RowStore, SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
+    Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Comparison, Domain, Fault, Lineage, Lsn, PgType, RestartLsn,
+    RowRef, RowStore, SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
 use logferry_pg_apply::{ApplyMode, PgSink, Target, TaskSettings, TaskTarget, qualified, quoted};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
@@ -70,6 +70,7 @@ fn table(text: &str) -> TargetTable {
         let word = words.next().unwrap();
         let (name, kind) = word.split_once(':').unwrap_or((word, ""));
         let role = words.next().unwrap_or_default();
+        let (kind, domain) = kind.split_once('@').map_or((kind, None), |(kind, domain)| (kind, Some(domain)));
         let pg_type = match kind.trim_end_matches('!') {
             "int" => PgType::Int4,
             "xml" => PgType::Xml,
@@ -90,6 +91,7 @@ fn table(text: &str) -> TargetTable {
             source_id: at as u32 + 1,
             name: name.into(),
             pg_type,
+            domain: domain.map(|name| Domain { schema: "s".into(), name: name.into() }),
             comparison: (kind.trim_end_matches('!') == "ci").then_some(Comparison::CaseInsensitive),
             nullable,
             identity: None,

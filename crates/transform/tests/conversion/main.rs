@@ -25,6 +25,7 @@ fn table(columns: &[(&str, SqlType)]) -> TableVersion {
             id,
             name: (*name).to_owned(),
             sql_type: sql_type.clone(),
+            alias: None,
             nullable: id != 1,
             identity: None,
             computed: false,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use logferry_model::{
-    Cell, Change, ChangeOp, Class, Fault, Identity, Lsn, PgType, RowStore, SqlType, TableName, UniqueKey,
+    AliasType, Cell, Change, ChangeOp, Class, Fault, Identity, Lsn, PgType, RowStore, SqlType, TableName, TableVersion,
+    UniqueKey,
 };
 use logferry_transform::{
-    COPY_HEADER, COPY_TRAILER, ColumnTypes, ConvertError, NulCharacter, Settings, TablePlan, TableRename,
+    AliasTypes, COPY_HEADER, COPY_TRAILER, CharPadding, ColumnTypes, ConvertError, NulCharacter, Settings, TablePlan,
+    TableRename, Types,
 };
 
 use crate::{LATIN1, compile, table};
@@ -54,6 +56,30 @@ fn rows_without_a_primary_key_are_found_by_a_key_that_is_never_null() {
     let plan = compile(source, &Settings::default());
     assert!(plan.target().key.is_empty());
     assert_eq!(plan.notes().len(), 1);
+}
+
+/// What is declared of an alias type is of a domain of its name where that is asked for, and can be.
+#[test]
+fn columns_of_alias_types() {
+    let mut source = table(&[("Id", SqlType::Int), ("Code", SqlType::Char { length: 4, collation: LATIN1 })]);
+    for (column, name) in source.columns.iter_mut().zip(["Number", "Short Code"]) {
+        column.alias = Some(AliasType { schema: "Sales".to_owned(), name: name.to_owned() });
+    }
+    let domains = |source: &TableVersion, settings: &Settings| -> Vec<Option<String>> {
+        let plan = compile(source.clone(), settings);
+        plan.target().columns.iter().map(|c| c.domain.as_ref().map(|d| format!("{}.{}", d.schema, d.name))).collect()
+    };
+    let (number, code) = (Some("sales.number".to_owned()), Some("sales.short code".to_owned()));
+    assert_eq!(domains(&source, &Settings::default()), [None, None]);
+    let types = Types { alias_types: AliasTypes::Domain, ..Types::default() };
+    let mut settings = Settings { types, ..Settings::default() };
+    assert_eq!(domains(&source, &settings), [number.clone(), code]);
+    // A column of its own form is not of the domain's type.
+    let own = ColumnTypes { char_padding: Some(CharPadding::Keep), ..ColumnTypes::default() };
+    settings.columns.insert("dbo.T.Code".to_owned(), own);
+    assert_eq!(domains(&source, &settings), [number, None]);
+    source.columns[0].identity = Some(Identity { seed: 1, increment: 1, last: None });
+    assert_eq!(domains(&source, &settings), [None, None]);
 }
 
 #[track_caller]
