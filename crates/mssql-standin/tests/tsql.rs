@@ -7,6 +7,7 @@ mod tsql {
     pub mod access;
     pub mod attach;
     pub mod catalog;
+    pub mod catalog_values;
     pub mod cdc;
     pub mod change;
     pub mod clr;
@@ -20,6 +21,7 @@ mod tsql {
     pub mod stored;
     pub mod trigger;
     pub mod value;
+    pub mod views;
     pub mod window;
     pub mod xml;
 }

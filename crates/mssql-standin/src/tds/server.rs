@@ -43,8 +43,8 @@ impl Default for ServerConfig {
             encryption: Encryption::Supported,
             certificate: None,
             name: "STANDIN".to_owned(),
-            // 16.0.1000: SQL Server 2022 as it was released.
-            version: [16, 0, 0x03, 0xE8],
+            // 13.0.5026: SQL Server 2016 SP2.
+            version: [13, 0, 0x13, 0xA2],
             // Room for the statements of any test and for LOBs of some size; bounds what one client can make us hold.
             message_bytes_max: 256 * 1024 * 1024,
             attention: AttentionAnswer::OwnMessage,

@@ -14,7 +14,7 @@ use super::objects::{Object, objects, type_rows};
 
 /// `@@VERSION`: says what this is.
 pub(crate) const VERSION_TEXT: &str =
-    "Microsoft SQL Server 2016 (SP1) - 13.0.4001.0 (X64) [compatible test double: logferry stand-in, not SQL Server]";
+    "Microsoft SQL Server 2016 (SP2) - 13.0.5026.0 (X64) [compatible test double: logferry stand-in, not SQL Server]";
 
 fn variant_text(text: &str) -> Value {
     Value::Variant(Box::new((types::nvarchar(128), Value::text(text))))
@@ -126,6 +126,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
                     "scale" if precision > 0 => Value::Int(scale.into()),
                     "scale" => Value::Null,
                     "charmaxlen" => match &c.sql_type {
+                        SqlType::Xml => Value::Int(-1),
                         ty if !types::is_text(ty) && !types::is_bytes(ty) => Value::Null,
                         ty => Value::Int(types::char_len(ty).map_or(-1, i64::from)),
                     },
@@ -238,11 +239,11 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             _ => Value::Null,
         },
         F::ServerProperty => match text(0).to_lowercase().as_str() {
-            "productversion" => variant_text("13.0.4001.0"),
-            "productlevel" => variant_text("SP1"),
+            "productversion" => variant_text("13.0.5026.0"),
+            "productlevel" => variant_text("SP2"),
             "productmajorversion" => variant_text("13"),
             "productminorversion" => variant_text("0"),
-            "productbuild" => variant_text("4001"),
+            "productbuild" => variant_text("5026"),
             "edition" => variant_text("Developer Edition (64-bit)"),
             "editionid" => Value::Variant(Box::new((SqlType::BigInt, Value::Int(-2_117_995_310)))),
             "engineedition" => variant_int(3),
@@ -255,7 +256,7 @@ pub(crate) fn property(func: Func, v: &[Value], ctx: &Ctx<'_>) -> Result<Value> 
             "sqlsortorder" => Value::Variant(Box::new((SqlType::TinyInt, Value::Int(52)))),
             "sqlsortordername" => variant_text("nocase_iso"),
             "comparisonstyle" => variant_int(196_609),
-            "resourceversion" => variant_text("13.00.4001"),
+            "resourceversion" => variant_text("13.00.5026"),
             "buildclrversion" => variant_text("v4.0.30319"),
             "licensetype" => variant_text("DISABLED"),
             "isclustered"

@@ -45,8 +45,6 @@ fn sql_type(ty: &str) -> SqlType {
         "datetime" => SqlType::DateTime,
         "guid" => SqlType::UniqueIdentifier,
         "variant" => SqlType::Variant,
-        "char1" => SqlType::Char { length: 1, collation },
-        "char2" => SqlType::Char { length: 2, collation },
         "nmax" => types::nvarchar_max(),
         "lsn" => SqlType::Decimal { precision: 25, scale: 0 },
         "sysname" => types::sysname(),
@@ -56,6 +54,10 @@ fn sql_type(ty: &str) -> SqlType {
             match kind {
                 "n" => types::nvarchar(length),
                 "v" => types::varchar(length),
+                "char" => SqlType::Char { length, collation },
+                "nc" => SqlType::NChar { length, collation },
+                "num" => SqlType::Decimal { precision: length as u8, scale: 0 },
+                "dto" => SqlType::DateTimeOffset { scale: length as u8 },
                 "varbin" => SqlType::VarBinary { length: Some(length) },
                 "bin" => SqlType::Binary { length },
                 _ => unreachable!("a view of ours names the type {other}"),
@@ -78,7 +80,7 @@ fn parse(spec: &str) -> Vec<(Column, Value)> {
             let ty = sql_type(ty);
             let value = match fixed {
                 None => NULL,
-                Some(v) if types::is_text(&ty) => t(v),
+                Some(v) if types::is_text(&ty) => padded(t(v), &ty),
                 Some(v) if ty == SqlType::Real => Value::Float(v.parse().unwrap_or(0.0)),
                 Some(v) => n(v.parse::<i64>().unwrap_or(0)),
             };
@@ -102,11 +104,24 @@ pub(super) fn view<const N: usize>(
     let fill = |values: [Value; N]| {
         let mut row = base.clone();
         for (at, value) in places.iter().zip(values) {
-            row[*at] = value;
+            row[*at] = padded(value, &columns[*at].ty);
         }
         row
     };
-    (columns, rows.into_iter().map(fill).collect())
+    let rows = rows.into_iter().map(fill).collect();
+    (columns, rows)
+}
+
+/// A value as a column of a fixed length has it.
+fn padded(value: Value, ty: &SqlType) -> Value {
+    let length = match ty {
+        SqlType::NChar { length, .. } | SqlType::Char { length, .. } => usize::from(*length),
+        _ => return value,
+    };
+    match value.as_text() {
+        Some(text) => t(&format!("{text:length$}")),
+        None => value,
+    }
 }
 
 /// A view that has no rows here.

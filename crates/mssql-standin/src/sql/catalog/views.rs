@@ -23,6 +23,104 @@ use super::super::value::{Value, same_name};
 use super::objects::objects;
 use super::shape::{NULL, Rows, b, columns, n, t};
 
+/// The views of the schemas `sys` and `INFORMATION_SCHEMA`, as `sys.system_views` lists them: there are no others.
+const SYS: &[&str] = &[
+    "all_columns",
+    "all_objects",
+    "all_views",
+    "allocation_units",
+    "availability_groups",
+    "change_tracking_databases",
+    "check_constraints",
+    "columns",
+    "computed_columns",
+    "configurations",
+    "data_spaces",
+    "database_files",
+    "database_mirroring",
+    "database_permissions",
+    "database_principals",
+    "database_recovery_status",
+    "database_role_members",
+    "databases",
+    "default_constraints",
+    "dm_cdc_errors",
+    "dm_cdc_log_scan_sessions",
+    "dm_db_log_space_usage",
+    "dm_db_partition_stats",
+    "dm_exec_cached_plans",
+    "dm_exec_connections",
+    "dm_exec_query_stats",
+    "dm_exec_requests",
+    "dm_exec_sessions",
+    "dm_hadr_availability_replica_states",
+    "dm_hadr_database_replica_states",
+    "dm_os_performance_counters",
+    "dm_os_sys_info",
+    "dm_server_services",
+    "dm_tran_active_snapshot_database_transactions",
+    "dm_tran_active_transactions",
+    "dm_tran_current_transaction",
+    "dm_tran_database_transactions",
+    "dm_tran_locks",
+    "dm_tran_session_transactions",
+    "dm_tran_version_store_space_usage",
+    "extended_properties",
+    "filegroups",
+    "foreign_key_columns",
+    "foreign_keys",
+    "fulltext_languages",
+    "identity_columns",
+    "index_columns",
+    "indexes",
+    "key_constraints",
+    "master_files",
+    "messages",
+    "objects",
+    "partitions",
+    "procedures",
+    "schemas",
+    "sequences",
+    "server_permissions",
+    "server_principals",
+    "server_role_members",
+    "servers",
+    "sql_logins",
+    "sql_modules",
+    "synonyms",
+    "syslanguages",
+    "sysprocesses",
+    "system_internals_allocation_units",
+    "system_internals_partition_columns",
+    "system_internals_partitions",
+    "system_views",
+    "table_types",
+    "tables",
+    "time_zone_info",
+    "trigger_events",
+    "triggers",
+    "types",
+    "views",
+];
+const INFORMATION_SCHEMA: &[&str] = &[
+    "CHECK_CONSTRAINTS",
+    "COLUMN_DOMAIN_USAGE",
+    "COLUMN_PRIVILEGES",
+    "COLUMNS",
+    "CONSTRAINT_COLUMN_USAGE",
+    "CONSTRAINT_TABLE_USAGE",
+    "DOMAIN_CONSTRAINTS",
+    "DOMAINS",
+    "KEY_COLUMN_USAGE",
+    "REFERENTIAL_CONSTRAINTS",
+    "ROUTINES",
+    "SCHEMATA",
+    "TABLE_CONSTRAINTS",
+    "TABLE_PRIVILEGES",
+    "TABLES",
+    "VIEWS",
+];
+
 const COLLATION: &str = collation::DEFAULT_NAME;
 
 /// `collation_name` of a column.
@@ -84,12 +182,13 @@ pub(crate) fn view(binder: &Binder<'_>, name: &[String]) -> Result<Option<(Strin
         _ => state.resolve(binder.scalars, name)?,
     };
     let lower = view.to_lowercase();
-    let found = if same_name(&schema, "sys") {
+    let listed = |names: &[&str]| names.iter().any(|name| same_name(name, &view));
+    let found = if same_name(&schema, "sys") && listed(SYS) {
         match object_view(binder, database, &lower) {
             Some(found) => Some(defined(binder, database, found)?),
             None => server_view(binder, database, &lower),
         }
-    } else if same_name(&schema, "INFORMATION_SCHEMA") {
+    } else if same_name(&schema, "INFORMATION_SCHEMA") && listed(INFORMATION_SCHEMA) {
         match information_schema::view(state, database, &lower) {
             Some(found) => Some(defined(binder, database, found)?),
             None => None,

@@ -513,7 +513,7 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
         F::AtMaxPrecision => Value::Int(38),
         F::AtLockTimeout => Value::Int(s.lock_timeout_ms.map_or(-1, |n| n as i64)),
         F::AtOptions => Value::Int(5496),
-        F::AtMicrosoftVersion => Value::Int(0x0D00_0000 | 4001),
+        F::AtMicrosoftVersion => Value::Int(0x0D00_0000 | 5026),
         F::AtTextSize => Value::Int(2_147_483_647),
         F::AtNestLevel => Value::Int(0),
         F::AtDbts => Value::Bytes(ctx.state.db(s.database).row_version.to_be_bytes().to_vec()),

@@ -11,7 +11,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
     Some(match view {
         // The sums of all sessions, which are session 0, are not kept.
         "dm_cdc_log_scan_sessions" => table(
-            "session_id int, start_time datetime?, end_time datetime?, duration int?=0, scan_phase n200?=Done, error_count int?, start_lsn n23?, current_lsn n23?, end_lsn n23?, tran_count bigint?, last_commit_lsn n23?, last_commit_time datetime?, log_record_count bigint?=0, schema_change_count int?=0, command_count bigint?=0, first_begin_cdc_lsn n23?, last_commit_cdc_lsn n23?, last_commit_cdc_time datetime?, latency int?=0, empty_scan_count int?, failed_sessions_count int?=0",
+            "session_id int, start_time datetime?, end_time datetime?, duration bigint?=0, scan_phase n200?=Done, error_count int?, start_lsn n23?, current_lsn n23?, end_lsn n23?, tran_count bigint?, last_commit_lsn n23?, last_commit_time datetime?, log_record_count bigint?=0, schema_change_count int?=0, command_count bigint?=0, first_begin_cdc_lsn n23?, last_commit_cdc_lsn n23?, last_commit_cdc_time datetime?, latency int?=0, empty_scan_count int?, failed_sessions_count int?=0",
             [
                 "session_id",
                 "start_time",

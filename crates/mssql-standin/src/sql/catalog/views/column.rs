@@ -119,7 +119,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             table(&spec, GIVEN, facts(db).into_iter().map(|f| f.row))
         }
         "identity_columns" => {
-            let spec = format!("{COLUMN}, {IDENTITY}");
+            let spec = format!("{COLUMN}, {LATER}, {IDENTITY}");
             let [a, b, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
             let given = [a, b, c, d, e, f, g, h, i, j, k, l, m, o, "seed_value", "increment_value", "last_value"];
             let rows = facts(db).into_iter().filter_map(|f| {
@@ -137,7 +137,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             table(&spec, given, rows)
         }
         "computed_columns" => {
-            let spec = format!("{COLUMN}, {COMPUTED}");
+            let spec = format!("{COLUMN}, {LATER}, {COMPUTED}");
             let [a, b2, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
             let given =
                 [a, b2, c, d, e, f, g, h, i, j, k, l, m, o, "definition", "is_persisted", "uses_database_collation"];

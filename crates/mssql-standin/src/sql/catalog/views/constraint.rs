@@ -85,10 +85,10 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             (columns(list), rows)
         }
         "key_constraints" => {
-            let list = with("unique_index_id int?, is_system_named bit, is_enforced bit?");
+            let list = with("unique_index_id int?, is_system_named bit");
             let rows = object_rows(state, at, &["PK", "UQ"]).into_iter().map(|(id, mut row)| {
                 let key = tables().flat_map(|(_, _, m)| &m.keys).find(|k| k.object == Some(id));
-                row.extend([key.map_or(NULL, |k| n(k.index_id)), b(key.is_some_and(|k| k.named_by_system)), b(true)]);
+                row.extend([key.map_or(NULL, |k| n(k.index_id)), b(key.is_some_and(|k| k.named_by_system))]);
                 row
             });
             (list, rows.collect())

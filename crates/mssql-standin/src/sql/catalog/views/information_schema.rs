@@ -5,8 +5,11 @@ use logferry_model::SqlType;
 use super::super::super::plan::Column;
 use super::super::super::state::State;
 use super::super::super::types;
-use super::super::shape::{NULL, Rows, columns, n, t};
+use super::super::shape::{NULL, Rows, columns, n, none, t};
 
+const ROUTINES: &str = "SPECIFIC_CATALOG sysname?, SPECIFIC_SCHEMA sysname?, SPECIFIC_NAME sysname, ROUTINE_CATALOG sysname?, ROUTINE_SCHEMA sysname?, ROUTINE_NAME sysname, ROUTINE_TYPE n20?=PROCEDURE, MODULE_CATALOG sysname?, MODULE_SCHEMA sysname?, MODULE_NAME sysname?, UDT_CATALOG sysname?, UDT_SCHEMA sysname?, UDT_NAME sysname?, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, COLLATION_CATALOG sysname?, COLLATION_SCHEMA sysname?, COLLATION_NAME sysname?, CHARACTER_SET_CATALOG sysname?, CHARACTER_SET_SCHEMA sysname?, CHARACTER_SET_NAME sysname?, NUMERIC_PRECISION smallint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE smallint?, DATETIME_PRECISION smallint?, INTERVAL_TYPE n30?, INTERVAL_PRECISION smallint?, TYPE_UDT_CATALOG sysname?, TYPE_UDT_SCHEMA sysname?, TYPE_UDT_NAME sysname?, SCOPE_CATALOG sysname?, SCOPE_SCHEMA sysname?, SCOPE_NAME sysname?, MAXIMUM_CARDINALITY bigint?, DTD_IDENTIFIER sysname?, ROUTINE_BODY n30?=SQL, ROUTINE_DEFINITION n4000?, EXTERNAL_NAME sysname?, EXTERNAL_LANGUAGE n30?, PARAMETER_STYLE n30?, IS_DETERMINISTIC n10?=NO, SQL_DATA_ACCESS n30?=MODIFIES, IS_NULL_CALL n10?, SQL_PATH sysname?, SCHEMA_LEVEL_ROUTINE n10?=YES, MAX_DYNAMIC_RESULT_SETS smallint?=-1, IS_USER_DEFINED_CAST n10?=NO, IS_IMPLICITLY_INVOCABLE n10?=NO, CREATED datetime, LAST_ALTERED datetime";
+
+/// A view of this file.
 pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let db = state.db(at);
     let catalog = || t(&db.name);
@@ -16,7 +19,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
             let rows = db.storage.schemas().map(|(name, _)| vec![catalog(), t(name), t("dbo"), NULL, NULL, t("iso_1")]);
             (
                 columns(
-                    "CATALOG_NAME sysname?, SCHEMA_NAME sysname, SCHEMA_OWNER sysname?, DEFAULT_CHARACTER_SET_CATALOG v3?, DEFAULT_CHARACTER_SET_SCHEMA v3?, DEFAULT_CHARACTER_SET_NAME sysname?",
+                    "CATALOG_NAME sysname?, SCHEMA_NAME sysname, SCHEMA_OWNER sysname?, DEFAULT_CHARACTER_SET_CATALOG v6?, DEFAULT_CHARACTER_SET_SCHEMA v3?, DEFAULT_CHARACTER_SET_NAME sysname?",
                 ),
                 rows.collect(),
             )
@@ -31,18 +34,47 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
             )
         }
         "views" => super::super::shape::view(
-            "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, VIEW_DEFINITION n4000?, CHECK_OPTION v7?=NONE, IS_UPDATABLE v3=NO",
+            "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, VIEW_DEFINITION n4000?, CHECK_OPTION v7?=NONE, IS_UPDATABLE v2=NO",
             ["TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION"],
             db.modules
                 .values()
                 .filter(|m| m.is_view())
                 .map(|m| [catalog(), t(&m.schema), t(&m.name), if m.text.len() > 4000 { NULL } else { t(&m.text) }]),
         ),
-        "routines" => (
-            columns(
-                "SPECIFIC_CATALOG sysname?, SPECIFIC_SCHEMA sysname?, SPECIFIC_NAME sysname, ROUTINE_CATALOG sysname?, ROUTINE_SCHEMA sysname?, ROUTINE_NAME sysname, ROUTINE_TYPE v10?",
-            ),
-            Vec::new(),
+        "domains" => none(
+            "DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, COLLATION_CATALOG v6?, COLLATION_SCHEMA v3?, COLLATION_NAME sysname?, CHARACTER_SET_CATALOG v6?, CHARACTER_SET_SCHEMA v3?, CHARACTER_SET_NAME sysname?, NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE tinyint?, DATETIME_PRECISION smallint?, DOMAIN_DEFAULT n4000?",
+        ),
+        "domain_constraints" => none(
+            "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname, IS_DEFERRABLE v2, INITIALLY_DEFERRED v2",
+        ),
+        "column_domain_usage" => none(
+            "DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?",
+        ),
+        "table_privileges" => none(
+            "GRANTOR sysname?, GRANTEE sysname?, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, PRIVILEGE_TYPE v10?, IS_GRANTABLE v3?",
+        ),
+        "column_privileges" => none(
+            "GRANTOR sysname?, GRANTEE sysname?, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, PRIVILEGE_TYPE v10?, IS_GRANTABLE v3?",
+        ),
+        "routines" => super::super::shape::view(
+            ROUTINES,
+            [
+                "SPECIFIC_CATALOG",
+                "SPECIFIC_SCHEMA",
+                "SPECIFIC_NAME",
+                "ROUTINE_CATALOG",
+                "ROUTINE_SCHEMA",
+                "ROUTINE_NAME",
+                "ROUTINE_DEFINITION",
+                "CREATED",
+                "LAST_ALTERED",
+            ],
+            db.modules.values().filter(|m| !m.is_view()).map(|m| {
+                let name = || [catalog(), t(&m.schema), t(&m.name)];
+                let ([a, b, c], [d, e, f]) = (name(), name());
+                let first: String = m.text.chars().take(4000).collect();
+                [a, b, c, d, e, f, t(&first), m.created.clone(), m.created.clone()]
+            }),
         ),
         "columns" => {
             let list = "TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname, COLUMN_NAME sysname?, ORDINAL_POSITION int?, COLUMN_DEFAULT n4000?, IS_NULLABLE v3?, DATA_TYPE sysname?, CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, DATETIME_PRECISION smallint?, CHARACTER_SET_CATALOG sysname?, CHARACTER_SET_SCHEMA sysname?, CHARACTER_SET_NAME sysname?, COLLATION_CATALOG sysname?, COLLATION_SCHEMA sysname?, COLLATION_NAME sysname?, DOMAIN_CATALOG sysname?, DOMAIN_SCHEMA sysname?, DOMAIN_NAME sysname?";
@@ -59,6 +91,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
                 let (chars, octets) = match ty {
                     SqlType::NText { .. } => (n(1_073_741_823), n(2_147_483_646)),
                     SqlType::Text { .. } | SqlType::Image => (n(2_147_483_647), n(2_147_483_647)),
+                    SqlType::Xml => (n(-1), n(-1)),
                     _ if !sized => (NULL, NULL),
                     ty => (types::char_len(ty).map_or(n(-1), n), n(bytes)),
                 };
@@ -169,7 +202,7 @@ pub(super) fn view(state: &State, at: usize, view: &str) -> Option<(Vec<Column>,
             }
             let list = match view {
                 "table_constraints" => {
-                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname?, CONSTRAINT_TYPE v11?, IS_DEFERRABLE v3, INITIALLY_DEFERRED v3"
+                    "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname?, CONSTRAINT_TYPE v11?, IS_DEFERRABLE v2, INITIALLY_DEFERRED v2"
                 }
                 "key_column_usage" => {
                     "CONSTRAINT_CATALOG sysname?, CONSTRAINT_SCHEMA sysname?, CONSTRAINT_NAME sysname, TABLE_CATALOG sysname?, TABLE_SCHEMA sysname?, TABLE_NAME sysname?, COLUMN_NAME sysname?, ORDINAL_POSITION int"

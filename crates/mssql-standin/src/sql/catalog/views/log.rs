@@ -5,7 +5,7 @@ use logferry_model::Lsn;
 use super::super::super::plan::Column;
 use super::super::super::state::{Scalars, State};
 use super::super::super::value::Value;
-use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::super::shape::{Rows, b, columns, n, t};
 use logferry_mssql_standin_storage::{Database, LogState};
 
 const MB: f64 = 1024.0 * 1024.0;
@@ -21,7 +21,7 @@ fn database_of(state: &State, scalars: &Scalars, args: &[Value]) -> Option<usize
 /// Columns of `sys.dm_db_log_info`.
 pub(crate) fn info_columns() -> Vec<Column> {
     columns(
-        "database_id int, file_id smallint, vlf_begin_offset bigint, vlf_size_mb float, vlf_sequence_number bigint, vlf_active bit, vlf_status int, vlf_parity tinyint, vlf_first_lsn n48, vlf_create_lsn n48, vlf_encryptor_thumbprint varbin20?",
+        "database_id int, file_id smallint, vlf_begin_offset bigint, vlf_size_mb float, vlf_sequence_number bigint, vlf_active bit, vlf_status int, vlf_parity tinyint, vlf_first_lsn n48, vlf_create_lsn n48",
     )
 }
 
@@ -41,7 +41,6 @@ pub(crate) fn info(state: &State, scalars: &Scalars, args: &[Value]) -> Rows {
             n(vlf.parity),
             t(&first.to_string()),
             t(&vlf.create_lsn.to_string()),
-            NULL,
         ]
     };
     state.db(at).storage.vlfs().map(row).collect()

@@ -3,8 +3,9 @@
 use super::super::super::bind::{Binder, TableAt};
 use super::super::super::cdc::is_tracked;
 use super::super::super::plan::Column;
+use super::super::super::value::Value;
 use super::super::shape::{NULL, Rows, b, columns, n, t};
-use super::{OBJECT, object_rows, with};
+use super::{INFORMATION_SCHEMA, OBJECT, SYS, object_rows, with};
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -60,11 +61,14 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             });
             (list, rows.collect())
         }
-        "views" => {
+        "views" | "all_views" | "system_views" => {
             let list = with(
                 "is_replicated bit?, has_replication_filter bit?, has_opaque_metadata bit, has_unchecked_assembly_data bit, with_check_option bit, is_date_correlation_view bit",
             );
-            let rows = object_rows(state, at, &["V "]).into_iter().map(|(_, mut row)| {
+            let own =
+                object_rows(state, at, &["V "]).into_iter().map(|(_, row)| row).filter(|_| view != "system_views");
+            let system = system_views(&db.created).filter(|_| view != "views");
+            let rows = own.chain(system).map(|mut row| {
                 row.extend([b(false), b(false), b(false), b(false), b(false), b(false)]);
                 row
             });
@@ -81,7 +85,12 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             (list, rows.collect())
         }
         "synonyms" => (with("base_object_name n1035?"), Vec::new()),
-        "sequences" => (columns(OBJECT), Vec::new()),
+        "sequences" => {
+            let list = with(
+                "start_value variant, increment variant, minimum_value variant?, maximum_value variant?, is_cycling bit, is_cached bit, cache_size int?, system_type_id tinyint, user_type_id int, precision tinyint, scale tinyint, current_value variant, is_exhausted bit",
+            );
+            (list, Vec::new())
+        }
         "extended_properties" => (
             columns("class tinyint, class_desc n60?, major_id int, minor_id int, name sysname, value variant?"),
             Vec::new(),
@@ -95,5 +104,27 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 .chain(db.triggers.iter().map(|(id, trigger)| [n(*id), t(&trigger.text)])),
         ),
         _ => return None,
+    })
+}
+
+/// The server's own views: ids below 0, in the schemas 3 and 4.
+fn system_views(created: &Value) -> impl Iterator<Item = Vec<Value>> {
+    let of = |(schema, names): (i64, &'static [&'static str])| names.iter().map(move |name| (schema, *name));
+    let all = [(4, SYS), (3, INFORMATION_SCHEMA)].into_iter().flat_map(of).enumerate();
+    all.map(|(at, (schema, name))| {
+        vec![
+            t(name),
+            n(-101 - at as i64),
+            NULL,
+            n(schema),
+            n(0),
+            t("V "),
+            t("VIEW"),
+            created.clone(),
+            created.clone(),
+            b(true),
+            b(false),
+            b(false),
+        ]
     })
 }

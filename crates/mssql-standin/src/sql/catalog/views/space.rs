@@ -10,7 +10,7 @@ use super::log::{bytes_since, not_backed_up};
 
 const UNIT_NAMES: [&str; 4] = ["DROPPED", "IN_ROW_DATA", "LOB_DATA", "ROW_OVERFLOW_DATA"];
 
-const FILES: &str = "database_id int, file_id int, file_guid guid?, type tinyint, type_desc n60?, data_space_id int, name sysname, physical_name n260, state tinyint?=0, state_desc n60?=ONLINE, size int, max_size int=-1, growth int=8192, is_media_read_only bit=0, is_read_only bit=0, is_sparse bit=0, is_percent_growth bit=0, is_name_reserved bit=0, create_lsn lsn?, drop_lsn lsn?, read_only_lsn lsn?, read_write_lsn lsn?, differential_base_lsn lsn?, differential_base_guid guid?, differential_base_time datetime?, redo_start_lsn lsn?, redo_start_fork_guid guid?, redo_target_lsn lsn?, redo_target_fork_guid guid?, backup_lsn lsn?";
+const FILES: &str = "database_id int, file_id int, file_guid guid?, type tinyint, type_desc n60?, data_space_id int, name sysname, physical_name n260, state tinyint?=0, state_desc n60?=ONLINE, size int, max_size int=-1, growth int=8192, is_media_read_only bit=0, is_read_only bit=0, is_sparse bit=0, is_percent_growth bit=0, is_name_reserved bit=0, create_lsn lsn?, drop_lsn lsn?, read_only_lsn lsn?, read_write_lsn lsn?, differential_base_lsn lsn?, differential_base_guid guid?, differential_base_time datetime?, redo_start_lsn lsn?, redo_start_fork_guid guid?, redo_target_lsn lsn?, redo_target_fork_guid guid?, backup_lsn lsn?, credential_id int?";
 
 const PARTITION_COLUMNS: &str = "partition_id bigint, partition_column_id int, modified_count bigint=0, max_inrow_length smallint?, is_replicated bit=0, is_logged_for_replication bit=0, is_dropped bit, system_type_id tinyint, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_filestream bit=0, key_ordinal smallint, is_nullable bit, is_descending_key bit=0, is_uniqueifier bit=0, leaf_offset smallint, internal_offset smallint, leaf_bit_position tinyint, internal_bit_position tinyint=0, leaf_null_bit smallint, internal_null_bit smallint, is_anti_matter bit=0, partition_column_guid guid?, is_sparse bit=0";
 
@@ -251,7 +251,11 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             );
             if view == "database_files" {
                 columns.remove(0);
-                rows.iter_mut().for_each(|r| drop(r.remove(0)));
+                columns.pop();
+                rows.iter_mut().for_each(|r| {
+                    r.remove(0);
+                    r.pop();
+                });
             }
             (columns, rows)
         }
@@ -260,7 +264,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             let used = bytes_since(&db.storage, log.start);
             let since_backup = bytes_since(&db.storage, not_backed_up(&log));
             table(
-                "database_id int, total_log_size_in_bytes bigint, used_log_space_in_bytes bigint, used_log_space_in_percent real, log_space_in_bytes_since_last_backup bigint",
+                "database_id smallint, total_log_size_in_bytes bigint, used_log_space_in_bytes bigint, used_log_space_in_percent real, log_space_in_bytes_since_last_backup bigint",
                 [
                     "database_id",
                     "total_log_size_in_bytes",
