@@ -19,6 +19,7 @@ mod tsql {
     pub mod query;
     pub mod session;
     pub mod stored;
+    pub mod syntax;
     pub mod trigger;
     pub mod value;
     pub mod views;

@@ -10,6 +10,7 @@ mod exec;
 mod expr;
 mod merge;
 mod module;
+pub(crate) mod option;
 mod query;
 mod statement;
 mod trigger;

@@ -87,7 +87,7 @@ fn maintenance() {
             ),
             (
                 "ALTER TABLE t REBUILD WITH (DATA_COMPRESSION = PAGE)",
-                "!40517 The SQL Server stand-in does not support the option DATA_COMPRESSION.",
+                "!40517 The SQL Server stand-in does not support the option DATA_COMPRESSION = PAGE.",
             ),
             ("ALTER INDEX ix ON t DISABLE", "!40517 The SQL Server stand-in does not support ALTER INDEX ... DISABLE."),
             ("DBCC DBREINDEX('t')", ended),

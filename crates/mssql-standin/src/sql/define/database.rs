@@ -1,6 +1,7 @@
 //! Databases, schemas, backups.
 
 use super::super::error::{Result, SqlError, unsupported};
+use super::super::parse::option::{Place, is_accepted};
 use super::super::state::{BackupSet, SYSTEM_DATABASES, Scalars, State, from_storage};
 use super::super::value::same_name;
 
@@ -59,16 +60,7 @@ pub(crate) fn alter_database(
             "ALLOW_SNAPSHOT_ISOLATION" => db.allow_snapshot = on,
             "RECOVERY" if value == "FULL" => db.simple_recovery = false,
             "RECOVERY" => return Err(unsupported("recovery models other than FULL")),
-            "COMPATIBILITY_LEVEL"
-            | "MULTI_USER"
-            | "SINGLE_USER"
-            | "AUTO_CLOSE"
-            | "AUTO_SHRINK"
-            | "ANSI_NULLS"
-            | "QUOTED_IDENTIFIER"
-            | "PAGE_VERIFY"
-            | "READ_WRITE"
-            | "ONLINE" => {}
+            other if is_accepted(Place::Database, other) => {}
             other => return Err(unsupported(format!("ALTER DATABASE ... SET {other}"))),
         }
     }

@@ -3,9 +3,10 @@
 use super::super::ast::{
     BinOp, BulkOptions, Delete, Expr, Insert, InsertBulk, InsertSource, Locks, Name, Output, StmtKind, TableRef, Update,
 };
-use super::super::error::{Result, syntax, unsupported};
+use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
 use super::Parser;
+use super::option::{Place, is_accepted};
 
 impl Parser<'_> {
     pub(super) fn insert(&mut self) -> Result<StmtKind> {
@@ -235,42 +236,33 @@ impl Parser<'_> {
             self.next();
         }
         self.next();
-        let mut depth = 1;
         let mut locks = Locks::default();
-        while depth > 0 {
-            match self.next() {
-                Tok::Op("(") => depth += 1,
-                Tok::Op(")") => depth -= 1,
-                Tok::Word(w) if depth == 1 && !is_hint(&w) => return Err(syntax(&w, self.line())),
-                Tok::Word(w) => {
-                    let w = w.to_ascii_uppercase();
-                    locks.none |= matches!(w.as_str(), "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT");
-                    locks.whole |= w == "TABLOCK";
-                    locks.held |= matches!(w.as_str(), "HOLDLOCK" | "SERIALIZABLE");
+        while !self.op(")") {
+            let Tok::Word(word) = self.peek().clone() else { return Err(self.unexpected()) };
+            if !is_hint(&word) {
+                let message = format!(
+                    "\"{word}\" is not a recognized table hints option. If it is intended as a parameter to a table-valued function or to the CHANGETABLE function, ensure that your database compatibility mode is set to 90."
+                );
+                return Err(SqlError::batch(321, message).class(15).at_line(self.line()));
+            }
+            self.next();
+            match word.to_ascii_uppercase().as_str() {
+                "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT" => locks.none = true,
+                "TABLOCK" => locks.whole = true,
+                "HOLDLOCK" | "SERIALIZABLE" => locks.held = true,
+                "INDEX" if self.op("=") => {
+                    if !self.is_op("(") {
+                        self.next();
+                    }
                 }
-                Tok::End => return Err(self.unexpected()),
                 _ => {}
             }
+            if self.is_op("(") {
+                self.skip_parentheses()?;
+            }
+            self.op(",");
         }
         Ok(locks)
-    }
-
-    /// `OPTION (...)`: read and left aside.
-    pub(super) fn option_clause(&mut self) -> Result<()> {
-        if !self.word("OPTION") {
-            return Ok(());
-        }
-        self.expect_op("(")?;
-        let mut depth = 1;
-        while depth > 0 {
-            match self.next() {
-                Tok::Op("(") => depth += 1,
-                Tok::Op(")") => depth -= 1,
-                Tok::End => return Err(self.unexpected()),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn table_refs(&mut self) -> Result<Vec<TableRef>> {
@@ -283,32 +275,7 @@ impl Parser<'_> {
 }
 
 pub(super) fn is_hint(word: &str) -> bool {
-    [
-        "NOLOCK",
-        "READUNCOMMITTED",
-        "READCOMMITTED",
-        "READCOMMITTEDLOCK",
-        "REPEATABLEREAD",
-        "SERIALIZABLE",
-        "SNAPSHOT",
-        "HOLDLOCK",
-        "ROWLOCK",
-        "PAGLOCK",
-        "TABLOCK",
-        "TABLOCKX",
-        "UPDLOCK",
-        "XLOCK",
-        "NOWAIT",
-        "READPAST",
-        "INDEX",
-        "FORCESEEK",
-        "FORCESCAN",
-        "NOEXPAND",
-        "KEEPIDENTITY",
-        "KEEPDEFAULTS",
-        "IGNORE_CONSTRAINTS",
-        "IGNORE_TRIGGERS",
-    ]
-    .iter()
-    .any(|h| h.eq_ignore_ascii_case(word))
+    let has_effect =
+        ["NOLOCK", "READUNCOMMITTED", "READPAST", "SNAPSHOT", "TABLOCK", "HOLDLOCK", "SERIALIZABLE"].iter();
+    has_effect.into_iter().any(|h| h.eq_ignore_ascii_case(word)) || is_accepted(Place::Hint, word)
 }

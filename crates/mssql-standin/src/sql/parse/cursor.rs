@@ -170,6 +170,9 @@ impl Parser<'_> {
         let near = match self.peek() {
             Tok::End => {
                 let last = self.tokens.iter().rev().find(|t| t.tok != Tok::End);
+                if let Some(Tok::Text(text, _)) = last.map(|t| &t.tok) {
+                    return syntax(text, self.line());
+                }
                 return syntax(last.and_then(|t| self.sql.get(t.start..t.end)).unwrap_or_default(), self.line());
             }
             Tok::Word(w) | Tok::Quoted(w) | Tok::Var(w) | Tok::Number(w) => w.clone(),
@@ -229,6 +232,11 @@ impl Parser<'_> {
 
     pub(super) fn expect_word(&mut self, word: &str) -> Result<()> {
         if self.word(word) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// One of these words has to be here.
+    pub(super) fn one_of(&mut self, words: &[&str]) -> Result<()> {
+        if words.iter().any(|word| self.word(word)) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     pub(super) fn expect_op(&mut self, op: &str) -> Result<()> {

@@ -119,31 +119,16 @@ impl Parser<'_> {
             self.next();
             self.condition()?;
         }
-        self.storage_options()?;
+        self.storage_options("CREATE INDEX")?;
         Ok(IndexDef { name, unique, clustered, columns, included, filtered })
     }
 
-    /// `WITH (...)`, `ON [PRIMARY]`, `TEXTIMAGE_ON [PRIMARY]`: read and left aside.
-    fn storage_options(&mut self) -> Result<()> {
+    /// `WITH (...)`, `ON [PRIMARY]`, `TEXTIMAGE_ON [PRIMARY]`; `of` is the statement.
+    fn storage_options(&mut self, of: &str) -> Result<()> {
         loop {
             if self.is_word("WITH") && self.is_op_at(1, "(") {
                 self.next();
-                self.next();
-                while !self.op(")") {
-                    match self.next() {
-                        Tok::End => return Err(self.unexpected()),
-                        Tok::Word(w)
-                            if ["DATA_COMPRESSION", "SYSTEM_VERSIONING", "MEMORY_OPTIMIZED", "XML_COMPRESSION"]
-                                .iter()
-                                .any(|o| o.eq_ignore_ascii_case(&w))
-                                && !self.is_word_at(1, "NONE")
-                                && !self.is_word_at(1, "OFF") =>
-                        {
-                            return Err(unsupported(format!("the option {w}")));
-                        }
-                        _ => {}
-                    }
-                }
+                self.storage_option_list(of)?;
             } else if self.is_word("ON") || self.is_word("TEXTIMAGE_ON") {
                 self.next();
                 if !self.word("PRIMARY") {
@@ -217,7 +202,7 @@ impl Parser<'_> {
             if self.word("ON") {
                 let index = first.pop().unwrap_or_default();
                 let table = self.name()?;
-                self.storage_options()?;
+                self.storage_options("DROP INDEX")?;
                 return Ok(StmtKind::DropIndex { index, table, if_exists });
             }
             let index = first.pop().unwrap_or_default();

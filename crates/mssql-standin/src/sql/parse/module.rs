@@ -49,28 +49,12 @@ impl Parser<'_> {
             self.module_options()?;
             self.expect_word("AS")?;
             let body = self.sql.get(self.start_of(self.at)..).unwrap_or_default().to_owned();
-            parse(&body)?;
+            // Only what begins a batch is a call without EXEC.
+            parse(&format!(";{body}"))?;
             self.at = self.tokens.len().saturating_sub(1);
             ModuleKind::Procedure { parameters, body }
         };
         let text = self.sql.trim().to_owned();
         Ok(Some(StmtKind::DefineModule(Box::new(Module { name, make, alter, kind, text }))))
-    }
-
-    /// `WITH SCHEMABINDING, RECOMPILE, EXECUTE AS OWNER`: read and left aside.
-    fn module_options(&mut self) -> Result<()> {
-        if !self.word("WITH") {
-            return Ok(());
-        }
-        loop {
-            if self.words(&["EXECUTE", "AS"]) {
-                self.next();
-            } else {
-                self.ident()?;
-            }
-            if !self.op(",") {
-                return Ok(());
-            }
-        }
     }
 }

@@ -17,11 +17,11 @@ impl Parser<'_> {
         let (mut offset, mut fetch) = (None, None);
         if !order.is_empty() && self.word("OFFSET") {
             offset = Some(self.unary()?);
-            let _ = self.word("ROWS") || self.word("ROW");
+            self.one_of(&["ROWS", "ROW"])?;
             if self.word("FETCH") {
-                let _ = self.word("NEXT") || self.word("FIRST");
+                self.one_of(&["NEXT", "FIRST"])?;
                 fetch = Some(self.unary()?);
-                let _ = self.word("ROWS") || self.word("ROW");
+                self.one_of(&["ROWS", "ROW"])?;
                 self.expect_word("ONLY")?;
             }
         }

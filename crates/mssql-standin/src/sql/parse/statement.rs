@@ -1,7 +1,7 @@
 //! Which statement a word begins; control of flow and transactions.
 
 use super::super::ast::{Stmt, StmtKind};
-use super::super::error::{Result, unsupported};
+use super::super::error::{Result, syntax, unsupported};
 use super::super::token::Tok;
 use super::cursor::{begins_statement, is_reserved};
 use super::{DEPTH_MAX, Parser};
@@ -127,6 +127,9 @@ impl Parser<'_> {
             }
             "WAITFOR" => {
                 self.next();
+                if !self.is_word("DELAY") && !self.is_word("TIME") && !self.is_op("(") {
+                    return Err(self.unexpected());
+                }
                 if !self.word("DELAY") {
                     return Err(unsupported("WAITFOR TIME and WAITFOR of messages"));
                 }
@@ -142,7 +145,7 @@ impl Parser<'_> {
             }
             "GRANT" | "REVOKE" | "DENY" | "RESTORE" | "KILL" | "BULK" | "OPEN" | "FETCH" | "CLOSE" | "DEALLOCATE"
             | "GOTO" | "RECONFIGURE" | "SHUTDOWN" | "REVERT" => Err(unsupported(format!("the statement {word}"))),
-            _ if self.at == 0 => self.exec_without_word(),
+            _ if self.at == 0 && !is_reserved(&word) => self.exec_without_word(),
             _ => Err(self.unexpected()),
         }
     }
@@ -289,6 +292,9 @@ impl Parser<'_> {
             }
             let handler = self.block(&["END", "CATCH"])?;
             return Ok(StmtKind::TryCatch { body, handler });
+        }
+        if self.is_word("END") {
+            return Err(syntax("END", self.line()));
         }
         Ok(StmtKind::Block(self.block(&["END"])?))
     }

@@ -1,6 +1,7 @@
 //! SET of options.
 
 use super::super::error::{Result, SqlError, unsupported};
+use super::super::parse::option::{Place, is_accepted};
 use super::super::state::Isolation;
 use super::Session;
 
@@ -54,35 +55,7 @@ impl Session {
                 return Err(unsupported(format!("SET {first} ON")));
             }
             "ROWCOUNT" if words.get(1).is_some_and(|w| w != "0") => return Err(unsupported("SET ROWCOUNT")),
-            "NOCOUNT"
-            | "XACT_ABORT"
-            | "ANSI_NULLS"
-            | "ANSI_PADDING"
-            | "ANSI_WARNINGS"
-            | "ANSI_NULL_DFLT_ON"
-            | "ANSI_NULL_DFLT_OFF"
-            | "ANSI_DEFAULTS"
-            | "ARITHABORT"
-            | "ARITHIGNORE"
-            | "CONCAT_NULL_YIELDS_NULL"
-            | "QUOTED_IDENTIFIER"
-            | "CURSOR_CLOSE_ON_COMMIT"
-            | "NUMERIC_ROUNDABORT"
-            | "TEXTSIZE"
-            | "DATEFIRST"
-            | "DATEFORMAT"
-            | "LANGUAGE"
-            | "DEADLOCK_PRIORITY"
-            | "ROWCOUNT"
-            | "CONTEXT_INFO"
-            | "STATISTICS"
-            | "FMTONLY"
-            | "PARSEONLY"
-            | "NOEXEC"
-            | "NO_BROWSETABLE"
-            | "QUERY_GOVERNOR_COST_LIMIT"
-            | "REMOTE_PROC_TRANSACTIONS"
-            | "FORCEPLAN" => {
+            other if is_accepted(Place::Session, other) => {
                 for option in words.iter().filter(|w| !matches!(w.as_str(), "ON" | "OFF" | ",")) {
                     self.scalars.options.insert(option.clone(), on);
                 }

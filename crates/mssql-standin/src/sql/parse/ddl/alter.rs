@@ -101,9 +101,11 @@ impl Parser<'_> {
     pub(super) fn maintenance_options(&mut self) -> Result<()> {
         if self.word("PARTITION") {
             self.expect_op("=")?;
-            self.next();
+            if !self.word("ALL") {
+                return Err(unsupported("maintenance of one partition"));
+            }
         }
-        self.storage_options()
+        self.storage_options("ALTER INDEX")
     }
 
     pub(super) fn alter_database(&mut self) -> Result<StmtKind> {
@@ -132,9 +134,7 @@ impl Parser<'_> {
             }
         }
         if self.word("WITH") {
-            while let Tok::Word(_) | Tok::Number(_) = self.peek() {
-                self.next();
-            }
+            self.termination()?;
         }
         Ok(StmtKind::AlterDatabase { name, options })
     }

@@ -15,7 +15,7 @@ impl Parser<'_> {
             return Err(unsupported("node, edge and file tables"));
         }
         let table = self.table_of(name)?;
-        self.storage_options()?;
+        self.storage_options("CREATE TABLE")?;
         Ok(StmtKind::CreateTable(Box::new(table)))
     }
 
@@ -140,7 +140,7 @@ impl Parser<'_> {
                 Some(column) if !self.is_op("(") => vec![(column.to_owned(), false)],
                 _ => self.key_columns()?,
             };
-            self.storage_options()?;
+            self.storage_options("CREATE TABLE")?;
             ConstraintKind::Key { primary, clustered, columns }
         } else if self.word("CHECK") {
             self.words(&["NOT", "FOR", "REPLICATION"]);

@@ -23,7 +23,11 @@ impl Parser<'_> {
                     Tok::Number(n) => args.push(n),
                     Tok::Word(w) if w.eq_ignore_ascii_case("max") => args.push("max".into()),
                     Tok::Word(_) if name.eq_ignore_ascii_case("xml") => {}
-                    _ => return Err(self.unexpected()),
+                    Tok::End => return Err(self.unexpected()),
+                    _ => {
+                        self.at = self.at.saturating_sub(1);
+                        return Err(self.unexpected());
+                    }
                 }
                 if !self.op(",") {
                     break;
