@@ -250,8 +250,10 @@ impl Parser<'_> {
                 "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT" => locks.none = true,
                 "TABLOCK" => locks.whole = true,
                 "HOLDLOCK" | "SERIALIZABLE" => locks.held = true,
-                "INDEX" if self.op("=") => {
-                    if !self.is_op("(") {
+                // INDEX = ix, and INDEX = (ix), whose parentheses are read below.
+                "INDEX" => {
+                    let equals = self.op("=");
+                    if equals && !self.is_op("(") {
                         self.next();
                     }
                 }
