@@ -310,6 +310,20 @@ mod tests {
         assert!((0..100).all(|page| byte(&store, page) == [page as u8, 9]));
     }
 
+    /// Its first chunk has as many frames as there might be, no more.
+    #[test]
+    fn a_store_does_not_grow_by_shrinking() {
+        let mut store = PageStore::new(Arc::new(Blank), 20 * PAGE_SIZE);
+        let write = |store: &mut PageStore<Blank>, pages: std::ops::Range<u32>| {
+            pages.for_each(|page| store.page_mut(PageId::new(1, page)).unwrap()[1] = 9);
+        };
+        write(&mut store, 0..10);
+        store.shrink(100 * PAGE_SIZE).unwrap();
+        write(&mut store, 10..60);
+        assert!(store.in_memory() <= 20 * PAGE_SIZE, "{} bytes", store.in_memory());
+        assert!((0..60).all(|page| byte(&store, page) == [page as u8, 9]));
+    }
+
     #[test]
     fn a_store_on_a_store_leaves_the_lower_one_as_it_is() {
         let mut lower = PageStore::new(Arc::new(Blank), 1 << 20);

@@ -108,8 +108,10 @@ impl Frames {
         }
     }
 
-    /// Keeps the first `max` frames; gives the pages that moved there from others. No more than `max` may be taken.
+    /// Keeps the first `max` frames, never more than there might be before: the last chunk has no others. Gives the pages that moved
+    /// there from others. No more than `max` may be taken.
     pub(super) fn shrink(&mut self, max: usize) -> Vec<(PageId, u32)> {
+        let max = max.min(self.max);
         self.max = max;
         let mut moved = Vec::new();
         let mut free: Vec<u32> = self.free.iter().copied().filter(|&frame| (frame as usize) < max).collect();
