@@ -27,6 +27,8 @@ pub(crate) struct Converter {
     last: Option<Checkpoint>,
     /// What is to be done to tables in front of all changes.
     first: Vec<SchemaChange>,
+    /// What is to be done with the last of the tables that are awaited.
+    at_last: Option<SchemaChange>,
     /// Tables that change, of which more may come.
     moment: Moment,
     /// Tables were changed, and not committed yet.
@@ -36,12 +38,12 @@ pub(crate) struct Converter {
 impl Converter {
     pub(crate) fn new(plans: Plans, limits: Limits, last: Option<Checkpoint>) -> Self {
         let (batcher, moment) = (Batcher::new(limits), Moment::default());
-        Converter { plans, batcher, last, first: Vec::new(), moment, altered: false }
+        Converter { plans, batcher, last, first: Vec::new(), at_last: None, moment, altered: false }
     }
 
-    /// The same, with changes of tables in front of all others.
-    pub(crate) fn with_changes(self, first: Vec<SchemaChange>) -> Self {
-        Converter { first, ..self }
+    /// The same, with changes of tables in front of all others, and with one when no table is awaited any more.
+    pub(crate) fn with_changes(self, first: Vec<SchemaChange>, at_last: Option<SchemaChange>) -> Self {
+        Converter { first, at_last, ..self }
     }
 
     /// Converts events. Orders are complete even where an error follows them: what came before it is to be done.
@@ -135,7 +137,10 @@ impl Converter {
         if self.moment.changed.is_empty() && self.moment.dropped.is_empty() {
             return Ok(());
         }
-        let changes = self.plans.learn(std::mem::take(&mut self.moment), self.last)?;
+        let mut changes = self.plans.learn(std::mem::take(&mut self.moment), self.last)?;
+        if !self.plans.awaits() {
+            changes.extend(self.at_last.take());
+        }
         if !changes.is_empty() {
             orders.extend(self.batcher.cut().map(Order::Apply));
             orders.push(Order::Schema(changes));

@@ -147,6 +147,11 @@ impl Plans {
         self.policy != DdlPolicy::Ignore && self.wants(table)
     }
 
+    /// Whether tables that the settings have added are not told yet.
+    pub(crate) fn awaits(&self) -> bool {
+        !self.added.is_empty()
+    }
+
     /// Tables on the target.
     pub(crate) fn targets(&self) -> Vec<Arc<TargetTable>> {
         let mut targets: Vec<_> =
@@ -183,6 +188,7 @@ impl Plans {
         let mut changes = Vec::new();
         for table in &moment.dropped {
             self.by_id.remove(&table.id);
+            self.added.remove(&table.id);
             changes.extend(self.drop_table(table.id, &table.name.to_string(), after)?);
         }
         for table in &moment.changed {
@@ -226,11 +232,12 @@ impl Plans {
     ) -> Result<Option<SchemaChange>, Fault> {
         let takes = self.filter.takes(&table.name);
         let before = self.by_id.remove(&table.id);
+        let is_added = self.added.remove(&table.id);
         let (change, plan) = match (self.on_target.get(&table.id).cloned(), takes) {
             (Some(OnTarget::LeftOut), _) | (None, false) => (None, None),
             (None, true) => {
                 let came_by_name = before.as_ref().map(|b| b.version.name.to_string());
-                self.new_table(table, came_by_name, after)?
+                self.new_table(table, came_by_name, is_added, after)?
             }
             (Some(OnTarget::Follows(old) | OnTarget::Kept(old)), false) => {
                 let what = format!(
@@ -263,10 +270,11 @@ impl Plans {
         &mut self,
         table: &Arc<TableVersion>,
         was_called: Option<String>,
+        is_added: bool,
         after: Option<Checkpoint>,
     ) -> Result<(Option<SchemaChange>, Option<TablePlan>), Fault> {
         let name = &table.name;
-        let policy = if self.added.remove(&table.id) { DdlPolicy::Apply } else { self.policy };
+        let policy = if is_added { DdlPolicy::Apply } else { self.policy };
         match (policy, was_called) {
             (DdlPolicy::Ignore, _) => {
                 warn!(table = %name, "the table is new on the source, and left out: ddl is ignore");

@@ -151,7 +151,7 @@ impl Runner<'_> {
     where
         S: ChangeSource + 'static,
     {
-        let mut changes = Vec::new();
+        let (mut changes, mut at_last) = (Vec::new(), None);
         source.remember(target.fences().await?);
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
             (TargetPhase::Streaming, Some(_)) if !self.task.phases.incremental => {
@@ -165,6 +165,7 @@ impl Runner<'_> {
                     tables: target.known_tables().await?,
                     at: checkpoint,
                     before: self.before(state),
+                    awaited: awaited(&state.settings_hash),
                     reload: &self.task.reload,
                     can_add: source.can_add(),
                 };
@@ -176,8 +177,12 @@ impl Runner<'_> {
                 let resumed = Plans::resume(&tables, known, transform, filter, *ddl)?;
                 let plans = resumed.plans;
                 changes = resumed.changes;
-                if state.settings_hash != self.copy_settings()? {
-                    changes.push(SchemaChange::Settings(self.copy_settings()?));
+                let settings = self.settings_while(&resumed.awaited)?;
+                if state.settings_hash != settings {
+                    changes.push(SchemaChange::Settings(settings));
+                }
+                if !resumed.awaited.is_empty() {
+                    at_last = Some(SchemaChange::Settings(self.copy_settings()?));
                 }
                 // What is read once more need not have all its changes.
                 self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
@@ -230,7 +235,7 @@ impl Runner<'_> {
             return Ok(Done { end: StreamEnd::SourceEnded, copied, lossy_columns: plans.lossy_columns() });
         }
         self.progress.enter(Phase::Streaming);
-        let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes);
+        let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes, at_last);
         let end = self.stream(source, sink, converter).await?;
         Ok(Done { end, copied, lossy_columns: plans.lossy_columns() })
     }
@@ -345,13 +350,23 @@ impl Runner<'_> {
 
     /// The settings that decide what the rows on the target look like.
     fn copy_settings(&self) -> Result<Vec<u8>, Fault> {
+        self.settings_while(&[])
+    }
+
+    /// The same, while tables that they add to the task are not on the target yet.
+    fn settings_while(&self, awaited: &[String]) -> Result<Vec<u8>, Fault> {
         let filter = &self.task.tables;
         let text = |patterns: &[logferry_config::Pattern]| -> Vec<String> {
             patterns.iter().map(|p| p.as_str().to_owned()).collect()
         };
         let conditions: Vec<_> = filter.conditions.iter().map(|c| (&c.table, &c.sql)).collect();
-        let settings = (&self.task.transform, text(&filter.include), text(&filter.exclude), conditions);
-        serde_json::to_vec(&settings).map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
+        let (include, exclude) = (text(&filter.include), text(&filter.exclude));
+        let transform = &self.task.transform;
+        let written = match awaited {
+            [] => serde_json::to_vec(&(transform, include, exclude, conditions)),
+            _ => serde_json::to_vec(&(transform, include, exclude, conditions, awaited)),
+        };
+        written.map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
     }
 
     fn check_settings(&self, state: &TaskState) -> Result<(), Fault> {
@@ -393,9 +408,15 @@ impl Runner<'_> {
     }
 }
 
-/// The parts of what is kept of the settings: names and types, patterns that include, that exclude, conditions.
+/// The parts of what is kept of the settings: names and types, patterns that include, that exclude, conditions, and where there
+/// are any, the names of tables that were added and are not on the target yet.
 fn parts(settings: &[u8]) -> Vec<serde_json::Value> {
     serde_json::from_slice(settings).unwrap_or_default()
+}
+
+/// Tables that the settings have added, and that are not on the target yet.
+fn awaited(settings: &[u8]) -> Vec<String> {
+    parts(settings).get(4).and_then(|names| serde_json::from_value(names.clone()).ok()).unwrap_or_default()
 }
 
 /// What is to be done about tables that are on the target.

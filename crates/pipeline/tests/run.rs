@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use logferry_config::{BackupSource, OnExisting, Pattern, Secret, Task};
+use logferry_config::{BackupSource, DdlPolicy, OnExisting, Pattern, Secret, Task};
 use logferry_model::Fault;
 use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, StreamEnd, Summary, run};
 use logferry_testkit::postgres::{Database, PrivatePostgres};
@@ -269,6 +269,47 @@ async fn only_the_tables_of_the_task_are_taken() {
     test.task.name = "other".to_owned();
     let failure = test.run(COPY).await.expect_err("no table is called so");
     assert_eq!(failure.fault.to_string(), "no table of the source is called \"nope*\"");
+}
+
+/// However often a run ends before an added table is told, it is one that the settings added.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_added_stays_so_until_it_is_there() {
+    let mut test = Test::new();
+    test.task.ddl = DdlPolicy::Stop;
+    let all = test.task.tables.include.clone();
+    test.task.tables.include = vec![Pattern::new("t"), Pattern::new("empty")];
+    test.run(COPY).await.expect("it works");
+
+    test.task.tables.include = all;
+    test.task.tables.exclude = vec![Pattern::new("empty")];
+    let script = format!(
+        "{COPY}
+         begin
+         insert t 6 'six'
+         commit
+         table heap(a int, b text)
+         begin
+         truncate heap
+         insert heap 1 'x'
+         commit"
+    );
+    let table_is_told = 17;
+    for _ in 0..2 {
+        let fault = Fault::operator("nobody has time");
+        let source = ScriptedSource::new(&script).that_can_add().with_fault_at(table_is_told, fault);
+        let (_stopper, stop) = Stopper::new();
+        let failure = test.run_with(&source, &stop).await.expect_err("it ends before the table is there");
+        assert_eq!(failure.fault.to_string(), "nobody has time");
+        test.check("t", "(1,one) (2,two) (3,) (4,four) (6,six)").await;
+    }
+    let (_stopper, stop) = Stopper::new();
+    test.run_with(&ScriptedSource::new(&script).that_can_add(), &stop).await.expect("it goes on");
+    test.check("heap", "(1,x)").await;
+
+    // From there on it is a table like others; one that comes on the source is none of the settings.
+    let script = format!("{script}\ntable fresh(id int key, v text)");
+    let failure = test.run_with(&ScriptedSource::new(&script).that_can_add(), &stop).await.expect_err("ddl is stop");
+    assert!(failure.fault.to_string().contains("\"dbo.fresh\" appeared on the source"), "{}", failure.fault);
 }
 
 #[tokio::test(flavor = "multi_thread")]

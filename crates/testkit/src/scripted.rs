@@ -44,6 +44,7 @@ pub struct ScriptedSource {
     /// The next of `steps`.
     at: usize,
     events_per_batch: usize,
+    can_add: bool,
     faults: Arc<Mutex<VecDeque<(Lsn, Fault)>>>,
 }
 
@@ -94,6 +95,12 @@ impl ScriptedSource {
     /// At most this many events per batch; 3 without it.
     pub fn with_events_per_batch(mut self, events: usize) -> Self {
         self.events_per_batch = events.max(1);
+        self
+    }
+
+    /// Tables can be added to its task: the script tells them, with their rows.
+    pub fn that_can_add(mut self) -> Self {
+        self.can_add = true;
         self
     }
 
@@ -184,6 +191,14 @@ impl ChangeSource for ScriptedSource {
             _ => step.lsn <= checkpoint.applied.0,
         };
         self.at = self.steps.iter().take_while(|s| done(s)).count();
+        Ok(())
+    }
+
+    fn can_add(&self) -> bool {
+        self.can_add
+    }
+
+    fn add(&mut self, _tables: &[TableId], _left_out: &[TableId]) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -303,6 +318,7 @@ impl Parser {
             start_lsn: self.start_lsn.unwrap_or(lsn_of(number)),
             at: 0,
             events_per_batch: 3,
+            can_add: false,
             faults: Arc::default(),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Known<'a> {
     pub at: Checkpoint,
     /// Which tables belonged to the task until now.
     pub before: TableFilter,
+    /// Tables that were added to it and are not on the target yet.
+    pub awaited: Vec<String>,
     /// Tables that are read once more.
     pub reload: &'a [String],
     /// Whether the source can give whole tables beside the changes of others.
@@ -36,14 +38,18 @@ pub(crate) struct Resumed {
     pub new: Vec<TableId>,
     /// Tables that the target does not have, for good.
     pub left_out: Vec<TableId>,
+    /// Those of the new ones that the settings have added, sorted.
+    pub awaited: Vec<String>,
 }
 
 impl Known<'_> {
-    /// Whether the settings have added a table: one that was left out by them, or that is named by a pattern that is new.
+    /// Whether the settings have added a table: one that was left out by them, or that is named by a pattern that is new. It
+    /// stays so until it is on the target, in however many runs.
     fn is_added(&self, name: &TableName, filter: &TableFilter) -> bool {
         let is_new = |pattern: &&logferry_config::Pattern| !self.before.include.contains(pattern);
         filter.takes(name)
             && (!self.before.takes(name)
+                || self.awaited.contains(&name.to_string())
                 || filter.include.iter().filter(is_new).any(|pattern| pattern.matches(name))
                 || self.is_reloaded(name))
     }
@@ -75,7 +81,7 @@ impl Plans {
             }
             plans.take_conditions(tables, &known)?;
             let changes = plans.targets().into_iter().map(SchemaChange::Note).collect();
-            return Ok(Resumed { plans, changes, new: Vec::new(), left_out: Vec::new() });
+            return Ok(Resumed { plans, changes, new: Vec::new(), left_out: Vec::new(), awaited: Vec::new() });
         }
         if let Some(idle) = idle_patterns(tables, filter) {
             // There was, when the task began.
@@ -99,7 +105,10 @@ impl Plans {
         changes.extend(plans.learn(moment, Some(known.at))?);
         let left_out = plans.on_target.iter().filter(|(_, on_target)| matches!(on_target, OnTarget::LeftOut));
         let left_out = left_out.map(|(id, _)| *id).collect();
-        Ok(Resumed { plans, changes, new, left_out })
+        let awaited = tables.iter().filter(|table| plans.added.contains(&table.id));
+        let mut awaited: Vec<String> = awaited.map(|table| table.name.to_string()).collect();
+        awaited.sort();
+        Ok(Resumed { plans, changes, new, left_out, awaited })
     }
 
     /// Tables that the settings take no more, and took until now.
