@@ -12,6 +12,7 @@
 //! Files of a server that was not shut down are recovered in memory. Refused by name: files of before 2008, tables whose rows are compressed
 //! or not on pages, more than one data or log file.
 
+mod constraints;
 mod log;
 mod pages;
 mod recovery;
@@ -63,9 +64,9 @@ impl Database {
             let keys = known.iter().filter_map(|def| {
                 let (object, system_named) = base.key_object(table.id, &def.name)?;
                 let kind = ConstraintKind::Key { primary: def.primary, index: def.id };
-                Some(ConstraintDef { object, name: def.name.clone(), system_named, kind })
+                Some(ConstraintDef { object, name: def.name.clone(), system_named, kind, switch: Default::default() })
             });
-            db.constraints.insert(table.id, keys.collect());
+            db.constraints.insert(table.id, keys.chain(base.constraints.of(table.id)).collect());
             db.indexes.insert(table.id, known.into_iter().map(|def| Index { def, kept: None }).collect());
             db.key_names.extend(base.clustered_key(table.id).map(|key| (table.id, key)));
         }

@@ -3,12 +3,12 @@
 //! | kind | `sysschobjs` | other rows |
 //! |---|---|---|
 //! | default | `D `, status 0x20000, `intprop` the column | its text in `sysobjvalues`, `syscolpars.dflt` |
-//! | check | `C `, status 0x20000, `intprop` its column or 0 | its text in `sysobjvalues` |
+//! | check | `C `, status 0x120000, `intprop` its column; of several columns 0x20000 and 0 | its text in `sysobjvalues` |
 //! | key | `PK`, `UQ` | `syssingleobjrefs`: class 93 on its index |
 //! | foreign key | `F `, `intprop` its first column | `syssingleobjrefs`: class 27 on the key it refers to, 28 and 29 by column |
 //!
-//! Status 4: the server made the name up. The text stands as `varchar` in `imageval`; `value` is the int 2. (Observed on 2008, 2016 and
-//! 2019.)
+//! Status 4: the server made the name up; 0x100: disabled; 0x200: not for replication (not seen in a file); 0x400: not trusted. The text stands as `varchar` in `imageval`; `value` is the int 2. (Observed on 2008, 2016 and
+//! 2019; checks of several columns are in none of these files.)
 
 use super::system::definitions::{SYSCOLPARS, SYSOBJVALUES, SYSSCHOBJS};
 use super::system::{CLASS_CONSTRAINT, int, object_lock, short, tiny};
@@ -17,12 +17,18 @@ use super::{By, Database, Error};
 /// Bits of `sysschobjs.status`: named by the server; a default or a check.
 pub(super) const SYSTEM_NAMED: u32 = 0x4;
 const EXPRESSION: u32 = 0x2_0000;
+const OF_COLUMN: u32 = 0x10_0000;
+pub(super) const DISABLED: u32 = 0x100;
+pub(super) const NOT_FOR_REPLICATION: u32 = 0x200;
+pub(super) const NOT_TRUSTED: u32 = 0x400;
+/// Offset of `status` in rows of `sysschobjs`.
+const STATUS: usize = 13;
 /// Offset of `dflt` in rows of `syscolpars`.
 const DEFAULT: usize = 37;
 /// `sysobjvalues.valclass` of texts.
-const TEXT: u8 = 1;
+pub(super) const TEXT: u8 = 1;
 /// Classes of `syssingleobjrefs`: a foreign key on the key it refers to, its columns, those that they refer to.
-const REFERENCE: [u8; 3] = [0x1B, 0x1C, 0x1D];
+pub(super) const REFERENCE: [u8; 3] = [0x1B, 0x1C, 0x1D];
 
 /// A default, a check or a foreign key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,19 @@ pub struct ConstraintDef {
     pub system_named: bool,
     /// What it is.
     pub kind: ConstraintKind,
+    /// Of checks and foreign keys: whether it is kept.
+    pub switch: ConstraintSwitch,
+}
+
+/// Whether a check or a foreign key is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConstraintSwitch {
+    /// Rows are not held to it.
+    pub disabled: bool,
+    /// There may be rows that do not keep it.
+    pub not_trusted: bool,
+    /// Replication is not held to it.
+    pub not_for_replication: bool,
 }
 
 /// What a constraint asks for; columns by `column_id`.
@@ -60,6 +79,22 @@ pub enum ConstraintKind {
         /// index that keeps the key there
         index: u32,
     },
+}
+
+impl ConstraintSwitch {
+    fn bits(self) -> u32 {
+        [(self.disabled, DISABLED), (self.not_for_replication, NOT_FOR_REPLICATION), (self.not_trusted, NOT_TRUSTED)]
+            .into_iter()
+            .filter_map(|(on, bit)| on.then_some(bit))
+            .sum()
+    }
+}
+
+impl ConstraintDef {
+    fn same_but_switch(&self, other: &ConstraintDef) -> bool {
+        (self.object, &self.name, self.system_named, &self.kind)
+            == (other.object, &other.name, other.system_named, &other.kind)
+    }
 }
 
 impl ConstraintKind {
@@ -96,18 +131,38 @@ impl Database {
         }
         self.writable()?;
         let schema = self.schemas.get(&schema).copied().unwrap_or(1);
-        for gone in known.iter().filter(|c| !wanted.contains(c)) {
+        let is_in = |list: &[ConstraintDef], c: &ConstraintDef| list.iter().any(|other| other.same_but_switch(c));
+        for gone in known.iter().filter(|c| !is_in(wanted, c)) {
             let xact = self.begin_ddl("ALTER TABLE", table);
             self.forget_constraint(By::Xact(xact.0), table, gone);
             self.end_definition(xact)?;
         }
-        for new in wanted.iter().filter(|c| !known.contains(c)) {
+        let mut switched: Vec<(ConstraintSwitch, &ConstraintDef)> = (wanted.iter())
+            .filter_map(|c| Some((known.iter().find(|old| old.same_but_switch(c))?.switch, c)))
+            .filter(|(before, c)| *before != c.switch)
+            .collect();
+        if !switched.is_empty() {
+            // As a server has them: the last one first.
+            switched.sort_by_key(|(_, c)| std::cmp::Reverse(c.object));
+            let xact = self.begin_ddl("ALTER TABLE", table);
+            self.lock_identity(By::Xact(xact.0), table);
+            for (before, constraint) in switched {
+                self.switch_constraint(By::Xact(xact.0), table, before, constraint);
+            }
+            self.end_definition(xact)?;
+        }
+        for new in wanted.iter().filter(|c| !is_in(&known, c)) {
             let xact = self.begin_ddl("ALTER TABLE", table);
             self.write_constraint(By::Xact(xact.0), table, schema, new);
             self.end_definition(xact)?;
         }
         self.constraints.insert(table, wanted.to_vec());
         Ok(())
+    }
+
+    /// The constraints of a table but those that its clustered index is for.
+    pub fn constraints(&self, table: u32) -> &[ConstraintDef] {
+        self.constraints.get(&table).map_or(&[], Vec::as_slice)
     }
 
     /// The constraints of a table are these: its system tables say so already.
@@ -127,7 +182,11 @@ impl Database {
         self.lock_object(by, new.object);
         let expression = matches!(new.kind, ConstraintKind::Default(..) | ConstraintKind::Check(..));
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-        let status = bit(new.system_named, SYSTEM_NAMED) | bit(expression, EXPRESSION);
+        let of_column = matches!(new.kind, ConstraintKind::Check(Some(_), _));
+        let status = bit(new.system_named, SYSTEM_NAMED)
+            | bit(expression, EXPRESSION)
+            | bit(of_column, OF_COLUMN)
+            | new.switch.bits();
         let row = self.object_row(new.object, &new.name, schema, (status, new.kind.code()), (table, new.kind.column()));
         self.insert_system_row(by, SYSSCHOBJS, &row);
         match &new.kind {
@@ -149,6 +208,39 @@ impl Database {
                     self.insert_reference_to(by, (REFERENCE[2], new.object, place), (*other, *referenced));
                 }
             }
+        }
+    }
+
+    /// What a switch does to the rows of a constraint and of its tables; that it is not trusted any more is said by itself.
+    fn switch_constraint(&mut self, by: By, table: u32, before: ConstraintSwitch, new: &ConstraintDef) {
+        let own = [int(new.object)];
+        let other = match new.kind {
+            ConstraintKind::Foreign { table, .. } => Some(table),
+            _ => None,
+        };
+        self.lock_object(by, new.object);
+        self.lock_object(by, table);
+        if let Some(other) = other {
+            self.lock_object(by, other);
+            self.lock_identity(by, other);
+        }
+        self.lock_object(by, table);
+        self.note_modified(by, table);
+        self.note_modified(by, new.object);
+        if let Some(other) = other.filter(|_| before.disabled && !new.switch.disabled) {
+            self.lock_object(by, other);
+            if self.tables.contains_key(&other) {
+                self.note_modified(by, other);
+            }
+        }
+        let status = self.system_word(SYSSCHOBJS, &own, STATUS) & !before.bits();
+        let first = ConstraintSwitch { not_trusted: before.not_trusted, ..new.switch };
+        if first != before {
+            self.change_system_row(by, SYSSCHOBJS, &own, STATUS, &(status | first.bits()).to_le_bytes());
+        }
+        if new.switch.not_trusted != before.not_trusted {
+            self.lock_object(by, table);
+            self.change_system_row(by, SYSSCHOBJS, &own, STATUS, &(status | new.switch.bits()).to_le_bytes());
         }
     }
 
@@ -175,6 +267,19 @@ impl Database {
         self.write(by, |r, h| {
             r.lock_xact(h, &object_lock(5, object));
         });
+    }
+
+    /// The lock on the identity of a table that has one.
+    fn lock_identity(&mut self, by: By, table: u32) {
+        let has_one = self.tables.get(&table).is_some_and(|t| t.def.columns.iter().any(|c| c.identity.is_some()));
+        if has_one {
+            let mut lock = vec![5, 0x0A, 0, 0x10, 3, 0, 0, 0, 0];
+            lock.extend(table.to_le_bytes());
+            lock.extend([0, 0, 0]);
+            self.write(by, |r, h| {
+                r.lock_xact(h, &lock);
+            });
+        }
     }
 
     /// The text of a default or a check; what is not in code page 1252 is lost, as it would be there.

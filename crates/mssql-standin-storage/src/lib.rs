@@ -69,7 +69,7 @@ pub use self::backup::FullBackup;
 pub use self::bulk::BulkLog;
 pub use self::capture::{CapturedChange, CapturedTransaction};
 use self::clock::Clock;
-pub use self::constraint::{ConstraintDef, ConstraintKind};
+pub use self::constraint::{ConstraintDef, ConstraintKind, ConstraintSwitch};
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::{KeyKind, KeyName, key_object};
 pub use self::error::Error;

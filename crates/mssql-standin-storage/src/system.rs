@@ -424,6 +424,13 @@ impl Database {
         self.modify_system_row(by, page, slot, &row);
     }
 
+    /// A word of a row of a system table.
+    pub(super) fn system_word(&self, object: u32, key: &[Option<Vec<u8>>], offset: usize) -> u32 {
+        let (page, slot) = self.find_by_key(object, key);
+        let row = self.page(page).row(slot).expect("the row is there");
+        row[offset..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
     pub(super) fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
         let unit = self.unit(rowset, kind);
         let page = |page: u32| {

@@ -11,6 +11,7 @@ mod tsql {
     pub mod cdc;
     pub mod change;
     pub mod clr;
+    pub mod constraint;
     pub mod dblog;
     pub mod define;
     pub mod index;

@@ -16,8 +16,10 @@ use super::super::constraint::SYSTEM_NAMED;
 use super::super::ddl::{KeyKind, KeyName};
 use super::super::index::IndexDef;
 use super::super::space::AllocUnit;
+use super::super::system::definitions::{SYSOBJVALUES, SYSSINGLEOBJREFS};
 use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
 use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
+use super::constraints::{ConstraintRow, Constraints, read_reference, read_text};
 use super::pages::Pages;
 
 /// Kind of the allocation unit of rows.
@@ -43,6 +45,7 @@ pub(super) struct BaseTables {
     indexes: Vec<IndexRow>,
     index_columns: Vec<IndexColumnRow>,
     keys: Vec<KeyRow>,
+    pub constraints: Constraints,
     defaults: BTreeMap<(u64, u64), Option<Vec<u8>>>,
 }
 
@@ -94,6 +97,14 @@ impl BaseTables {
             .filter(ObjectRow::is_user_table)
             .collect();
         let keys = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), KeyRow::read)?;
+        let references = rows_of_object(pages, &units, rowset_of(SYSSINGLEOBJREFS), read_reference)?;
+        let texts = rows_of_object(pages, &units, rowset_of(SYSOBJVALUES), read_text)?;
+        let objects = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), ConstraintRow::read)?;
+        let constraints = Constraints {
+            objects: objects.into_iter().flatten().collect(),
+            texts: texts.into_iter().flatten().collect(),
+            references: references.into_iter().collect(),
+        };
         let ids: BTreeSet<u32> = tables.iter().map(|t| t.id).collect();
         let schemas = rows_of_object(pages, &units, rowset_of(object::SYSCLSOBJS), ClassObjectRow::read)?;
         let mut columns: BTreeMap<u32, Vec<ColumnRow>> = BTreeMap::new();
@@ -117,6 +128,7 @@ impl BaseTables {
             indexes: rows_of_object(pages, &units, rowset_of(object::SYSIDXSTATS), IndexRow::read)?,
             index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
             keys: keys.into_iter().flatten().collect(),
+            constraints,
             defaults: defaults.into_iter().flatten().map(|r| ((r.rowset, r.hobt_column), r.value)).collect(),
             index_rowsets: all_rowsets.iter().filter(|r| ids.contains(&r.object) && r.index > 1).cloned().collect(),
             rowsets: all_rowsets.into_iter().filter(|r| ids.contains(&r.object) && r.index <= 1).collect(),

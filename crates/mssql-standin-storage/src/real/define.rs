@@ -4,11 +4,13 @@ use logferry_model::Lsn;
 use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::Record;
 
-use super::super::{ConstraintDef, ConstraintKind, DEFAULT_COLLATION, Database, KeyName, LogBlock, Options};
+use super::super::{
+    ConstraintDef, ConstraintKind, ConstraintSwitch, DEFAULT_COLLATION, Database, KeyName, LogBlock, Options,
+};
 use super::{ColumnDef, SqlType, TableDef, left_out, pairs, shape};
 
 /// The records of one transaction, without its begin and its end, and without the transactions that it began.
-fn of_one(records: &[Record<'_>]) -> Vec<String> {
+fn of_one(records: &[Record<'_>], old: bool) -> Vec<String> {
     let mut xacts = Vec::new();
     let own = records.iter().map(|r| r.transaction).find(|t| *t != Default::default()).unwrap_or_default();
     let mut out = Vec::new();
@@ -16,7 +18,7 @@ fn of_one(records: &[Record<'_>]) -> Vec<String> {
         let ours = record.transaction == own || record.transaction == Default::default();
         let ends = matches!(record.op, Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT);
         if ours && !ends && left_out(record).is_none() {
-            out.push(shape(record, &mut xacts, (false, false)));
+            out.push(shape(record, &mut xacts, (old, false)));
         }
     }
     out
@@ -40,7 +42,8 @@ fn check<T>(
         .flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>())
         .filter(|r| (lsn(from)..=lsn(to)).contains(&r.lsn))
         .collect();
-    let theirs = of_one(&records);
+    let old = pair == NORTHWIND;
+    let theirs = of_one(&records, old);
     assert!(!theirs.is_empty(), "the log has the statement");
     let mut db = Database::create(Options::default()).expect("a database");
     let known = before(&real, &mut db);
@@ -49,7 +52,7 @@ fn check<T>(
     let held: Vec<LogBlock> = db.log_blocks(begin).collect();
     let ours: Vec<Record<'_>> =
         held.iter().flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>()).collect();
-    let ours = of_one(&ours);
+    let ours = of_one(&ours, old);
     let mut text = String::new();
     for n in 0..ours.len().max(theirs.len()) {
         let line = |of: &[String]| of.get(n).cloned().unwrap_or_default();
@@ -60,6 +63,8 @@ fn check<T>(
 }
 
 const SHELTER: (&str, &str) = ("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf");
+/// Of 2008.
+const NORTHWIND: (&str, &str) = ("northwind-2008/northwnd.mdf", "northwind-2008/northwnd.ldf");
 const TAX: (&str, &str) = ("tax-2019/tax.mdf", "tax-2019/tax_log.ldf");
 
 fn def_of(real: &Database, name: &str) -> (u32, TableDef, String) {
@@ -109,10 +114,69 @@ fn add_foreign_key() {
         |db, (shelters, pets)| {
             let kind = ConstraintKind::Foreign { columns: vec![(2, 1)], table: shelters, index: 1 };
             let name = "FK_dbo.Pets_dbo.Shelters_ShelterId".to_owned();
-            let key = ConstraintDef { object: 1_000_000_000, name, system_named: false, kind };
+            let key =
+                ConstraintDef { object: 1_000_000_000, name, system_named: false, kind, switch: Default::default() };
             db.set_constraints(pets, &[key]).expect("a foreign key");
         },
     );
+}
+
+/// Orders and what it refers to, or Products, with checks.
+fn switch_all(
+    range: ([u32; 3], [u32; 3]),
+    table: &str,
+    checks: usize,
+    others: &[&str],
+    (before, after): (ConstraintSwitch, ConstraintSwitch),
+) {
+    check(
+        NORTHWIND,
+        range,
+        |real, db| {
+            let mut make = |name: &str| {
+                let (_, def, key) = def_of(real, name);
+                db.create_table_with_key(def, KeyName { name: key, ..KeyName::default() }).expect("a table")
+            };
+            let others: Vec<u32> = others.iter().map(|name| make(name)).collect();
+            let own = make(table);
+            let keys =
+                others.into_iter().map(|table| ConstraintKind::Foreign { columns: vec![(2, 1)], table, index: 1 });
+            let tests = (0..checks).map(|_| ConstraintKind::Check(Some(2), "([a]>(0))".to_owned()));
+            let constraints: Vec<ConstraintDef> = keys
+                .chain(tests)
+                .enumerate()
+                .map(|(at, kind)| ConstraintDef {
+                    object: 1_000_000_000 + 16 * at as u32,
+                    name: format!("c{at}"),
+                    system_named: false,
+                    kind,
+                    switch: before,
+                })
+                .collect();
+            db.set_constraints(own, &constraints).expect("constraints");
+            (own, constraints)
+        },
+        |db, (own, mut constraints)| {
+            constraints.iter_mut().for_each(|c| c.switch = after);
+            db.set_constraints(own, &constraints).expect("they are switched");
+        },
+    );
+}
+
+const ON: ConstraintSwitch = ConstraintSwitch { disabled: false, not_trusted: false, not_for_replication: false };
+const OFF: ConstraintSwitch = ConstraintSwitch { disabled: true, not_trusted: true, not_for_replication: false };
+
+#[test]
+fn nocheck_constraint_all() {
+    let range = ([0x2E, 0x187, 1], [0x2E, 0x187, 0x33]);
+    switch_all(range, "Products", 4, &["Categories", "Suppliers"], (ON, OFF));
+}
+
+#[test]
+fn check_constraint_all() {
+    let on = ConstraintSwitch { disabled: false, ..OFF };
+    let range = ([0x2E, 0x182, 1], [0x2E, 0x182, 0x20]);
+    switch_all(range, "Orders", 0, &["Customers", "Employees", "Shippers"], (OFF, on));
 }
 
 /// A table of eight columns, the last of which is a bit.

@@ -2,6 +2,7 @@
 
 use logferry_model::SqlType;
 
+use super::error::SqlError;
 use super::value::Value;
 
 /// A name of up to four parts, as written.
@@ -59,6 +60,8 @@ pub(crate) enum StmtKind {
     },
     CreateSchema(String),
     CreateDatabase(String),
+    /// Right as it stands, and it fails when it is its turn: what it names is not there.
+    Fails(SqlError),
     /// `CREATE DATABASE ... FOR ATTACH`, and the files.
     Attach(String, Vec<Expr>),
     DropDatabase {
@@ -153,6 +156,8 @@ pub(crate) struct Trigger {
     pub events: Vec<String>,
     pub body: String,
     pub text: String,
+    pub options: ModuleOptions,
+    pub not_for_replication: bool,
 }
 
 /// What a trigger watches.
@@ -170,13 +175,31 @@ pub(crate) struct Module {
     pub make: bool,
     pub alter: bool,
     pub kind: ModuleKind,
+    pub options: ModuleOptions,
     pub text: String,
+}
+
+/// What `WITH` of a view, a procedure or a trigger says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModuleOptions {
+    pub schema_bound: bool,
+    pub recompiled: bool,
+    /// EXECUTE AS: `sys.sql_modules.execute_as_principal_id`.
+    pub execute_as: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum ModuleKind {
-    View { columns: Vec<String>, query: Box<Query> },
-    Procedure { parameters: Vec<(String, ParameterType, Option<Expr>)>, body: String },
+    /// The last: WITH CHECK OPTION.
+    View {
+        columns: Vec<String>,
+        query: Box<Query>,
+        check_option: bool,
+    },
+    Procedure {
+        parameters: Vec<(String, ParameterType, Option<Expr>)>,
+        body: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -305,7 +328,10 @@ pub(crate) struct ColumnSpec {
     pub computed: Option<(Expr, bool)>,
     pub sql_type: SqlType,
     pub nullable: Option<bool>,
-    pub identity: Option<(i128, i128)>,
+    /// Seed, increment, NOT FOR REPLICATION.
+    pub identity: Option<(i128, i128, bool)>,
+    /// ROWGUIDCOL
+    pub rowguid: bool,
     pub constraints: Vec<Constraint>,
 }
 
@@ -313,6 +339,10 @@ pub(crate) struct ColumnSpec {
 pub(crate) struct Constraint {
     pub name: Option<String>,
     pub kind: ConstraintKind,
+    /// The column in whose definition it stands.
+    pub column: Option<String>,
+    /// Of checks and foreign keys.
+    pub not_for_replication: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -339,6 +369,8 @@ pub(crate) enum AlterTable {
         columns: Vec<ColumnSpec>,
         constraints: Vec<Constraint>,
         with_values: bool,
+        /// WITH NOCHECK: rows that are there need not keep checks and foreign keys.
+        nocheck: bool,
     },
     Drop {
         columns: Vec<String>,
@@ -347,8 +379,12 @@ pub(crate) enum AlterTable {
     },
     Alter(ColumnSpec),
     Rebuild,
-    /// Accepted and without effect: CHECK CONSTRAINT of constraints that are always checked.
-    Check,
+    /// `[WITH CHECK] CHECK CONSTRAINT`, `NOCHECK CONSTRAINT`: checks and foreign keys by name; without names, all.
+    Switch {
+        enable: bool,
+        with_check: bool,
+        names: Vec<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

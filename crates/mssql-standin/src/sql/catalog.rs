@@ -11,4 +11,4 @@ mod views;
 
 pub(crate) use describe::described;
 pub(crate) use property::{VERSION_TEXT, property};
-pub(crate) use views::{log, table_function, view};
+pub(crate) use views::{log, server::PRINCIPALS, table_function, view};

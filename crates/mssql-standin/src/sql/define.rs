@@ -21,9 +21,9 @@ use super::state::{Scalars, State, TableMeta};
 use super::time::to_300ths;
 use super::value::{DAYS_TO_1900, Value, same_name};
 
-pub(crate) use constraint::alter_table;
+pub(crate) use constraint::{alter_table, switches};
 pub(crate) use database::{alter_database, backup, create_schema, drop_database};
-pub(crate) use index::{constraints_of, create_index, drop_index, maintain_index, note_indexes};
+pub(crate) use index::{constraints_of, create_index, drop_index, key_of, maintain_index, note_indexes};
 pub(crate) use module::{define_module, drop_module};
 pub(crate) use rename::{rename, renamed};
 pub(crate) use table::{create_plain, create_table, drop_table, drop_temporary, truncate};

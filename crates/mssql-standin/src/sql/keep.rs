@@ -25,7 +25,7 @@ use super::plan::Column;
 use super::server::{Login, Server, utc_now};
 use super::state::{
     BackupSet, CheckDef, ComputedDef, Db, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, SYSTEM_DATABASES, State,
-    TableMeta, from_storage,
+    Switch, TableMeta, from_storage,
 };
 use super::trigger::TriggerDef;
 use super::value::Value;
@@ -62,6 +62,11 @@ struct KeptTable {
     /// Place, text, whether it is persisted.
     computed: Vec<(usize, String, bool)>,
     checks: Vec<KeptExpression>,
+    /// Of the checks in their order: of which column it is, how it is switched.
+    #[serde(default)]
+    check_switches: Vec<(Option<usize>, Switch)>,
+    #[serde(default)]
+    rowguid: Option<usize>,
     /// Each of the column at its place.
     defaults: Vec<(usize, KeptExpression)>,
 }
@@ -286,6 +291,8 @@ impl KeptTable {
             foreign: meta.foreign.clone(),
             computed: meta.computed.iter().map(|c| (c.column, c.text.clone(), c.persisted)).collect(),
             checks: meta.checks.iter().map(|c| expression(&c.name, c.object, &c.text, c.named_by_system)).collect(),
+            check_switches: meta.checks.iter().map(|c| (c.column, c.switch)).collect(),
+            rowguid: meta.rowguid,
             defaults: meta
                 .defaults
                 .iter()
@@ -298,9 +305,12 @@ impl KeptTable {
         let computed = |(column, text, persisted): (usize, String, bool)| {
             Ok(ComputedDef { column, value: parse_expression(&text)?, text, persisted })
         };
+        let mut switches = self.check_switches.into_iter();
         let check = |k: KeptExpression| {
             let test = parse_expression(&k.text)?;
-            Ok(CheckDef { name: k.name, object: k.object, test, text: k.text, named_by_system: k.named_by_system })
+            let (column, switch) = switches.next().unwrap_or_default();
+            let KeptExpression { name, object, text, named_by_system } = k;
+            Ok(CheckDef { name, object, column, test, text, named_by_system, switch })
         };
         let default = |(column, k): (usize, KeptExpression)| {
             let value = parse_expression(&k.text)?;
@@ -316,6 +326,7 @@ impl KeptTable {
             checks: self.checks.into_iter().map(check).collect::<Result<_>>()?,
             defaults: self.defaults.into_iter().map(default).collect::<Result<_>>()?,
             foreign: self.foreign,
+            rowguid: self.rowguid,
         })
     }
 }
@@ -339,10 +350,10 @@ impl KeptModule {
 
     fn definition(self) -> Result<Option<ModuleDef>> {
         let kind = parse(&self.text)?.into_iter().find_map(|stmt| match stmt.kind {
-            StmtKind::DefineModule(module) => Some(module.kind),
+            StmtKind::DefineModule(module) => Some((module.kind, module.options)),
             _ => None,
         });
-        let Some(kind) = kind else { return Ok(None) };
+        let Some((kind, options)) = kind else { return Ok(None) };
         let column = |c: KeptColumn| {
             let ty = parse_type(&c.sql_type)?;
             let ty = c.collation.map_or(ty.clone(), |of| collation::with(&ty, Collation(of)));
@@ -353,6 +364,7 @@ impl KeptModule {
             name: self.name,
             kind,
             shown: self.columns.into_iter().map(column).collect::<Result<_>>()?,
+            options,
             text: self.text,
             created: value(self.created),
         }))
@@ -374,7 +386,14 @@ impl KeptTrigger {
     }
 
     fn definition(self) -> TriggerDef {
+        let known = parse(&self.text).unwrap_or_default().into_iter().find_map(|stmt| match stmt.kind {
+            StmtKind::DefineTrigger(trigger) => Some((trigger.options, trigger.not_for_replication)),
+            _ => None,
+        });
+        let (options, not_for_replication) = known.unwrap_or_default();
         TriggerDef {
+            options,
+            not_for_replication,
             table: self.table,
             name: self.name,
             events: self.events,

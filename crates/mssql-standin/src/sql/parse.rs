@@ -18,7 +18,7 @@ mod trigger;
 use logferry_model::SqlType;
 
 use super::ast::{Expr, ParameterType, Stmt};
-use super::error::Result;
+use super::error::{Result, SqlError};
 use super::token::{Tok, Token, tokens};
 
 /// Nesting that is still parsed: SQL Server ends with error 191 as well.
@@ -26,7 +26,7 @@ const DEPTH_MAX: u32 = 200;
 
 /// All statements of a batch.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Stmt>> {
-    let mut p = Parser { sql, tokens: tokens(sql)?, at: 0, depth: 0 };
+    let mut p = Parser::new(sql)?;
     let mut out = Vec::new();
     loop {
         while p.op(";") {}
@@ -39,7 +39,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Stmt>> {
 
 /// A type by itself, as `value()` has it in a text.
 pub(crate) fn parse_type(text: &str) -> Result<SqlType> {
-    let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut p = Parser::new(text)?;
     let sql_type = p.data_type()?;
     match p.peek() {
         Tok::End => Ok(sql_type),
@@ -49,7 +49,7 @@ pub(crate) fn parse_type(text: &str) -> Result<SqlType> {
 
 /// An expression by itself, as the text of a constraint.
 pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
-    let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut p = Parser::new(text)?;
     let expr = p.expr()?;
     match p.peek() {
         Tok::End => Ok(expr),
@@ -59,7 +59,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
 
 /// A list of parameters as `sp_executesql` has it: `@a int, @b nvarchar(20) OUTPUT`.
 pub(crate) fn parse_parameters(text: &str) -> Result<Vec<(String, ParameterType)>> {
-    let mut p = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut p = Parser::new(text)?;
     let mut out = Vec::new();
     while p.peek() != &Tok::End {
         let name = p.variable()?;
@@ -82,4 +82,12 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     depth: u32,
+    /// What a statement names and is not there, whatever there is: it fails when it is its turn.
+    missing: Option<SqlError>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(sql: &'a str) -> Result<Self> {
+        Ok(Parser { sql, tokens: tokens(sql)?, at: 0, depth: 0, missing: None })
+    }
 }

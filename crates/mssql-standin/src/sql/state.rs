@@ -16,7 +16,7 @@ use super::hidden::Hidden;
 use super::value::{Value, same_name};
 use logferry_mssql_standin_storage::{Before, Database, KeyKind, KeyName, Options, TableDef, Transaction, key_object};
 pub(crate) use meta::{
-    CheckDef, ComputedDef, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, TableMeta, TableTypeDef,
+    CheckDef, ComputedDef, DefaultDef, ForeignDef, Identity, KeyDef, ModuleDef, Switch, TableMeta, TableTypeDef,
 };
 pub(crate) use scalars::{Isolation, Scalars};
 
@@ -167,6 +167,7 @@ impl State {
         let mut tables: BTreeMap<u32, TableMeta> = BTreeMap::new();
         for (id, def) in storage.tables() {
             let mut meta = TableMeta { keys: keys_of(&storage, id, def), ..TableMeta::default() };
+            meta.know(&storage, id);
             meta.identity = Identity::of(&def.columns).map(|mut identity| {
                 let ty = &def.columns[identity.column].sql_type;
                 for (_, row) in storage.rows(id) {
@@ -347,6 +348,7 @@ impl Db {
             checks: Vec::new(),
             defaults: Vec::new(),
             foreign: Vec::new(),
+            rowguid: None,
         };
         self.tables.get(&table).unwrap_or(&NONE)
     }

@@ -24,6 +24,8 @@ pub(crate) struct TriggerDef {
     pub created: Value,
     pub modified: Value,
     pub disabled: bool,
+    pub options: super::ast::ModuleOptions,
+    pub not_for_replication: bool,
 }
 
 impl TriggerDef {

@@ -234,6 +234,15 @@ async fn a_bulk_load_of_tiberius() {
         number_of(&mut client, "SELECT COUNT(*) FROM dbo.t WHERE name IS NULL AND price = CAST(id AS float) / 7").await,
         1667
     );
+    // Checks are not looked at, and not trusted any more.
+    run(&mut client, "ALTER TABLE dbo.t ADD CONSTRAINT c CHECK (price >= 0)").await;
+    let trusted = "SELECT COUNT(*) FROM sys.check_constraints WHERE is_not_trusted = 0";
+    assert_eq!(number_of(&mut client, trusted).await, 1);
+    let mut load = client.bulk_insert("dbo.t").await.expect("a bulk load begins");
+    load.send((7000, Option::<String>::None, -1.0, String::new()).into_row()).await.expect("a row is sent");
+    load.finalize().await.expect("it ends");
+    assert_eq!(number_of(&mut client, trusted).await, 0);
+    run(&mut client, "DELETE dbo.t WHERE id = 7000").await;
     // What breaks a rule of the table leaves nothing of its batch.
     run(&mut client, "CREATE UNIQUE INDEX ix ON dbo.t (id)").await;
     let mut load = client.bulk_insert("dbo.t").await.expect("a bulk load begins");

@@ -278,6 +278,10 @@ fn databases_go_on_in_the_next_server() {
             ),
             ("CREATE TYPE more.ids AS TABLE (id int PRIMARY KEY)", ""),
             (
+                "CREATE TABLE switched (a int CONSTRAINT ck_off CHECK (a > 0), b int CONSTRAINT ck_not CHECK NOT FOR REPLICATION (b > 0), g uniqueidentifier ROWGUIDCOL); ALTER TABLE switched NOCHECK CONSTRAINT ck_off",
+                "",
+            ),
+            (
                 "INSERT customer (name, n, note) VALUES (N'ä', 1, REPLICATE(CAST(N'x' AS nvarchar(max)), 20000)), (N'b', 2, NULL)",
                 "#2",
             ),
@@ -313,6 +317,11 @@ fn databases_go_on_in_the_next_server() {
                     ),
                     ("SELECT * FROM more.named ORDER BY id", "10, \"ä\" | 15, \"b\""),
                     ("EXEC count_them 11", "1"),
+                    (
+                        "SELECT name, parent_column_id, is_disabled, is_not_trusted, is_not_for_replication FROM sys.check_constraints WHERE parent_object_id = OBJECT_ID('switched'); SELECT name FROM sys.columns WHERE is_rowguidcol = 1",
+                        "\"ck_off\", 1, true, true, false | \"ck_not\", 2, false, true, true ; \"g\"",
+                    ),
+                    ("INSERT switched (a, b) VALUES (-1, 1)", "#1"),
                     (
                         "SELECT __$operation, id, n FROM cdc.fn_cdc_get_all_changes_dbo_customer(sys.fn_cdc_get_min_lsn('dbo_customer'), sys.fn_cdc_get_max_lsn(), N'all update old')",
                         "3, 15, 2 | 4, 15, 7",
@@ -395,6 +404,35 @@ fn views_of_what_is_gone_go_on() {
     );
 }
 
+/// Defaults, checks and foreign keys as the script of Northwind left them: what it loaded with NOCHECK is not trusted.
+#[test]
+fn attached_tables_have_their_constraints() {
+    let Some(folder) = fixtures() else { return };
+    let pair = folder.join("pairs/northwind-2008");
+    let server = server();
+    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    check(
+        &mut connect(&server),
+        &[
+            ("USE nw", "use nw"),
+            (
+                "SELECT name, parent_column_id, definition, is_disabled, is_not_trusted, is_system_named FROM sys.check_constraints WHERE parent_object_id IN (OBJECT_ID('Employees'), OBJECT_ID('Order Details')) ORDER BY name",
+                "\"CK_Birthdate\", 6, \"([BirthDate]<getdate())\", false, true, false | \"CK_Discount\", 5, \"([Discount]>=(0) AND [Discount]<=(1))\", false, true, false | \"CK_Quantity\", 4, \"([Quantity]>(0))\", false, true, false | \"CK_UnitPrice\", 3, \"([UnitPrice]>=(0))\", false, true, false",
+            ),
+            (
+                "SELECT d.name, c.name, d.definition FROM sys.default_constraints d JOIN sys.columns c ON c.default_object_id = d.object_id WHERE d.parent_object_id = OBJECT_ID('Order Details') ORDER BY c.column_id",
+                "\"DF_Order_Details_UnitPrice\", \"UnitPrice\", \"((0))\" | \"DF_Order_Details_Quantity\", \"Quantity\", \"((1))\" | \"DF_Order_Details_Discount\", \"Discount\", \"((0))\"",
+            ),
+            ("SELECT COUNT(*) FROM sys.default_constraints; SELECT COUNT(*) FROM sys.check_constraints", "9 ; 8"),
+            (
+                "SELECT f.name, OBJECT_NAME(f.parent_object_id), OBJECT_NAME(f.referenced_object_id), f.key_index_id, f.is_not_trusted, k.parent_column_id, k.referenced_column_id FROM sys.foreign_keys f JOIN sys.foreign_key_columns k ON k.constraint_object_id = f.object_id WHERE f.name LIKE 'FK_Orders%' OR f.name LIKE 'FK_Terr%' OR f.name = 'FK_Employees_Employees' ORDER BY f.name",
+                "\"FK_Employees_Employees\", \"Employees\", \"Employees\", 1, true, 17, 1 | \"FK_Orders_Customers\", \"Orders\", \"Customers\", 1, true, 2, 1 | \"FK_Orders_Employees\", \"Orders\", \"Employees\", 1, true, 3, 1 | \"FK_Orders_Shippers\", \"Orders\", \"Shippers\", 1, true, 7, 1 | \"FK_Territories_Region\", \"Territories\", \"Region\", 2, false, 3, 1",
+            ),
+            ("SELECT COUNT(*) FROM sys.foreign_keys", "13"),
+        ],
+    );
+}
+
 /// Keys as the system tables of the files have them: clustered indexes that are no primary key, nonclustered ones.
 #[test]
 fn attached_tables_have_their_keys() {
@@ -408,7 +446,11 @@ fn attached_tables_have_their_keys() {
                 "CREATE TABLE b (id int NOT NULL CONSTRAINT pk_b PRIMARY KEY NONCLUSTERED, n int UNIQUE CLUSTERED, m int); CREATE INDEX ix ON b (m DESC) INCLUDE (n)",
                 "",
             ),
-            ("CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int)", ""),
+            ("CREATE TABLE c (id int PRIMARY KEY, k int, j int, UNIQUE (j, k)); CREATE TABLE d (id int)", ""),
+            (
+                "CREATE TABLE e (a int DEFAULT 7, b int CONSTRAINT ck_b CHECK NOT FOR REPLICATION (b > 0), t varchar(20) CONSTRAINT df_t DEFAULT 'ä''', x int REFERENCES c, y int, z int, CHECK (a < b), CONSTRAINT fk_yz FOREIGN KEY (y, z) REFERENCES c (j, k)); ALTER TABLE e NOCHECK CONSTRAINT fk_yz",
+                "",
+            ),
             (
                 "INSERT a VALUES (1, 'b'), (2, 'a'), (3, 'b'), (4, NULL); INSERT b VALUES (1, 9, 5), (2, NULL, 6)",
                 "#4 ; #2",
@@ -419,7 +461,12 @@ fn attached_tables_have_their_keys() {
     let columns = "SELECT t.name, c.index_id, c.index_column_id, c.column_id, c.key_ordinal, c.is_descending_key, c.is_included_column FROM sys.index_columns c JOIN sys.tables t ON t.object_id = c.object_id ORDER BY 1, 2, 3";
     let constraints =
         "SELECT name, object_id, type, unique_index_id, is_system_named FROM sys.key_constraints ORDER BY object_id";
-    let before = [keys, columns, constraints].map(|sql| run(&mut connect(&first), sql));
+    let checks = "SELECT name, object_id, parent_object_id, parent_column_id, definition, is_disabled, is_not_trusted, is_not_for_replication, is_system_named FROM sys.check_constraints ORDER BY object_id";
+    let defaults = "SELECT name, object_id, parent_object_id, parent_column_id, definition, is_system_named FROM sys.default_constraints ORDER BY object_id";
+    let foreign = "SELECT f.name, f.object_id, f.referenced_object_id, f.key_index_id, f.is_disabled, f.is_not_trusted, f.is_system_named, k.constraint_column_id, k.parent_column_id, k.referenced_column_id FROM sys.foreign_keys f JOIN sys.foreign_key_columns k ON k.constraint_object_id = f.object_id ORDER BY f.object_id, k.constraint_column_id";
+    let asked = [keys, columns, constraints, checks, defaults, foreign];
+    let before = asked.map(|sql| run(&mut connect(&first), sql));
+    assert!(before[5].matches("\"fk_yz\"").count() == 2 && before[4].contains("'ä'''"), "{before:?}");
     assert!(before[0].contains("\"a\", \"cx\", 1, \"CLUSTERED\", false, false, false"), "{}", before[0]);
     assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
     let second = server();
@@ -427,7 +474,7 @@ fn attached_tables_have_their_keys() {
     second.attach_database("again", &data, &log).expect("the pair is attached");
     let mut s = connect(&second);
     assert_eq!(run(&mut s, "USE again"), "use again");
-    for (sql, before) in [keys, columns, constraints].into_iter().zip(&before) {
+    for (sql, before) in asked.into_iter().zip(&before) {
         assert_eq!(run(&mut s, sql), *before, "{sql}");
     }
     check(

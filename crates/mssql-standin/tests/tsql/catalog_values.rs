@@ -112,7 +112,7 @@ fn objects_of_each_kind() {
             ),
             (
                 "SELECT name, definition, is_disabled, is_not_trusted, parent_column_id FROM sys.check_constraints",
-                "\"CK_b\", \"([b]>(0))\", false, false, 0",
+                "\"CK_b\", \"([b]>(0))\", false, false, 3",
             ),
             (
                 "SELECT name, OBJECT_NAME(referenced_object_id), key_index_id, delete_referential_action_desc, is_disabled FROM sys.foreign_keys",

@@ -76,7 +76,7 @@ fn constraints() {
             ),
             (
                 "INSERT p VALUES (3, 3, 0)",
-                "!547 The INSERT statement conflicted with the CHECK constraint \"CK_p\". The conflict occurred in database \"shop\", table \"dbo.p\".",
+                "!547 The INSERT statement conflicted with the CHECK constraint \"CK_p\". The conflict occurred in database \"shop\", table \"dbo.p\", column 'c'.",
             ),
             (
                 "INSERT c VALUES (1, 9)",
@@ -104,7 +104,7 @@ fn constraints() {
             ),
             (
                 "ALTER TABLE c WITH CHECK ADD CONSTRAINT CK_c CHECK (id < 4)",
-                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"CK_c\". The conflict occurred in database \"shop\", table \"dbo.c\".",
+                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"CK_c\". The conflict occurred in database \"shop\", table \"dbo.c\", column 'id'.",
             ),
             ("ALTER TABLE c DROP CONSTRAINT FK_c; INSERT c VALUES (5, 99)", "#1"),
             ("UPDATE c SET id = id + 1; SELECT MIN(id), MAX(id), COUNT(*) FROM c", "#5 ; 2, 6, 5"),

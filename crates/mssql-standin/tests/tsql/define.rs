@@ -232,7 +232,7 @@ fn definitions_in_transactions() {
             // A statement that fails has done nothing, and the transaction goes on.
             (
                 "BEGIN TRAN; ALTER TABLE t ADD b int, CONSTRAINT c CHECK (a < 6); SELECT * FROM t; INSERT t VALUES (8); COMMIT; SELECT * FROM t",
-                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"c\". The conflict occurred in database \"shop\", table \"dbo.t\".",
+                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"c\". The conflict occurred in database \"shop\", table \"dbo.t\", column 'a'.",
             ),
             ("SELECT * FROM t; SELECT @@TRANCOUNT", "5 | 6 ; 1"),
             ("COMMIT", ""),

@@ -106,7 +106,7 @@ fn errors_name_what_is_wrong() {
             ("SELECT @x", "!137 Must declare the scalar variable \"@x\"."),
             (
                 "SELECT id FROM p WHERE id",
-                "!4145 An expression of non-boolean type specified in a context where a condition is expected.",
+                "!4145 An expression of non-boolean type specified in a context where a condition is expected, near 'id'.",
             ),
             (
                 "SELECT 1 UNION SELECT 1, 2",

@@ -24,7 +24,7 @@ fn definitions_fire_triggers_on_the_database() {
             (TRIGGER, ""),
             ("CREATE TABLE t (id int PRIMARY KEY);\nALTER TABLE dbo.t ADD a int NULL, b int", ""),
             ("CREATE TABLE #t (id int); DROP TABLE #t; INSERT t (id) VALUES (1)", "#1"),
-            ("CREATE INDEX i ON t (a); DROP INDEX i ON t", ""),
+            ("CREATE INDEX i ON t (a); ALTER INDEX i ON t REBUILD; DROP INDEX i ON t", ""),
             ("CREATE VIEW v AS SELECT id FROM t WHERE id < 5", ""),
             ("CREATE OR ALTER VIEW v AS SELECT id FROM t", ""),
             (
@@ -38,14 +38,14 @@ fn definitions_fire_triggers_on_the_database() {
             ),
             (
                 "SELECT event, name FROM ddl_log ORDER BY n",
-                "\"CREATE_TABLE\", \"dbo.t\" | \"ALTER_TABLE\", \"dbo.t\" | \"CREATE_INDEX\", \"dbo.i\" | \"DROP_INDEX\", \"dbo.i\" | \"CREATE_VIEW\", \"dbo.v\" | \"ALTER_VIEW\", \"dbo.v\" | \"RENAME\", \"dbo.a\" | \"DROP_VIEW\", \"dbo.v\" | \"DROP_TABLE\", \"dbo.t\"",
+                "\"CREATE_TABLE\", \"dbo.t\" | \"ALTER_TABLE\", \"dbo.t\" | \"CREATE_INDEX\", \"dbo.i\" | \"ALTER_INDEX\", \"dbo.i\" | \"DROP_INDEX\", \"dbo.i\" | \"CREATE_VIEW\", \"dbo.v\" | \"ALTER_VIEW\", \"dbo.v\" | \"RENAME\", \"dbo.a\" | \"DROP_VIEW\", \"dbo.v\" | \"DROP_TABLE\", \"dbo.t\"",
             ),
             (
-                "SELECT command FROM ddl_log WHERE n IN (2, 5)",
-                "\"ALTER TABLE dbo.t ADD a int NULL, b int\" | \"CREATE VIEW v AS SELECT id FROM t WHERE id < 5\"",
+                "SELECT command FROM ddl_log WHERE n IN (2, 4, 6)",
+                "\"ALTER TABLE dbo.t ADD a int NULL, b int\" | \"ALTER INDEX i ON t REBUILD\" | \"CREATE VIEW v AS SELECT id FROM t WHERE id < 5\"",
             ),
-            ("DISABLE TRIGGER note ON DATABASE; CREATE TABLE u (id int); SELECT COUNT(*) FROM ddl_log", "9"),
-            ("ENABLE TRIGGER ALL ON DATABASE; DROP TABLE u; SELECT COUNT(*) FROM ddl_log", "10"),
+            ("DISABLE TRIGGER note ON DATABASE; CREATE TABLE u (id int); SELECT COUNT(*) FROM ddl_log", "10"),
+            ("ENABLE TRIGGER ALL ON DATABASE; DROP TABLE u; SELECT COUNT(*) FROM ddl_log", "11"),
             ("SELECT EVENTDATA()", "null"),
         ],
     );

@@ -151,7 +151,7 @@ impl Binder<'_> {
         let Some((database, id)) = self.state.find_module(self.scalars, name)? else { return Ok(None) };
         let state = self.state;
         let Some(def) = state.db(database).modules.get(&id) else { return Ok(None) };
-        let ModuleKind::View { columns, query } = &def.kind else { return Ok(None) };
+        let ModuleKind::View { columns, query, .. } = &def.kind else { return Ok(None) };
         if database != self.scalars.database {
             return Err(unsupported("views of another database"));
         }

@@ -90,18 +90,19 @@ fn parse(spec: &str) -> Vec<(Column, Value)> {
 }
 
 /// A view whose rows give the columns named in `given`, in that order; the others are as the text has them.
-pub(super) fn view<const N: usize>(
+pub(super) fn view<'a, R: IntoIterator<Item = Value>>(
     spec: &str,
-    given: [&str; N],
-    rows: impl IntoIterator<Item = [Value; N]>,
+    given: impl IntoIterator<Item = &'a str>,
+    rows: impl IntoIterator<Item = R>,
 ) -> (Vec<Column>, Rows) {
     let parsed = parse(spec);
-    let places = given.map(|name| {
+    let place = |name: &str| {
         let at = parsed.iter().position(|(c, _)| c.name == name);
         at.unwrap_or_else(|| unreachable!("a view of ours has no column {name}"))
-    });
+    };
+    let places: Vec<usize> = given.into_iter().map(place).collect();
     let (columns, base): (Vec<Column>, Vec<Value>) = parsed.into_iter().unzip();
-    let fill = |values: [Value; N]| {
+    let fill = |values: R| {
         let mut row = base.clone();
         for (at, value) in places.iter().zip(values) {
             row[*at] = padded(value, &columns[*at].ty);

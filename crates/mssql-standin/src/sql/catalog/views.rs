@@ -7,7 +7,7 @@ mod information_schema;
 pub(crate) mod log;
 mod msdb;
 mod object;
-mod server;
+pub(super) mod server;
 mod session;
 mod space;
 mod trigger;

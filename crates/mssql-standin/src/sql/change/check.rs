@@ -13,7 +13,7 @@ use super::super::error::{Result, SqlError};
 use super::super::eval::{Ctx, Env, eval, truth};
 use super::super::lookup::values_of;
 use super::super::plan::Part;
-use super::super::state::{Db, KeyDef, Scalars, State};
+use super::super::state::{CheckDef, Db, KeyDef, Scalars, State};
 use super::super::types;
 use super::super::value::{Value, from_bytes, group_key};
 use super::{Target, Variables, blocked};
@@ -42,7 +42,8 @@ pub(super) fn check_rows(
             .state(2));
         }
     }
-    let checks = &state.db(target.at.database).meta(target.at.table).checks;
+    let db = state.db(target.at.database);
+    let checks: Vec<&CheckDef> = db.meta(target.at.table).checks.iter().filter(|c| !c.switch.disabled).collect();
     if checks.is_empty() || !checked {
         return Ok(());
     }
@@ -60,9 +61,10 @@ pub(super) fn check_rows(
                 return Err(SqlError::new(
                     547,
                     format!(
-                        "The {verb} statement conflicted with the CHECK constraint \"{}\". The conflict occurred in database \"{database}\", table \"{}\".",
+                        "The {verb} statement conflicted with the CHECK constraint \"{}\". The conflict occurred in database \"{database}\", table \"{}\"{}.",
                         check.name,
-                        target.full_name()
+                        target.full_name(),
+                        column_part(db, target.at.table, check.column)
                     ),
                 )
                 .state(0));
@@ -178,9 +180,18 @@ fn is_there(
     held.map_or(Ok(false), Err)
 }
 
-fn first_column(db: &Db, table: u32, columns: &[usize]) -> String {
-    let column = db.storage.table_def(table).and_then(|d| d.columns.get(*columns.first()?));
-    column.map(|c| c.name.clone()).unwrap_or_default()
+/// What messages add where one column is to blame.
+pub(crate) fn column_part(db: &Db, table: u32, column: Option<usize>) -> String {
+    let column = db.storage.table_def(table).and_then(|d| d.columns.get(column?));
+    column.map_or(String::new(), |c| format!(", column '{}'", c.name))
+}
+
+/// The column of a key that has one.
+pub(crate) fn one_column(columns: &[usize]) -> Option<usize> {
+    match columns {
+        [one] => Some(*one),
+        _ => None,
+    }
 }
 
 /// Foreign keys of the rows: the rows that they point to are there.
@@ -193,7 +204,7 @@ pub(super) fn check_references(
 ) -> Result<()> {
     let db = state.db(target.at.database);
     let xact = scalars.xacts.get(&target.at.database).copied();
-    for foreign in &db.meta(target.at.table).foreign {
+    for foreign in db.meta(target.at.table).foreign.iter().filter(|f| !f.switch.disabled) {
         let own: HashSet<Vec<u8>> = match foreign.table == target.at.table {
             true => rows.iter().map(|r| values_of(r, &target.types, &foreign.referenced).0).collect(),
             false => HashSet::new(),
@@ -212,10 +223,10 @@ pub(super) fn check_references(
             return Err(SqlError::new(
                 547,
                 format!(
-                    "The {verb} statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\", column '{}'.",
+                    "The {verb} statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\"{}.",
                     foreign.name,
                     db.name,
-                    first_column(db, foreign.table, &foreign.referenced)
+                    column_part(db, foreign.table, one_column(&foreign.referenced))
                 ),
             )
             .state(0));
@@ -236,7 +247,7 @@ pub(super) fn check_referenced(
     let db = state.db(target.at.database);
     let xact = scalars.xacts.get(&target.at.database).copied();
     for (table, meta) in &db.tables {
-        for foreign in meta.foreign.iter().filter(|f| f.table == target.at.table) {
+        for foreign in meta.foreign.iter().filter(|f| f.table == target.at.table && !f.switch.disabled) {
             let of = |row: &Row| values_of(row, &target.types, &foreign.referenced).0;
             let kept: HashSet<Vec<u8>> = stay.iter().map(of).collect();
             let removed: HashSet<&RowKey> = match *table == target.at.table {
@@ -253,10 +264,10 @@ pub(super) fn check_referenced(
                 return Err(SqlError::new(
                     547,
                     format!(
-                        "The {verb} statement conflicted with the REFERENCE constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\", column '{}'.",
+                        "The {verb} statement conflicted with the REFERENCE constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\"{}.",
                         foreign.name,
                         db.name,
-                        first_column(db, *table, &foreign.columns)
+                        column_part(db, *table, one_column(&foreign.columns))
                     ),
                 )
                 .state(0));

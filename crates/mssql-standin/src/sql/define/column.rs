@@ -12,10 +12,10 @@ use super::super::deparse::definition;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::eval::{Ctx, Env, eval};
 use super::super::plan::Column;
-use super::super::state::{ComputedDef, Scalars, State, TableMeta, from_storage};
+use super::super::state::{self, ComputedDef, Scalars, State, TableMeta, from_storage};
 use super::super::types;
 use super::super::value::{Value, from_bytes, same_name, to_bytes};
-use super::constraint::add_constraints;
+use super::constraint::{add_constraints, check_existing, new_objects};
 use super::table::wait_for_table;
 use super::{Variables, meta_mut};
 use logferry_mssql_standin_storage::{ColumnDef, Identity, XactOptions};
@@ -75,8 +75,9 @@ pub(super) fn columns_of(
             column.ty = bound.ty;
         }
         let narrow = |n: i128| i64::try_from(n).map_err(|_| unsupported("seeds of identity beyond bigint"));
-        let identity =
-            spec.identity.map(|(seed, increment)| Ok(Identity { seed: narrow(seed)?, increment: narrow(increment)? }));
+        let identity = spec
+            .identity
+            .map(|(seed, increment, _)| Ok(Identity { seed: narrow(seed)?, increment: narrow(increment)? }));
         let stored = ColumnDef {
             name: column.name.clone(),
             sql_type: column.ty.clone(),
@@ -85,6 +86,26 @@ pub(super) fn columns_of(
             computed: spec.computed.as_ref().is_some_and(|(_, persisted)| !persisted),
         };
         out.push(Defined { column, stored, computed: spec.computed.clone() });
+    }
+    Ok(out)
+}
+
+/// The identity column, as its definition has it.
+pub(super) fn identity_of(columns: &[ColumnDef], specs: &[ColumnSpec]) -> Option<state::Identity> {
+    let not_for_replication = specs.iter().any(|s| s.identity.is_some_and(|(_, _, not)| not));
+    state::Identity::of(columns).map(|identity| state::Identity { not_for_replication, ..identity })
+}
+
+/// The ROWGUIDCOL of a table: one that it has, or one of those that come behind its columns.
+pub(super) fn rowguid_of(known: &[Column], specs: &[ColumnSpec], had: Option<usize>) -> Result<Option<usize>> {
+    let mut out = had;
+    for (at, spec) in specs.iter().enumerate().filter(|(_, s)| s.rowguid) {
+        if spec.sql_type != SqlType::UniqueIdentifier {
+            return Err(unsupported("ROWGUIDCOL of a column that is no uniqueidentifier"));
+        }
+        if out.replace(known.len() + at).is_some() {
+            return Err(SqlError::batch(8196, "Duplicate column specified as ROWGUIDCOL."));
+        }
     }
     Ok(out)
 }
@@ -118,7 +139,7 @@ fn check_identity(spec: &ColumnSpec, table: &str, second: bool) -> Result<()> {
             ),
         ));
     }
-    if spec.identity.is_some_and(|(_, increment)| increment == 0) {
+    if spec.identity.is_some_and(|(_, increment, _)| increment == 0) {
         return Err(SqlError::batch(2751, format!("Identity column '{}' contains invalid INCREMENT.", spec.name)));
     }
     Ok(())
@@ -131,7 +152,7 @@ pub(super) fn add_columns(
     variables: &Variables,
     at: TableAt,
     specs: &[ColumnSpec],
-    with_values: bool,
+    (with_values, nocheck): (bool, bool),
 ) -> Result<()> {
     wait_for_table(state, scalars, at)?;
     let held = BTreeMap::new();
@@ -139,6 +160,7 @@ pub(super) fn add_columns(
     let (_, table) = state.db(at.database).table_name(at.table);
     let defined = columns_of(state, scalars, specs, &known, &table)?;
     let rows = state.db(at.database).storage.rows(at.table).next().is_some();
+    let before = state.db(at.database).meta(at.table).clone();
     for (n, (spec, defined)) in specs.iter().zip(&defined).enumerate() {
         let place = known.len() + n;
         let default = spec.constraints.iter().find_map(|c| match &c.kind {
@@ -164,7 +186,10 @@ pub(super) fn add_columns(
         state.db_mut(at.database).storage.add_column(at.table, first).map_err(from_storage)?;
         if stored.identity.is_some() {
             let columns = state.db(at.database).storage.table_def(at.table).map(|d| d.columns.clone());
-            meta_mut(state, at).identity = super::super::state::Identity::of(&columns.unwrap_or_default());
+            meta_mut(state, at).identity = identity_of(&columns.unwrap_or_default(), specs);
+        }
+        if spec.rowguid {
+            meta_mut(state, at).rowguid = rowguid_of(&known, specs, before.rowguid)?;
         }
         let computed = computed_of(std::slice::from_ref(defined), place);
         meta_mut(state, at).computed.extend(computed);
@@ -183,7 +208,18 @@ pub(super) fn add_columns(
     let held = BTreeMap::new();
     let columns = Binder::new(state, scalars, &held).table_columns(at);
     let constraints: Vec<&Constraint> = specs.iter().flat_map(|s| &s.constraints).collect();
-    add_constraints(state, scalars, at, &columns, &constraints)
+    let added = add_constraints(state, scalars, at, &columns, &constraints, nocheck).and_then(|()| {
+        let objects = if nocheck { Vec::new() } else { new_objects(state, at, &before) };
+        check_existing(state, scalars, variables, at, &objects)
+    });
+    if added.is_err() {
+        for place in (known.len()..columns.len()).rev() {
+            state.db_mut(at.database).storage.drop_column(at.table, place).map_err(from_storage)?;
+        }
+        *meta_mut(state, at) = before;
+        note_altered(state, at);
+    }
+    added
 }
 
 /// Gives all rows a value in a column.
@@ -354,7 +390,7 @@ pub(super) fn refuse_if_used(state: &State, at: TableAt, place: usize, name: &st
 }
 
 /// Whether an expression of one table names a column.
-fn names_column(e: &Expr, name: &str) -> bool {
+pub(super) fn names_column(e: &Expr, name: &str) -> bool {
     // The text of a definition has its names in brackets.
     definition(e).to_lowercase().contains(&format!("[{}]", name.replace(']', "]]").to_lowercase()))
 }
@@ -368,6 +404,8 @@ fn without(meta: &mut TableMeta, place: usize) {
     });
     meta.defaults.iter_mut().for_each(|d| down(&mut d.column));
     meta.foreign.iter_mut().for_each(|f| f.columns.iter_mut().for_each(down));
+    meta.checks.iter_mut().filter_map(|c| c.column.as_mut()).for_each(down);
+    meta.rowguid = meta.rowguid.filter(|c| *c != place).map(|c| c - usize::from(c > place));
     meta.computed.retain(|c| c.column != place);
     meta.computed.iter_mut().for_each(|c| down(&mut c.column));
     match &mut meta.identity {

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
-use super::super::ast::{AlterTable, Constraint, ConstraintKind};
+use super::super::ast::{AlterTable, Constraint, ConstraintKind, Expr};
 use super::super::bind::{Binder, Scope, TableAt};
+use super::super::change::{column_part, one_column};
 use super::super::deparse::definition;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::eval::{Ctx, Env, eval, truth};
 use super::super::plan::{Column, Part};
-use super::super::state::{CheckDef, DefaultDef, ForeignDef, KeyDef, Scalars, State};
+use super::super::state::{CheckDef, Db, DefaultDef, ForeignDef, KeyDef, Scalars, State, Switch, TableMeta};
 use super::super::value::{Value, from_bytes, group_key, same_name};
-use super::column::{add_columns, alter_column, drop_column};
+use super::column::{add_columns, alter_column, drop_column, names_column};
 use super::index::push_key;
+use super::table::wait_for_table;
 use super::{Variables, meta_mut, place_of};
 use logferry_mssql_standin_storage::key_object;
 
@@ -52,6 +54,7 @@ pub(super) fn add_constraints(
     at: TableAt,
     columns: &[Column],
     constraints: &[&Constraint],
+    nocheck: bool,
 ) -> Result<()> {
     let (_, table) = state.db(at.database).table_name(at.table);
     for constraint in constraints {
@@ -66,6 +69,9 @@ pub(super) fn add_constraints(
         let named =
             |prefix: &str| constraint.name.clone().unwrap_or_else(|| format!("{prefix}__{}", suffix(&table, id)));
         let named_by_system = constraint.name.is_none();
+        let not_for_replication = constraint.not_for_replication;
+        // What replication need not keep is never trusted.
+        let switch = Switch { disabled: false, not_trusted: nocheck || not_for_replication, not_for_replication };
         match &constraint.kind {
             ConstraintKind::Key { primary, clustered, columns: key } => {
                 let meta = state.db(at.database).meta(at.table);
@@ -120,12 +126,15 @@ pub(super) fn add_constraints(
                 let mut binder = Binder::new(state, scalars, &held);
                 let (_, source) = binder.table_source(at, 0)?;
                 binder.condition(test, &Scope { sources: vec![source], outer: None })?;
+                let column = of_column(columns, constraint.column.as_deref(), test, &table)?;
                 let check = CheckDef {
                     name: named("CK"),
                     object: id,
+                    column,
                     test: test.clone(),
                     text: definition(test),
                     named_by_system,
+                    switch,
                 };
                 meta_mut(state, at).checks.push(check);
             }
@@ -192,12 +201,28 @@ pub(super) fn add_constraints(
                     table: found.table,
                     referenced,
                     named_by_system,
+                    switch,
                 };
                 meta_mut(state, at).foreign.push(foreign);
             }
         }
     }
     Ok(())
+}
+
+/// The column that a check is of: the one in whose definition it stands, or the only one that it names.
+fn of_column(columns: &[Column], own: Option<&str>, test: &Expr, table: &str) -> Result<Option<usize>> {
+    let named: Vec<usize> = (0..columns.len()).filter(|at| names_column(test, &columns[*at].name)).collect();
+    let Some(own) = own else { return Ok(Some(named).filter(|n| n.len() == 1).map(|n| n[0])) };
+    let place = place_of(columns, own, table)?;
+    match named.iter().all(|at| *at == place) {
+        true => Ok(Some(place)),
+        false => Err(SqlError::batch(
+            8141,
+            format!("Column CHECK constraint for column '{own}' references another column, table '{table}'."),
+        )
+        .state(0)),
+    }
 }
 
 pub(super) fn constraint_named(state: &State, database: usize, name: &str) -> bool {
@@ -218,18 +243,21 @@ pub(crate) fn alter_table(
 ) -> Result<()> {
     let at = state.find_table(scalars, table)?.ok_or_else(|| cannot_find(table))?;
     match change {
-        AlterTable::Check => Ok(()),
+        AlterTable::Switch { enable, with_check, names } => {
+            switch_constraints(state, (scalars, variables), at, (*enable, *with_check), names)
+        }
         AlterTable::Rebuild => super::index::maintain_index(state, scalars, None, table, false),
-        AlterTable::Add { columns, constraints, with_values } => {
+        AlterTable::Add { columns, constraints, with_values, nocheck } => {
             if !columns.is_empty() {
-                add_columns(state, scalars, variables, at, columns, *with_values)?;
+                add_columns(state, scalars, variables, at, columns, (*with_values, *nocheck))?;
             }
             let held = BTreeMap::new();
             let columns = Binder::new(state, scalars, &held).table_columns(at);
             for constraint in constraints {
                 let known = state.db(at.database).meta(at.table).clone();
-                add_constraints(state, scalars, at, &columns, &[constraint])?;
-                if let Err(e) = check_existing(state, scalars, variables, at) {
+                add_constraints(state, scalars, at, &columns, &[constraint], *nocheck)?;
+                let objects = if *nocheck { Vec::new() } else { new_objects(state, at, &known) };
+                if let Err(e) = check_existing(state, scalars, variables, at, &objects) {
                     *meta_mut(state, at) = known;
                     return Err(e);
                 }
@@ -266,8 +294,69 @@ fn drop_constraint(state: &mut State, at: TableAt, name: &str, if_exists: bool) 
     Ok(())
 }
 
-/// Rows that are there keep the checks and foreign keys.
-fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: TableAt) -> Result<()> {
+/// Checks and foreign keys that a table did not have before.
+pub(super) fn new_objects(state: &State, at: TableAt, known: &TableMeta) -> Vec<u32> {
+    let had: Vec<u32> = switched(known).collect();
+    switched(state.db(at.database).meta(at.table)).filter(|object| !had.contains(object)).collect()
+}
+
+fn switched(meta: &TableMeta) -> impl Iterator<Item = u32> {
+    meta.checks.iter().map(|c| c.object).chain(meta.foreign.iter().map(|f| f.object))
+}
+
+/// How the checks and foreign keys of a table are switched.
+pub(crate) fn switches(db: &mut Db, table: u32) -> impl Iterator<Item = &mut Switch> {
+    let meta = db.tables.get_mut(&table).into_iter();
+    meta.flat_map(|m| m.checks.iter_mut().map(|c| &mut c.switch).chain(m.foreign.iter_mut().map(|f| &mut f.switch)))
+}
+
+/// CHECK CONSTRAINT and NOCHECK CONSTRAINT.
+fn switch_constraints(
+    state: &mut State,
+    (scalars, variables): (&Scalars, &Variables),
+    at: TableAt,
+    (enable, with_check): (bool, bool),
+    names: &[String],
+) -> Result<()> {
+    wait_for_table(state, scalars, at)?;
+    let meta = state.db(at.database).meta(at.table);
+    let mut objects: Vec<u32> = if names.is_empty() { switched(meta).collect() } else { Vec::new() };
+    for name in names {
+        let check = meta.checks.iter().find(|c| same_name(&c.name, name)).map(|c| c.object);
+        let found = check.or_else(|| meta.foreign.iter().find(|f| same_name(&f.name, name)).map(|f| f.object));
+        objects.push(found.ok_or_else(|| match meta.constraint_names().any(|known| same_name(known, name)) {
+            true => SqlError::batch(
+                11415,
+                format!("Object '{name}' cannot be disabled or enabled. This action applies only to foreign key and check constraints."),
+            ),
+            false => SqlError::batch(4917, format!("Constraint '{name}' does not exist.")).state(0),
+        })?);
+    }
+    if enable && with_check {
+        check_existing(state, scalars, variables, at, &objects)?;
+    }
+    let meta = meta_mut(state, at);
+    let checks = meta.checks.iter_mut().map(|c| (c.object, &mut c.switch));
+    for (object, switch) in checks.chain(meta.foreign.iter_mut().map(|f| (f.object, &mut f.switch))) {
+        if objects.contains(&object) {
+            switch.disabled = !enable;
+            switch.not_trusted = match enable && with_check {
+                true => switch.not_for_replication,
+                false => switch.not_trusted || !enable,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are there keep these checks and foreign keys.
+pub(super) fn check_existing(
+    state: &State,
+    scalars: &Scalars,
+    variables: &Variables,
+    at: TableAt,
+    objects: &[u32],
+) -> Result<()> {
     let db = state.db(at.database);
     let meta = db.meta(at.table);
     let types = std::rc::Rc::new(db.types(at.table));
@@ -277,7 +366,7 @@ fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: T
     let scope = Scope { sources: vec![source], outer: None };
     let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
     let (schema, name) = db.table_name(at.table);
-    for check in &meta.checks {
+    for check in meta.checks.iter().filter(|c| objects.contains(&c.object)) {
         let test = binder.condition(&check.test, &scope)?;
         for (_, row) in db.storage.rows(at.table) {
             let parts = [Part::Stored(row.clone(), std::rc::Rc::clone(&types), None)];
@@ -285,13 +374,13 @@ fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: T
             if truth(&eval(&test, &env)?) == Some(false) {
                 return Err(SqlError::batch(
                     547,
-                    format!("The ALTER TABLE statement conflicted with the CHECK constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\".", check.name, db.name),
+                    format!("The ALTER TABLE statement conflicted with the CHECK constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\"{}.", check.name, db.name, column_part(db, at.table, check.column)),
                 )
                 .state(0));
             }
         }
     }
-    for foreign in &meta.foreign {
+    for foreign in meta.foreign.iter().filter(|f| objects.contains(&f.object)) {
         let other = db.types(foreign.table);
         let key = |row: &logferry_mssql_standin_storage::Row, types: &[SqlType], columns: &[usize]| {
             let (mut key, mut null) = (Vec::new(), false);
@@ -310,9 +399,10 @@ fn check_existing(state: &State, scalars: &Scalars, variables: &Variables, at: T
             .map(|(_, r)| key(r, &types, &foreign.columns))
             .any(|(k, null)| !null && !there.contains(&k));
         if lost {
+            let (schema, name) = db.table_name(foreign.table);
             return Err(SqlError::batch(
                 547,
-                format!("The ALTER TABLE statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\".", foreign.name, db.name),
+                format!("The ALTER TABLE statement conflicted with the FOREIGN KEY constraint \"{}\". The conflict occurred in database \"{}\", table \"{schema}.{name}\"{}.", foreign.name, db.name, column_part(db, foreign.table, one_column(&foreign.referenced))),
             )
             .state(0));
         }

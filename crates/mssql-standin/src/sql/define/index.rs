@@ -8,10 +8,10 @@ use super::super::ast::IndexDef;
 use super::super::bind::{Binder, TableAt};
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::plan::Column;
-use super::super::state::{Db, KeyDef, Scalars, State, from_storage};
+use super::super::state::{Db, ForeignDef, KeyDef, Scalars, State, Switch, from_storage};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::{meta_mut, place_of};
-use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, KeyKind, KeyName};
+use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, ConstraintSwitch, KeyKind, KeyName};
 
 /// Adds a key after looking whether the rows that are there keep it.
 pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()> {
@@ -105,11 +105,25 @@ pub(super) fn second_clustered(table: &str, known: &str) -> SqlError {
     .state(3)
 }
 
+/// The index that keeps the key which a foreign key refers to.
+pub(crate) fn key_of(db: &Db, foreign: &ForeignDef) -> u32 {
+    let mut wanted = foreign.referenced.clone();
+    wanted.sort_unstable();
+    let is_kept_by = |k: &&KeyDef| {
+        let mut columns: Vec<usize> = k.columns.iter().map(|(c, _)| *c).collect();
+        columns.sort_unstable();
+        k.unique && columns == wanted
+    };
+    let other = db.tables.get(&foreign.table).and_then(|t| t.keys.iter().find(is_kept_by));
+    other.map_or(1, |k| k.index_id)
+}
+
 /// The constraints of a table as the storage keeps them.
 pub(crate) fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
     let meta = db.meta(table);
     let id = |place: usize| db.storage.column_id(table, place);
     let one = |object: u32, name: &str, system_named: bool, kind: ConstraintKind| ConstraintDef {
+        switch: Default::default(),
         object,
         name: name.to_owned(),
         system_named,
@@ -123,28 +137,25 @@ pub(crate) fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
         .defaults
         .iter()
         .map(|d| one(d.object, &d.name, d.named_by_system, ConstraintKind::Default(id(d.column), d.text.clone())));
-    let checks = meta
-        .checks
-        .iter()
-        .map(|c| one(c.object, &c.name, c.named_by_system, ConstraintKind::Check(None, c.text.clone())));
+    let checks = meta.checks.iter().map(|c| {
+        let kind = ConstraintKind::Check(c.column.map(id), c.text.clone());
+        ConstraintDef { switch: switch_of(c.switch), ..one(c.object, &c.name, c.named_by_system, kind) }
+    });
     let foreign = meta.foreign.iter().map(|f| {
-        let mut wanted = f.referenced.clone();
-        wanted.sort_unstable();
-        let is_kept_by = |k: &&KeyDef| {
-            let mut columns: Vec<usize> = k.columns.iter().map(|(c, _)| *c).collect();
-            columns.sort_unstable();
-            k.unique && columns == wanted
-        };
-        let other = db.tables.get(&f.table).and_then(|t| t.keys.iter().find(is_kept_by));
         let columns = f.columns.iter().zip(&f.referenced);
         let kind = ConstraintKind::Foreign {
             columns: columns.map(|(own, other)| (id(*own), db.storage.column_id(f.table, *other))).collect(),
             table: f.table,
-            index: other.map_or(1, |k| k.index_id),
+            index: key_of(db, f),
         };
-        one(f.object, &f.name, f.named_by_system, kind)
+        ConstraintDef { switch: switch_of(f.switch), ..one(f.object, &f.name, f.named_by_system, kind) }
     });
     keys.chain(defaults).chain(checks).chain(foreign).collect()
+}
+
+fn switch_of(of: Switch) -> ConstraintSwitch {
+    let Switch { disabled, not_trusted, not_for_replication } = of;
+    ConstraintSwitch { disabled, not_trusted, not_for_replication }
 }
 
 pub(super) fn add_index(state: &mut State, at: TableAt, columns: &[Column], index: &IndexDef) -> Result<()> {

@@ -35,7 +35,7 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
         return Err(SqlError::batch(208, format!("Invalid object name '{}'.", module.name.join("."))).state(6));
     }
     let mut shown = Vec::new();
-    if let ModuleKind::View { columns, query } = &module.kind {
+    if let ModuleKind::View { columns, query, .. } = &module.kind {
         let held = BTreeMap::new();
         let mut binder = Binder::new(state, scalars, &held);
         let plan = binder.query(query, None)?;
@@ -45,7 +45,15 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
     let db = state.db_mut(database);
     let id = known.unwrap_or_else(|| db.constraint_id());
     let created = db.modules.get(&id).map_or(created, |m| m.created.clone());
-    let def = ModuleDef { schema, name, kind: module.kind.clone(), shown, text: module.text.clone(), created };
+    let def = ModuleDef {
+        schema,
+        name,
+        kind: module.kind.clone(),
+        shown,
+        options: module.options,
+        text: module.text.clone(),
+        created,
+    };
     db.modules.insert(id, def);
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::super::cdc;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
-use super::column::{columns_of, computed_of};
+use super::column::{columns_of, computed_of, identity_of, rowguid_of};
 use super::constraint::{add_constraints, constraint_named, key_name};
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
@@ -78,7 +78,8 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
     let db = state.db_mut(database);
     let meta = TableMeta {
         created: Some(created),
-        identity: Identity::of(&def.columns),
+        identity: identity_of(&def.columns, &stmt.columns),
+        rowguid: rowguid_of(&[], &stmt.columns, None)?,
         computed: computed_of(&defined, 0),
         ..TableMeta::default()
     };
@@ -95,7 +96,7 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
     db.tables.insert(table, meta);
     let at = TableAt { database, table };
     let said: Vec<Constraint> = constraints.into_iter().map(|c| said_clustered(c, !has_clustered)).collect();
-    let added = add_constraints(state, scalars, at, &columns, &said.iter().collect::<Vec<_>>())
+    let added = add_constraints(state, scalars, at, &columns, &said.iter().collect::<Vec<_>>(), false)
         .and_then(|()| stmt.indexes.iter().try_for_each(|index| add_index(state, at, &columns, index)));
     if added.is_err() {
         let db = state.db_mut(database);

@@ -146,6 +146,10 @@ impl Parser<'_> {
         if !self.word("TOP") {
             return Ok(None);
         }
+        // Of constants, without parentheses only as it once was.
+        if !matches!(self.peek(), Tok::Op("(") | Tok::Number(_)) {
+            return Err(self.unexpected());
+        }
         let top = self.primary()?;
         if self.is_word("PERCENT") {
             return Err(unsupported("TOP ... PERCENT in UPDATE and DELETE"));

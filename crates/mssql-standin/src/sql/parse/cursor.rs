@@ -167,19 +167,6 @@ impl Parser<'_> {
     }
 
     pub(super) fn unexpected(&self) -> super::super::error::SqlError {
-        let near = match self.peek() {
-            Tok::End => {
-                let last = self.tokens.iter().rev().find(|t| t.tok != Tok::End);
-                if let Some(Tok::Text(text, _)) = last.map(|t| &t.tok) {
-                    return syntax(text, self.line());
-                }
-                return syntax(last.and_then(|t| self.sql.get(t.start..t.end)).unwrap_or_default(), self.line());
-            }
-            Tok::Word(w) | Tok::Quoted(w) | Tok::Var(w) | Tok::Number(w) => w.clone(),
-            Tok::Text(t, _) => t.clone(),
-            Tok::Op(op) => (*op).to_owned(),
-            Tok::Hex(_) => "0x".to_owned(),
-        };
         if let Tok::Word(w) = self.peek()
             && is_reserved(w)
         {
@@ -187,7 +174,24 @@ impl Parser<'_> {
                 .class(15)
                 .at_line(self.line());
         }
-        syntax(&near, self.line())
+        syntax(&self.near(), self.line())
+    }
+
+    /// The word that a message names: the one that is here, or the last one.
+    pub(super) fn near(&self) -> String {
+        match self.peek() {
+            Tok::End => {
+                let last = self.tokens.iter().rev().find(|t| t.tok != Tok::End);
+                if let Some(Tok::Text(text, _)) = last.map(|t| &t.tok) {
+                    return text.clone();
+                }
+                last.and_then(|t| self.sql.get(t.start..t.end)).unwrap_or_default().to_owned()
+            }
+            Tok::Word(w) | Tok::Quoted(w) | Tok::Var(w) | Tok::Number(w) => w.clone(),
+            Tok::Text(t, _) => t.clone(),
+            Tok::Op(op) => (*op).to_owned(),
+            Tok::Hex(_) => "0x".to_owned(),
+        }
     }
 
     pub(super) fn is_word(&self, word: &str) -> bool {

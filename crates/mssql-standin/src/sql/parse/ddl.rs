@@ -5,9 +5,13 @@ mod table;
 mod types;
 
 use super::super::ast::{IndexDef, Name, StmtKind};
-use super::super::error::{Result, unsupported};
+use super::super::catalog::PRINCIPALS;
+use super::super::collation;
+use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
+use super::super::value::same_name;
 use super::Parser;
+use logferry_mssql_standin_storage::DEFAULT_COLLATION;
 
 impl Parser<'_> {
     /// `ON (FILENAME = '...'), ... FOR ATTACH`: other files of a new database are not for a caller to say.
@@ -66,13 +70,7 @@ impl Parser<'_> {
             return Ok(StmtKind::CreateType(Box::new(table), text.trim().to_owned()));
         }
         if self.word("SCHEMA") {
-            // Without a name of its own, a schema is called as its owner.
-            self.word("AUTHORIZATION");
-            let name = self.ident()?;
-            if self.word("AUTHORIZATION") {
-                self.ident()?;
-            }
-            return Ok(StmtKind::CreateSchema(name));
+            return self.create_schema();
         }
         if self.word("DATABASE") {
             let name = self.ident()?;
@@ -83,7 +81,11 @@ impl Parser<'_> {
                 return Err(unsupported("CREATE DATABASE ... FOR and AS"));
             }
             if self.word("COLLATE") {
-                self.ident()?;
+                let given = self.ident()?;
+                match collation::named(&given) {
+                    Some(of) if of == DEFAULT_COLLATION => {}
+                    _ => return Err(unsupported(format!("databases of the collation {given}"))),
+                }
             }
             return Ok(StmtKind::CreateDatabase(name));
         }
@@ -111,6 +113,31 @@ impl Parser<'_> {
         })
     }
 
+    /// `CREATE SCHEMA name AUTHORIZATION owner`. Without a name of its own, a schema is called as its owner.
+    fn create_schema(&mut self) -> Result<StmtKind> {
+        let named = !self.word("AUTHORIZATION");
+        let name = self.ident()?;
+        let owner = match named && self.word("AUTHORIZATION") {
+            true => Some(self.ident()?),
+            false => (!named).then(|| name.clone()),
+        };
+        if ["CREATE", "GRANT", "REVOKE", "DENY"].iter().any(|word| self.is_word(word)) {
+            return Err(unsupported("CREATE SCHEMA with what is in it"));
+        }
+        match owner {
+            Some(owner) if !same_name(&owner, "dbo") => {
+                if PRINCIPALS.iter().any(|(known, ..)| same_name(known, &owner)) {
+                    return Err(unsupported("schemas of others than dbo"));
+                }
+                let message =
+                    format!("Cannot find the user '{owner}', because it does not exist or you do not have permission.");
+                self.missing.get_or_insert(SqlError::batch(15151, message));
+            }
+            _ => {}
+        }
+        Ok(StmtKind::CreateSchema(name))
+    }
+
     fn index_rest(&mut self, name: String, unique: bool, clustered: bool) -> Result<IndexDef> {
         let columns = self.key_columns()?;
         let included = if self.word("INCLUDE") { self.ident_list()? } else { Vec::new() };
@@ -123,7 +150,7 @@ impl Parser<'_> {
         Ok(IndexDef { name, unique, clustered, columns, included, filtered })
     }
 
-    /// `WITH (...)`, `ON [PRIMARY]`, `TEXTIMAGE_ON [PRIMARY]`; `of` is the statement.
+    /// `WITH (...)`, `ON [PRIMARY]`, `TEXTIMAGE_ON [PRIMARY]`; `of` is the statement. There are no other filegroups.
     fn storage_options(&mut self, of: &str) -> Result<()> {
         loop {
             if self.is_word("WITH") && self.is_op_at(1, "(") {
@@ -131,11 +158,13 @@ impl Parser<'_> {
                 self.storage_option_list(of)?;
             } else if self.is_word("ON") || self.is_word("TEXTIMAGE_ON") {
                 self.next();
-                if !self.word("PRIMARY") {
-                    self.ident()?;
-                }
+                let name = self.ident()?;
                 if self.is_op("(") {
                     return Err(unsupported("partitioned tables"));
+                }
+                if !same_name(&name, "PRIMARY") && !same_name(&name, "default") {
+                    let message = format!("Invalid filegroup '{name}' specified.");
+                    self.missing.get_or_insert(SqlError::batch(1921, message));
                 }
             } else {
                 return Ok(());

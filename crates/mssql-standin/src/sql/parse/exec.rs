@@ -11,8 +11,8 @@ impl Parser<'_> {
         // A batch may begin with the name of a procedure; what follows must look like its parameters.
         let procedure = matches!(
             (self.peek_at(1), self.peek_at(2)),
-            (Tok::End | Tok::Op("." | ";") | Tok::Var(_) | Tok::Text(..) | Tok::Number(_), _)
-        );
+            (Tok::End | Tok::Op("." | ";") | Tok::Var(_) | Tok::Text(..) | Tok::Number(_) | Tok::Quoted(_), _)
+        ) || matches!(self.peek_at(1), Tok::Word(w) if !is_reserved(w) || w.eq_ignore_ascii_case("NULL"));
         if !procedure {
             self.at += 1;
             return Err(self.unexpected());

@@ -27,15 +27,42 @@ impl Parser<'_> {
         Ok(out)
     }
 
-    /// A condition: the same grammar as values, told apart where it is bound.
+    /// A condition.
     pub(super) fn condition(&mut self) -> Result<Expr> {
+        let e = self.value_or_condition()?;
+        self.tests(&e)?;
+        Ok(e)
+    }
+
+    /// What stands in parentheses may be either.
+    fn value_or_condition(&mut self) -> Result<Expr> {
         self.enter()?;
         let mut left = self.and_condition()?;
-        while self.word("OR") {
-            left = Expr::Or(Box::new(left), Box::new(self.and_condition()?));
+        while self.is_word("OR") {
+            self.tests(&left)?;
+            self.next();
+            let right = self.and_condition()?;
+            self.tests(&right)?;
+            left = Expr::Or(Box::new(left), Box::new(right));
         }
         self.depth -= 1;
         Ok(left)
+    }
+
+    /// What was read up to here has to be a condition.
+    fn tests(&self, e: &Expr) -> Result<()> {
+        match is_condition(e) {
+            true => Ok(()),
+            false => Err(super::super::error::SqlError::batch(
+                4145,
+                format!(
+                    "An expression of non-boolean type specified in a context where a condition is expected, near '{}'.",
+                    self.near()
+                ),
+            )
+            .class(15)
+            .at_line(self.line())),
+        }
     }
 
     fn enter(&mut self) -> Result<()> {
@@ -53,8 +80,12 @@ impl Parser<'_> {
 
     fn and_condition(&mut self) -> Result<Expr> {
         let mut left = self.not_condition()?;
-        while self.word("AND") {
-            left = Expr::And(Box::new(left), Box::new(self.not_condition()?));
+        while self.is_word("AND") {
+            self.tests(&left)?;
+            self.next();
+            let right = self.not_condition()?;
+            self.tests(&right)?;
+            left = Expr::And(Box::new(left), Box::new(right));
         }
         Ok(left)
     }
@@ -63,6 +94,7 @@ impl Parser<'_> {
         if self.word("NOT") {
             self.enter()?;
             let inner = self.not_condition()?;
+            self.tests(&inner)?;
             self.depth -= 1;
             return Ok(Expr::Not(Box::new(inner)));
         }
@@ -232,7 +264,7 @@ impl Parser<'_> {
                     self.expect_op(")")?;
                     return Ok(Expr::Subquery(Box::new(query)));
                 }
-                let inner = self.condition()?;
+                let inner = self.value_or_condition()?;
                 self.expect_op(")")?;
                 Ok(inner)
             }
@@ -398,9 +430,9 @@ impl Parser<'_> {
                 self.word("ALL");
             }
             // IIF takes a condition; elsewhere it is refused when it is bound.
-            args.push(self.condition()?);
+            args.push(self.value_or_condition()?);
             while self.op(",") {
-                args.push(self.condition()?);
+                args.push(self.value_or_condition()?);
             }
         }
         self.expect_op(")")?;
@@ -434,5 +466,27 @@ impl Parser<'_> {
             None
         };
         Ok(Expr::Func { name, args, distinct, star, over })
+    }
+}
+
+/// Whether an expression is one that conditions are made of.
+fn is_condition(e: &Expr) -> bool {
+    match e {
+        Expr::And(..)
+        | Expr::Or(..)
+        | Expr::Not(_)
+        | Expr::Compare(..)
+        | Expr::Quantified { .. }
+        | Expr::IsNull(..)
+        | Expr::Like { .. }
+        | Expr::Between { .. }
+        | Expr::In { .. }
+        | Expr::InQuery { .. }
+        | Expr::Exists(_) => true,
+        // Predicates that look like functions.
+        Expr::Func { name, .. } => {
+            matches!(&name[..], [name] if ["UPDATE", "CONTAINS", "FREETEXT"].iter().any(|p| p.eq_ignore_ascii_case(name)))
+        }
+        _ => false,
     }
 }

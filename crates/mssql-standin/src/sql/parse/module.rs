@@ -18,17 +18,18 @@ impl Parser<'_> {
             return Err(SqlError::batch(111, message).class(15).at_line(self.line()));
         }
         let name = self.name()?;
+        let options;
         let kind = if view {
             let columns = if self.is_op("(") { self.ident_list()? } else { Vec::new() };
-            self.module_options()?;
+            options = self.module_options()?;
             self.expect_word("AS")?;
             let query = Box::new(self.query()?);
-            self.words(&["WITH", "CHECK", "OPTION"]);
+            let check_option = self.words(&["WITH", "CHECK", "OPTION"]);
             self.op(";");
             if self.peek() != &Tok::End {
                 return Err(self.unexpected());
             }
-            ModuleKind::View { columns, query }
+            ModuleKind::View { columns, query, check_option }
         } else {
             let parenthesis = self.op("(");
             let mut parameters = Vec::new();
@@ -46,7 +47,7 @@ impl Parser<'_> {
             if parenthesis {
                 self.expect_op(")")?;
             }
-            self.module_options()?;
+            options = self.module_options()?;
             self.expect_word("AS")?;
             let body = self.sql.get(self.start_of(self.at)..).unwrap_or_default().to_owned();
             // Only what begins a batch is a call without EXEC.
@@ -55,6 +56,6 @@ impl Parser<'_> {
             ModuleKind::Procedure { parameters, body }
         };
         let text = self.sql.trim().to_owned();
-        Ok(Some(StmtKind::DefineModule(Box::new(Module { name, make, alter, kind, text }))))
+        Ok(Some(StmtKind::DefineModule(Box::new(Module { name, make, alter, kind, options, text }))))
     }
 }

@@ -1,7 +1,9 @@
 //! Options: those that are accepted and have no effect here, each with why that is right; all others are refused.
 
+use super::super::ast::ModuleOptions;
 use super::super::error::{Result, SqlError, syntax, unsupported};
 use super::super::token::Tok;
+use super::super::value::same_name;
 use super::Parser;
 
 /// Where an option stands.
@@ -213,24 +215,31 @@ impl Parser<'_> {
     }
 
     /// `WITH SCHEMABINDING, RECOMPILE, EXECUTE AS OWNER`
-    pub(super) fn module_options(&mut self) -> Result<()> {
+    pub(super) fn module_options(&mut self) -> Result<ModuleOptions> {
+        let mut options = ModuleOptions::default();
         if !self.word("WITH") {
-            return Ok(());
+            return Ok(options);
         }
         loop {
             if self.word("EXECUTE") || self.word("EXEC") {
                 // There is one login, and it may do everything.
                 self.expect_word("AS")?;
-                match self.next() {
-                    Tok::Word(_) | Tok::Text(..) => {}
-                    _ => {
-                        self.at = self.at.saturating_sub(1);
-                        return Err(self.unexpected());
-                    }
-                }
+                options.execute_as = match self.peek() {
+                    Tok::Word(w) if w.eq_ignore_ascii_case("CALLER") => None,
+                    Tok::Word(w) if w.eq_ignore_ascii_case("OWNER") => Some(-2),
+                    Tok::Word(w) if w.eq_ignore_ascii_case("SELF") => Some(1),
+                    Tok::Text(name, _) if same_name(name, "dbo") => Some(1),
+                    Tok::Text(..) => return Err(unsupported("EXECUTE AS others than dbo")),
+                    _ => return Err(self.unexpected()),
+                };
+                self.next();
             } else {
                 match self.peek() {
-                    Tok::Word(word) if is_accepted(Place::Module, word) => drop(self.next()),
+                    Tok::Word(word) if is_accepted(Place::Module, word) => {
+                        options.schema_bound |= word.eq_ignore_ascii_case("SCHEMABINDING");
+                        options.recompiled |= word.eq_ignore_ascii_case("RECOMPILE");
+                        self.next();
+                    }
                     Tok::Word(word) if word.eq_ignore_ascii_case("ENCRYPTION") => {
                         return Err(unsupported("modules whose text is hidden"));
                     }
@@ -238,7 +247,7 @@ impl Parser<'_> {
                 }
             }
             if !self.op(",") {
-                return Ok(());
+                return Ok(options);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Queries and expressions.
 
 use super::super::ast::{Body, Expr, Item, JoinKind, Query, Select, SetOp, TableRef, Top};
-use super::super::error::{Result, unsupported};
+use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
 use super::Parser;
 use super::cursor::is_reserved;
@@ -24,6 +24,15 @@ impl Parser<'_> {
                 self.one_of(&["ROWS", "ROW"])?;
                 self.expect_word("ONLY")?;
             }
+        }
+        if self.is_word("FETCH")
+            && (self.is_word_at(1, "NEXT") || self.is_word_at(1, "FIRST"))
+            && !self.is_word_at(2, "FROM")
+        {
+            let line = self.line();
+            self.next();
+            let message = format!("Invalid usage of the option {} in the FETCH statement.", self.near());
+            return Err(SqlError::batch(153, message).class(15).state(2).at_line(line));
         }
         if self.is_word("FOR") && (self.is_word_at(1, "XML") || self.is_word_at(1, "JSON")) {
             return Err(unsupported("FOR XML and FOR JSON"));
@@ -102,6 +111,9 @@ impl Parser<'_> {
             self.word("ALL");
         }
         let top = if self.word("TOP") {
+            if !matches!(self.peek(), Tok::Op("(") | Tok::Number(_) | Tok::Var(_)) {
+                return Err(self.unexpected());
+            }
             let count = self.primary()?;
             let percent = self.word("PERCENT");
             let ties = self.words(&["WITH", "TIES"]);

@@ -19,12 +19,14 @@ impl Parser<'_> {
         }
         let (line, from) = (self.line(), self.at);
         let kind = self.statement_kind().map_err(|e| e.at_line(line))?;
+        let kind = self.missing.take().map_or(kind, StmtKind::Fails);
         self.depth -= 1;
         let text = match kind {
             StmtKind::AlterTable(..)
             | StmtKind::CreateTable(_)
             | StmtKind::DropTable { .. }
             | StmtKind::CreateIndex(..)
+            | StmtKind::AlterIndex { .. }
             | StmtKind::DropIndex { .. }
             | StmtKind::CreateSchema(_)
             | StmtKind::DefineModule(_)

@@ -16,18 +16,7 @@ impl Parser<'_> {
         let name = self.name()?;
         self.expect_word("ON")?;
         let on = self.trigger_on()?;
-        if self.word("WITH") {
-            loop {
-                if self.words(&["EXECUTE", "AS"]) {
-                    self.next();
-                } else {
-                    self.ident()?;
-                }
-                if !self.op(",") {
-                    break;
-                }
-            }
-        }
+        let options = self.module_options()?;
         if self.is_word("INSTEAD") {
             return Err(unsupported("INSTEAD OF triggers"));
         }
@@ -52,13 +41,23 @@ impl Parser<'_> {
                 break;
             }
         }
-        self.words(&["NOT", "FOR", "REPLICATION"]);
+        let not_for_replication = self.not_for_replication();
         self.expect_word("AS")?;
         let body = self.sql.get(self.start_of(self.at)..).unwrap_or_default().to_owned();
         parse(&body)?;
         self.at = self.tokens.len().saturating_sub(1);
         let text = self.sql.trim().to_owned();
-        Ok(StmtKind::DefineTrigger(Box::new(Trigger { name, make, alter, on, events, body, text })))
+        Ok(StmtKind::DefineTrigger(Box::new(Trigger {
+            name,
+            make,
+            alter,
+            on,
+            events,
+            body,
+            text,
+            options,
+            not_for_replication,
+        })))
     }
 
     /// What follows DROP TRIGGER.

@@ -82,6 +82,9 @@ impl Session {
             if !bulk.options.triggers {
                 outcome.images.clear();
             }
+            if !bulk.options.checks && outcome.count > 0 {
+                self.distrust(&bulk.table)?;
+            }
             self.changed(outcome, out)
         });
         if alone && self.scalars.depth > 0 {
@@ -91,6 +94,23 @@ impl Session {
             }
         }
         result
+    }
+
+    /// Nobody has looked whether the rows of a bulk load keep the checks and foreign keys of their table.
+    fn distrust(&mut self, table: &Name) -> Result<()> {
+        let trusts = self.waiting(|state, s, _| {
+            let found = state.find_table(s, table)?;
+            Ok(found.is_some_and(|at| define::switches(state.db_mut(at.database), at.table).any(|s| !s.not_trusted)))
+        })?;
+        if !trusts {
+            return Ok(());
+        }
+        self.defining_tables(&[table], |state, s, _| {
+            if let Some(at) = state.find_table(s, table)? {
+                define::switches(state.db_mut(at.database), at.table).for_each(|s| s.not_trusted = true);
+            }
+            define::note_indexes(state, s, table)
+        })
     }
 
     /// Makes the table variables of a scope that has just begun.

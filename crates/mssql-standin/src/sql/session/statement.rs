@@ -130,6 +130,7 @@ impl Session {
                 self.defining_in(|state, s, _| define::create_schema(state, s, name))?;
                 out.done(None);
             }
+            StmtKind::Fails(error) => return Err(error.clone()),
             StmtKind::CreateDatabase(name) => {
                 self.waiting(|state, s, _| state.create_database(name, s.now, Options::default()).map(drop))?;
                 out.done(None);

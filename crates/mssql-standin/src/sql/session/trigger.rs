@@ -43,6 +43,7 @@ impl Session {
                 | StmtKind::AlterTable(..)
                 | StmtKind::DropTable { .. }
                 | StmtKind::CreateIndex(..)
+                | StmtKind::AlterIndex { .. }
                 | StmtKind::DropIndex { .. }
                 | StmtKind::CreateSchema(_)
                 | StmtKind::DefineModule(_)

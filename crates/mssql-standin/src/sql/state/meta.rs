@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::ast::Expr;
+use super::super::parse::parse_expression;
 use super::super::value::Value;
+use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, ConstraintSwitch, Database};
 
 /// A type of tables.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct ModuleDef {
     pub kind: super::super::ast::ModuleKind,
     /// Of views: the columns, as they were when it was defined.
     pub shown: Vec<super::super::plan::Column>,
+    pub options: super::super::ast::ModuleOptions,
     pub text: String,
     pub created: Value,
 }
@@ -45,9 +48,48 @@ pub(crate) struct TableMeta {
     pub checks: Vec<CheckDef>,
     pub defaults: Vec<DefaultDef>,
     pub foreign: Vec<ForeignDef>,
+    /// The column that is ROWGUIDCOL.
+    pub rowguid: Option<usize>,
 }
 
 impl TableMeta {
+    /// Defaults, checks and foreign keys as the storage found them in files. What is not understood of their texts is shown, and not looked at.
+    pub fn know(&mut self, storage: &Database, table: u32) {
+        let place = |of: u32, id: u32| storage.column_place(of, id);
+        let expression = |text: &str| parse_expression(text).unwrap_or(Expr::Null);
+        for ConstraintDef { object, name, system_named, kind, switch } in storage.constraints(table) {
+            let (object, name, named_by_system) = (*object, name.clone(), *system_named);
+            let ConstraintSwitch { disabled, not_trusted, not_for_replication } = *switch;
+            let switch = Switch { disabled, not_trusted, not_for_replication };
+            match kind {
+                ConstraintKind::Default(column, text) => self.defaults.extend(place(table, *column).map(|column| {
+                    let (value, text) = (expression(text), text.clone());
+                    DefaultDef { name, object, column, value, text, named_by_system }
+                })),
+                ConstraintKind::Check(column, text) => {
+                    let column = column.and_then(|column| place(table, column));
+                    let (test, text) = (expression(text), text.clone());
+                    self.checks.push(CheckDef { name, object, column, test, text, named_by_system, switch });
+                }
+                ConstraintKind::Foreign { columns, table: other, .. } => {
+                    let own = columns.iter().filter_map(|(column, _)| place(table, *column)).collect();
+                    let referenced = columns.iter().filter_map(|(_, column)| place(*other, *column)).collect();
+                    let table = *other;
+                    self.foreign.push(ForeignDef {
+                        name,
+                        object,
+                        columns: own,
+                        table,
+                        referenced,
+                        named_by_system,
+                        switch,
+                    });
+                }
+                ConstraintKind::Key { .. } => {}
+            }
+        }
+    }
+
     /// Names of what are objects of their own.
     pub fn constraint_names(&self) -> impl Iterator<Item = &String> {
         let keys = self.keys.iter().filter(|k| k.object.is_some()).map(|k| &k.name);
@@ -62,13 +104,21 @@ pub(crate) struct Identity {
     pub seed: i128,
     pub increment: i128,
     pub last: Option<i128>,
+    #[serde(default)]
+    pub not_for_replication: bool,
 }
 
 impl Identity {
     /// The identity column among columns, without a value so far.
     pub fn of(columns: &[logferry_mssql_standin_storage::ColumnDef]) -> Option<Self> {
         let (column, of) = columns.iter().enumerate().find_map(|(at, c)| Some((at, c.identity?)))?;
-        Some(Identity { column, seed: of.seed.into(), increment: of.increment.into(), last: None })
+        Some(Identity {
+            column,
+            seed: of.seed.into(),
+            increment: of.increment.into(),
+            last: None,
+            not_for_replication: false,
+        })
     }
 
     /// Notes a value that was given.
@@ -108,9 +158,22 @@ pub(crate) struct KeyDef {
 pub(crate) struct CheckDef {
     pub name: String,
     pub object: u32,
+    /// Of those in a column's definition.
+    pub column: Option<usize>,
     pub test: Expr,
     pub text: String,
     pub named_by_system: bool,
+    pub switch: Switch,
+}
+
+/// Whether a check or a foreign key is kept, and whether all rows keep it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Switch {
+    /// NOCHECK CONSTRAINT: nobody looks at it.
+    pub disabled: bool,
+    /// There may be rows that do not keep it.
+    pub not_trusted: bool,
+    pub not_for_replication: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -131,4 +194,6 @@ pub(crate) struct ForeignDef {
     pub table: u32,
     pub referenced: Vec<usize>,
     pub named_by_system: bool,
+    #[serde(default)]
+    pub switch: Switch,
 }

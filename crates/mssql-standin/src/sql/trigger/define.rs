@@ -55,6 +55,8 @@ pub(crate) fn define_trigger(state: &mut State, scalars: &Scalars, trigger: &Tri
         created: old.map_or_else(|| now.clone(), |t| t.created.clone()),
         modified: now,
         disabled: false,
+        options: trigger.options,
+        not_for_replication: trigger.not_for_replication,
     };
     db.triggers.insert(id, def);
     Ok(())

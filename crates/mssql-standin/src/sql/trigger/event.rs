@@ -7,6 +7,7 @@ use super::super::ast::{AlterTable, Expr, ModuleKind, Name, Stmt, StmtKind, Trig
 use super::super::error::Result;
 use super::super::function::split_name;
 use super::super::state::{Scalars, State};
+use super::super::value::same_name;
 use super::super::xml;
 
 /// The group of all events of a database.
@@ -131,6 +132,18 @@ pub(crate) fn events_of(state: &State, scalars: &Scalars, stmt: &Stmt) -> Result
         StmtKind::DropIndex { index, table: of, .. } => {
             out.extend(table(of)?.map(|t| event("DROP_INDEX", "INDEX", (t.0.clone(), index.clone()), target(&t))));
         }
+        StmtKind::AlterIndex { index, table: of, .. } => {
+            if let Some(found) = table(of)? {
+                let named = |k: &&str| index.as_deref().is_none_or(|index| same_name(index, k));
+                let at = state.find_table(scalars, of)?;
+                let keys = at.iter().flat_map(|at| &state.db(at.database).meta(at.table).keys);
+                // Of ALL, one for each.
+                for key in keys.map(|k| k.name.as_str()).filter(named) {
+                    let name = (found.0.clone(), key.to_owned());
+                    out.push(event("ALTER_INDEX", "INDEX", name, target(&found)));
+                }
+            }
+        }
         StmtKind::CreateSchema(name) => {
             out.push(event("CREATE_SCHEMA", "SCHEMA", (name.clone(), name.clone()), String::new()));
         }
@@ -232,7 +245,10 @@ fn actions(change: &AlterTable) -> String {
             ("Drop", columns.iter().map(String::as_str).collect(), constraints.iter().map(String::as_str).collect())
         }
         AlterTable::Alter(column) => ("Alter", vec![column.name.as_str()], Vec::new()),
-        AlterTable::Check | AlterTable::Rebuild => return String::new(),
+        AlterTable::Switch { enable, names, .. } => {
+            (if *enable { "Enable" } else { "Disable" }, Vec::new(), names.iter().map(String::as_str).collect())
+        }
+        AlterTable::Rebuild => return String::new(),
     };
     let mut out = format!("<AlterTableActionList><{what}>");
     for (kind, names) in [("Columns", columns), ("Constraints", constraints)] {

@@ -13,17 +13,17 @@ use super::super::objects::type_rows;
 use super::super::shape::{NULL, Rows, b, columns, n, t, view as table};
 use super::COLLATION;
 
-const COLUMN: &str = "object_id int, name sysname?, column_id int, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit=0, is_identity bit, is_computed bit, is_filestream bit=0, is_replicated bit?=0, is_non_sql_subscribed bit?=0, is_merge_published bit?=0, is_dts_replicated bit?=0, is_xml_document bit=0, xml_collection_id int=0, default_object_id int, rule_object_id int=0, is_sparse bit?=0, is_column_set bit?=0";
+const COLUMN: &str = "object_id int, name sysname?, column_id int, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit, is_identity bit, is_computed bit, is_filestream bit=0, is_replicated bit?=0, is_non_sql_subscribed bit?=0, is_merge_published bit?=0, is_dts_replicated bit?=0, is_xml_document bit=0, xml_collection_id int=0, default_object_id int, rule_object_id int=0, is_sparse bit?=0, is_column_set bit?=0";
 
 const LATER: &str = "generated_always_type tinyint?=0, generated_always_type_desc n60?=NOT_APPLICABLE, encryption_type int?, encryption_type_desc n64?, encryption_algorithm_name sysname?, column_encryption_key_id int?, column_encryption_key_database_name sysname?, is_hidden bit?=0, is_masked bit=0";
 
 const IDENTITY: &str =
-    "seed_value variant?, increment_value variant?, last_value variant?, is_not_for_replication bit?=0";
+    "seed_value variant?, increment_value variant?, last_value variant?, is_not_for_replication bit?";
 
 const COMPUTED: &str = "definition nmax?, uses_database_collation bit, is_persisted bit";
 
 /// The columns of `sys.columns` that differ from one to another.
-const GIVEN: [&str; 14] = [
+const GIVEN: [&str; 15] = [
     "object_id",
     "name",
     "column_id",
@@ -35,6 +35,7 @@ const GIVEN: [&str; 14] = [
     "collation_name",
     "is_nullable",
     "is_ansi_padded",
+    "is_rowguidcol",
     "is_identity",
     "is_computed",
     "default_object_id",
@@ -44,7 +45,7 @@ struct Facts {
     table: u32,
     place: usize,
     ty: SqlType,
-    row: [Value; 14],
+    row: [Value; 15],
 }
 
 fn facts(db: &Db) -> Vec<Facts> {
@@ -72,6 +73,7 @@ fn facts(db: &Db) -> Vec<Facts> {
                 super::collation_name(&c.sql_type),
                 b(c.nullable),
                 b(sized && !old),
+                b(meta.rowguid == Some(place)),
                 b(c.identity.is_some()),
                 b(meta.computed.iter().any(|d| d.column == place)),
                 n(default),
@@ -96,6 +98,7 @@ fn facts(db: &Db) -> Vec<Facts> {
                 b(types::is_text(&c.ty) || types::is_bytes(&c.ty)),
                 b(false),
                 b(false),
+                b(false),
                 n(0),
             ];
             out.push(Facts { table: *id, place, ty: c.ty.clone(), row });
@@ -104,9 +107,9 @@ fn facts(db: &Db) -> Vec<Facts> {
     out
 }
 
-fn joined(row: [Value; 14], tail: [Value; 3]) -> [Value; 17] {
-    let mut all = row.into_iter().chain(tail);
-    std::array::from_fn(|_| all.next().unwrap_or(NULL))
+/// What all columns have, and what only those of a view have.
+fn joined<T, const N: usize>(first: [T; 15], more: [T; N]) -> Vec<T> {
+    first.into_iter().chain(more).collect()
 }
 
 /// A view of this file.
@@ -120,8 +123,8 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         }
         "identity_columns" => {
             let spec = format!("{COLUMN}, {LATER}, {IDENTITY}");
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
-            let given = [a, b, c, d, e, f, g, h, i, j, k, l, m, o, "seed_value", "increment_value", "last_value"];
+            let more = ["seed_value", "increment_value", "last_value", "is_not_for_replication"];
+            let given = joined(GIVEN, more);
             let rows = facts(db).into_iter().filter_map(|f| {
                 let identity = db.meta(f.table).identity.as_ref().filter(|i| i.column == f.place)?;
                 let of = |v: Option<i128>| match v {
@@ -131,16 +134,19 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     })),
                     None => NULL,
                 };
-                let tail = [of(Some(identity.seed)), of(Some(identity.increment)), of(identity.last)];
+                let tail = [
+                    of(Some(identity.seed)),
+                    of(Some(identity.increment)),
+                    of(identity.last),
+                    b(identity.not_for_replication),
+                ];
                 Some(joined(f.row, tail))
             });
             table(&spec, given, rows)
         }
         "computed_columns" => {
             let spec = format!("{COLUMN}, {LATER}, {COMPUTED}");
-            let [a, b2, c, d, e, f, g, h, i, j, k, l, m, o] = GIVEN;
-            let given =
-                [a, b2, c, d, e, f, g, h, i, j, k, l, m, o, "definition", "is_persisted", "uses_database_collation"];
+            let given = joined(GIVEN, ["definition", "is_persisted", "uses_database_collation"]);
             let rows = facts(db).into_iter().filter_map(|f| {
                 let def = db.meta(f.table).computed.iter().find(|c| c.column == f.place)?;
                 Some(joined(f.row, [t(&def.text), b(def.persisted), b(types::is_text(&f.ty))]))

@@ -1,10 +1,18 @@
 //! Indexes and constraints.
 
 use super::super::super::bind::Binder;
+use super::super::super::define::key_of;
 use super::super::super::plan::Column;
+use super::super::super::state::Switch;
 use super::super::super::value::Value;
 use super::super::shape::{NULL, Rows, b, columns, n, t};
 use super::{object_rows, with};
+
+/// `is_disabled`, `is_not_for_replication`, `is_not_trusted`.
+fn switches(of: Option<Switch>) -> [Value; 3] {
+    let of = of.unwrap_or_default();
+    [b(of.disabled), b(of.not_for_replication), b(of.not_trusted)]
+}
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -98,12 +106,13 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 "is_disabled bit, is_not_for_replication bit, is_not_trusted bit, parent_column_id int, definition nmax?, uses_database_collation bit?, is_system_named bit",
             );
             let rows = object_rows(state, at, &["C "]).into_iter().map(|(id, mut row)| {
+                let all = tables().flat_map(|(table, _, m)| m.checks.iter().map(move |c| (table, c)));
                 let check = tables().flat_map(|(_, _, m)| &m.checks).find(|c| c.object == id);
+                let column =
+                    all.into_iter().find_map(|(table, c)| (c.object == id).then(|| Some((table, c.column?)))?);
+                row.extend(switches(check.map(|c| c.switch)));
                 row.extend([
-                    b(false),
-                    b(false),
-                    b(false),
-                    n(0),
+                    n(column.map_or(0, |(table, place)| db.storage.column_id(table, place))),
                     check.map_or(NULL, |c| t(&c.text)),
                     b(false),
                     b(check.is_some_and(|c| c.named_by_system)),
@@ -133,18 +142,9 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             );
             let rows = object_rows(state, at, &["F "]).into_iter().map(|(id, mut row)| {
                 let found = tables().flat_map(|(_, _, m)| &m.foreign).find(|f| f.object == id);
-                row.extend([
-                    found.map_or(NULL, |f| n(f.table)),
-                    n(1),
-                    b(false),
-                    b(false),
-                    b(false),
-                    n(0),
-                    t("NO_ACTION"),
-                    n(0),
-                    t("NO_ACTION"),
-                    b(found.is_some_and(|f| f.named_by_system)),
-                ]);
+                row.extend([found.map_or(NULL, |f| n(f.table)), found.map_or(NULL, |f| n(key_of(db, f)))]);
+                row.extend(switches(found.map(|f| f.switch)));
+                row.extend([n(0), t("NO_ACTION"), n(0), t("NO_ACTION"), b(found.is_some_and(|f| f.named_by_system))]);
                 row
             });
             (list, rows.collect())

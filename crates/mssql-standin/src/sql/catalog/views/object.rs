@@ -1,5 +1,6 @@
 //! `sys.schemas`, `sys.objects` and the views of one kind of object; extended properties.
 
+use super::super::super::ast::ModuleKind;
 use super::super::super::bind::{Binder, TableAt};
 use super::super::super::cdc::is_tracked;
 use super::super::super::plan::Column;
@@ -65,11 +66,15 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             let list = with(
                 "is_replicated bit?, has_replication_filter bit?, has_opaque_metadata bit, has_unchecked_assembly_data bit, with_check_option bit, is_date_correlation_view bit",
             );
-            let own =
-                object_rows(state, at, &["V "]).into_iter().map(|(_, row)| row).filter(|_| view != "system_views");
-            let system = system_views(&db.created).filter(|_| view != "views");
-            let rows = own.chain(system).map(|mut row| {
-                row.extend([b(false), b(false), b(false), b(false), b(false), b(false)]);
+            let checks = |id: u32| {
+                let kind = db.modules.get(&id).map(|m| &m.kind);
+                matches!(kind, Some(ModuleKind::View { check_option: true, .. }))
+            };
+            let own = object_rows(state, at, &["V "]).into_iter().map(|(id, row)| (row, checks(id)));
+            let own = own.filter(|_| view != "system_views");
+            let system = system_views(&db.created).filter(|_| view != "views").map(|row| (row, false));
+            let rows = own.chain(system).map(|(mut row, checks)| {
+                row.extend([b(false), b(false), b(false), b(false), b(checks), b(false)]);
                 row
             });
             (list, rows.collect())
@@ -97,11 +102,12 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         ),
         "sql_modules" => super::super::shape::view(
             "object_id int, definition nmax?, uses_ansi_nulls bit?=1, uses_quoted_identifier bit?=1, is_schema_bound bit?=0, uses_database_collation bit?=0, is_recompiled bit?=0, null_on_null_input bit?=0, execute_as_principal_id int?, uses_native_compilation bit?=0",
-            ["object_id", "definition"],
-            db.modules
-                .iter()
-                .map(|(id, m)| [n(*id), t(&m.text)])
-                .chain(db.triggers.iter().map(|(id, trigger)| [n(*id), t(&trigger.text)])),
+            ["object_id", "definition", "is_schema_bound", "is_recompiled", "execute_as_principal_id"],
+            (db.modules.iter().map(|(id, m)| (id, &m.text, m.options)))
+                .chain(db.triggers.iter().map(|(id, trigger)| (id, &trigger.text, trigger.options)))
+                .map(|(id, text, of)| {
+                    [n(*id), t(text), b(of.schema_bound), b(of.recompiled), of.execute_as.map_or(NULL, n)]
+                }),
         ),
         _ => return None,
     })

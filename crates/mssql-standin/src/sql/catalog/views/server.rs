@@ -11,13 +11,31 @@ use super::COLLATION;
 
 const DATABASES: &str = "name sysname, database_id int, source_database_id int?, owner_sid varbin85?, create_date datetime, compatibility_level tinyint=130, collation_name sysname?, user_access tinyint?=0, user_access_desc n60?=MULTI_USER, is_read_only bit?, is_auto_close_on bit=0, is_auto_shrink_on bit?=0, state tinyint?=0, state_desc n60?=ONLINE, is_in_standby bit?=0, is_cleanly_shutdown bit?=0, is_supplemental_logging_enabled bit?=0, snapshot_isolation_state tinyint?, snapshot_isolation_state_desc n60?, is_read_committed_snapshot_on bit?, recovery_model tinyint?, recovery_model_desc n60?, page_verify_option tinyint?=2, page_verify_option_desc n60?=CHECKSUM, is_auto_create_stats_on bit?=1, is_auto_create_stats_incremental_on bit?=0, is_auto_update_stats_on bit?=1, is_auto_update_stats_async_on bit?=0, is_ansi_null_default_on bit?=0, is_ansi_nulls_on bit?=0, is_ansi_padding_on bit?=0, is_ansi_warnings_on bit?=0, is_arithabort_on bit?=0, is_concat_null_yields_null_on bit?=0, is_numeric_roundabort_on bit?=0, is_quoted_identifier_on bit?=0, is_recursive_triggers_on bit?=0, is_cursor_close_on_commit_on bit?=0, is_local_cursor_default bit?=0, is_fulltext_enabled bit?=0, is_trustworthy_on bit?=0, is_db_chaining_on bit?=0, is_parameterization_forced bit?=0, is_master_key_encrypted_by_server bit=0, is_query_store_on bit?=0, is_published bit=0, is_subscribed bit=0, is_merge_published bit=0, is_distributor bit=0, is_sync_with_backup bit=0, service_broker_guid guid, is_broker_enabled bit=0, log_reuse_wait tinyint?, log_reuse_wait_desc n60?, is_date_correlation_on bit=0, is_cdc_enabled bit, is_encrypted bit?=0, is_honor_broker_priority_on bit?=0, replica_id guid?, group_database_id guid?, resource_pool_id int?, default_language_lcid smallint?, default_language_name n128?, default_fulltext_language_lcid int?, default_fulltext_language_name n128?, is_nested_triggers_on bit?, is_transform_noise_words_on bit?, two_digit_year_cutoff smallint?, containment tinyint=0, containment_desc n60=NONE, target_recovery_time_in_seconds int?=60, delayed_durability int?=0, delayed_durability_desc n60?=DISABLED, is_memory_optimized_elevate_to_snapshot_on bit?=0, is_federation_member bit?=0, is_remote_data_archive_enabled bit?=0, is_mixed_page_allocation_on bit?=0";
 
-const PRINCIPALS: &str = "name sysname, principal_id int, type char1, type_desc n60?, default_schema_name sysname?, create_date datetime, modify_date datetime, owning_principal_id int?, sid varbin85?, is_fixed_role bit=0, authentication_type int=0, authentication_type_desc n60?=NONE, default_language_name sysname?, default_language_lcid int?, allow_encrypted_value_modifications bit=0";
+const PRINCIPAL: &str = "name sysname, principal_id int, type char1, type_desc n60?, default_schema_name sysname?, create_date datetime, modify_date datetime, owning_principal_id int?, sid varbin85?, is_fixed_role bit=0, authentication_type int=0, authentication_type_desc n60?=NONE, default_language_name sysname?, default_language_lcid int?, allow_encrypted_value_modifications bit=0";
 
 const LOGINS: &str = "name sysname, principal_id int, sid varbin85?, type char1, type_desc n60?, is_disabled bit?=0, create_date datetime, modify_date datetime, default_database_name sysname?, default_language_name sysname?, credential_id int?";
 
 fn int_variant(v: i64) -> Value {
     Value::Variant(Box::new((SqlType::Int, Value::Int(v))))
 }
+
+/// Users and roles of a database: name, id, whether it is a fixed role.
+pub(crate) const PRINCIPALS: &[(&str, i64, bool)] = &[
+    ("public", 0, false),
+    ("dbo", 1, false),
+    ("guest", 2, false),
+    ("INFORMATION_SCHEMA", 3, false),
+    ("sys", 4, false),
+    ("db_owner", 16384, true),
+    ("db_accessadmin", 16385, true),
+    ("db_securityadmin", 16386, true),
+    ("db_ddladmin", 16387, true),
+    ("db_backupoperator", 16389, true),
+    ("db_datareader", 16390, true),
+    ("db_datawriter", 16391, true),
+    ("db_denydatareader", 16392, true),
+    ("db_denydatawriter", 16393, true),
+];
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -117,57 +135,39 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                 }),
             )
         }
-        "database_principals" => {
-            let known: &[(&str, i64, bool)] = &[
-                ("public", 0, false),
-                ("dbo", 1, false),
-                ("guest", 2, false),
-                ("INFORMATION_SCHEMA", 3, false),
-                ("sys", 4, false),
-                ("db_owner", 16384, true),
-                ("db_accessadmin", 16385, true),
-                ("db_securityadmin", 16386, true),
-                ("db_ddladmin", 16387, true),
-                ("db_backupoperator", 16389, true),
-                ("db_datareader", 16390, true),
-                ("db_datawriter", 16391, true),
-                ("db_denydatareader", 16392, true),
-                ("db_denydatawriter", 16393, true),
-            ];
-            table(
-                PRINCIPALS,
+        "database_principals" => table(
+            PRINCIPAL,
+            [
+                "name",
+                "principal_id",
+                "type",
+                "type_desc",
+                "default_schema_name",
+                "create_date",
+                "modify_date",
+                "sid",
+                "is_fixed_role",
+            ],
+            PRINCIPALS.iter().map(|(name, id, fixed)| {
+                let user = (1..=4).contains(id);
+                let schema = match *id {
+                    1 => t("dbo"),
+                    2 => t("guest"),
+                    _ => NULL,
+                };
                 [
-                    "name",
-                    "principal_id",
-                    "type",
-                    "type_desc",
-                    "default_schema_name",
-                    "create_date",
-                    "modify_date",
-                    "sid",
-                    "is_fixed_role",
-                ],
-                known.iter().map(|(name, id, fixed)| {
-                    let user = (1..=4).contains(id);
-                    let schema = match *id {
-                        1 => t("dbo"),
-                        2 => t("guest"),
-                        _ => NULL,
-                    };
-                    [
-                        t(name),
-                        n(*id),
-                        t(if user { "S" } else { "R" }),
-                        t(if user { "SQL_USER" } else { "DATABASE_ROLE" }),
-                        schema,
-                        created(),
-                        created(),
-                        if *id == 1 { Value::Bytes(vec![1]) } else { NULL },
-                        b(*fixed),
-                    ]
-                }),
-            )
-        }
+                    t(name),
+                    n(*id),
+                    t(if user { "S" } else { "R" }),
+                    t(if user { "SQL_USER" } else { "DATABASE_ROLE" }),
+                    schema,
+                    created(),
+                    created(),
+                    if *id == 1 { Value::Bytes(vec![1]) } else { NULL },
+                    b(*fixed),
+                ]
+            }),
+        ),
         "database_role_members" => none("role_principal_id int, member_principal_id int"),
         "server_principals" | "sql_logins" => {
             let roles = [("public", 2), ("sysadmin", 3), ("securityadmin", 4), ("serveradmin", 5), ("dbcreator", 9)];

@@ -19,6 +19,7 @@ pub(super) fn view(db: &Db, view: &str) -> Option<(Vec<Column>, Rows)> {
                 "create_date",
                 "modify_date",
                 "is_disabled",
+                "is_not_for_replication",
             ],
             db.triggers.iter().map(|(id, trigger)| {
                 [
@@ -30,6 +31,7 @@ pub(super) fn view(db: &Db, view: &str) -> Option<(Vec<Column>, Rows)> {
                     trigger.created.clone(),
                     trigger.modified.clone(),
                     b(trigger.disabled),
+                    b(trigger.not_for_replication),
                 ]
             }),
         ),

@@ -4,6 +4,8 @@ use super::super::super::ast::{AlterTable, StmtKind};
 use super::super::super::error::{Result, unsupported};
 use super::super::super::token::Tok;
 use super::super::Parser;
+use super::super::cursor::is_reserved;
+use super::table::without_type;
 
 impl Parser<'_> {
     pub(in crate::sql::parse) fn alter(&mut self) -> Result<StmtKind> {
@@ -28,22 +30,54 @@ impl Parser<'_> {
             });
         }
         let table = self.name()?;
-        if self.word("WITH") {
-            let _ = self.word("CHECK") || self.word("NOCHECK");
-        }
+        // Of ADD, WITH CHECK goes without saying; of constraints that are switched on, WITH NOCHECK.
+        let said = match self.word("WITH") {
+            true if self.word("CHECK") => Some(true),
+            true => {
+                self.expect_word("NOCHECK")?;
+                Some(false)
+            }
+            false => None,
+        };
         if self.word("ADD") {
+            let nocheck = said == Some(false);
             let (mut columns, mut constraints, mut with_values) = (Vec::new(), Vec::new(), false);
             loop {
                 match self.constraint(None)? {
                     Some(constraint) => constraints.push(constraint),
-                    None => columns.push(self.column_spec()?),
+                    None => {
+                        if let (Tok::Word(name) | Tok::Quoted(name), Tok::End | Tok::Op(";")) =
+                            (self.peek(), self.peek_at(1))
+                            && !is_reserved(name)
+                        {
+                            return Err(without_type(name, self.line()));
+                        }
+                        columns.push(self.column_spec()?);
+                    }
                 }
                 with_values |= self.words(&["WITH", "VALUES"]);
                 if !self.op(",") {
                     break;
                 }
             }
-            return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values }));
+            return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values, nocheck }));
+        }
+        let enable = self.is_word("CHECK");
+        if (enable || self.is_word("NOCHECK")) && self.is_word_at(1, "CONSTRAINT") {
+            self.next();
+            self.next();
+            let mut names = Vec::new();
+            if !self.word("ALL") {
+                names.push(self.ident()?);
+                while self.op(",") {
+                    names.push(self.ident()?);
+                }
+            }
+            let with_check = said == Some(true);
+            return Ok(StmtKind::AlterTable(table, AlterTable::Switch { enable, with_check, names }));
+        }
+        if said.is_some() {
+            return Err(self.unexpected());
         }
         if self.word("REBUILD") {
             self.maintenance_options()?;
@@ -69,12 +103,6 @@ impl Parser<'_> {
                 }
             }
             return Ok(StmtKind::AlterTable(table, AlterTable::Drop { columns, constraints, if_exists }));
-        }
-        if self.words(&["CHECK", "CONSTRAINT"]) {
-            if !self.word("ALL") {
-                self.ident()?;
-            }
-            return Ok(StmtKind::AlterTable(table, AlterTable::Check));
         }
         Err(match self.peek() {
             Tok::Word(w) => unsupported(format!("ALTER TABLE ... {}", w.to_ascii_uppercase())),

@@ -4,7 +4,7 @@ use logferry_model::SqlType;
 
 use super::super::super::ast::{ColumnSpec, Constraint, ConstraintKind, CreateTable, Name, StmtKind};
 use super::super::super::collation;
-use super::super::super::error::{Result, unsupported};
+use super::super::super::error::{Result, SqlError, unsupported};
 use super::super::super::token::Tok;
 use super::super::Parser;
 
@@ -67,13 +67,24 @@ impl Parser<'_> {
                 sql_type: SqlType::Int,
                 nullable: not_null.then_some(false),
                 identity: None,
+                rowguid: false,
                 constraints,
             });
         }
         let bare_timestamp = name.eq_ignore_ascii_case("timestamp") && matches!(self.peek(), Tok::Op("," | ")"));
+        if !bare_timestamp && matches!(self.peek(), Tok::Op("," | ")")) {
+            return Err(without_type(&name, self.line()));
+        }
         let sql_type = if bare_timestamp { SqlType::RowVersion } else { self.data_type()? };
-        let mut column =
-            ColumnSpec { name, computed: None, sql_type, nullable: None, identity: None, constraints: Vec::new() };
+        let mut column = ColumnSpec {
+            name,
+            computed: None,
+            sql_type,
+            nullable: None,
+            identity: None,
+            rowguid: false,
+            constraints: Vec::new(),
+        };
         loop {
             if self.words(&["NOT", "NULL"]) {
                 column.nullable = Some(false);
@@ -87,14 +98,14 @@ impl Parser<'_> {
                     increment = self.integer()?;
                     self.expect_op(")")?;
                 }
-                self.words(&["NOT", "FOR", "REPLICATION"]);
-                column.identity = Some((seed, increment));
+                column.identity = Some((seed, increment, self.not_for_replication()));
             } else if self.word("COLLATE") {
                 let name = self.ident()?;
                 let of =
                     collation::named(&name).ok_or_else(|| unsupported(format!("columns of the collation {name}")))?;
                 column.sql_type = collation::with(&column.sql_type, of);
             } else if self.word("ROWGUIDCOL") {
+                column.rowguid = true;
             } else if self.is_word("SPARSE")
                 || self.is_word("MASKED")
                 || self.is_word("ENCRYPTED")
@@ -123,9 +134,14 @@ impl Parser<'_> {
         }
     }
 
+    pub(in crate::sql::parse) fn not_for_replication(&mut self) -> bool {
+        self.words(&["NOT", "FOR", "REPLICATION"])
+    }
+
     /// A constraint, of a column or of a table.
     pub(super) fn constraint(&mut self, column: Option<&str>) -> Result<Option<Constraint>> {
         let name = if self.word("CONSTRAINT") { Some(self.ident()?) } else { None };
+        let mut not_for_replication = false;
         let kind = if self.is_word("PRIMARY") || self.is_word("UNIQUE") {
             let primary = self.words(&["PRIMARY", "KEY"]);
             if !primary && !self.word("UNIQUE") {
@@ -143,7 +159,7 @@ impl Parser<'_> {
             self.storage_options("CREATE TABLE")?;
             ConstraintKind::Key { primary, clustered, columns }
         } else if self.word("CHECK") {
-            self.words(&["NOT", "FOR", "REPLICATION"]);
+            not_for_replication = self.not_for_replication();
             self.expect_op("(")?;
             let test = self.condition()?;
             self.expect_op(")")?;
@@ -171,18 +187,24 @@ impl Parser<'_> {
             let table = self.name()?;
             let referenced = if self.is_op("(") { self.ident_list()? } else { Vec::new() };
             while self.word("ON") {
-                let _ = self.word("DELETE") || self.word("UPDATE");
+                self.one_of(&["DELETE", "UPDATE"])?;
                 if !self.words(&["NO", "ACTION"]) {
                     return Err(unsupported("foreign keys with CASCADE, SET NULL or SET DEFAULT"));
                 }
             }
-            self.words(&["NOT", "FOR", "REPLICATION"]);
+            not_for_replication = self.not_for_replication();
             ConstraintKind::Foreign { columns, table, referenced }
         } else if name.is_some() {
             return Err(self.unexpected());
         } else {
             return Ok(None);
         };
-        Ok(Some(Constraint { name, kind }))
+        Ok(Some(Constraint { name, kind, column: column.map(str::to_owned), not_for_replication }))
     }
+}
+
+/// 173: only `timestamp` may be a column's name and its type.
+pub(super) fn without_type(column: &str, line: u32) -> SqlError {
+    let message = format!("The definition for column '{column}' must include a data type.");
+    SqlError::batch(173, message).class(15).at_line(line)
 }
