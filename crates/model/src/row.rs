@@ -63,6 +63,11 @@ impl RowStore {
         self.cells.clear();
     }
 
+    /// An empty store with room for as much as this one has.
+    pub fn alike(&self) -> Self {
+        RowStore { bytes: Vec::with_capacity(self.bytes.len()), cells: Vec::with_capacity(self.cells.len()) }
+    }
+
     /// What the store holds, in bytes, with the list of cells.
     pub fn byte_len(&self) -> usize {
         self.bytes.len() + self.cells.len() * size_of::<Span>()

@@ -151,6 +151,8 @@ pub struct Changes {
     /// The next record of `block`.
     next_slot: u16,
     emitting: Option<Committed>,
+    /// Room for the next batch.
+    empty: EventBatch,
     lobs: LobReader,
     told: FxHashMap<TableId, u32>,
     told_unreadable: FxHashSet<TableId>,
@@ -227,6 +229,7 @@ impl Changes {
             block: Vec::new(),
             next_slot: 0,
             emitting: None,
+            empty: EventBatch::default(),
             lobs: LobReader::default(),
             told,
             told_unreadable: FxHashSet::default(),
@@ -364,7 +367,14 @@ impl Changes {
     /// The next events: about `bytes_max` bytes of rows at the most, from about `records_max` log records at the most;
     /// `None` when the log has ended.
     pub fn next(&mut self, bytes_max: usize, records_max: usize) -> Result<Option<EventBatch>, Error> {
-        let mut batch = EventBatch::default();
+        let Some(batch) = self.read_batch(bytes_max, records_max)? else { return Ok(None) };
+        // The next one is likely to be as large.
+        self.empty = EventBatch { rows: batch.rows.alike(), events: Vec::with_capacity(batch.events.len()) };
+        Ok(Some(batch))
+    }
+
+    fn read_batch(&mut self, bytes_max: usize, records_max: usize) -> Result<Option<EventBatch>, Error> {
+        let mut batch = std::mem::take(&mut self.empty);
         let mut left = records_max.max(1);
         loop {
             if self.emitting.is_some() {
@@ -403,6 +413,7 @@ impl Changes {
             pages: &self.replay.store,
             lobs: &mut self.lobs,
             told: &mut self.told,
+            told_last: None,
             told_unreadable: &mut self.told_unreadable,
             blob_pages: &mut self.blob_pages,
             spare: Default::default(),
@@ -431,6 +442,7 @@ impl Changes {
             pages: &without,
             lobs: &mut self.lobs,
             told: &mut self.told,
+            told_last: None,
             told_unreadable: &mut self.told_unreadable,
             blob_pages: &mut self.blob_pages,
             spare: Default::default(),

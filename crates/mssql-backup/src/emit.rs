@@ -107,6 +107,8 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) lobs: &'a mut LobReader,
     /// The version of each table that was told last.
     pub(crate) told: &'a mut FxHashMap<TableId, u32>,
+    /// That which the last change was of, if it still is.
+    pub(crate) told_last: Option<(TableId, u32)>,
     /// Tables whose changes are left out, and who were told of.
     pub(crate) told_unreadable: &'a mut FxHashSet<TableId>,
     /// Where rows of values outside of them stood.
@@ -199,6 +201,7 @@ impl Committed {
         for event in self.tables.changed.drain(..) {
             if let SourceEvent::Table(table) = &event {
                 emitter.told.insert(table.id, table.version);
+                emitter.told_last = None;
             }
             batch.events.push(event);
         }
@@ -333,8 +336,12 @@ fn tell<S>(
     if !std::mem::replace(begun, true) {
         batch.events.push(SourceEvent::Begin(head.clone()));
     }
-    if emitter.told.insert(change.table.id, change.table.version) != Some(change.table.version) {
-        batch.events.push(SourceEvent::Table(change.table.clone()));
+    let told = (change.table.id, change.table.version);
+    if emitter.told_last != Some(told) {
+        emitter.told_last = Some(told);
+        if emitter.told.insert(told.0, told.1) != Some(told.1) {
+            batch.events.push(SourceEvent::Table(change.table.clone()));
+        }
     }
     batch.events.push(SourceEvent::Change(change));
 }

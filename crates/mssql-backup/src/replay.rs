@@ -30,7 +30,7 @@ use logferry_mssql_format::log::record::{PageOp, Record};
 use logferry_mssql_format::log::xact::{HobtAction, Xact};
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId, PageType, RowId};
 use logferry_mssql_format::redo::rewind::Revealed;
-use logferry_mssql_format::redo::{self, Outcome, RedoError, row_at};
+use logferry_mssql_format::redo::{self, Outcome, RedoError, RowImages, row_at};
 use logferry_mssql_format::row::RecordKind;
 use logferry_mssql_format::row::compressed::{CdRecord, PageCompression};
 use rustc_hash::FxHashMap;
@@ -56,8 +56,7 @@ pub(crate) struct Replay {
     pub(crate) position: Lsn,
     /// The last commit, and when it was.
     pub(crate) last_commit: (CommitLsn, Option<i64>),
-    before: Vec<u8>,
-    after: Vec<u8>,
+    images: RowImages,
 }
 
 /// What a record means to the rows of a table.
@@ -85,8 +84,7 @@ impl Replay {
             revealed,
             position: Lsn::ZERO,
             last_commit: (CommitLsn::default(), None),
-            before: Vec::new(),
-            after: Vec::new(),
+            images: RowImages::default(),
         })
     }
 
@@ -103,9 +101,7 @@ impl Replay {
 
     /// Brings the rows that a block's records change near, before these are redone.
     pub(crate) fn bring_near(&mut self, block: &Block<'_>) {
-        let changes = |op| matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS);
-        let records = block.records().map_while(Result::ok).filter(|record| changes(record.op));
-        self.store.bring_near(records.filter_map(|record| Some(record.page_op().ok()??.row)));
+        self.store.bring_near(block.rows());
     }
 
     /// Redoes a record. Gives a transaction when the record commits it and it changed anything.
@@ -160,30 +156,25 @@ impl Replay {
             || matches!(record.context, Context::TEXT_MIX | Context::TEXT_TREE);
         let is_change = matches!(record.op, Op::MODIFY_ROW | Op::MODIFY_COLUMNS | Op::DELETE_ROWS);
 
-        self.before.clear();
-        self.after.clear();
+        self.images.clear();
         let lost = match reach(&mut self.store, record, page) {
             Ok(bytes) => {
-                if watched
-                    && is_change
-                    && let Some(row) = row_at(bytes, op.row.slot)?
-                {
-                    self.before.extend_from_slice(row);
-                }
-                let outcome = redo::apply_op(bytes, record, op);
+                let images = if watched && is_change { Some(&mut self.images) } else { None };
+                let outcome = redo::apply_op(bytes, record, op, images);
                 if outcome == Ok(Outcome::Applied)
                     && let Some(revealed) = self.revealed.get_mut(&page)
                 {
                     for row in revealed.extract_if(.., |row| row.lsn == record.lsn) {
                         redo::reveal(bytes, row.slot, &row.row)?;
                     }
-                }
-                if watched
-                    && is_change
-                    && record.op != Op::DELETE_ROWS
-                    && let Some(row) = row_at(bytes, op.row.slot)?
-                {
-                    self.after.extend_from_slice(row);
+                    if watched
+                        && is_change
+                        && record.op != Op::DELETE_ROWS
+                        && let Some(row) = row_at(bytes, op.row.slot)?
+                    {
+                        self.images.after.clear();
+                        self.images.after.extend_from_slice(row);
+                    }
                 }
                 match outcome {
                     Ok(Outcome::Applied) => None,
@@ -214,8 +205,7 @@ impl Replay {
         };
         // Rows of a page that is not where the record is are not the record's.
         if lost.is_some() {
-            self.before.clear();
-            self.after.clear();
+            self.images.clear();
         }
 
         if is_base_rowset(op.alloc_unit()) {
@@ -289,14 +279,14 @@ impl Replay {
             Op::DELETE_ROWS => {
                 // What the page has may lack the version tag; what the record has is complete.
                 let image = record.element(0);
-                let before = if image.is_empty() { &self.before } else { image };
+                let before = if image.is_empty() { &self.images.before } else { image };
                 if before.is_empty() {
                     return self.lost(record, target, row, lost);
                 }
                 change(row, RawOp::Delete, before, &[])
             }
-            _ if self.before.is_empty() || self.after.is_empty() => self.lost(record, target, row, lost),
-            _ => change(row, RawOp::Update, &self.before, &self.after),
+            _ if self.images.before.is_empty() || self.images.after.is_empty() => self.lost(record, target, row, lost),
+            _ => change(row, RawOp::Update, &self.images.before, &self.images.after),
         }
     }
 
@@ -309,7 +299,8 @@ impl Replay {
             _ => 0,
         };
         let images = record.elements().take(count).filter(|image| !image.is_empty());
-        let on_page = [&self.before[..], &self.after[..]].into_iter().filter(|row| !in_record && !row.is_empty());
+        let on_page =
+            [&self.images.before[..], &self.images.after[..]].into_iter().filter(|row| !in_record && !row.is_empty());
         images.chain(on_page).find_map(|row| CdRecord::read_whole(row).err()).map(|e| e.to_string())
     }
 
@@ -331,7 +322,7 @@ impl Replay {
     fn lob_piece<'r>(&'r self, record: &Record<'r>) -> &'r [u8] {
         match record.op {
             Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
-            _ => &self.before,
+            _ => &self.images.before,
         }
     }
 
@@ -358,7 +349,7 @@ impl Replay {
         }
         let piece = match record.op {
             Op::INSERT_ROWS | Op::DELETE_ROWS if !record.element(0).is_empty() => record.element(0),
-            _ => &self.before,
+            _ => &self.images.before,
         };
         let count = if raw_op == RawOp::Insert { redo::inserted_rows(record).count() } else { 1 };
         for i in 0..count {

@@ -149,16 +149,39 @@ pub fn target(record: &Record<'_>) -> Result<Option<PageOp>, Malformed> {
 /// Where the page is at another record, and where the record does not fit its rows. The page may then be half changed.
 pub fn apply(page: &mut PageBytes, record: &Record<'_>) -> Result<Outcome, RedoError> {
     match target(record)? {
-        Some(op) => apply_op(page, record, &op),
+        Some(op) => apply_op(page, record, &op, None),
         None => Ok(Outcome::AlreadyThere),
     }
 }
 
-/// As [`apply`], of a record whose [`target`] is known.
+/// A row before and after a change, with its version tag: of DELETE_ROWS, MODIFY_ROW and MODIFY_COLUMNS. Empty where there is no
+/// row, or an unknown one.
+#[derive(Debug, Default)]
+pub struct RowImages {
+    /// As it was.
+    pub before: Vec<u8>,
+    /// As it is.
+    pub after: Vec<u8>,
+}
+
+impl RowImages {
+    /// Forgets both.
+    pub fn clear(&mut self) {
+        self.before.clear();
+        self.after.clear();
+    }
+}
+
+/// As [`apply`], of a record whose [`target`] is known. `images`, empty before, gets the row that is changed; after an error, something.
 ///
 /// # Errors
 /// As [`apply`].
-pub fn apply_op(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<Outcome, RedoError> {
+pub fn apply_op(
+    page: &mut PageBytes,
+    record: &Record<'_>,
+    op: &PageOp,
+    images: Option<&mut RowImages>,
+) -> Result<Outcome, RedoError> {
     let found = lsn_at(page, 40, "page LSN")?;
     if found >= record.lsn {
         return Ok(Outcome::AlreadyThere);
@@ -175,7 +198,7 @@ pub fn apply_op(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Resul
     if let Some(why) = rows::compressed_unknown(page, record) {
         return Err(RedoError::Compressed { page: op.row.page, record: record.lsn, op: record.op, why });
     }
-    change(page, record, op).map_err(|e| match e {
+    change(page, record, op, images).map_err(|e| match e {
         Fail::Why(why) => {
             RedoError::Contradiction { page: op.row.page, record: record.lsn, op: record.op, why: why.to_string() }
         }
@@ -225,14 +248,14 @@ fn fail(why: impl Into<String>) -> Malformed {
     Malformed::new(why, 0)
 }
 
-fn change(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), Fail> {
+fn change(page: &mut PageBytes, record: &Record<'_>, op: &PageOp, images: Option<&mut RowImages>) -> Result<(), Fail> {
     let slot = op.row.slot;
     match record.op {
         Op::FORMAT_PAGE => maps::format(page, record, op)?,
         Op::INSERT_ROWS => insert_rows(page, record, slot)?,
-        Op::DELETE_ROWS => delete_rows(page, record, op)?,
-        Op::MODIFY_ROW => modify_row(page, record, op)?,
-        Op::MODIFY_COLUMNS | Op::CLEAR_GAM_BITS => modify_columns(page, record, op)?,
+        Op::DELETE_ROWS => delete_rows(page, record, op, images)?,
+        Op::MODIFY_ROW => modify_row(page, record, op, images)?,
+        Op::MODIFY_COLUMNS | Op::CLEAR_GAM_BITS => modify_columns(page, record, op, images)?,
         Op::MODIFY_HEADER => maps::modify_header(page, record)?,
         Op::DELETE_SPLIT => {
             let gone = record.u16_at(54, "rows deleted")?;
@@ -305,16 +328,22 @@ fn insert_rows(page: &mut PageBytes, record: &Record<'_>, slot: u16) -> Result<(
     Ok(())
 }
 
-fn delete_rows(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), Malformed> {
+fn delete_rows(
+    page: &mut PageBytes,
+    record: &Record<'_>,
+    op: &PageOp,
+    images: Option<&mut RowImages>,
+) -> Result<(), Malformed> {
     let slot = op.row.slot;
     let mut rows = PageRows::new(page)?;
     let image = record.element(0);
-    if let Some(row) = rows.row(slot)?
-        && !image.is_empty()
-        && compares(record, op)
-        && !same_row(row, image)
-    {
-        return Err(fail(format!("the row in slot {slot} is not the one to delete")));
+    if let Some(row) = rows.row(slot)? {
+        if !image.is_empty() && compares(record, op) && !same_row(row, image) {
+            return Err(fail(format!("the row in slot {slot} is not the one to delete")));
+        }
+        if let Some(images) = images {
+            images.before.extend_from_slice(row);
+        }
     }
     match record.context {
         // Rewind makes ghosts of rows that were to be undone, and whose bytes it does not know.

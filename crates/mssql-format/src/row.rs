@@ -26,7 +26,7 @@ mod layout;
 mod off_row;
 
 pub use expand::{Expanded, Packing};
-pub use layout::{PhysicalColumn, Place, RowLayout};
+pub use layout::{PhysicalColumn, Place, PlainCell, PlainRow, RowLayout};
 pub use off_row::{Link, OffRow, OffRowKind};
 
 use crate::bytes::{Malformed, Result, array, u8_at, u16_at};
@@ -285,6 +285,28 @@ impl<'a> FixedVar<'a> {
             return Ok(None);
         }
         self.variable_at(index).map(Some)
+    }
+
+    /// Whether all variable columns lie in the row, one behind the other, and are values.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let mut start = self.data;
+        let in_order = self.ends.iter().all(|end| {
+            // The top bit makes the end lie behind every row.
+            let end = usize::from(u16::from_le_bytes(*end));
+            let is_behind = end >= start && end <= self.bytes.len();
+            start = end;
+            is_behind
+        });
+        in_order && self.kind() != RecordKind::Forwarded
+    }
+
+    /// Where a variable column of a row that [is plain](Self::is_plain) lies.
+    #[inline]
+    fn plain_variable(&self, index: usize) -> std::ops::Range<usize> {
+        let end_of = |index: usize| self.ends.get(index).map(|end| usize::from(u16::from_le_bytes(*end)));
+        let Some(end) = end_of(index) else { return 0..0 };
+        index.checked_sub(1).and_then(end_of).unwrap_or(self.data)..end
     }
 
     fn variable_at(&self, index: usize) -> Result<Variable<'a>> {

@@ -223,7 +223,7 @@ impl Database {
         let is_change = record.flags & flags::REPLICATED != 0 && !record.is_compensation();
         let before = if is_change { row(reader, op.row) } else { None };
         let page = reader.pages.get_mut(&op.row.page.page).expect("each page was put aside before it changed");
-        redo::apply_op(page.bytes_mut(), record, &op).expect(OWN);
+        redo::apply_op(page.bytes_mut(), record, &op, None).expect(OWN);
         if !is_change {
             return;
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use logferry_model::{ChangeOp, RowRef, RowStore, TableVersion};
-use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
+use logferry_mssql_format::row::{Expanded, PlainCell, PlainRow, RawCell, RowLayout};
 
 use super::{Emitter, Image, Values, lost};
 use crate::error::Error;
@@ -21,6 +21,11 @@ impl<S: PageSource> Emitter<'_, S> {
         values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<ChangeOp, Error> {
+        if std::ptr::eq(&*shape.table, table)
+            && let Some(op) = plain_op(&shape.layout, raw, rows)
+        {
+            return Ok(op);
+        }
         let [before, after] = std::mem::take(&mut self.spare);
         let (mut before, mut after) = (emptied(before), emptied(after));
         let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
@@ -160,6 +165,40 @@ impl<S: PageSource> Emitter<'_, S> {
         }
         Ok(row.finish())
     }
+}
+
+/// A change of rows that stand for themselves, as most do: each goes into the store as it is, with where its values are.
+fn plain_op(layout: &RowLayout, raw: &RawChange<'_>, rows: &mut RowStore) -> Option<ChangeOp> {
+    match raw.op {
+        RawOp::Insert | RawOp::PageInsert => {
+            let after = layout.plain(raw.after)?;
+            Some(ChangeOp::Insert { after: plain_row(raw.after, &after, layout, rows) })
+        }
+        RawOp::Delete => {
+            let before = layout.plain(raw.before)?;
+            Some(ChangeOp::Delete { before: plain_row(raw.before, &before, layout, rows) })
+        }
+        RawOp::Update => {
+            let (before, after) = (layout.plain(raw.before)?, layout.plain(raw.after)?);
+            Some(ChangeOp::Update {
+                before: plain_row(raw.before, &before, layout, rows),
+                after: plain_row(raw.after, &after, layout, rows),
+            })
+        }
+        RawOp::Truncate | RawOp::Lost => None,
+    }
+}
+
+fn plain_row(image: &[u8], row: &PlainRow<'_>, layout: &RowLayout, rows: &mut RowStore) -> RowRef {
+    let mut out = rows.start_row_of(image, layout.columns().len());
+    for cell in row.cells() {
+        match cell {
+            PlainCell::Null => out.null(),
+            PlainCell::At(part) => out.part(part),
+            PlainCell::Bit(bit) => out.value(|out| out.push(u8::from(bit))),
+        }
+    }
+    out.finish()
 }
 
 /// Where a value stands in the bytes of its row, if it does: it may be a default, or a bit.

@@ -50,7 +50,7 @@ impl Replay {
         if op.obj_id == SYSIDXSTATS && is_change && !record.is_compensation() && !id.is_none() {
             const ROWSET_AT: usize = 31;
             let rowset = |row| logferry_mssql_format::bytes::u64_at(row, ROWSET_AT, "rowset of an index").ok();
-            if let Some(rowset) = rowset(&self.after).filter(|now| rowset(&self.before) != Some(*now)) {
+            if let Some(rowset) = rowset(&self.images.after).filter(|now| rowset(&self.images.before) != Some(*now)) {
                 self.assembler.transaction(id, record.lsn).pointed.insert(rowset, record.lsn);
             }
         }
@@ -59,7 +59,7 @@ impl Replay {
         {
             let image = match record.op {
                 Op::INSERT_ROWS | Op::DELETE_ROWS => record.element(0),
-                _ => &self.after,
+                _ => &self.images.after,
             };
             if let Ok(object) = logferry_mssql_format::bytes::u32_at(image, at, "object id") {
                 self.assembler.transaction(id, record.lsn).objects.insert(object);
@@ -74,16 +74,17 @@ impl Replay {
         const OWNER_AT: usize = 13;
         const OWNER: std::ops::Range<usize> = OWNER_AT..21;
         const FIRST_IAM: std::ops::Range<usize> = 39..45;
-        let (before, after) = (self.before.get(FIRST_IAM), self.after.get(FIRST_IAM));
-        if self.before.get(OWNER) != self.after.get(OWNER) && !record.transaction.is_none() {
+        let (before, after) = (self.images.before.get(FIRST_IAM), self.images.after.get(FIRST_IAM));
+        if self.images.before.get(OWNER) != self.images.after.get(OWNER) && !record.transaction.is_none() {
             self.shapes.mark_stale();
             self.assembler.transaction(record.transaction, record.lsn).switches = true;
         }
         let emptied = before.is_some_and(|iam| iam != [0; 6]) && after == Some(&[0; 6]);
-        if !emptied || self.before.get(KIND_AT) != Some(&1) || record.is_compensation() {
+        if !emptied || self.images.before.get(KIND_AT) != Some(&1) || record.is_compensation() {
             return Ok(());
         }
-        let rowset = logferry_mssql_format::bytes::u64_at(&self.before, OWNER_AT, "owner of an allocation unit")?;
+        let rowset =
+            logferry_mssql_format::bytes::u64_at(&self.images.before, OWNER_AT, "owner of an allocation unit")?;
         let id = record.transaction;
         if let Some(shape) = self.shapes.of_rowset(rowset, &self.store)?
             && !id.is_none()

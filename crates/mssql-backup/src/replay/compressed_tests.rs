@@ -182,6 +182,7 @@ impl Log {
             pages: &self.replay.store,
             lobs: &mut LobReader::default(),
             told: &mut FxHashMap::default(),
+            told_last: None,
             told_unreadable: &mut Default::default(),
             blob_pages: &mut BlobPages::default(),
             spare: Default::default(),

@@ -22,6 +22,7 @@ use logferry_model::Lsn;
 
 use super::record::Record;
 use crate::bytes::{Malformed, Result, array, lsn_at, u8_at, u16_at, u32_at};
+use crate::page::RowId;
 
 /// Bytes of a sector: what LSNs count blocks in.
 pub const SECTOR: usize = 512;
@@ -175,6 +176,16 @@ impl<'a> Block<'a> {
     /// The records, in order.
     pub fn records(&self) -> Records<'a> {
         Records { block: *self, next: 0 }
+    }
+
+    /// Rows that the records name, at a glance: some may be missing, and some be none. For those who want to look at their pages before
+    /// the records are read.
+    pub fn rows(&self) -> impl Iterator<Item = RowId> + use<'a> {
+        let block = *self;
+        (0..block.header.slots).filter_map(move |index| {
+            let record = block.bytes.get(block.slot(index).ok()?..)?;
+            Record::row_at_a_glance(record)
+        })
     }
 
     /// The record in a slot: `slot` is that of its LSN.

@@ -92,6 +92,15 @@ impl<'a> Record<'a> {
         Ok(record)
     }
 
+    /// The row that a record inserts, changes or deletes, of bytes that were not looked at any further.
+    pub(super) fn row_at_a_glance(bytes: &[u8]) -> Option<RowId> {
+        let op = Op(*bytes.get(22)?);
+        if !matches!(op, Op::INSERT_ROWS | Op::DELETE_ROWS | Op::MODIFY_ROW | Op::MODIFY_COLUMNS) {
+            return None;
+        }
+        RowId::read(bytes, 24, "row").ok()
+    }
+
     /// The record's bytes, with its padding.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -1,7 +1,7 @@
 //! MODIFY_ROW and MODIFY_COLUMNS: stretches of a row that get other bytes.
 
 use super::rows::PageRows;
-use super::{compares, fail, has_bytes, row_op};
+use super::{RowImages, compares, fail, has_bytes, row_op};
 use crate::bytes::{Malformed, u16_at};
 use crate::log::op::Op;
 use crate::log::record::{PageOp, Record};
@@ -35,7 +35,12 @@ pub(super) fn mend_blob_length(row: &mut [u8]) {
     }
 }
 
-pub(super) fn modify_row(page: &mut PageBytes, record: &Record<'_>, page_op: &PageOp) -> Result<(), Malformed> {
+pub(super) fn modify_row(
+    page: &mut PageBytes,
+    record: &Record<'_>,
+    page_op: &PageOp,
+    mut images: Option<&mut RowImages>,
+) -> Result<(), Malformed> {
     let (op, slot) = (row_op(record)?, page_op.row.slot);
     let (before, after) = (record.element(0), record.element(1));
     let (offset, size) = (usize::from(op.offset), usize::from(op.size));
@@ -46,19 +51,34 @@ pub(super) fn modify_row(page: &mut PageBytes, record: &Record<'_>, page_op: &Pa
     let same_len = after.len() == size;
     let compares = compares(record, page_op);
     // The records of maps and of the boot page are not rows: they cannot say how long they are.
-    let Some(row) = (if same_len && !compares { rows.to_end(slot)? } else { rows.row(slot)? }) else {
+    let is_row = !same_len || compares || images.is_some();
+    let Some(row) = (if is_row { rows.row(slot)? } else { rows.to_end(slot)? }) else {
         return Err(fail(format!("slot {slot} is free")));
     };
     if compares && !has_bytes(row, offset, before) {
         return Err(fail(format!("the bytes at {offset} of the row in slot {slot} are not those to change")));
     }
+    if let Some(images) = &mut images {
+        images.before.extend_from_slice(row);
+    }
     if same_len && !is_compressed(row, compares) {
-        rows.patch(slot, offset, after)
+        rows.patch(slot, offset, after)?;
     } else {
         let new = modified(row, offset, size, after)?;
         rows.check_compressed(&new)?;
-        rows.replace(slot, &new)
+        rows.replace(slot, &new)?;
     }
+    became(images, &rows, slot)
+}
+
+/// What the row is after the change; how long it is the row itself says.
+fn became(images: Option<&mut RowImages>, rows: &PageRows<'_>, slot: u16) -> Result<(), Malformed> {
+    if let Some(images) = images
+        && let Some(row) = rows.row(slot)?
+    {
+        images.after.extend_from_slice(row);
+    }
+    Ok(())
 }
 
 /// Whether a row is compressed; the records of maps are no rows.
@@ -97,7 +117,12 @@ pub(super) fn chunks<'a>(record: &Record<'a>) -> Result<Vec<Chunk<'a>>, Malforme
     Ok(chunks)
 }
 
-pub(super) fn modify_columns(page: &mut PageBytes, record: &Record<'_>, op: &PageOp) -> Result<(), Malformed> {
+pub(super) fn modify_columns(
+    page: &mut PageBytes,
+    record: &Record<'_>,
+    op: &PageOp,
+    mut images: Option<&mut RowImages>,
+) -> Result<(), Malformed> {
     let slot = op.row.slot;
     let chunks = chunks(record)?;
     let mut rows = PageRows::new(page)?;
@@ -114,9 +139,13 @@ pub(super) fn modify_columns(page: &mut PageBytes, record: &Record<'_>, op: &Pag
         }
         return Ok(());
     }
+    if let Some(images) = &mut images {
+        images.before.extend_from_slice(row);
+    }
     let new = columns_modified(row, &chunks, compares(record, op))?;
     rows.check_compressed(&new)?;
-    rows.replace(slot, &new)
+    rows.replace(slot, &new)?;
+    became(images, &rows, slot)
 }
 
 fn columns_modified(row: &[u8], chunks: &[Chunk<'_>], compare: bool) -> Result<Vec<u8>, Malformed> {

@@ -1,5 +1,7 @@
 //! Where the columns of a table are in its rows.
 
+use std::ops::Range;
+
 use crate::bytes::{Malformed, Result, slice, u16_at};
 use crate::row::{FixedVar, OffRow, Packing, RawCell};
 
@@ -11,6 +13,16 @@ pub struct RowLayout {
     sparse: bool,
     packing: RowPacking,
     columns_max: Option<usize>,
+    needs: Needs,
+}
+
+/// What a row must have for each column to be where the layout says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Needs {
+    /// Bytes of the fixed part.
+    fixed_end: usize,
+    /// Bits of the NULL bitmap.
+    null_bits: u16,
 }
 
 /// Whether rows must be expanded before they are read.
@@ -90,7 +102,8 @@ impl RowLayout {
     pub fn new(columns: Vec<PhysicalColumn>) -> Self {
         let sparse = columns.iter().any(|c| matches!(c.place, Place::Sparse { .. }));
         let packing = RowPacking::of(&columns);
-        RowLayout { columns, index_fixed_end: None, sparse, packing, columns_max: None }
+        let needs = Needs::of(&columns);
+        RowLayout { columns, index_fixed_end: None, sparse, packing, columns_max: None, needs }
     }
 
     /// The layout of compressed rows that have so many columns at most, dropped ones and uniquifiers among them. Rows that say they have
@@ -146,6 +159,18 @@ impl RowLayout {
         self.stored(row, cells)
     }
 
+    /// A row that stands for itself: all its values are in its bytes, unpacked, and none is missing. `None` for all others, malformed ones among
+    /// them: [`decode`](Self::decode) reads them, or says why not.
+    #[inline]
+    pub fn plain<'a>(&'a self, row: &'a [u8]) -> Option<PlainRow<'a>> {
+        if self.sparse || self.is_packed() || self.index_fixed_end.is_some() {
+            return None;
+        }
+        let record = FixedVar::read(row).ok()?;
+        let has_all = record.column_count() >= self.needs.null_bits && record.fixed_end() >= self.needs.fixed_end;
+        (has_all && record.is_plain()).then_some(PlainRow { layout: self, row: record })
+    }
+
     /// The same, with values as they are stored.
     pub(super) fn stored<'a>(&'a self, row: &'a [u8], cells: &mut Vec<RawCell<'a>>) -> Result<()> {
         let record = match self.index_fixed_end {
@@ -159,6 +184,18 @@ impl RowLayout {
             cells.push(column.cell(&record, sparse.as_ref())?);
         }
         Ok(())
+    }
+}
+
+impl Needs {
+    fn of(columns: &[PhysicalColumn]) -> Self {
+        let fixed = columns.iter().map(|column| match column.place {
+            Place::Fixed { offset, len } => usize::from(offset) + usize::from(len),
+            Place::Bit { offset, .. } => usize::from(offset) + 1,
+            _ => 0,
+        });
+        let null_bits = columns.iter().map(|column| column.null_bit.saturating_add(1));
+        Needs { fixed_end: fixed.max().unwrap_or(0), null_bits: null_bits.max().unwrap_or(0) }
     }
 }
 
@@ -182,6 +219,50 @@ impl RowPacking {
             true if vardecimal => RowPacking::VarDecimal,
             true => RowPacking::None,
         }
+    }
+}
+
+/// See [`RowLayout::plain`].
+#[derive(Clone, Copy, Debug)]
+pub struct PlainRow<'a> {
+    layout: &'a RowLayout,
+    row: FixedVar<'a>,
+}
+
+/// A value of a [`PlainRow`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlainCell {
+    /// SQL NULL.
+    Null,
+    /// Bytes from the begin of the row.
+    At(Range<usize>),
+    /// A bit.
+    Bit(bool),
+}
+
+impl<'a> PlainRow<'a> {
+    /// The values, one per column.
+    #[inline]
+    pub fn cells(&self) -> impl Iterator<Item = PlainCell> + use<'a> {
+        let row = self.row;
+        self.layout.columns.iter().map(move |column| {
+            if row.is_null(column.null_bit) {
+                return PlainCell::Null;
+            }
+            match column.place {
+                Place::Fixed { offset, len } => {
+                    let offset = usize::from(offset);
+                    PlainCell::At(offset..offset + usize::from(len))
+                }
+                Place::Bit { offset, bit } => {
+                    let byte = row.bytes().get(usize::from(offset)).copied().unwrap_or_default();
+                    PlainCell::Bit(byte >> (bit & 7) & 1 != 0)
+                }
+                Place::Variable { index } => PlainCell::At(row.plain_variable(usize::from(index))),
+                // Rows with such columns are no plain ones.
+                Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => PlainCell::Null,
+            }
+        })
     }
 }
 

@@ -23,8 +23,27 @@ fn check(row: &str, places: &[Place], expect: &[Option<&[u8]>]) {
     let (row, layout) = (hex(row), layout(places));
     let mut cells = Vec::new();
     layout.decode(&row, &mut cells).unwrap();
+    check_plain(&layout, &row);
     let expect: Vec<RawCell<'_>> = expect.iter().map(|cell| cell.map_or(RawCell::Null, RawCell::Bytes)).collect();
     assert_eq!(cells, expect);
+}
+
+/// A row that is plain has the cells that it is decoded to; gives whether it is.
+#[track_caller]
+fn check_plain(layout: &RowLayout, row: &[u8]) -> bool {
+    let Some(plain) = layout.plain(row) else { return false };
+    let mut cells = Vec::new();
+    layout.decode(row, &mut cells).expect("what is plain can be decoded");
+    let found: Vec<_> = plain
+        .cells()
+        .map(|cell| match cell {
+            PlainCell::Null => RawCell::Null,
+            PlainCell::At(part) => RawCell::Bytes(&row[part]),
+            PlainCell::Bit(bit) => RawCell::Bytes(if bit { &[1] } else { &[0] }),
+        })
+        .collect();
+    assert_eq!(found, cells);
+    true
 }
 
 #[track_caller]
@@ -51,8 +70,24 @@ const THREE: [Place; 3] = [fixed(4, 4), Place::Variable { index: 0 }, Place::Var
 fn fixed_and_variable_columns() {
     check(PLAIN, &THREE, &[Some(&[7, 0, 0, 0]), Some(b"ab"), Some(b"")]);
     check("1000 0800 07000000 0300 00", &THREE, &[Some(&[7, 0, 0, 0]), Some(b""), Some(b"")]);
-    check("3000 0800 07000000 0300 02 0100 1000", &THREE, &[Some(&[7, 0, 0, 0]), None, Some(b"")]);
+    check("3000 0800 07000000 0300 02 0100 0F00", &THREE, &[Some(&[7, 0, 0, 0]), None, Some(b"")]);
     check("1000 0800 07000000 0300 07", &THREE, &[None, None, None]);
+}
+
+#[test]
+fn most_rows_are_plain() {
+    let is_plain = |row: &str| check_plain(&layout(&THREE), &hex(row));
+    assert!(is_plain(PLAIN));
+    assert!(is_plain("1000 0800 07000000 0300 00"));
+    assert!(is_plain("7000 0800 07000000 0300 02 0100 0F00 0000000000000000 000000000000"));
+    // A column too few, a fixed part too short, no bitmap, ends out of order and behind the row, a pointer, a forwarded record.
+    assert!(!is_plain("3000 0800 07000000 0200 00 0100 1100 6162"));
+    assert!(!is_plain("3000 0600 0700 0300 00 0100 0F00 6162"));
+    assert!(!is_plain("2000 0800 07000000 0100 0E00 6162"));
+    assert!(!is_plain("3000 0800 07000000 0300 00 0200 1300 1200 6162"));
+    assert!(!is_plain("3000 0800 07000000 0300 00 0100 FF00 6162"));
+    assert!(!is_plain("3000 0800 07000000 0300 00 0100 1180 6162"));
+    assert!(!is_plain("3200 0800 07000000 0300 00 0200 1300 1D80 6162 0004 0100000001000000"));
 }
 
 #[test]
@@ -70,6 +105,7 @@ fn columns_added_later_are_null_or_their_default() {
     let (layout, mut cells) = (RowLayout::new(columns), Vec::new());
     layout.decode(&row, &mut cells).unwrap();
     assert_eq!(cells, [RawCell::Bytes(&[7, 0, 0, 0]), RawCell::Null, RawCell::Bytes(b"new")]);
+    assert!(!check_plain(&layout, &row), "values are missing");
 }
 
 /// The physical columns 2 and 3 were dropped: their bytes are there still.
@@ -194,6 +230,7 @@ proptest! {
         if let Ok(len) = row_len(&row, &PageHeader::read(&page).unwrap()) {
             prop_assert!(len <= row.len());
         }
+        check_plain(&layout(&[THREE[0], THREE[1], THREE[2], Place::Bit { offset: 4, bit: 255 }]), &row);
         let layout = layout(&places);
         let _ = layout.decode(&row, &mut Vec::new());
         if let Ok(record) = FixedVar::read(&row) {

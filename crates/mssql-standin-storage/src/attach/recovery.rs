@@ -78,7 +78,7 @@ fn redo_all(pages: &mut Pages, records: &[Record<'_>]) -> Result<(), Error> {
                 continue;
             }
         };
-        match redo::apply_op(&mut page, record, &op) {
+        match redo::apply_op(&mut page, record, &op, None) {
             Ok(redo::Outcome::AlreadyThere) => {}
             Ok(_) => {
                 failed.remove(&id);
