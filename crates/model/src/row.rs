@@ -63,9 +63,11 @@ impl RowStore {
         self.cells.clear();
     }
 
-    /// An empty store with room for as much as this one has.
+    /// An empty store with room for about as much as this one has, and a little more.
     pub fn alike(&self) -> Self {
-        RowStore { bytes: Vec::with_capacity(self.bytes.len()), cells: Vec::with_capacity(self.cells.len()) }
+        let more = |len: usize| len + len / 8;
+        let (bytes, cells) = (more(self.bytes.len()), more(self.cells.len()));
+        RowStore { bytes: Vec::with_capacity(bytes), cells: Vec::with_capacity(cells) }
     }
 
     /// What the store holds, in bytes, with the list of cells.

@@ -369,7 +369,8 @@ impl Changes {
     pub fn next(&mut self, bytes_max: usize, records_max: usize) -> Result<Option<EventBatch>, Error> {
         let Some(batch) = self.read_batch(bytes_max, records_max)? else { return Ok(None) };
         // The next one is likely to be as large.
-        self.empty = EventBatch { rows: batch.rows.alike(), events: Vec::with_capacity(batch.events.len()) };
+        let events = batch.events.len();
+        self.empty = EventBatch { rows: batch.rows.alike(), events: Vec::with_capacity(events + events / 8) };
         Ok(Some(batch))
     }
 

@@ -117,6 +117,23 @@ pub(crate) struct Emitter<'a, S> {
     pub(crate) spare: [Vec<RawCell<'static>>; 2],
 }
 
+/// Changes of a table about which there is nothing to ask, as there is of most: it has the rowset that they are of, no rows came to that from
+/// another, and all of them are told.
+struct Direct<'a> {
+    /// That of the shape by which the changes go.
+    number: u32,
+    shape: &'a Shape,
+}
+
+impl<'a> Direct<'a> {
+    fn of<S>(emitter: &Emitter<'a, S>, tables: &Tables, number: u32) -> Option<Self> {
+        let shape = &**emitter.shapes.now(number)?;
+        let is_told = shape.unreadable.is_none() && !emitter.told_unreadable.contains(&shape.table.id);
+        let is_there = emitter.shapes.has_rowset(shape.rowset) && !tables.moved.contains_key(&shape.rowset);
+        (is_told && is_there).then_some(Direct { number, shape })
+    }
+}
+
 /// What is known of values outside of rows.
 #[derive(Clone, Copy)]
 struct Values<'a> {
@@ -205,6 +222,7 @@ impl Committed {
             }
             batch.events.push(event);
         }
+        let mut direct: Option<Direct<'_>> = None;
         while batch.rows.byte_len() < bytes_max {
             let Some(raw) = self.reader.next()? else {
                 if let Some(row) = self.incomplete_move {
@@ -224,6 +242,18 @@ impl Committed {
                 }
                 return Ok(true);
             };
+            if direct.as_ref().is_none_or(|direct| direct.number != raw.shape) {
+                direct = Direct::of(emitter, &self.tables, raw.shape);
+            }
+            if let Some(Direct { shape, .. }) = direct
+                && let Some(op) = rows::plain_op(&shape.layout, &raw, &mut batch.rows)
+            {
+                let change = Change { lsn: raw.lsn, table: shape.table.clone(), op };
+                tell(&mut self.begun, &self.head, emitter, batch, change);
+                continue;
+            }
+            // What comes of the change may be that no more of its table is told.
+            direct = None;
             let Some(shape) = emitter.shapes.now(raw.shape) else { continue };
             let copied = self.tables.moved.get(&shape.rowset);
             // What comes to a rowset until then are rows that the table had, readable or not.

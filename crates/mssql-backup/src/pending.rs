@@ -25,7 +25,7 @@ const HEAD: usize = 4 + 10 + 1 + 4 + 8 + 4;
 const TAIL: usize = 4;
 
 /// Bytes that are taken at first: those of some changes, as most transactions have.
-const FIRST: usize = 2 << 10;
+const FIRST: usize = 4 << 10;
 
 /// A piece of the file has the changes that begin in so many bytes.
 const PIECE: usize = 1 << 20;

@@ -21,11 +21,6 @@ impl<S: PageSource> Emitter<'_, S> {
         values: Values<'_>,
         rows: &mut RowStore,
     ) -> Result<ChangeOp, Error> {
-        if std::ptr::eq(&*shape.table, table)
-            && let Some(op) = plain_op(&shape.layout, raw, rows)
-        {
-            return Ok(op);
-        }
         let [before, after] = std::mem::take(&mut self.spare);
         let (mut before, mut after) = (emptied(before), emptied(after));
         let (mut unpacked_before, mut unpacked) = (Expanded::default(), Expanded::default());
@@ -168,7 +163,7 @@ impl<S: PageSource> Emitter<'_, S> {
 }
 
 /// A change of rows that stand for themselves, as most do: each goes into the store as it is, with where its values are.
-fn plain_op(layout: &RowLayout, raw: &RawChange<'_>, rows: &mut RowStore) -> Option<ChangeOp> {
+pub(super) fn plain_op(layout: &RowLayout, raw: &RawChange<'_>, rows: &mut RowStore) -> Option<ChangeOp> {
     match raw.op {
         RawOp::Insert | RawOp::PageInsert => {
             let after = layout.plain(raw.after)?;
