@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::packet::{Kind, Packetizer};
-use super::session::{Column, Environment, Results, SqlError, Stopped};
+use super::prepared::Prepared;
+use super::session::{Column, Environment, Results, Session, SqlError, Stopped};
 use super::token::{self, Done, DoneOf};
 use super::value::{Form, can_be_null, put_cell, put_null};
 
@@ -92,7 +93,14 @@ pub(super) struct Terms {
 pub(super) struct Chunk {
     pub(super) packets: Vec<u8>,
     /// The answer is over: what the client sends from now on is its next request.
-    pub(super) last: bool,
+    pub(super) last: Option<Box<Over>>,
+}
+
+/// What is left when an answer is over. It comes with the last packets: nobody has to wait for the thread, too.
+pub(super) struct Over {
+    pub(super) finished: Finished,
+    pub(super) session: Box<dyn Session>,
+    pub(super) prepared: Prepared,
 }
 
 /// Writes tokens, sends chunks.
@@ -170,8 +178,8 @@ impl Answer {
         self.token(token::put_was_reset)
     }
 
-    /// Ends the answer.
-    pub(super) fn finish(mut self, ending: Ending) -> Finished {
+    /// Ends the answer, and gives the session back.
+    pub(super) fn finish(mut self, ending: Ending, session: Box<dyn Session>, prepared: Prepared) {
         let attention = self.signal.is_set() && self.terms.attention == AttentionAnswer::LastToken;
         if self.signal.is_set() {
             // A row is whole or not begun, so the answer may end here.
@@ -188,8 +196,9 @@ impl Answer {
         }
         // If nobody takes it, the connection is gone and knows it.
         let _ = self.keep(false);
-        let _ = self.to.blocking_send(Chunk { packets: std::mem::take(&mut self.chunk), last: true });
-        Finished { attention, fatal: self.fatal }
+        let finished = Finished { attention, fatal: self.fatal };
+        let last = Some(Box::new(Over { finished, session, prepared }));
+        let _ = self.to.blocking_send(Chunk { packets: std::mem::take(&mut self.chunk), last });
     }
 
     fn hold(&mut self, done: Done) -> Result<(), Stopped> {
@@ -213,7 +222,7 @@ impl Answer {
             if self.chunk.len() >= CHUNK_BYTES {
                 let next = Vec::with_capacity(CHUNK_BYTES + self.terms.packet_size);
                 let packets = std::mem::replace(&mut self.chunk, next);
-                self.send(Chunk { packets, last: false })?;
+                self.send(Chunk { packets, last: None })?;
             }
         }
         self.wanted()

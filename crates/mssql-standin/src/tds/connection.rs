@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::answer::{Answer, CHUNKS_WAITING, Chunk, Ending, Finished, Signal, Terms};
+use super::answer::{Answer, CHUNKS_WAITING, Chunk, Ending, Finished, Over, Signal, Terms};
 use super::error::Error;
 use super::faults::Fault;
 use super::kerberos;
@@ -53,21 +53,22 @@ pub(super) async fn serve(tcp: TcpStream, number: u64, shared: &Shared) -> Resul
 
 async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Option<Connection>, Error> {
     let mut assembler = Assembler::new(64 * 1024);
+    let buffer = &mut vec![0; READ][..];
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first == [tls::HANDSHAKE] {
         let mut stream = shared.strict.accept(tcp).await?;
         if stream.get_ref().1.alpn_protocol() != Some(tls::STRICT) {
             return Err(Error::Encryption);
         }
-        let Some(message) = read(&mut stream, &mut assembler).await? else { return Ok(None) };
+        let Some(message) = read(&mut stream, &mut assembler, buffer).await? else { return Ok(None) };
         expect(&message, Kind::PRELOGIN)?;
         // It is encrypted already, whatever the two say.
         let (answer, _) = Prelogin::parse(&message.data)?.answer(shared.config.encryption, shared.config.version);
         send(&mut stream, answer, DEFAULT_SIZE, 0).await?;
-        let message = read(&mut stream, &mut assembler).await?;
+        let message = read(&mut stream, &mut assembler, buffer).await?;
         return welcome_in(Box::new(stream), message, number, shared).await;
     }
-    let Some(message) = read(&mut tcp, &mut assembler).await? else { return Ok(None) };
+    let Some(message) = read(&mut tcp, &mut assembler, buffer).await? else { return Ok(None) };
     expect(&message, Kind::PRELOGIN)?;
     let (answer, agreed) = Prelogin::parse(&message.data)?.answer(shared.config.encryption, shared.config.version);
     send(&mut tcp, answer, DEFAULT_SIZE, 0).await?;
@@ -77,17 +78,17 @@ async fn log_in(mut tcp: TcpStream, number: u64, shared: &Shared) -> Result<Opti
     match agreed {
         Agreed::Refused => return Err(Error::Encryption),
         Agreed::Nothing => {
-            message = read(&mut tcp, &mut assembler).await?;
+            message = read(&mut tcp, &mut assembler, buffer).await?;
             stream = Box::new(tcp);
         }
         Agreed::LoginOnly => {
             let mut encrypted = tls::accept(&shared.acceptor, tcp).await?;
-            message = read(&mut encrypted, &mut assembler).await?;
+            message = read(&mut encrypted, &mut assembler, buffer).await?;
             stream = Box::new(encrypted.into_inner().0.into_inner());
         }
         Agreed::All => {
             let mut encrypted = tls::accept(&shared.acceptor, tcp).await?;
-            message = read(&mut encrypted, &mut assembler).await?;
+            message = read(&mut encrypted, &mut assembler, buffer).await?;
             stream = Box::new(encrypted);
         }
     }
@@ -151,6 +152,7 @@ async fn welcome_in(
     Ok(Some(Connection {
         stream,
         assembler: Assembler::new(shared.config.message_bytes_max),
+        buffer: vec![0; READ],
         terms,
         number,
         requests: 0,
@@ -211,6 +213,8 @@ fn welcome(logged_in: &LoggedIn, login: &Login, packet_size: usize, shared: &Sha
 struct Connection {
     stream: Box<dyn Stream>,
     assembler: Assembler,
+    /// What is read goes here first.
+    buffer: Vec<u8>,
     terms: Terms,
     number: u64,
     requests: u64,
@@ -228,15 +232,14 @@ enum Next {
 
 impl Connection {
     async fn serve(&mut self, shared: &Shared) -> Result<(), Error> {
-        while let Some(message) = read(&mut self.stream, &mut self.assembler).await? {
+        while let Some(message) = read(&mut self.stream, &mut self.assembler, &mut self.buffer).await? {
             let next = match message.kind {
                 Kind::ATTENTION => self.end(Done { attention: true, ..Done::new(DoneOf::Batch) }).await?,
                 _ if message.ignored => self.end(Done { error: true, ..Done::new(DoneOf::Batch) }).await?,
                 _ => {
                     let work = work(&message)?;
                     self.requests += 1;
-                    let text = work.text();
-                    let fault = shared.faults.of(self.number, self.requests, &self.application, &text);
+                    let fault = shared.faults.of(self.number, self.requests, &self.application, || work.text());
                     self.request(work, message.reset, fault).await?
                 }
             };
@@ -271,8 +274,9 @@ impl Connection {
         let running = tokio::task::spawn_blocking(move || {
             // Who stopped reading needs no more said: the answer ends either way.
             let _ = answer_to(work, reset, &mut *session, &mut prepared, &mut answer);
-            (answer.finish(ending), session, prepared)
+            answer.finish(ending, session, prepared);
         });
+        let mut over = None;
         let mut attention = false;
         let mut buffer = [0; 512];
         loop {
@@ -293,7 +297,8 @@ impl Connection {
                             next = Next::End;
                             break;
                         }
-                        if last {
+                        if last.is_some() {
+                            over = last;
                             break;
                         }
                     }
@@ -316,7 +321,10 @@ impl Connection {
         self.stream.flush().await?;
         // Nobody takes chunks any more: a session that still gives some is told to stop.
         drop(chunks);
-        let (finished, session, prepared) = running.await.map_err(|_| Error::Panicked)?;
+        let Some(Over { finished, session, prepared }) = over.map(|over| *over) else {
+            running.await.map_err(|_| Error::Panicked)?;
+            return Ok(Next::End);
+        };
         self.session = Some((session, prepared));
         let Finished { attention: acknowledged, fatal } = finished;
         if next == Next::End || fatal {
@@ -385,13 +393,13 @@ fn expect(message: &Message, kind: Kind) -> Result<(), Error> {
 async fn read<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
     assembler: &mut Assembler,
+    buffer: &mut [u8],
 ) -> Result<Option<Message>, Error> {
-    let mut buffer = vec![0; READ];
     loop {
         if let Some(message) = assembler.next()? {
             return Ok(Some(message));
         }
-        let read = stream.read(&mut buffer).await?;
+        let read = stream.read(buffer).await?;
         if read == 0 {
             return Ok(None);
         }

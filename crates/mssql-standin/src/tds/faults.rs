@@ -84,11 +84,17 @@ impl Faults {
         *self.0.rule.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    pub(super) fn of(&self, connection: u64, request: u64, application: &str, text: &str) -> Option<Fault> {
+    pub(super) fn of(
+        &self,
+        connection: u64,
+        request: u64,
+        application: &str,
+        text: impl FnOnce() -> String,
+    ) -> Option<Fault> {
         let rule = self.0.rule.read().unwrap_or_else(PoisonError::into_inner);
         let rule = rule.as_ref()?;
         let overall = self.0.overall.fetch_add(1, Ordering::Relaxed) + 1;
-        rule(&Seen { connection, request, overall, application, text })
+        rule(&Seen { connection, request, overall, application, text: &text() })
     }
 }
 

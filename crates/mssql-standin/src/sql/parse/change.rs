@@ -10,7 +10,7 @@ use super::option::{Place, is_accepted};
 
 impl Parser<'_> {
     pub(super) fn insert(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         if self.is_word("TOP") {
             return Err(unsupported("INSERT TOP"));
         }
@@ -87,7 +87,7 @@ impl Parser<'_> {
                     "TABLOCK" => {}
                     "ROWS_PER_BATCH" | "KILOBYTES_PER_BATCH" => {
                         self.expect_op("=")?;
-                        self.next();
+                        self.skip();
                     }
                     "ORDER" => self.skip_parentheses()?,
                     _ => return Err(self.unexpected()),
@@ -112,7 +112,7 @@ impl Parser<'_> {
                 Tok::Op(")") => open -= 1,
                 _ => {}
             }
-            self.next();
+            self.skip();
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn update(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         if self.is_word("STATISTICS") {
             return Err(unsupported("UPDATE STATISTICS"));
         }
@@ -189,7 +189,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn delete(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         let top = self.dml_top()?;
         self.word("FROM");
         let target = self.table_name()?;
@@ -225,7 +225,7 @@ impl Parser<'_> {
             Tok::Op("^=") => Some(BinOp::BitXor),
             _ => return Err(self.unexpected()),
         };
-        self.next();
+        self.skip();
         Ok(op)
     }
 
@@ -237,9 +237,9 @@ impl Parser<'_> {
             return Ok(Locks::default());
         }
         if with {
-            self.next();
+            self.skip();
         }
-        self.next();
+        self.skip();
         let mut locks = Locks::default();
         while !self.op(")") {
             let Tok::Word(word) = self.peek().clone() else { return Err(self.unexpected()) };
@@ -249,7 +249,7 @@ impl Parser<'_> {
                 );
                 return Err(SqlError::batch(321, message).class(15).at_line(self.line()));
             }
-            self.next();
+            self.skip();
             match word.to_ascii_uppercase().as_str() {
                 "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT" => locks.none = true,
                 "TABLOCK" => locks.whole = true,
@@ -258,7 +258,7 @@ impl Parser<'_> {
                 "INDEX" => {
                     let equals = self.op("=");
                     if equals && !self.is_op("(") {
-                        self.next();
+                        self.skip();
                     }
                 }
                 _ => {}

@@ -5,7 +5,7 @@ use super::super::error::{Result, syntax};
 use super::super::token::Tok;
 use super::Parser;
 
-/// Words that are never a name or an alias without brackets.
+/// Words that are never a name or an alias without brackets, in their order.
 const RESERVED: &[&str] = &[
     "ADD",
     "ALL",
@@ -150,10 +150,15 @@ impl Parser<'_> {
 
     pub(super) fn next(&mut self) -> Tok {
         let tok = self.peek().clone();
+        self.skip();
+        tok
+    }
+
+    /// The same, of a token that was looked at.
+    pub(super) fn skip(&mut self) {
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
         }
-        tok
     }
 
     pub(super) fn start_of(&self, at: usize) -> usize {
@@ -213,7 +218,7 @@ impl Parser<'_> {
     pub(super) fn word(&mut self, word: &str) -> bool {
         let found = self.is_word(word);
         if found {
-            self.next();
+            self.skip();
         }
         found
     }
@@ -221,7 +226,7 @@ impl Parser<'_> {
     pub(super) fn words(&mut self, words: &[&str]) -> bool {
         let found = words.iter().enumerate().all(|(n, w)| self.is_word_at(n, w));
         if found {
-            words.iter().for_each(|_| drop(self.next()));
+            words.iter().for_each(|_| self.skip());
         }
         found
     }
@@ -229,7 +234,7 @@ impl Parser<'_> {
     pub(super) fn op(&mut self, op: &str) -> bool {
         let found = self.is_op(op);
         if found {
-            self.next();
+            self.skip();
         }
         found
     }
@@ -252,12 +257,12 @@ impl Parser<'_> {
         match self.peek() {
             Tok::Quoted(name) => {
                 let name = name.clone();
-                self.next();
+                self.skip();
                 Ok(name)
             }
             Tok::Word(word) if !is_reserved(word) => {
                 let word = word.clone();
-                self.next();
+                self.skip();
                 Ok(word)
             }
             _ => Err(self.unexpected()),
@@ -268,7 +273,7 @@ impl Parser<'_> {
     pub(super) fn name(&mut self) -> Result<Name> {
         let mut parts = vec![self.ident()?];
         while self.is_op(".") {
-            self.next();
+            self.skip();
             if self.is_op(".") {
                 parts.push(String::new());
                 continue;
@@ -276,7 +281,7 @@ impl Parser<'_> {
             // After a point even key words are names.
             parts.push(match self.peek().clone() {
                 Tok::Word(w) => {
-                    self.next();
+                    self.skip();
                     w
                 }
                 _ => self.ident()?,
@@ -291,7 +296,7 @@ impl Parser<'_> {
     pub(super) fn variable(&mut self) -> Result<String> {
         match self.peek().clone() {
             Tok::Var(v) => {
-                self.next();
+                self.skip();
                 Ok(v)
             }
             _ => Err(self.unexpected()),
@@ -310,9 +315,25 @@ impl Parser<'_> {
 }
 
 pub(super) fn is_reserved(word: &str) -> bool {
-    RESERVED.iter().any(|r| r.eq_ignore_ascii_case(word))
+    let upper = || word.bytes().map(|b| b.to_ascii_uppercase());
+    RESERVED.binary_search_by(|r| r.bytes().cmp(upper())).is_ok()
 }
 
 pub(super) fn begins_statement(word: &str) -> bool {
     ["THROW", "DBCC", "RECONFIGURE"].iter().any(|r| r.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RESERVED, is_reserved};
+
+    #[test]
+    fn reserved_words_are_found_however_they_are_spelled() {
+        for word in RESERVED {
+            assert!(is_reserved(word) && is_reserved(&word.to_lowercase()), "{word}");
+        }
+        for word in ["", "A", "TO_", "SELEC", "SELECTS", "ZZ", "wherever"] {
+            assert!(!is_reserved(word), "{word}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl Parser<'_> {
 
     pub(super) fn create(&mut self) -> Result<StmtKind> {
         let begin = self.at;
-        self.next();
+        self.skip();
         let alter = self.words(&["OR", "ALTER"]);
         if let Some(module) = self.module(begin, true, alter)? {
             return Ok(module);
@@ -143,7 +143,7 @@ impl Parser<'_> {
         let included = if self.word("INCLUDE") { self.ident_list()? } else { Vec::new() };
         let filtered = self.is_word("WHERE");
         if filtered {
-            self.next();
+            self.skip();
             self.condition()?;
         }
         self.storage_options("CREATE INDEX")?;
@@ -154,10 +154,10 @@ impl Parser<'_> {
     fn storage_options(&mut self, of: &str) -> Result<()> {
         loop {
             if self.is_word("WITH") && self.is_op_at(1, "(") {
-                self.next();
+                self.skip();
                 self.storage_option_list(of)?;
             } else if self.is_word("ON") || self.is_word("TEXTIMAGE_ON") {
-                self.next();
+                self.skip();
                 let name = self.ident()?;
                 if self.is_op("(") {
                     return Err(unsupported("partitioned tables"));
@@ -203,7 +203,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn drop(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         let view = self.word("VIEW");
         if view || self.word("PROCEDURE") || self.word("PROC") {
             let if_exists = self.if_exists();

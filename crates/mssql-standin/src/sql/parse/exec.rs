@@ -21,7 +21,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn exec(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         if self.op("(") {
             let text = self.expr()?;
             self.expect_op(")")?;
@@ -29,8 +29,8 @@ impl Parser<'_> {
         }
         let into = match self.peek().clone() {
             Tok::Var(v) if self.is_op_at(1, "=") => {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 Some(v)
             }
             _ => None,
@@ -44,8 +44,8 @@ impl Parser<'_> {
         loop {
             let named = match self.peek().clone() {
                 Tok::Var(v) if self.is_op_at(1, "=") => {
-                    self.next();
-                    self.next();
+                    self.skip();
+                    self.skip();
                     Some(v)
                 }
                 Tok::Var(_) | Tok::Text(..) | Tok::Number(_) | Tok::Hex(_) | Tok::Op("-") => None,
@@ -61,11 +61,11 @@ impl Parser<'_> {
             // A bare word is a text.
             let value = match self.peek().clone() {
                 Tok::Word(w) if !w.eq_ignore_ascii_case("NULL") && !w.eq_ignore_ascii_case("DEFAULT") => {
-                    self.next();
+                    self.skip();
                     Expr::Text(w, true)
                 }
                 Tok::Quoted(w) => {
-                    self.next();
+                    self.skip();
                     Expr::Text(w, true)
                 }
                 Tok::Word(w) if w.eq_ignore_ascii_case("DEFAULT") => {
@@ -83,7 +83,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn backup(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         let log = match () {
             () if self.word("DATABASE") => false,
             () if self.word("LOG") => true,

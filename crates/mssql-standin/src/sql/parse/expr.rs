@@ -40,7 +40,7 @@ impl Parser<'_> {
         let mut left = self.and_condition()?;
         while self.is_word("OR") {
             self.tests(&left)?;
-            self.next();
+            self.skip();
             let right = self.and_condition()?;
             self.tests(&right)?;
             left = Expr::Or(Box::new(left), Box::new(right));
@@ -82,7 +82,7 @@ impl Parser<'_> {
         let mut left = self.not_condition()?;
         while self.is_word("AND") {
             self.tests(&left)?;
-            self.next();
+            self.skip();
             let right = self.not_condition()?;
             self.tests(&right)?;
             left = Expr::And(Box::new(left), Box::new(right));
@@ -103,8 +103,8 @@ impl Parser<'_> {
 
     fn predicate(&mut self) -> Result<Expr> {
         if self.is_word("EXISTS") && self.is_op_at(1, "(") {
-            self.next();
-            self.next();
+            self.skip();
+            self.skip();
             let query = self.query()?;
             self.expect_op(")")?;
             return Ok(Expr::Exists(Box::new(query)));
@@ -120,11 +120,11 @@ impl Parser<'_> {
             _ => None,
         };
         if let Some(op) = op {
-            self.next();
+            self.skip();
             let all = self.is_word("ALL");
             if (all || self.is_word("ANY") || self.is_word("SOME")) && self.is_op_at(1, "(") {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 let query = Box::new(self.query()?);
                 self.expect_op(")")?;
                 return Ok(Expr::Quantified { op, all, left: Box::new(left), query });
@@ -142,7 +142,7 @@ impl Parser<'_> {
         let not = self.is_word("NOT")
             && (self.is_word_at(1, "LIKE") || self.is_word_at(1, "BETWEEN") || self.is_word_at(1, "IN"));
         if not {
-            self.next();
+            self.skip();
         }
         let value = Box::new(left);
         if self.word("LIKE") {
@@ -183,7 +183,7 @@ impl Parser<'_> {
                 Tok::Op("^") => BinOp::BitXor,
                 _ => break,
             };
-            self.next();
+            self.skip();
             left = Expr::Binary(op, Box::new(left), Box::new(self.term()?));
         }
         self.depth -= 1;
@@ -199,7 +199,7 @@ impl Parser<'_> {
                 Tok::Op("%") => BinOp::Mod,
                 _ => return Ok(left),
             };
-            self.next();
+            self.skip();
             left = Expr::Binary(op, Box::new(left), Box::new(self.unary()?));
         }
     }
@@ -222,7 +222,7 @@ impl Parser<'_> {
         }
         let mut e = self.primary()?;
         while self.is_op(".") && matches!(self.peek_at(1), Tok::Word(_)) && self.is_op_at(2, "(") {
-            self.next();
+            self.skip();
             let name = self.ident()?;
             self.expect_op("(")?;
             let args = if self.is_op(")") { Vec::new() } else { self.expr_list()? };
@@ -242,23 +242,23 @@ impl Parser<'_> {
     pub(super) fn primary(&mut self) -> Result<Expr> {
         match self.peek().clone() {
             Tok::Number(n) => {
-                self.next();
+                self.skip();
                 Ok(Expr::Number(n))
             }
             Tok::Text(t, national) => {
-                self.next();
+                self.skip();
                 Ok(Expr::Text(t, national))
             }
             Tok::Hex(h) => {
-                self.next();
+                self.skip();
                 Ok(Expr::Hex(h))
             }
             Tok::Var(v) => {
-                self.next();
+                self.skip();
                 Ok(Expr::Var(v))
             }
             Tok::Op("(") => {
-                self.next();
+                self.skip();
                 if self.is_word("SELECT") || self.is_word("WITH") {
                     let query = self.query()?;
                     self.expect_op(")")?;
@@ -277,7 +277,7 @@ impl Parser<'_> {
 
     /// `{fn NAME(...)}`, `{d '...'}`, `{ts '...'}`, `{t '...'}`
     fn odbc_escape(&mut self) -> Result<Expr> {
-        self.next();
+        self.skip();
         let inner = if self.word("fn") {
             self.primary()?
         } else if self.word("d") || self.word("ts") || self.word("t") {
@@ -292,13 +292,13 @@ impl Parser<'_> {
     fn word_expr(&mut self, word: &str) -> Result<Expr> {
         match word {
             "NULL" => {
-                self.next();
+                self.skip();
                 Ok(Expr::Null)
             }
             "CASE" => self.case(),
             "CAST" | "TRY_CAST" if self.is_op_at(1, "(") => {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 let value = Box::new(self.expr()?);
                 self.expect_word("AS")?;
                 let to = self.cast_type()?;
@@ -306,8 +306,8 @@ impl Parser<'_> {
                 Ok(Expr::Cast { value, to, style: None, tries: word == "TRY_CAST" })
             }
             "CONVERT" | "TRY_CONVERT" if self.is_op_at(1, "(") => {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 let to = self.cast_type()?;
                 self.expect_op(",")?;
                 let value = Box::new(self.expr()?);
@@ -316,13 +316,13 @@ impl Parser<'_> {
                 Ok(Expr::Cast { value, to, style, tries: word == "TRY_CONVERT" })
             }
             "LEFT" | "RIGHT" if self.is_op_at(1, "(") => {
-                self.next();
+                self.skip();
                 self.call(vec![word.to_owned()])
             }
             "CURRENT_TIMESTAMP" | "CURRENT_USER" | "SESSION_USER" | "SYSTEM_USER" | "USER"
                 if !self.is_op_at(1, ".") =>
             {
-                self.next();
+                self.skip();
                 Ok(Expr::Func {
                     name: vec![word.to_owned()],
                     args: Vec::new(),
@@ -332,8 +332,8 @@ impl Parser<'_> {
                 })
             }
             "UPDATE" if self.is_op_at(1, "(") => {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 let column = self.ident()?;
                 self.expect_op(")")?;
                 let name = vec!["$UPDATED".to_owned()];
@@ -366,7 +366,7 @@ impl Parser<'_> {
     }
 
     fn case(&mut self) -> Result<Expr> {
-        self.next();
+        self.skip();
         let operand = if self.is_word("WHEN") { None } else { Some(Box::new(self.expr()?)) };
         let mut whens = Vec::new();
         while self.word("WHEN") {
@@ -450,7 +450,7 @@ impl Parser<'_> {
             }
             let rows = self.is_word("ROWS");
             if rows || self.is_word("RANGE") {
-                self.next();
+                self.skip();
                 over.frame = Some(match self.word("BETWEEN") {
                     true => {
                         let from = self.frame_end()?;

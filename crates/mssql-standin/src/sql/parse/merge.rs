@@ -8,7 +8,7 @@ use super::Parser;
 impl Parser<'_> {
     pub(super) fn merge(&mut self) -> Result<StmtKind> {
         let line = self.line();
-        self.next();
+        self.skip();
         if self.is_word("TOP") {
             return Err(unsupported("MERGE TOP"));
         }
@@ -82,7 +82,7 @@ impl Parser<'_> {
 
     /// `DBCC name (a, b) WITH options`
     pub(super) fn dbcc(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         let name = self.ident()?.to_ascii_uppercase();
         let mut args = Vec::new();
         if self.op("(") && !self.op(")") {

@@ -199,11 +199,11 @@ impl Parser<'_> {
                 Tok::Word(word) => return Err(syntax(word, self.line())),
                 _ => return Err(self.unexpected()),
             }
-            self.next();
+            self.skip();
             loop {
                 match self.peek() {
                     Tok::Op("(") => self.skip_parentheses()?,
-                    Tok::Word(_) | Tok::Number(_) | Tok::Text(..) | Tok::Op("=") => drop(self.next()),
+                    Tok::Word(_) | Tok::Number(_) | Tok::Text(..) | Tok::Op("=") => self.skip(),
                     _ => break,
                 }
             }
@@ -232,13 +232,13 @@ impl Parser<'_> {
                     Tok::Text(..) => return Err(unsupported("EXECUTE AS others than dbo")),
                     _ => return Err(self.unexpected()),
                 };
-                self.next();
+                self.skip();
             } else {
                 match self.peek() {
                     Tok::Word(word) if is_accepted(Place::Module, word) => {
                         options.schema_bound |= word.eq_ignore_ascii_case("SCHEMABINDING");
                         options.recompiled |= word.eq_ignore_ascii_case("RECOMPILE");
-                        self.next();
+                        self.skip();
                     }
                     Tok::Word(word) if word.eq_ignore_ascii_case("ENCRYPTION") => {
                         return Err(unsupported("modules whose text is hidden"));
@@ -261,13 +261,13 @@ impl Parser<'_> {
         if self.word("NO_WAIT") {
             return Ok(());
         }
-        self.next();
+        self.skip();
         if self.word("IMMEDIATE") {
             return Ok(());
         }
         self.expect_word("AFTER")?;
         let Tok::Number(_) = self.peek() else { return Err(self.unexpected()) };
-        self.next();
+        self.skip();
         self.word("SECONDS");
         Ok(())
     }

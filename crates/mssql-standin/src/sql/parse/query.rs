@@ -30,7 +30,7 @@ impl Parser<'_> {
             && !self.is_word_at(2, "FROM")
         {
             let line = self.line();
-            self.next();
+            self.skip();
             let message = format!("Invalid usage of the option {} in the FETCH statement.", self.near());
             return Err(SqlError::batch(153, message).class(15).state(2).at_line(line));
         }
@@ -38,8 +38,8 @@ impl Parser<'_> {
             return Err(unsupported("FOR XML and FOR JSON"));
         }
         if self.is_word("FOR") && self.is_word_at(1, "BROWSE") {
-            self.next();
-            self.next();
+            self.skip();
+            self.skip();
         }
         self.option_clause()?;
         Ok(Query { with, body, order, offset, fetch })
@@ -171,7 +171,7 @@ impl Parser<'_> {
         if let Tok::Var(name) = self.peek().clone()
             && matches!(self.peek_at(1), Tok::Op("=" | "+=" | "-=" | "*=" | "/=" | "%=" | "&=" | "|=" | "^="))
         {
-            self.next();
+            self.skip();
             let op = self.assign_op()?;
             return Ok(Item::Assign(name, op, self.expr()?));
         }
@@ -183,7 +183,7 @@ impl Parser<'_> {
         };
         if is_name && self.is_op_at(1, "=") {
             let alias = self.ident()?;
-            self.next();
+            self.skip();
             return Ok(Item::Expr(self.expr()?, Some(alias)));
         }
         let e = self.expr()?;
@@ -195,7 +195,7 @@ impl Parser<'_> {
         let said = self.word("AS");
         match self.peek().clone() {
             Tok::Text(t, _) if text => {
-                self.next();
+                self.skip();
                 Ok(Some(t))
             }
             Tok::Quoted(_) => Ok(Some(self.ident()?)),
@@ -221,7 +221,7 @@ impl Parser<'_> {
                         () if self.word("LEFT") => JoinKind::Left,
                         () if self.word("RIGHT") => JoinKind::Right,
                         () => {
-                            self.next();
+                            self.skip();
                             JoinKind::Full
                         }
                     };
@@ -231,7 +231,7 @@ impl Parser<'_> {
                     kind
                 }
                 () if self.is_word("INNER") => {
-                    self.next();
+                    self.skip();
                     self.join_hint();
                     self.expect_word("JOIN")?;
                     JoinKind::Inner
@@ -273,8 +273,8 @@ impl Parser<'_> {
     fn table_primary(&mut self) -> Result<TableRef> {
         if self.is_op("(") {
             if self.is_word_at(1, "VALUES") {
-                self.next();
-                self.next();
+                self.skip();
+                self.skip();
                 let mut rows = Vec::new();
                 loop {
                     self.expect_op("(")?;
@@ -296,7 +296,7 @@ impl Parser<'_> {
                 ahead += 1;
             }
             if self.is_word_at(ahead, "SELECT") || self.is_word_at(ahead, "WITH") {
-                self.next();
+                self.skip();
                 let query = Box::new(self.query()?);
                 self.expect_op(")")?;
                 self.word("AS");
@@ -304,14 +304,14 @@ impl Parser<'_> {
                 let columns = if self.is_op("(") { self.ident_list()? } else { Vec::new() };
                 return Ok(TableRef::Derived { query, alias, columns });
             }
-            self.next();
+            self.skip();
             let inner = self.table_ref()?;
             self.expect_op(")")?;
             return Ok(inner);
         }
         let name = self.table_name()?;
         if self.is_op("(") && !matches!(self.peek_at(1), Tok::Word(w) if super::change::is_hint(w)) {
-            self.next();
+            self.skip();
             let args = if self.is_op(")") { Vec::new() } else { self.argument_list()? };
             self.expect_op(")")?;
             let alias = self.alias(false)?;

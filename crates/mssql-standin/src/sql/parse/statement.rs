@@ -53,7 +53,7 @@ impl Parser<'_> {
             "UPDATE" => self.update(),
             "DELETE" => self.delete(),
             "TRUNCATE" => {
-                self.next();
+                self.skip();
                 self.expect_word("TABLE")?;
                 Ok(StmtKind::Truncate(self.name()?))
             }
@@ -64,24 +64,24 @@ impl Parser<'_> {
             "DECLARE" => self.declare(),
             "SET" => self.set(),
             "IF" => {
-                self.next();
+                self.skip();
                 let test = self.condition()?;
                 let then = Box::new(self.statement()?);
                 while self.is_op(";") && self.is_word_at(1, "ELSE") {
-                    self.next();
+                    self.skip();
                 }
                 let other = if self.word("ELSE") { Some(Box::new(self.statement()?)) } else { None };
                 Ok(StmtKind::If { test, then, other })
             }
             "WHILE" => {
-                self.next();
+                self.skip();
                 Ok(StmtKind::While { test: self.condition()?, body: Box::new(self.statement()?) })
             }
             "BEGIN" => self.begin(),
             "BREAK" => self.only(StmtKind::Break),
             "CONTINUE" => self.only(StmtKind::Continue),
             "RETURN" => {
-                self.next();
+                self.skip();
                 let value = match self.peek() {
                     Tok::Number(_) | Tok::Var(_) | Tok::Op("(" | "-") => Some(self.expr()?),
                     _ => None,
@@ -89,12 +89,12 @@ impl Parser<'_> {
                 Ok(StmtKind::Return(value))
             }
             "PRINT" => {
-                self.next();
+                self.skip();
                 Ok(StmtKind::Print(self.expr()?))
             }
             "RAISERROR" => self.raiserror(),
             "THROW" => {
-                self.next();
+                self.skip();
                 let mut args = Vec::new();
                 if !matches!(self.peek(), Tok::End | Tok::Op(";")) && !self.is_word("END") {
                     args.push(self.expr()?);
@@ -106,29 +106,29 @@ impl Parser<'_> {
                 Ok(StmtKind::Throw(args))
             }
             "COMMIT" => {
-                self.next();
+                self.skip();
                 self.tran_word();
                 self.tran_name()?;
                 Ok(StmtKind::Commit)
             }
             "ROLLBACK" => {
-                self.next();
+                self.skip();
                 self.tran_word();
                 Ok(StmtKind::Rollback(self.tran_name()?))
             }
             "SAVE" => {
-                self.next();
+                self.skip();
                 if !self.tran_word() {
                     return Err(self.unexpected());
                 }
                 self.tran_name()?.map(StmtKind::Save).ok_or_else(|| self.unexpected())
             }
             "USE" => {
-                self.next();
+                self.skip();
                 Ok(StmtKind::Use(self.ident()?))
             }
             "WAITFOR" => {
-                self.next();
+                self.skip();
                 if !self.is_word("DELAY") && !self.is_word("TIME") && !self.is_op("(") {
                     return Err(self.unexpected());
                 }
@@ -142,7 +142,7 @@ impl Parser<'_> {
             "DBCC" => self.dbcc(),
             "CHECKPOINT" => self.only(StmtKind::Checkpoint),
             "ENABLE" | "DISABLE" => {
-                self.next();
+                self.skip();
                 self.switch_trigger(word == "ENABLE")
             }
             "GRANT" | "REVOKE" | "DENY" | "RESTORE" | "KILL" | "BULK" | "OPEN" | "FETCH" | "CLOSE" | "DEALLOCATE"
@@ -153,7 +153,7 @@ impl Parser<'_> {
     }
 
     fn only(&mut self, kind: StmtKind) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         Ok(kind)
     }
 
@@ -199,7 +199,7 @@ impl Parser<'_> {
     }
 
     fn declare(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         let mut out = Vec::new();
         loop {
             if !matches!(self.peek(), Tok::Var(_)) && self.is_word_at(1, "CURSOR") {
@@ -208,7 +208,7 @@ impl Parser<'_> {
             let name = self.variable()?;
             self.word("AS");
             if self.is_word("TABLE") {
-                self.next();
+                self.skip();
                 return self.table_of(vec![name]).map(|table| StmtKind::DeclareTable(Box::new(table)));
             }
             let begin = self.at;
@@ -229,9 +229,9 @@ impl Parser<'_> {
     }
 
     fn set(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         if let Tok::Var(name) = self.peek().clone() {
-            self.next();
+            self.skip();
             let op = self.assign_op()?;
             return Ok(StmtKind::SetVar { name, op, value: self.expr()? });
         }
@@ -246,7 +246,7 @@ impl Parser<'_> {
                 Tok::Op(op @ ("," | "-" | ".")) => words.push(op.to_owned()),
                 _ => break,
             }
-            self.next();
+            self.skip();
             let last = words.last().map(String::as_str).unwrap_or_default();
             let isolation = words.first().is_some_and(|w| w == "TRANSACTION");
             let done = match isolation {
@@ -275,14 +275,14 @@ impl Parser<'_> {
     }
 
     pub(super) fn begin(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         if self.is_word("DISTRIBUTED") {
             return Err(unsupported("distributed transactions"));
         }
         if self.tran_word() {
             let name = self.tran_name()?;
             if self.words(&["WITH", "MARK"]) && matches!(self.peek(), Tok::Text(..)) {
-                self.next();
+                self.skip();
             }
             return Ok(StmtKind::Begin(name));
         }
@@ -323,11 +323,11 @@ impl Parser<'_> {
     fn tran_name(&mut self) -> Result<Option<String>> {
         Ok(match self.peek().clone() {
             Tok::Var(name) | Tok::Quoted(name) => {
-                self.next();
+                self.skip();
                 Some(name)
             }
             Tok::Word(word) if !is_reserved(&word) && !begins_statement(&word) => {
-                self.next();
+                self.skip();
                 Some(word)
             }
             _ => None,
@@ -335,7 +335,7 @@ impl Parser<'_> {
     }
 
     fn raiserror(&mut self) -> Result<StmtKind> {
-        self.next();
+        self.skip();
         self.expect_op("(")?;
         let mut args = vec![self.expr()?];
         while self.op(",") {

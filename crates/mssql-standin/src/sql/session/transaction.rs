@@ -84,7 +84,7 @@ impl Session {
         }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
-        self.commit_all(&mut state)?;
+        commit_all(&mut self.scalars, &mut state)?;
         self.scalars.depth = 0;
         drop(state);
         shared.released.notify_all();
@@ -146,32 +146,6 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn commit_all(&mut self, state: &mut State) -> Result<()> {
-        for (database, xact) in std::mem::take(&mut self.scalars.xacts) {
-            state.owners.remove(&(database, xact));
-            let own = self.scalars.snapshots.get(&database).copied();
-            let now = (self.scalars.now.0 - DAYS_TO_1900).max(0) as u32;
-            let db = state.db_mut(database);
-            db.storage.clock_reaches(now, to_300ths(self.scalars.now.1));
-            commit_in(db, xact, own)?;
-        }
-        self.end_snapshots(state);
-        for defined in std::mem::take(&mut self.scalars.defined) {
-            defined.committed(state)?;
-        }
-        Ok(())
-    }
-
-    /// What ends with a transaction however it ends.
-    fn end_snapshots(&mut self, state: &mut State) {
-        state.table_locks.retain(|(_, spid)| *spid != self.scalars.spid);
-        for (database, id) in std::mem::take(&mut self.scalars.snapshots) {
-            if let Some(Some(db)) = state.databases.get_mut(database) {
-                db.snapshots.remove(&id);
-            }
-        }
-    }
-
     pub(super) fn roll_back_all(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
@@ -182,7 +156,7 @@ impl Session {
                 drop(db.storage.rollback(xact));
             }
         }
-        self.end_snapshots(&mut state);
+        end_snapshots(&mut self.scalars, &mut state);
         self.scalars.depth = 0;
         self.tran_name = None;
         for defined in std::mem::take(&mut self.scalars.defined).into_iter().rev() {
@@ -190,6 +164,33 @@ impl Session {
         }
         drop(state);
         shared.released.notify_all();
+    }
+}
+
+/// Commits what a session has open in its databases.
+pub(super) fn commit_all(scalars: &mut Scalars, state: &mut State) -> Result<()> {
+    for (database, xact) in std::mem::take(&mut scalars.xacts) {
+        state.owners.remove(&(database, xact));
+        let own = scalars.snapshots.get(&database).copied();
+        let now = (scalars.now.0 - DAYS_TO_1900).max(0) as u32;
+        let db = state.db_mut(database);
+        db.storage.clock_reaches(now, to_300ths(scalars.now.1));
+        commit_in(db, xact, own)?;
+    }
+    end_snapshots(scalars, state);
+    for defined in std::mem::take(&mut scalars.defined) {
+        defined.committed(state)?;
+    }
+    Ok(())
+}
+
+/// What ends with a transaction however it ends.
+fn end_snapshots(scalars: &mut Scalars, state: &mut State) {
+    state.table_locks.retain(|(_, spid)| *spid != scalars.spid);
+    for (database, id) in std::mem::take(&mut scalars.snapshots) {
+        if let Some(Some(db)) = state.databases.get_mut(database) {
+            db.snapshots.remove(&id);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::super::state::{Scalars, State, from_storage};
 use super::super::value::Value;
 use super::Session;
 use super::stop::SLICE;
+use super::transaction::commit_all;
 
 /// After so many slices a wait tries again though nobody told it to: what it waits for may end just when a slice does, after which it
 /// is not among those that are told, and before which it has not looked.
@@ -85,12 +86,20 @@ impl Session {
         let explicit = self.scalars.depth > 0;
         let shared = Arc::clone(&self.shared);
         let result = self.waiting(|state, scalars, variables| {
+            let in_one = |result: Result<Outcome>, state: &mut State, scalars: &mut Scalars| {
+                let outcome = result?;
+                if !explicit && !scalars.xacts.is_empty() {
+                    commit_all(scalars, state)?;
+                }
+                Ok(outcome)
+            };
             let marks: Vec<_> = scalars
                 .xacts
                 .iter()
                 .filter_map(|(db, xact)| Some((*db, *xact, state.db(*db).storage.mark(*xact).ok()?)))
                 .collect();
             let result = work(state, scalars, variables);
+            let result = in_one(result, state, scalars);
             if result.is_err() {
                 // Transactions that the statement began end with it, in the others it is undone.
                 let known: Vec<usize> = marks.iter().map(|(db, ..)| *db).collect();
@@ -107,11 +116,6 @@ impl Session {
             }
             result
         });
-        if !explicit && result.is_ok() && !self.scalars.xacts.is_empty() {
-            let mut state = shared.lock();
-            self.commit_all(&mut state)?;
-            drop(state);
-        }
         if !explicit {
             shared.released.notify_all();
         }

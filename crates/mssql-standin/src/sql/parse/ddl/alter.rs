@@ -10,7 +10,7 @@ use super::table::without_type;
 impl Parser<'_> {
     pub(in crate::sql::parse) fn alter(&mut self) -> Result<StmtKind> {
         let begin = self.at;
-        self.next();
+        self.skip();
         if let Some(module) = self.module(begin, false, true)? {
             return Ok(module);
         }
@@ -64,8 +64,8 @@ impl Parser<'_> {
         }
         let enable = self.is_word("CHECK");
         if (enable || self.is_word("NOCHECK")) && self.is_word_at(1, "CONSTRAINT") {
-            self.next();
-            self.next();
+            self.skip();
+            self.skip();
             let mut names = Vec::new();
             if !self.word("ALL") {
                 names.push(self.ident()?);
@@ -147,11 +147,11 @@ impl Parser<'_> {
             self.op("=");
             let value = match self.peek().clone() {
                 Tok::Word(w) if !w.eq_ignore_ascii_case("WITH") => {
-                    self.next();
+                    self.skip();
                     w.to_ascii_uppercase()
                 }
                 Tok::Number(n) => {
-                    self.next();
+                    self.skip();
                     n
                 }
                 _ => String::new(),

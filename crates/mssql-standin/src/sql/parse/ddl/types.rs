@@ -17,7 +17,7 @@ impl Parser<'_> {
             return Ok(SqlType::Float);
         }
         if self.is_op("(") {
-            self.next();
+            self.skip();
             loop {
                 match self.next() {
                     Tok::Number(n) => args.push(n),
