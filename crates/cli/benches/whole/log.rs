@@ -1,4 +1,5 @@
-//! The log on one core: to records, and to committed row changes.
+//! The log on one core: to records, and to committed row changes; these with all changed pages in memory, and with as many as a task
+//! keeps there, where the others come and go through its temporary file.
 
 use std::time::Instant;
 
@@ -19,23 +20,33 @@ pub fn run(sizes: Sizes) {
     let backups = data::backups(sizes, sizes.changes, folder.path());
     let files = [backups.full, backups.log];
     let chain = || Backups::find(&files).and_then(|b| b.plan(None, PlanOptions::default())).expect("a chain");
-    let (mut to_records, mut to_changes) = (Vec::new(), Vec::new());
-    let (mut bytes, mut records, mut changes) = (0, 0, 0);
+    let some = ReplayOptions::default();
+    let all = ReplayOptions { pages_max: 4 << 30, ..some };
+    let mut to_records = Vec::new();
+    let mut to_changes = [("all pages in memory", all, Vec::new()), ("pages in 96 MiB", some, Vec::new())];
+    assert_eq!(some.pages_max, 96 << 20);
+    let (mut bytes, mut records) = (0, 0);
     for _ in 0..sizes.rounds {
-        let (chain_a, chain_b) = (chain(), chain());
+        let chain_a = chain();
         let began = Instant::now();
         (bytes, records) = read_records(&chain_a);
         to_records.push(began.elapsed());
-        let began = Instant::now();
-        changes = read_changes(chain_b);
-        to_changes.push(began.elapsed());
+        for (_, options, times) in &mut to_changes {
+            let chain_b = chain();
+            let began = Instant::now();
+            assert_eq!(read_changes(chain_b, *options), u64::from(backups.changes));
+            times.push(began.elapsed());
+        }
     }
-    assert_eq!(changes, u64::from(backups.changes));
-    let speed = |times: &[std::time::Duration]| bytes as f64 / 1e6 / times[times.len() / 2].as_secs_f64();
+    let changes = backups.changes;
+    let per_second = |much: f64, times: &[std::time::Duration]| much / times[times.len() / 2].as_secs_f64();
     println!("{:.1} MB of log, {records} records, {changes} row changes", bytes as f64 / 1e6);
-    println!("to records      {}  {:7.0} MB/s", shown(&mut to_records), speed(&to_records));
-    let rows = changes as f64 / to_changes[to_changes.len() / 2].as_secs_f64();
-    println!("to row changes  {}  {:7.0} MB/s, {rows:.0} changes/s", shown(&mut to_changes), speed(&to_changes));
+    println!("to records      {}  {:7.0} MB/s", shown(&mut to_records), per_second(bytes as f64 / 1e6, &to_records));
+    for (name, _, times) in &mut to_changes {
+        let shown = shown(times);
+        let (bytes, rows) = (per_second(bytes as f64 / 1e6, times), per_second(f64::from(changes), times));
+        println!("to row changes  {shown}  {bytes:7.0} MB/s, {rows:.0} changes/s, {name}");
+    }
 }
 
 fn read_records(chain: &Chain) -> (u64, u64) {
@@ -51,8 +62,8 @@ fn read_records(chain: &Chain) -> (u64, u64) {
     (bytes, records)
 }
 
-fn read_changes(chain: Chain) -> u64 {
-    let mut source = Changes::of_chain(chain, ReplayOptions::default()).expect("the chain");
+fn read_changes(chain: Chain, options: ReplayOptions) -> u64 {
+    let mut source = Changes::of_chain(chain, options).expect("the chain");
     let mut changes = 0;
     while let Some(batch) = source.next(READ_BYTES, usize::MAX).expect("sound records") {
         changes += batch.events.iter().filter(|e| matches!(e, SourceEvent::Change(_))).count() as u64;
