@@ -255,51 +255,6 @@ async fn a_target_that_goes_away_or_is_full_is_waited_for() {
     wait_until_equal(&standin, &database, TABLES).await;
 }
 
-/// How much memory a transaction of many rows takes. Not a test of right or wrong: the numbers are printed.
-/// `LOGFERRY_LARGE_ROWS=1000000 cargo test -p logferry --test log_mode -- --ignored --nocapture large`
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn a_large_transaction() {
-    let rows: u64 = std::env::var("LOGFERRY_LARGE_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
-    let standin = shop(
-        "CREATE TABLE dbo.Large (id int NOT NULL PRIMARY KEY, v bigint NOT NULL);
-         INSERT dbo.Large VALUES (-1, 0);
-         CREATE TABLE dbo.Ten (n int NOT NULL PRIMARY KEY); INSERT dbo.Ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
-    );
-    let postgres = PrivatePostgres::shared();
-    let database = postgres.create_database().expect("a database");
-    let folder = tempfile::tempdir().expect("a folder");
-    let task = folder.path().join("shop.yaml");
-    write_task(&task, "log", &standin, &database, "");
-    let running = Running::start(&task, &standin, &[]);
-    wait_until_equal(&standin, &database, TABLES).await;
-    let memory = || {
-        let read = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap_or_default();
-        read.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default().to_owned()
-    };
-    eprintln!("before: {}", memory());
-    let began = Instant::now();
-    let text = format!(
-        "USE shop; BEGIN TRAN; DECLARE @n int = 0;
-         WHILE @n < {} BEGIN
-             INSERT dbo.Large SELECT @n * 1000 + a.n * 100 + b.n * 10 + c.n, @n FROM dbo.Ten a CROSS JOIN dbo.Ten b CROSS JOIN dbo.Ten c;
-             SET @n += 1
-         END; COMMIT",
-        rows / 1000
-    );
-    standin.batch(&text).expect("it is done");
-    eprintln!("{rows} rows written after {:.1} s", began.elapsed().as_secs_f64());
-    let client = database.client().await.expect("a connection");
-    loop {
-        let found: i64 = client.query_one("SELECT count(*) FROM dbo.large", &[]).await.expect("a count").get(0);
-        if found as u64 > rows {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    eprintln!("{rows} rows there after {:.1} s: {}", began.elapsed().as_secs_f64(), memory());
-}
-
 #[test]
 fn what_cannot_be_followed_is_told_before_anything_is_written() {
     let (standin, postgres) = (shop("CREATE TABLE dbo.Heap (id int)"), PrivatePostgres::shared());

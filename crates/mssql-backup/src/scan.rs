@@ -27,6 +27,9 @@ use crate::catalog::{AllocUnitKind, Catalog, Compression, Rowset};
 use crate::error::{Error, Result};
 use crate::pages::PageSource;
 
+/// Memory for values outside of their rows that is kept from row to row.
+const SCRATCH_KEPT: usize = 1 << 20;
+
 /// Reads the rows of a rowset, page by page.
 pub struct RowReader<S> {
     pages: S,
@@ -116,6 +119,8 @@ impl<S: PageSource> RowReader<S> {
                 self.layout.decode(row, &mut raw).map_err(named)?;
             }
             self.scratch.clear();
+            // A value of another size than most is no reason to keep as much memory.
+            self.scratch.shrink_to(SCRATCH_KEPT);
             self.moved.clear();
             for (column, cell) in raw.iter().enumerate() {
                 if let RawCell::OffRow(pointer) = cell {

@@ -11,7 +11,7 @@ use crate::catalog::Table;
 use crate::chunks::Value;
 use crate::error::Error;
 use crate::fence::{self, Fenced};
-use crate::pool::Pool;
+use crate::pool::{Pool, Pooled};
 use crate::session::Session;
 use crate::value::Form;
 
@@ -23,26 +23,41 @@ const PIECES_MAX: usize = 1;
 /// Rows on their way.
 pub(crate) type Piece = (RowStore, Vec<RowRef>);
 
+/// By which connection rows are read.
+pub(crate) enum By {
+    /// One of the pool.
+    Pool(Pool),
+    /// One of the pool, all rows of a table as of one position.
+    Fenced(Pool, Arc<Table>),
+    /// This one: see [`Reading::session`].
+    Session(Box<Pooled>),
+}
+
 /// What it takes to read rows.
 pub(crate) struct Work {
-    pub(crate) pool: Pool,
+    pub(crate) by: By,
     pub(crate) doing: String,
     pub(crate) text: String,
     pub(crate) values: Vec<Value>,
     pub(crate) form: Form,
-    /// The table, where all of its rows are read as of one position.
-    pub(crate) fenced: Option<Arc<Table>>,
 }
 
 /// Rows that are being read. Dropped, the statement is given up, and its connection.
 pub(crate) struct Reading {
     pieces: mpsc::Receiver<Piece>,
     task: Guard,
+    ended: Ended,
+}
+
+/// What is left when all rows were read.
+#[derive(Default)]
+struct Ended {
     fence: Option<Lsn>,
+    session: Option<Box<Pooled>>,
 }
 
 /// Ends the task when nobody needs its rows any more.
-struct Guard(Option<JoinHandle<Result<Option<Lsn>, Error>>>);
+struct Guard(Option<JoinHandle<Result<Ended, Error>>>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -55,7 +70,7 @@ impl Drop for Guard {
 impl Reading {
     pub(crate) fn begin(work: Work) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        Reading { pieces, task: Guard(Some(tokio::spawn(read(work, sender)))), fence: None }
+        Reading { pieces, task: Guard(Some(tokio::spawn(read(work, sender)))), ended: Ended::default() }
     }
 
     /// The next rows; none at the end.
@@ -66,45 +81,70 @@ impl Reading {
         let Some(ended) = self.task.0.take() else { return Ok(None) };
         let ended =
             ended.await.map_err(|e| Error::Unexpected { doing: "read rows".to_owned(), what: e.to_string() })?;
-        self.fence = ended?;
+        self.ended = ended?;
         Ok(None)
     }
 
     /// After the end: the position of which the rows are, if they are of one.
     pub(crate) fn fence(&self) -> Option<Lsn> {
-        self.fence
+        self.ended.fence
+    }
+
+    /// After the end: the connection that it was begun with.
+    pub(crate) fn session(self) -> Option<Box<Pooled>> {
+        self.ended.session
     }
 }
 
-async fn read(work: Work, pieces: mpsc::Sender<Piece>) -> Result<Option<Lsn>, Error> {
-    let Some(table) = &work.fenced else {
-        let mut session = work.pool.session().await?;
-        send(&mut session, &work, &pieces).await?;
-        return Ok(None);
-    };
-    let Fenced { mut session, lsn } = fence::fence(&work.pool, table).await?;
-    send(&mut session, &work, &pieces).await?;
-    session.end().await?;
-    Ok(Some(lsn))
+async fn read(work: Work, pieces: mpsc::Sender<Piece>) -> Result<Ended, Error> {
+    let Work { by, doing, text, values, form } = work;
+    let rows = Rows { doing, text, values, form };
+    match by {
+        By::Pool(pool) => {
+            rows.send(&mut *pool.session().await?, &pieces).await?;
+            Ok(Ended::default())
+        }
+        By::Fenced(pool, table) => {
+            let Fenced { mut session, lsn } = fence::fence(&pool, &table).await?;
+            rows.send(&mut session, &pieces).await?;
+            session.end().await?;
+            Ok(Ended { fence: Some(lsn), session: None })
+        }
+        By::Session(mut session) => {
+            rows.send(&mut session, &pieces).await?;
+            Ok(Ended { fence: None, session: Some(session) })
+        }
+    }
 }
 
-async fn send(session: &mut Session, work: &Work, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
-    let values: Vec<&dyn ToSql> = work.values.iter().map(|value| value as &dyn ToSql).collect();
-    let mut answer = session.ask(&work.doing, &work.text, &values).await?;
-    let (mut store, mut refs) = Piece::default();
-    while let Some(row) = answer.next().await? {
-        let row = work.form.read(row, &mut store);
-        refs.push(row.map_err(|e| Error::Unexpected { doing: work.doing.clone(), what: e.to_string() })?);
-        if store.byte_len() < PIECE_BYTES {
-            continue;
+/// A statement that gives rows.
+struct Rows {
+    doing: String,
+    text: String,
+    values: Vec<Value>,
+    form: Form,
+}
+
+impl Rows {
+    async fn send(&self, session: &mut Session, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
+        let Rows { doing, text, values, form } = self;
+        let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+        let mut answer = session.ask(doing, text, &values).await?;
+        let (mut store, mut refs) = Piece::default();
+        while let Some(row) = answer.next().await? {
+            let row = form.read(row, &mut store);
+            refs.push(row.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?);
+            if store.byte_len() < PIECE_BYTES {
+                continue;
+            }
+            if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
+                return Ok(());
+            }
         }
-        if pieces.send((std::mem::take(&mut store), std::mem::take(&mut refs))).await.is_err() {
-            return Ok(());
+        if !refs.is_empty() {
+            // Nobody there means that nobody needs them.
+            let _unneeded = pieces.send((store, refs)).await;
         }
+        Ok(())
     }
-    if !refs.is_empty() {
-        // Nobody there means that nobody needs them.
-        let _unneeded = pieces.send((store, refs)).await;
-    }
-    Ok(())
 }

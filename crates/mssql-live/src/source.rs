@@ -26,7 +26,7 @@ use crate::fence;
 use crate::hybrid::HybridReader;
 use crate::log::LogReader;
 use crate::pool::Pool;
-use crate::reading::{Reading, Work};
+use crate::reading::{By, Reading, Work};
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
 use crate::start;
@@ -424,8 +424,11 @@ impl ChangeSource for LiveSource {
         };
         let text = format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(&cut.table, &filter));
         let doing = format!("read table \"{}\"", cut.table.version.name);
-        let fenced = fenced.then(|| cut.table.clone());
-        let work = Work { pool: self.pool.clone(), doing, text, values, form, fenced };
+        let by = match fenced {
+            true => By::Fenced(self.pool.clone(), cut.table.clone()),
+            false => By::Pool(self.pool.clone()),
+        };
+        let work = Work { by, doing, text, values, form };
         Ok(LiveChunkReader(State::NotBegun(Some(Box::new(work)))))
     }
 

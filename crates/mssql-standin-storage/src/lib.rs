@@ -171,7 +171,8 @@ pub struct Database {
     next_rowset: u64,
     next_blob: u32,
     next_version: u32,
-    locks: HashMap<(u64, RowKey), u64>,
+    /// Who holds rows, by rowset.
+    locks: HashMap<u64, HashMap<RowKey, u64>>,
     /// Bytes on a page that a transaction freed and may need again.
     reserved: HashMap<u32, HashMap<u64, usize>>,
     /// Pages with ghosts.

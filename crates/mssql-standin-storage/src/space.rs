@@ -133,12 +133,13 @@ impl Database {
         leaf: bool,
         outer: Option<First>,
     ) -> (u32, [i64; 4]) {
-        let unit = self.unit(rowset, kind).clone();
+        let unit = self.unit(rowset, kind);
+        let (target, has_map) = (unit.target(), unit.iam != 0);
         let (page, new_extent) = match self.unit_mut(rowset, kind).free.pop() {
             Some(page) => (page, false),
             None => {
-                let extent = self.take_extent(by, unit.target());
-                if unit.iam != 0 {
+                let extent = self.take_extent(by, target);
+                if has_map {
                     self.set_iam_bit(by, rowset, kind, extent, true);
                 }
                 let first = extent * EXTENT_PAGES;
@@ -158,7 +159,7 @@ impl Database {
         }
         let old = self.pfs(page);
         let lock = if outer.is_some() { Vec::new() } else { page_lock(page, rowset) };
-        self.change_pfs(by, page, PFS_ALLOCATED, Some(unit.target()), &lock);
+        self.change_pfs(by, page, PFS_ALLOCATED, Some(target), &lock);
         debug_assert_eq!(old & PFS_ALLOCATED, 0);
         if let Some(First { by: outer, locks: true, .. }) = outer {
             self.write_lock(outer, &page_lock(page, rowset)[..10]);

@@ -184,7 +184,7 @@ impl Database {
                 continue;
             }
             let key = super::RowKey::Key(self.rowset(rowset).layout.key_of_image(row));
-            if self.locks.contains_key(&(rowset, key)) {
+            if self.locks.get(&rowset).is_some_and(|rows| rows.contains_key(&key)) {
                 slot += 1;
                 continue;
             }

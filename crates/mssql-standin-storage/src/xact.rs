@@ -1,6 +1,8 @@
 //! Transactions: begin and end, what they did, and how it is undone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, TransactionId};
@@ -61,12 +63,14 @@ pub(super) struct Xact {
     pub savepoints: Vec<Savepoint>,
     /// What becomes of the committed rows when it commits.
     pub changes: Vec<(u32, RowKey, Option<Arc<Row>>)>,
-    latest: HashMap<(u32, RowKey), usize>,
+    /// By table and row: which of `changes` is the last of it. Ordered, so that a reader of some rows of one table need not look at all.
+    latest: BTreeMap<u32, BTreeMap<RowKey, usize>>,
     /// Whether it changed a table that CDC reads.
     pub captured: bool,
     /// Rowsets that go when it commits, with how many steps of `undo` there were by then.
     pub late_drops: Vec<(usize, u64)>,
-    pub locked: HashSet<(u64, RowKey)>,
+    /// Rows that it has locked, each once.
+    pub locked: Vec<(u64, RowKey)>,
     /// Pages where it holds room back.
     pub reserved_pages: HashSet<u32>,
 }
@@ -74,13 +78,23 @@ pub(super) struct Xact {
 impl Xact {
     /// Notes what became of a row.
     pub fn note(&mut self, table: u32, key: RowKey, row: Option<Arc<Row>>) {
-        self.latest.insert((table, key.clone()), self.changes.len());
+        self.latest.entry(table).or_default().insert(key.clone(), self.changes.len());
         self.changes.push((table, key, row));
     }
 
     /// What became of a row in this transaction, if anything: `Some(None)` is deleted.
     pub fn latest(&self, table: u32, key: &RowKey) -> Option<&Option<Arc<Row>>> {
-        self.latest.get(&(table, key.clone())).map(|at| &self.changes[*at].2)
+        self.latest.get(&table)?.get(key).map(|at| &self.changes[*at].2)
+    }
+
+    /// What became in this transaction of the rows of a table whose keys are in a range, in the order of their keys.
+    pub fn latest_in(
+        &self,
+        table: u32,
+        range: (Bound<&RowKey>, Bound<&RowKey>),
+    ) -> impl Iterator<Item = (&RowKey, &Option<Arc<Row>>)> {
+        let rows = self.latest.get(&table).into_iter().flat_map(move |rows| rows.range::<RowKey, _>(range));
+        rows.map(|(key, at)| (key, &self.changes[*at].2))
     }
 
     /// Forgets changes that were undone.
@@ -93,7 +107,10 @@ impl Xact {
     }
 
     pub(super) fn set_changes(&mut self, changes: Vec<(u32, RowKey, Option<Arc<Row>>)>) {
-        self.latest = changes.iter().enumerate().map(|(n, (t, k, _))| ((*t, k.clone()), n)).collect();
+        self.latest.clear();
+        for (n, (table, key, _)) in changes.iter().enumerate() {
+            self.latest.entry(*table).or_default().insert(key.clone(), n);
+        }
         self.changes = changes;
     }
 }
@@ -300,20 +317,20 @@ impl Database {
 
     /// Takes the lock on a row for a transaction.
     pub(super) fn lock(&mut self, xact: u64, rowset: u64, key: &RowKey) -> Result<(), Error> {
-        let lock = (rowset, key.clone());
-        match self.locks.get(&lock) {
+        let rows = self.locks.entry(rowset).or_default();
+        match rows.get(key) {
             Some(owner) if *owner != xact => return Err(Error::Locked),
             Some(_) => return Ok(()),
             None => {}
         }
-        self.locks.insert(lock.clone(), xact);
-        self.xacts.get_mut(&xact).expect("it is open").locked.insert(lock);
+        rows.insert(key.clone(), xact);
+        self.xacts.get_mut(&xact).expect("it is open").locked.push((rowset, key.clone()));
         Ok(())
     }
 
     /// Whether another transaction holds the row.
     pub(super) fn locked_by_other(&self, xact: u64, rowset: u64, key: &RowKey) -> bool {
-        self.locks.get(&(rowset, key.clone())).is_some_and(|owner| *owner != xact)
+        self.locks.get(&rowset).and_then(|rows| rows.get(key)).is_some_and(|owner| *owner != xact)
     }
 
     /// Holds room back on a page until the transaction ends, in case that it has to be put back.
@@ -358,10 +375,10 @@ impl Database {
                 undo: Vec::new(),
                 savepoints: Vec::new(),
                 changes: Vec::new(),
-                latest: HashMap::new(),
+                latest: BTreeMap::new(),
                 captured: false,
                 late_drops: Vec::new(),
-                locked: HashSet::new(),
+                locked: Vec::new(),
                 reserved_pages: HashSet::new(),
             },
         );
@@ -385,8 +402,13 @@ impl Database {
 
     fn close(&mut self, id: u64) -> Xact {
         let xact = self.xacts.remove(&id).expect("it is open");
-        for lock in &xact.locked {
-            self.locks.remove(lock);
+        for (rowset, key) in &xact.locked {
+            if let Entry::Occupied(mut rows) = self.locks.entry(*rowset) {
+                rows.get_mut().remove(key);
+                if rows.get().is_empty() {
+                    rows.remove();
+                }
+            }
         }
         for page in &xact.reserved_pages {
             if let Some(reserved) = self.reserved.get_mut(page) {

@@ -152,7 +152,11 @@ async fn copy_chunk<S: ChangeSource>(shared: &Shared<S>, plan: &TablePlan, chunk
             let piece = std::mem::replace(&mut tuples, Vec::with_capacity(2 * PIECE_BYTES));
             let bytes = piece.len() as u64;
             add(&shared.progress.bytes_copied, bytes);
-            copy.send(Bytes::from(piece)).await?;
+            // A large value is longer than a piece: what is on its way to the target is no second copy of it.
+            let mut rest = Bytes::from(piece);
+            while !rest.is_empty() {
+                copy.send(rest.split_to(rest.len().min(2 * PIECE_BYTES))).await?;
+            }
             shared.throttle.pay(bytes, rows - paid).await;
             paid = rows;
         }

@@ -8,7 +8,7 @@ use super::CdcReader;
 use crate::catalog::Table;
 use crate::chunks::{self, Boundary};
 use crate::error::Error;
-use crate::reading::{Reading, Work};
+use crate::reading::{By, Reading, Work};
 use crate::session::Session;
 use crate::value::Form;
 
@@ -116,12 +116,14 @@ impl CdcReader {
         let level =
             if self.facts.has_snapshots && !is_exact { "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; " } else { "" };
         Work {
-            pool: self.pool.clone(),
+            by: match is_exact {
+                true => By::Fenced(self.pool.clone(), table.clone()),
+                false => By::Pool(self.pool.clone()),
+            },
             doing: format!("read table \"{}\" anew", table.version.name),
             text: format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(table, &filter)),
             values,
             form,
-            fenced: is_exact.then(|| table.clone()),
         }
     }
 }

@@ -8,7 +8,6 @@ use logferry_model::{
     Change, ChangeOp, Checkpoint, CommitLsn, EventBatch, Lsn, RestartLsn, RowRef, RowStore, SourceEvent, TableId,
     TransactionHead,
 };
-use tiberius::ToSql;
 use tracing::{debug, info, warn};
 
 use super::places::{Key, Rowset, cells};
@@ -19,6 +18,7 @@ use crate::catalog::Table;
 use crate::chunks::{self, Boundary, Value};
 use crate::error::Error;
 use crate::pool::Pooled;
+use crate::reading::{By, Reading, Work};
 use crate::session::Session;
 use crate::value::Form;
 
@@ -31,7 +31,10 @@ const ENDS_ASKED_AFTER: Duration = Duration::from_millis(10);
 
 /// Rows that are being read.
 pub(super) struct Round {
-    session: Pooled,
+    /// The connection whose transaction sees the moment, where it does not read.
+    session: Option<Box<Pooled>>,
+    /// A statement whose rows were not read to their end: there may be more of them than memory has room for.
+    reading: Option<(Arc<Table>, Reading)>,
     /// What comes before the transaction.
     events: Vec<SourceEvent>,
     head: Option<TransactionHead>,
@@ -138,7 +141,14 @@ impl LogReader {
         debug!(transactions = handled.len(), items = items.len(), to = %applied.0, "reading rows");
         let mut events = std::mem::take(&mut self.events);
         events.append(&mut unreadable);
-        self.round = Some(Round { session, events, head: Some(head), items, checkpoint });
+        self.round = Some(Round {
+            session: Some(Box::new(session)),
+            reading: None,
+            events,
+            head: Some(head),
+            items,
+            checkpoint,
+        });
         Ok(())
     }
 
@@ -224,10 +234,25 @@ impl LogReader {
         if let Some(head) = round.head.take() {
             batch.events.push(SourceEvent::Begin(head));
         }
+        let lsn = round.checkpoint.applied.0;
         while batch.rows.byte_len() < bytes_max {
+            if let Some((table, mut reading)) = round.reading.take() {
+                match reading.next().await? {
+                    Some((store, refs)) => {
+                        for row in refs {
+                            let after = batch.rows.push_row(store.row(row).cells());
+                            push(&mut batch, &table, lsn, ChangeOp::Insert { after });
+                        }
+                        round.reading = Some((table, reading));
+                    }
+                    None => round.session = reading.session(),
+                }
+                continue;
+            }
+            let mut session = round.session.take().ok_or_else(no_session)?;
             let Some(item) = round.items.pop_front() else {
-                round.session.end().await?;
-                self.row_session = Some(round.session);
+                session.end().await?;
+                self.row_session = Some(*session);
                 self.pace.end_round();
                 batch.events.push(SourceEvent::Commit(round.checkpoint));
                 self.applied = round.checkpoint;
@@ -236,57 +261,48 @@ impl LogReader {
                 self.tell_hold();
                 return Ok(batch);
             };
-            let item = match item {
+            let (table, filter, values) = match item {
                 Item::Spilled(table, mut spilled) => {
                     let keys = spilled.next(KEYS_MAX).map_err(|e| Error::Temporary(e.to_string()))?;
-                    if keys.is_empty() {
-                        continue;
+                    if !keys.is_empty() {
+                        round.items.push_front(Item::Spilled(table.clone(), spilled));
+                        round.items.push_front(Item::Keys(table, keys));
                     }
-                    round.items.push_front(Item::Spilled(table.clone(), spilled));
-                    Item::Keys(table, keys)
+                    round.session = Some(session);
+                    continue;
                 }
-                item => item,
+                Item::Truncate(table) => {
+                    push(&mut batch, &table, lsn, ChangeOp::Truncate);
+                    round.session = Some(session);
+                    continue;
+                }
+                Item::Range(table, boundaries, number) => {
+                    let found = chunks::filter(table.order.as_ref(), &boundaries, number);
+                    let (filter, values) = found.unwrap_or_default();
+                    (table, filter, values)
+                }
+                Item::Keys(table, keys) => {
+                    for key in &keys {
+                        let before = key_row(&table, key, &mut batch.rows);
+                        push(&mut batch, &table, lsn, ChangeOp::Delete { before });
+                    }
+                    let (filter, values) = by_key(&table, &keys)?;
+                    (table, filter, values)
+                }
             };
-            perform(&mut round.session, item, round.checkpoint.applied.0, &mut batch).await?;
+            let form = Form::of(&table.version.columns);
+            let text = format!("SELECT {} FROM {}", form.select_list(), chunks::rows(&table, &filter));
+            let doing = format!("read changed rows of table \"{}\"", table.version.name);
+            let reading = Reading::begin(Work { by: By::Session(session), doing, text, values, form });
+            round.reading = Some((table, reading));
         }
         self.round = Some(round);
         Ok(batch)
     }
 }
 
-/// Reads rows into a batch.
-async fn perform(session: &mut Session, item: Item, lsn: Lsn, batch: &mut EventBatch) -> Result<(), Error> {
-    let (table, filter, values) = match item {
-        Item::Spilled(..) => return Ok(()),
-        Item::Truncate(table) => {
-            push(batch, &table, lsn, ChangeOp::Truncate);
-            return Ok(());
-        }
-        Item::Range(table, boundaries, number) => {
-            let found = chunks::filter(table.order.as_ref(), &boundaries, number);
-            let (filter, values) = found.unwrap_or_default();
-            (table, filter, values)
-        }
-        Item::Keys(table, keys) => {
-            for key in &keys {
-                let before = key_row(&table, key, &mut batch.rows);
-                push(batch, &table, lsn, ChangeOp::Delete { before });
-            }
-            let (filter, values) = by_key(&table, &keys)?;
-            (table, filter, values)
-        }
-    };
-    let form = Form::of(&table.version.columns);
-    let text = format!("SELECT {} FROM {}", form.select_list(), chunks::rows(&table, &filter));
-    let doing = format!("read changed rows of table \"{}\"", table.version.name);
-    let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    let mut answer = session.ask(&doing, &text, &values).await?;
-    while let Some(row) = answer.next().await? {
-        let after = form.read(row, &mut batch.rows);
-        let after = after.map_err(|e| Error::Unexpected { doing: doing.clone(), what: e.to_string() })?;
-        push(batch, &table, lsn, ChangeOp::Insert { after });
-    }
-    Ok(())
+fn no_session() -> Error {
+    Error::Broken { doing: "read changed rows".to_owned(), said: "the connection was given up".to_owned() }
 }
 
 fn push(batch: &mut EventBatch, table: &Table, lsn: Lsn, op: ChangeOp) {

@@ -1,5 +1,6 @@
 //! The log as a source of changes: what comes out, applied to what was copied, is what the tables hold.
 
+mod pieces;
 mod tables;
 
 use std::collections::BTreeMap;

@@ -137,7 +137,7 @@ pub(super) fn implicit(value: Value, from: &SqlType, to: &SqlType, place: (&str,
 fn own_snapshot_lost(state: &State, scalars: &Scalars, at: TableAt, key: &RowKey) -> bool {
     let id = scalars.snapshots.get(&at.database);
     let before = id.and_then(|id| state.db(at.database).snapshots.get(id));
-    before.is_some_and(|b| b.contains_key(&(at.table, key.clone())))
+    before.and_then(|b| b.get(&at.table)).is_some_and(|rows| rows.contains_key(key))
 }
 
 fn conflict(state: &State, target: &Target) -> SqlError {

@@ -47,8 +47,8 @@ impl Lookups {
                 rows.entry(values_of(row, &types, columns).0).or_default().insert(key.clone());
             };
             db.storage.each_version(table, &mut note);
-            for ((of, key), row) in db.snapshots.values().flatten() {
-                if let (true, Some(row)) = (*of == table, row) {
+            for (key, row) in db.snapshots.values().filter_map(|before| before.get(&table)).flatten() {
+                if let Some(row) = row {
                     note(key, row);
                 }
             }

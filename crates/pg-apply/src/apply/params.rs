@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use logferry_model::{Cell, RowView};
+use logferry_model::Cell;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::copy::{HEADER, TRAILER};
@@ -78,19 +78,30 @@ impl Tuples {
         Tuples { buffer }
     }
 
-    /// Adds a row; gives a piece when there is enough for one.
-    pub fn push(&mut self, row: RowView<'_>) -> Option<Bytes> {
-        let columns = i16::try_from(row.len()).expect("PostgreSQL's tables have at most 1,600 columns");
-        self.buffer.put_i16(columns);
-        for cell in row.cells() {
-            match cell {
-                Cell::Bytes(bytes) => {
-                    self.buffer.put_i32(len32(bytes));
-                    self.buffer.put_slice(bytes);
-                }
-                Cell::Null | Cell::Unchanged => self.buffer.put_i32(-1),
+    /// Begins a row.
+    pub fn begin(&mut self, columns: usize) {
+        self.buffer.put_i16(i16::try_from(columns).expect("PostgreSQL's tables have at most 1,600 columns"));
+    }
+
+    /// Begins a cell of the row; gives the parts that are to be added, one at least.
+    pub fn cell<'a>(&mut self, cell: Cell<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes = match cell {
+            Cell::Bytes(bytes) => {
+                self.buffer.put_i32(len32(bytes));
+                bytes
             }
-        }
+            Cell::Null | Cell::Unchanged => {
+                self.buffer.put_i32(-1);
+                &[]
+            }
+        };
+        let (first, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES));
+        std::iter::once(first).chain(rest.chunks(PIECE_BYTES))
+    }
+
+    /// Adds a part of a cell; gives a piece when there is enough for one. So a large value is not there a second time.
+    pub fn part(&mut self, part: &[u8]) -> Option<Bytes> {
+        self.buffer.put_slice(part);
         (self.buffer.len() >= PIECE_BYTES).then(|| self.buffer.split().freeze())
     }
 

@@ -386,8 +386,14 @@ impl OneTable<'_, '_> {
         let mut copy: Pin<Box<CopyInSink<Bytes>>> = Box::pin(starting.map_err(|e| self.refused(op, expected, e))?);
         let mut tuples = Tuples::new();
         for &at in inserts {
-            if let Some(piece) = tuples.push(self.rows.row(at)) {
-                copy.feed(piece).await.map_err(|e| self.refused(op, expected, e))?;
+            let row = self.rows.row(at);
+            tuples.begin(row.len());
+            for cell in row.cells() {
+                for part in tuples.cell(cell) {
+                    if let Some(piece) = tuples.part(part) {
+                        copy.feed(piece).await.map_err(|e| self.refused(op, expected, e))?;
+                    }
+                }
             }
         }
         copy.feed(tuples.finish()).await.map_err(|e| self.refused(op, expected, e))?;

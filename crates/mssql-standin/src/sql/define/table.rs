@@ -255,8 +255,9 @@ pub(crate) fn truncate(state: &mut State, scalars: &Scalars, name: &[String]) ->
     if !db.snapshots.is_empty() {
         let rows: Vec<_> = db.storage.rows(at.table).map(|(k, r)| (k.clone(), r.clone())).collect();
         for before in db.snapshots.values_mut() {
+            let before = before.entry(at.table).or_default();
             for (key, row) in &rows {
-                before.entry((at.table, key.clone())).or_insert_with(|| Some(row.clone()));
+                before.entry(key.clone()).or_insert_with(|| Some(row.clone()));
             }
         }
     }

@@ -209,7 +209,7 @@ pub(super) fn keep_for_snapshots(db: &mut Db, xact: Transaction, own: Option<u64
     for (table, key) in changed {
         let old = db.storage.committed_row(table, &key);
         for (_, before) in db.snapshots.iter_mut().filter(|(id, _)| Some(**id) != own) {
-            before.entry((table, key.clone())).or_insert_with(|| old.clone());
+            before.entry(table).or_default().entry(key.clone()).or_insert_with(|| old.clone());
         }
     }
 }
