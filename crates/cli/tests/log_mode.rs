@@ -6,6 +6,8 @@ mod forms;
 #[path = "log_mode/hand_over.rs"]
 mod hand_over;
 mod server;
+#[path = "log_mode/target.rs"]
+mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,48 +213,6 @@ async fn a_table_that_is_not_seen_any_more_stays_on_the_target() {
     let running = Running::start(&task, &standin, &[]);
     wait_until_equal(&standin, &database, &["Customers", "Orders", "Later"]).await;
     drop(running);
-}
-
-/// The target restarts, and its disk is full for a while: the task waits, and every row arrives.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_goes_away_or_is_full_is_waited_for() {
-    let standin = shop("");
-    let cluster = PrivatePostgres::start().unwrap_or_else(|e| panic!("{e}"));
-    let database = cluster.create_database().expect("a database");
-    let folder = tempfile::tempdir().expect("a folder");
-    let task = folder.path().join("shop.yaml");
-    write_task(&task, "log", &standin, &database, "");
-    let mut running = Running::start(&task, &standin, &[]);
-    wait_until_equal(&standin, &database, TABLES).await;
-    let change = |n: u32| {
-        change(&standin, &format!("UPDATE dbo.Customers SET credit = {n}; DELETE dbo.Orders WHERE number % 5 = {n}"));
-    };
-    change(1);
-    cluster.crash();
-    change(2);
-    cluster.restart().expect("the target starts again");
-    wait_until_equal(&standin, &database, TABLES).await;
-
-    // 53100 is what PostgreSQL says when its disk is full.
-    let client = database.client().await.expect("a connection");
-    client
-        .batch_execute(
-            "CREATE TABLE public.refused (n int);
-             CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-             CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON dbo.customers EXECUTE FUNCTION public.full_disk();
-             ALTER TABLE dbo.customers ENABLE ALWAYS TRIGGER full_disk",
-        )
-        .await
-        .expect("a trigger");
-    let before = wait_for_checkpoint(&database, None, &mut running).await;
-    change(3);
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(running.is_alive(), "it waits for room");
-    let after = wait_for_checkpoint(&database, None, &mut running).await;
-    assert!(after >= before, "the position does not go back");
-    client.batch_execute("DROP TRIGGER full_disk ON dbo.customers").await.expect("there is room again");
-    wait_until_equal(&standin, &database, TABLES).await;
 }
 
 #[test]

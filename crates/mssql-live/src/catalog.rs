@@ -19,7 +19,7 @@ use crate::condition::{self, Condition};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
-pub(crate) use database::{Database, Isolation, uuid_of};
+pub(crate) use database::{Database, Isolation, history, uuid_of};
 pub(crate) use edition::Edition;
 
 /// A table and what it takes to copy it.
@@ -160,6 +160,15 @@ struct Column {
     alias: Option<AliasType>,
 }
 
+impl Column {
+    /// Whether it is of an alias type that the login is not shown: types of the system have their own id, CLR types none of the system.
+    fn has_hidden_type(&self) -> bool {
+        const SYSTEM_TYPES_MAX: u32 = 256;
+        const CLR: u8 = 240;
+        self.alias.is_none() && self.row.utype > SYSTEM_TYPES_MAX && self.row.xtype != CLR
+    }
+}
+
 async fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, Error> {
     const DOING: &str = "list the columns";
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
@@ -244,7 +253,7 @@ async fn sizes(session: &mut Session) -> Result<HashMap<u32, Size>, Error> {
     const DOING: &str = "ask how large the tables are";
     let rows = match session.rows(DOING, sql::SIZES, &[]).await {
         Ok(rows) => rows,
-        Err(e @ Error::Statement { .. }) => {
+        Err(e @ Error::Statement { .. }) if !e.is_transient() => {
             info!("{e}: every table is copied in one chunk (VIEW DATABASE STATE shows the sizes)");
             return Ok(HashMap::new());
         }
@@ -355,8 +364,14 @@ fn order_column(column: &Column) -> OrderColumn {
     OrderColumn { name, sql_type, collation: column.collation.clone() }
 }
 
+/// Of a column whose type is not shown.
+pub(crate) const HIDDEN_TYPE: &str = "is of an alias type that the login is not shown: it counts as its base type";
+
 fn source_column(column: &Column, notes: &mut Vec<String>) -> SourceColumn {
     let name = column.row.name.clone();
+    if column.has_hidden_type() {
+        notes.push(format!("column \"{name}\" {HIDDEN_TYPE}"));
+    }
     let sql_type = match column.row.sql_type() {
         ty @ (SqlType::Xml | SqlType::Json) => {
             notes
@@ -462,6 +477,27 @@ mod tests {
         let names: Vec<&str> = table.version.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a", "kept", "doc"]);
         assert_eq!(table.version.notes.len(), 4, "{:?}", table.version.notes);
+    }
+
+    /// A type that is not shown must not become its base type without a word.
+    #[test]
+    fn alias_types_that_are_not_shown_are_told() {
+        let alias = || Some(AliasType { schema: "dbo".to_owned(), name: "money_of_ours".to_owned() });
+        let of = |name: &str, xtype, utype, alias| {
+            let mut column = Column { alias, ..column(1, name, xtype, false) };
+            column.row.utype = utype;
+            column
+        };
+        let columns = vec![
+            of("plain", 56, 56, None),
+            of("sysname", 231, 256, None),
+            of("shown", 106, 257, alias()),
+            of("hidden", 106, 257, None),
+            of("spatial", 240, 130, None),
+            of("clr", 240, 300, None),
+        ];
+        let table = build(7, TableName::new("dbo", "t"), columns, &[], None);
+        assert_eq!(table.version.notes, [format!("column \"hidden\" {HIDDEN_TYPE}")]);
     }
 
     #[test]

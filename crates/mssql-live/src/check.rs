@@ -75,6 +75,7 @@ async fn look(
         wrong.iter().map(|(name, why)| Finding::error(format!("table \"{name}\""), format!("tables.where: {why}"))),
     );
     let taken_versions: Vec<&TableVersion> = taken.iter().map(|table| &*table.version).collect();
+    findings.extend(taken_versions.iter().flat_map(|table| hidden_types(table, user)));
     special::tables(&mut session, mode, &taken_versions, findings).await?;
     if mode != Mode::Snapshot {
         special::database(&mut session, &database, findings).await?;
@@ -194,7 +195,40 @@ async fn look_at_log(
     Ok(())
 }
 
+/// Columns whose types the login is not shown.
+fn hidden_types(table: &TableVersion, user: &str) -> Vec<Finding> {
+    let user = if user.is_empty() { "the task's user" } else { user };
+    let mend = format!("GRANT VIEW DEFINITION TO {}", sql::quoted(user));
+    let hidden = table.notes.iter().filter(|note| note.ends_with(catalog::HIDDEN_TYPE));
+    hidden.map(|note| Finding::warning(table_name(table), note.as_str()).mended_by(mend.as_str())).collect()
+}
+
 fn hidden_recovery(database: &Database, why: &str) -> Finding {
     let what = format!("whether its log is kept, and whether it is restored one day, cannot be seen: {why}");
     Finding::warning(format!("database \"{}\"", database.name), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_model::{TableId, TableName};
+
+    use super::*;
+
+    #[test]
+    fn types_that_are_not_shown_are_found() {
+        let notes = vec![format!("column \"a\" {}", catalog::HIDDEN_TYPE), "column \"b\" is left out".to_owned()];
+        let table = TableVersion {
+            id: TableId(1),
+            version: 1,
+            name: TableName::new("dbo", "t"),
+            columns: Vec::new(),
+            primary_key: None,
+            unique_keys: Vec::new(),
+            notes,
+        };
+        let found = hidden_types(&table, "a]b");
+        let [finding] = found.as_slice() else { panic!("{found:?}") };
+        assert!(finding.found.starts_with("column \"a\" is of an alias type"), "{finding:?}");
+        assert_eq!(finding.mend.as_deref(), Some("GRANT VIEW DEFINITION TO [a]]b]"));
+    }
 }

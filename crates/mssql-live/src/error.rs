@@ -209,6 +209,14 @@ pub enum Error {
         /// why it is not read by the log
         why: String,
     },
+    /// The history of the database is not shown any more.
+    #[error(
+        "the server does not show any more which history database \"{database}\" has: whether it is the one that the target has cannot be told"
+    )]
+    HistoryHidden {
+        /// the database
+        database: String,
+    },
     /// Another database than the one that the task began with.
     #[error("{0}")]
     OtherDatabase(String),
@@ -297,6 +305,10 @@ impl Error {
                     "GRANT SELECT ON {table} TO {user}, where it is still there; GRANT VIEW DEFINITION TO {user}, by which what was dropped is told \
                      from what is not shown; or ddl: ignore, which leaves the target's table as it is"
                 )
+            }
+            Error::HistoryHidden { .. } => {
+                "let the task's login see sys.database_recovery_status: GRANT VIEW ANY DATABASE TO it, in master (public has it by default)"
+                    .to_owned()
             }
             Error::OtherDatabase(_) => {
                 "point the task at the database that it was copied from, or copy anew under another task name".to_owned()

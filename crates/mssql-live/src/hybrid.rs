@@ -31,6 +31,7 @@ use crate::pool::Pool;
 use crate::settings::LogSettings;
 use crate::source::{OnTarget, Wanted};
 
+pub(crate) use objects::enable_database;
 pub use objects::teardown;
 
 /// The names of what we make: nobody copies them.

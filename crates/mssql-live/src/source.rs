@@ -199,6 +199,9 @@ impl LiveSource {
         let mut session = pool.session().await?;
         let database = Database::read(&mut session).await?;
         let lineage = database.lineage(&mut session).await?;
+        if lineage != database.named() {
+            pool.must_be_of(lineage);
+        }
         drop(session);
         match mode {
             Mode::Snapshot => {}
@@ -304,6 +307,31 @@ impl LiveSource {
         }
         for (_, name) in missing {
             warn!(table = %name, "the table was dropped while it was copied: what the target has of it is left there");
+        }
+        Ok(())
+    }
+
+    /// What the target has must be of the history that is read.
+    fn must_be_of(&self, checkpoint: Checkpoint) -> Result<(), Error> {
+        let (now, before, named) = (self.lineage, checkpoint.lineage, self.database.named());
+        let Database { name, server, .. } = &self.database;
+        if before == named && now != named {
+            info!("the server tells the history of database \"{name}\" now: from here on a restore is noticed");
+            return Ok(());
+        }
+        if now == named && before.fork != named.fork {
+            return Err(Error::HistoryHidden { database: name.clone() });
+        }
+        if before.database != now.database {
+            return Err(Error::OtherDatabase(format!(
+                "the rows on the target are of another database than \"{name}\" on {server}"
+            )));
+        }
+        if self.mode != Mode::Snapshot && before.fork != now.fork {
+            return Err(Error::OtherDatabase(format!(
+                "database \"{name}\" was restored: its history is another one than that which the target has up to {}",
+                checkpoint.applied.0
+            )));
         }
         Ok(())
     }
@@ -446,20 +474,8 @@ impl ChangeSource for LiveSource {
     }
 
     async fn seek(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
-        if checkpoint.lineage.database != self.lineage.database {
-            return Err(Error::OtherDatabase(format!(
-                "the rows on the target are of another database than \"{}\" on {}",
-                self.database.name, self.database.server
-            ))
-            .into());
-        }
-        if self.mode != Mode::Snapshot && checkpoint.lineage.fork != self.lineage.fork {
-            return Err(Error::OtherDatabase(format!(
-                "database \"{}\" was restored: its history is another one than that which the target has up to {}",
-                self.database.name, checkpoint.applied.0
-            ))
-            .into());
-        }
+        self.must_be_of(checkpoint)?;
+        let checkpoint = Checkpoint { lineage: self.lineage, ..checkpoint };
         let tables = self.follow(Some(checkpoint)).await?;
         let mut session = self.pool.session().await?;
         self.try_conditions(&mut session, &tables).await?;

@@ -12,8 +12,10 @@ macro_rules! texts {
 
 // What `mode: hybrid` makes, writes and removes, all of it under names of its own.
 texts! { WRITING:
-    /// Makes the tables of ours.
-    HYBRID_TABLES = "hybrid_tables.sql";
+    /// Makes the heartbeat.
+    HEARTBEAT_TABLE = "heartbeat_table.sql";
+    /// Makes the table of what the trigger notes.
+    HYBRID_HISTORY = "hybrid_history.sql";
     /// Makes the trigger.
     HYBRID_TRIGGER = "hybrid_trigger.sql";
     /// Writes the heartbeat.

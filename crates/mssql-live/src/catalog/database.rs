@@ -104,24 +104,30 @@ impl Database {
 
     /// The history that positions belong to. Where the server does not tell, its name and the database's stand for it.
     pub(crate) async fn lineage(&self, session: &mut Session) -> Result<Lineage, Error> {
-        const DOING: &str = "ask for the database's recovery fork";
-        let why = match session.rows(DOING, sql::LINEAGE, &[]).await {
-            // The row is shown to whoever may see any database, which public may, where nobody has changed that.
-            Ok(rows) => rows.into_iter().next().ok_or_else(|| format!("could not {DOING}: it is not shown")),
-            Err(e @ Error::Statement { .. }) => Err(e.to_string()),
-            Err(e) => return Err(e),
-        };
-        let row = why.inspect_err(|why| info!("{why}: a database that is restored will not be noticed"));
-        let Ok(row) = row else {
-            let name = uuid_of(&format!("{}/{}", self.server, self.name));
-            return Ok(Lineage { database: name, fork: [0; 16] });
-        };
-        let row = Reader { row: &row, doing: DOING };
-        let guid = |column| -> Result<[u8; 16], Error> {
-            Ok(row.optional::<uuid::Uuid>(column)?.map(|g| g.to_bytes_le()).unwrap_or_default())
-        };
-        Ok(Lineage { database: guid("database_guid")?, fork: guid("recovery_fork_guid")? })
+        Ok(history(session).await?.unwrap_or_else(|| self.named()))
     }
+
+    /// What stands for a history that is not told: nobody can know of a restore by it.
+    pub(crate) fn named(&self) -> Lineage {
+        Lineage { database: uuid_of(&format!("{}/{}", self.server, self.name)), fork: [0; 16] }
+    }
+}
+
+/// The history of the database; `None` where the server does not tell.
+pub(crate) async fn history(session: &mut Session) -> Result<Option<Lineage>, Error> {
+    const DOING: &str = "ask for the database's recovery fork";
+    let why = match session.rows(DOING, sql::LINEAGE, &[]).await {
+        // The row is shown to whoever may see any database, which public may, where nobody has changed that.
+        Ok(rows) => rows.into_iter().next().ok_or_else(|| format!("could not {DOING}: it is not shown")),
+        Err(e @ Error::Statement { .. }) if !e.is_transient() => Err(e.to_string()),
+        Err(e) => return Err(e),
+    };
+    let row = why.inspect_err(|why| info!("{why}: a database that is restored will not be noticed"));
+    let Ok(row) = row else { return Ok(None) };
+    let row = Reader { row: &row, doing: DOING };
+    let guid = |column| row.optional::<uuid::Uuid>(column).map(|guid| guid.map(|g| g.to_bytes_le()));
+    let told = guid("database_guid")?.zip(guid("recovery_fork_guid")?);
+    Ok(told.map(|(database, fork)| Lineage { database, fork }))
 }
 
 /// 16 bytes that stand for a name: FNV-1a, 128 bits.

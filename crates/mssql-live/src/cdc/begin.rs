@@ -13,6 +13,7 @@ use super::instances::{self, Facts, Instance, Look};
 use super::{CdcReader, CdcSettings, Gap, gap, rotate};
 use crate::catalog::{self, Table};
 use crate::error::Error;
+use crate::hybrid;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::source::{OnTarget, Wanted};
@@ -170,7 +171,7 @@ async fn enabled(session: &mut Session, settings: CdcSettings) -> Result<Facts, 
                 .to_owned(),
         });
     }
-    enable_database(session).await?;
+    hybrid::enable_database(session).await?;
     Facts::ask(session).await
 }
 

@@ -19,6 +19,7 @@ use logferry_model::{Cell, Change, ChangeOp, EventBatch, Lsn, RowRef, RowStore, 
 use tiberius::{ColumnData, ToSql};
 
 use super::instances::{self, Instance};
+use super::rotate;
 use crate::catalog::{Order, Table};
 use crate::chunks::{self, Value};
 use crate::error::Error;
@@ -225,11 +226,16 @@ impl Feed {
         let seqval = &seqval[..];
         let parameters: [&dyn ToSql; 6] =
             [&self.take, &end, &from, &self.cursor.command, &seqval, &self.cursor.operation];
-        let mut answer = session.ask(&doing, &served.text, &parameters).await?;
+        // Its instance was dropped since it was asked which tables have changes.
+        let gone = |e: Error| match e {
+            Error::Statement { number: 208, .. } => rotate::dropped(&served),
+            other => other,
+        };
+        let mut answer = session.ask(&doing, &served.text, &parameters).await.map_err(gone)?;
         let mut count = 0;
         let mut whole = false;
         while self.rows.byte_len() < bytes_max {
-            let Some(row) = answer.next().await? else {
+            let Some(row) = answer.next().await.map_err(gone)? else {
                 whole = true;
                 break;
             };

@@ -212,7 +212,8 @@ pub(super) fn another_is_needed(table: &Table, all: &[Instance]) -> Error {
     not_followed_any_more(table, why, format!("{statement}; then start the task again: the table is read anew"))
 }
 
-fn dropped(served: &Served) -> Error {
+/// The instance that a table was read by is not there any more.
+pub(super) fn dropped(served: &Served) -> Error {
     let version = &served.table.version;
     Error::NotCaptured {
         what: format!(

@@ -1,4 +1,5 @@
-//! What `mode: hybrid` makes in the source database, and how all of it goes again.
+//! What `mode: hybrid` makes in the source database, and how all of it goes again; `mode: cdc` makes the heartbeat's table where it enables
+//! change data capture for the database, to have that noted, and its instances.
 //!
 //! | object | what for |
 //! |---|---|
@@ -44,14 +45,13 @@ impl Found {
 /// Makes what is not there.
 pub(crate) async fn create(session: &mut Session) -> Result<(), Error> {
     let found = Found::ask(session).await?;
-    if !(found.heartbeat && found.ddl_history) {
-        info!("making the tables dbo.logferry_heartbeat and dbo.logferry_ddl_history");
-        session.run("make the tables of logferry", sql::HYBRID_TABLES).await?;
+    make_heartbeat(session, found).await?;
+    if !found.ddl_history {
+        info!("making the table dbo.logferry_ddl_history");
+        session.run("make the table logferry_ddl_history", sql::HYBRID_HISTORY).await?;
     }
     if !Facts::ask(session).await?.is_enabled {
-        // First the word, then the deed: what was made is always found again.
-        session.run("note that change data capture is enabled", sql::HYBRID_ENABLED_CDC).await?;
-        cdc::enable_database(session).await?;
+        enable_database(session).await?;
     }
     cdc::enable_heartbeat(session).await?;
     if !found.trigger {
@@ -59,6 +59,23 @@ pub(crate) async fn create(session: &mut Session) -> Result<(), Error> {
         session.run("make the trigger logferry_ddl", sql::HYBRID_TRIGGER).await?;
     }
     Ok(())
+}
+
+async fn make_heartbeat(session: &mut Session, found: Found) -> Result<(), Error> {
+    if found.heartbeat {
+        return Ok(());
+    }
+    info!("making the table dbo.logferry_heartbeat");
+    session.run("make the table logferry_heartbeat", sql::HEARTBEAT_TABLE).await
+}
+
+/// Enables change data capture for the database, and notes that it was not before.
+pub(crate) async fn enable_database(session: &mut Session) -> Result<(), Error> {
+    let found = Found::ask(session).await?;
+    make_heartbeat(session, found).await?;
+    // First the word, then the deed: what was made is always found again.
+    session.run("note that change data capture is enabled", sql::HYBRID_ENABLED_CDC).await?;
+    cdc::enable_database(session).await
 }
 
 /// Writes the heartbeat.

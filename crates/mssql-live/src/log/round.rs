@@ -197,9 +197,16 @@ impl LogReader {
                 if table.size.is_some_and(|size| size.bytes <= self.chunk_bytes) {
                     whole.insert(id);
                 } else {
-                    let why = "a row was updated, and its record has not the primary key; the table is too large to be read whole for \
-                               that (copy.chunk_mb). Mode hybrid or cdc could follow it";
-                    unreadable(table, lsn, why.to_owned());
+                    let large = match table.size {
+                        Some(_) => "the table is too large to be read whole for that (copy.chunk_mb)",
+                        None => {
+                            "how large the table is, and whether it can be read whole for that, is not shown (VIEW DATABASE STATE)"
+                        }
+                    };
+                    let why = format!(
+                        "a row was updated, and its record has not the primary key; {large}. Mode hybrid or cdc could follow it"
+                    );
+                    unreadable(table, lsn, why);
                 }
             }
             // TRUNCATE and SWITCH lock the table, and give its rows other pages, or none.

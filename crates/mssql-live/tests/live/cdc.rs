@@ -58,7 +58,7 @@ pub fn captured(tables: &str, names: &[&str]) -> Standin {
 }
 
 /// A target: rows by their key; a table without a key is a bag of rows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Target {
     pub tables: BTreeMap<TableId, Vec<Row>>,
     names: BTreeMap<TableId, (String, Vec<usize>)>,
@@ -92,19 +92,24 @@ impl Target {
     }
 
     pub async fn copy(&mut self, source: &LiveSource) {
+        self.try_copy(source).await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    pub async fn try_copy(&mut self, source: &LiveSource) -> Result<(), Fault> {
         for (index, table) in source.tables().iter().enumerate() {
             self.know(table);
             let rows = self.tables.entry(table.id).or_default();
-            for chunk in source.chunks(index).expect("chunks") {
-                let mut reader = source.open_chunk(&chunk).unwrap_or_else(|e| panic!("{e}"));
+            for chunk in source.chunks(index)? {
+                let mut reader = source.open_chunk(&chunk)?;
                 let mut visit = |cells: &[Cell<'_>]| {
                     rows.push(cells.iter().map(|c| c.bytes().map(<[u8]>::to_vec)).collect());
                     Ok(())
                 };
-                while reader.fill(&mut visit).await.expect("rows") == Fill::More {}
+                while reader.fill(&mut visit).await? == Fill::More {}
                 self.fences.extend(reader.fence().map(|lsn| Fence { table: table.id, lsn }));
             }
         }
+        Ok(())
     }
 
     pub fn apply(&mut self, batch: &EventBatch) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use logferry_model::{ChangeSource, Class, Fault, SourceEvent};
-use logferry_mssql_live::{LiveSource, Mode, teardown};
+use logferry_mssql_live::{CdcSettings, LiveSource, Mode, teardown};
 use logferry_mssql_standin::serve::Standin;
 
 use crate::cdc::{Target, run};
@@ -215,6 +215,66 @@ async fn teardown_leaves_the_source_as_it_was_found() {
         assert_eq!(inventory(&standin), before, "removed: {removed:?}");
         assert!(teardown(settings(&standin)).await.expect("it works").is_empty(), "there is nothing left");
     }
+}
+
+/// What `mode: cdc` makes goes again, too, the database's change data capture included where there was none.
+#[tokio::test]
+async fn teardown_removes_what_was_enabled_for_change_data_capture() {
+    for had_cdc in [false, true] {
+        let standin = standin(
+            "CREATE TABLE a (id int NOT NULL PRIMARY KEY, v int); CREATE TABLE b (id int NOT NULL PRIMARY KEY)",
+        );
+        if had_cdc {
+            run(&standin, "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table N'dbo', N'b', NULL");
+        }
+        let before = inventory(&standin);
+        let mode = Mode::Cdc(CdcSettings { enable: true });
+        let opened = LiveSource::open(settings(&standin), mode, 50_000, Arc::new(|_| true)).await;
+        let mut source = opened.unwrap_or_else(|e| panic!("{e}"));
+        source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
+        drop(source);
+        assert_ne!(inventory(&standin), before);
+        let removed = teardown(settings(&standin)).await.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(inventory(&standin), before, "removed: {removed:?}");
+    }
+}
+
+/// Each statement of a teardown is cut: it is done again, and ends with the source as it was found.
+#[tokio::test]
+async fn a_teardown_that_is_cut_is_done_again() {
+    use logferry_mssql_standin::tds::Fault as Cut;
+    for fault in [Cut::DropBefore, Cut::DropBeforeDone] {
+        let standin = standin("CREATE TABLE ledger (id int NOT NULL PRIMARY KEY, v int)");
+        let before = inventory(&standin);
+        for at in 1.. {
+            drop(begin(&standin).await);
+            let (fired, fault) = (Arc::new(AtomicBool::new(false)), fault.clone());
+            let mark = fired.clone();
+            standin.faults().set(move |seen| {
+                let fires = seen.overall == at && !mark.swap(true, Ordering::Relaxed);
+                fires.then(|| fault.clone())
+            });
+            let first = teardown(settings(&standin)).await;
+            standin.faults().clear();
+            if first.is_err() {
+                teardown(settings(&standin)).await.unwrap_or_else(|e| panic!("statement {at}, again: {e}"));
+            }
+            assert_eq!(inventory(&standin), before, "statement {at}: {first:?}");
+            if !fired.load(Ordering::Relaxed) {
+                assert!(at > 8, "{at}");
+                break;
+            }
+        }
+    }
+}
+
+/// The row of the heartbeat is what a round of the log waits for: it comes back, whoever removed it.
+#[tokio::test]
+async fn a_heartbeat_that_somebody_removed_comes_back() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    run(&standin, "DELETE dbo.logferry_heartbeat; UPDATE ledger SET amount = 5 WHERE id = 5");
+    catch_up(&standin, &mut source, &mut target).await;
 }
 
 /// Our trigger never keeps anybody from changing the database: an error in it would take the change back.

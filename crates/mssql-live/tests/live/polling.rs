@@ -1,5 +1,6 @@
 //! What following a database asks of its server, and what it never does there.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -231,6 +232,12 @@ async fn a_fence_that_waits_keeps_nobody_from_writing() {
     let mut source = opened.unwrap_or_else(|e| panic!("{e}"));
     let point = source.snapshot().await.unwrap_or_else(|e| panic!("{e}"));
     let server = standin.clone();
+    let tried = Arc::new(AtomicU64::new(0));
+    let counted = tried.clone();
+    standin.faults().set(move |seen| {
+        counted.fetch_add(u64::from(seen.text.contains("WITH (TABLOCK, HOLDLOCK)")), Ordering::Relaxed);
+        None
+    });
     let begun = Arc::new(std::sync::Barrier::new(2));
     let ready = begun.clone();
     let writer = std::thread::spawn(move || {
@@ -239,19 +246,24 @@ async fn a_fence_that_waits_keeps_nobody_from_writing() {
         let quiet = &mut crate::cdc::Quiet;
         first.execute("BEGIN TRAN; INSERT bag VALUES (2)", &[], quiet).expect("done");
         ready.wait();
-        // The fence is tried again and again meanwhile.
-        for _ in 0..4 {
+        // Between two tries of the fence others write.
+        for n in 1..=3 {
+            let began = Instant::now();
+            while tried.load(Ordering::Relaxed) < n {
+                assert!(began.elapsed() < Duration::from_secs(60), "the fence is not tried");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             run(&server, "SET LOCK_TIMEOUT 10000; INSERT bag VALUES (3)");
-            std::thread::sleep(Duration::from_millis(200));
         }
         first.execute("COMMIT", &[], quiet).expect("done");
     });
     begun.wait();
     let mut target = Target::at(point.checkpoint);
     target.copy(&source).await;
+    standin.faults().clear();
     source.remember(target.fences.clone());
     writer.join().expect("the writer");
-    assert!(target.tables.values().all(|rows| rows.len() == 7), "all were committed before the fence was there");
+    assert!(target.tables.values().all(|rows| rows.len() == 6), "all were committed before the fence was there");
     run(&standin, "INSERT bag VALUES (4)");
     catch_up(&standin, &mut source, &mut target).await;
 }

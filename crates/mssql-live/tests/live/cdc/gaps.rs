@@ -89,6 +89,26 @@ async fn a_cleanup_under_the_reader_is_a_gap_too() {
     assert!(fault.to_string().contains("are no longer there"), "{fault}");
 }
 
+/// Dropped between the question which tables have changes and the reading of these.
+#[tokio::test]
+async fn an_instance_that_is_dropped_under_the_reader_is_told() {
+    let standin = Arc::new(captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]));
+    let (mut source, _) = begin(&standin).await;
+    run(&standin, &format!("INSERT a VALUES (1); {SCAN}"));
+    let (done, other) = (AtomicBool::new(false), standin.clone());
+    standin.faults().set(move |seen| {
+        if seen.text.contains("[__$seqval], [__$operation]") && !done.swap(true, Ordering::Relaxed) {
+            run(&other, "EXEC sys.sp_cdc_disable_table N'dbo', N'a', N'all'");
+        }
+        None
+    });
+    let fault = source.next(1 << 20).await.map(drop).expect_err("its changes are gone");
+    standin.faults().clear();
+    assert_eq!(fault.class, Class::Operator);
+    assert!(fault.to_string().starts_with("capture instance \"dbo_a\" of table \"dbo.a\" was dropped"), "{fault}");
+    assert!(fault.hint.is_some_and(|hint| hint.contains("--reload")));
+}
+
 /// `powersync-service#730`, `SchemaSmith#398`: an instance of the same name that was made anew does not have what was committed in between.
 #[tokio::test]
 async fn an_instance_that_was_made_anew_is_noticed() {
