@@ -96,12 +96,14 @@ impl Pending {
         }
         let out = &mut self.tail;
         out.reserve(if out.capacity() == 0 { len.max(FIRST) } else { len });
-        out.extend_from_slice(&len_bytes);
-        out.extend_from_slice(&change.lsn.to_le_bytes());
-        out.push(change.op as u8);
-        out.extend_from_slice(&change.shape.to_le_bytes());
-        out.extend_from_slice(&change.row.to_bytes());
-        out.extend_from_slice(&(change.before.len() as u32).to_le_bytes());
+        let mut head = [0; HEAD];
+        head[..4].copy_from_slice(&len_bytes);
+        head[4..14].copy_from_slice(&change.lsn.to_le_bytes());
+        head[14] = change.op as u8;
+        head[15..19].copy_from_slice(&change.shape.to_le_bytes());
+        head[19..27].copy_from_slice(&change.row.to_bytes());
+        head[27..].copy_from_slice(&(change.before.len() as u32).to_le_bytes());
+        out.extend_from_slice(&head);
         out.extend_from_slice(change.before);
         out.extend_from_slice(change.after);
         out.extend_from_slice(&len_bytes);

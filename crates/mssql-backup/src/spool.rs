@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// An error about temporary files.
 pub(crate) fn spool_error(source: io::Error) -> Error {
-    Error::Io { path: std::env::temp_dir().join("(temporary file)"), source }
+    Error::TemporaryFile { folder: std::env::temp_dir(), source }
 }
 
 /// Bytes that are only added. Positions count from the begin of all that was added.
