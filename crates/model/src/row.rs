@@ -43,6 +43,30 @@ struct Span {
 
 const NULL: u32 = u32::MAX;
 const UNCHANGED: u32 = u32::MAX - 1;
+/// Bytes that a store holds fewer of: positions and lengths are `u32`.
+#[cfg(not(test))]
+const STORE_MAX: u64 = UNCHANGED as u64;
+#[cfg(test)]
+const STORE_MAX: u64 = 64;
+
+/// A value that a [`RowStore`] has no room for: all that it holds are less than 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// What the store would hold with it, in bytes.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "its values and those of the rows beside it would take {} bytes, which is more than the 4 GiB that there is room for",
+            self.bytes
+        )
+    }
+}
+
+impl std::error::Error for NoRoom {}
 
 /// Many rows in one buffer. At most 4 GiB of values: cut batches by [`RowStore::byte_len`].
 #[derive(Clone, Debug, Default)]
@@ -135,7 +159,29 @@ impl RowBuilder<'_> {
         self.store.cells.push(Span { start: 0, len: UNCHANGED });
     }
 
+    /// Adds a value of any length, as values that come from outside have. After an error the row cannot go on.
+    ///
+    /// # Errors
+    /// Where the store has no room for it.
+    pub fn any_value(&mut self, value: &[u8]) -> Result<(), NoRoom> {
+        self.has_room(value.len())?;
+        self.value(|out| out.extend_from_slice(value));
+        Ok(())
+    }
+
+    /// Whether there is room for so many bytes more.
+    ///
+    /// # Errors
+    /// Where there is not.
+    pub fn has_room(&self, len: usize) -> Result<(), NoRoom> {
+        let bytes = self.store.bytes.len() as u64 + len as u64;
+        if bytes < STORE_MAX { Ok(()) } else { Err(NoRoom { bytes }) }
+    }
+
     /// Adds a value: `write` appends its bytes.
+    ///
+    /// # Panics
+    /// When the store would pass 4 GiB.
     pub fn value<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let start = self.store.bytes.len();
         let out = write(&mut self.store.bytes);
@@ -220,6 +266,20 @@ mod tests {
         for (row, r) in rows.iter().zip(refs) {
             assert_eq!(store.row(r).cells().collect::<Vec<_>>(), row.to_vec());
         }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_an_error() {
+        let check = |lens: &[usize], want: Result<(), NoRoom>| {
+            let mut store = RowStore::new();
+            let mut row = store.start_row();
+            assert_eq!(lens.iter().try_for_each(|&len| row.any_value(&vec![7; len])), want, "{lens:?}");
+        };
+        check(&[], Ok(()));
+        check(&[63], Ok(()));
+        check(&[30, 33, 0], Ok(()));
+        check(&[64], Err(NoRoom { bytes: 64 }));
+        check(&[30, 33, 1, 0], Err(NoRoom { bytes: 64 }));
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct WrongForm {
     expected: &'static str,
 }
 
+/// What a value is expected to be that has no room.
+const ROOM: &str = "values of a row that are less than 4 GiB together";
+
 impl Form {
     /// The form of some columns.
     pub fn of(columns: &[SourceColumn]) -> Self {
@@ -107,7 +110,7 @@ impl Form {
     /// Adds a row to a store.
     ///
     /// # Errors
-    /// Where a value is not what was asked for: the table was changed under way.
+    /// Where a value is not what was asked for: the table was changed under way. Where there is no room for it.
     pub fn read(&self, row: Row, rows: &mut RowStore) -> Result<RowRef, WrongForm> {
         self.read_cells(&mut row.into_iter(), rows)
     }
@@ -138,13 +141,13 @@ impl Form {
             let cell = cells.next().ok_or_else(|| wrong("a value"))?;
             if let (Kind::Bytes, ColumnData::Binary(bytes)) = (column.kind, &cell) {
                 match bytes {
-                    Some(bytes) => out.value(|to| to.extend_from_slice(bytes)),
+                    Some(bytes) => out.any_value(bytes).map_err(|_| wrong(ROOM))?,
                     None => out.null(),
                 }
                 continue;
             }
             match stored(column.kind, &cell, &mut scratch) {
-                Ok(true) => out.value(|to| to.extend_from_slice(&scratch)),
+                Ok(true) => out.any_value(&scratch).map_err(|_| wrong(ROOM))?,
                 Ok(false) => out.null(),
                 Err(expected) => return Err(wrong(expected)),
             }

@@ -11,7 +11,7 @@ pub(crate) mod text;
 pub(crate) mod variant;
 
 /// The largest value that PostgreSQL holds: 1 GiB less one byte, with the four bytes of its own header.
-const FIELD_BYTES_MAX: usize = 0x3fff_ffff - 4;
+pub(crate) const FIELD_BYTES_MAX: usize = 0x3fff_ffff - 4;
 
 /// That a value can fit into a field of PostgreSQL, before it is written there.
 pub(crate) fn within_limit(bytes: usize) -> Result<(), CellError> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use logferry_model::{Class, Fault, TableName};
+use logferry_model::{Class, Fault, NoRoom, TableName};
 
 /// A reason why a table cannot be copied as it is; all of them are reported at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +108,9 @@ pub enum CellError {
         /// bytes in PostgreSQL's form
         bytes: usize,
     },
+    /// Rows stand in memory, less than 4 GiB of them at a time.
+    #[error("{0}")]
+    NoRoom(#[from] NoRoom),
     /// A row to be copied in full says "unchanged".
     #[error("the value is not part of the row")]
     Missing,
@@ -123,7 +126,9 @@ impl CellError {
             }
             CellError::Structure("the hierarchyid") => Some("set types.hierarchyid: bytea for the column"),
             CellError::Structure("the geometry" | "the geography") => Some("set types.spatial: native for the column"),
-            CellError::TooLarge { .. } => Some("leave the column out, or shorten the value on the source"),
+            CellError::TooLarge { .. } | CellError::NoRoom(_) => {
+                Some("leave the column out, or shorten the value on the source")
+            }
             _ => None,
         }
     }

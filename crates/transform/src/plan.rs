@@ -18,7 +18,7 @@ use logferry_model::{
 
 use crate::convert::{Converter, mapping};
 use crate::encode::text::Changed;
-use crate::encode::within_limit;
+use crate::encode::{FIELD_BYTES_MAX, within_limit};
 use crate::error::{CellError, ConvertError, PlanNote, PlanProblem};
 use crate::names::{check_tables, shortened};
 use crate::settings::{AliasTypes, Settings};
@@ -396,7 +396,9 @@ impl TablePlan {
                 (Cell::Null, _) => row.null(),
                 (Cell::Unchanged, _) | (Cell::Bytes(_), None) => row.unchanged(),
                 (Cell::Bytes(bytes), Some(column)) => row
-                    .value(|out| column.convert(bytes, out))
+                    .has_room(FIELD_BYTES_MAX)
+                    .map_err(CellError::from)
+                    .and_then(|()| row.value(|out| column.convert(bytes, out)))
                     .map_err(|reason| self.cell_error(column.source, reason))?,
             }
             Ok(())

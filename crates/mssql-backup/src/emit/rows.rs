@@ -140,7 +140,10 @@ impl<S: PageSource> Emitter<'_, S> {
                 touched.set_told();
             }
             match found {
-                Ok(true) => row.value(|out| out.extend_from_slice(&scratch)),
+                Ok(true) => row.any_value(&scratch).map_err(|e| {
+                    let name = shape.table.columns.get(column).map_or("", |c| c.name.as_str());
+                    lost(shape, raw, format!("the value of column \"{name}\": {e}"))
+                })?,
                 Ok(false) => row.null(),
                 // The value went again before the commit, and a later change of the row says what it is then. When changes are
                 // turned around: it came in the transaction, and an earlier change of the row says what it was before.
