@@ -71,7 +71,7 @@ async fn lines(progress: &Progress) {
 fn words(view: &ProgressView, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     match view.phase {
-        Phase::Checking => "opening the files".to_owned(),
+        Phase::Checking => "opening the source".to_owned(),
         Phase::Schema => "making tables".to_owned(),
         Phase::Copying => format!(
             "{} rows, {}, {}/s, chunk {} of {}",

@@ -90,6 +90,17 @@ fn a_full_backup_begins_the_log() {
         "",
         &["error: database \"shop\": no full backup was made", "    BACKUP DATABASE [shop] TO DISK"],
     );
+    // What else there is to mend is told with it.
+    check(
+        &format!("{made} CREATE TABLE dbo.Heap (id int)"),
+        "log",
+        "",
+        &[
+            "error: database \"shop\": no full backup was made",
+            "error: table \"dbo.Heap\": it has no primary key",
+            "task \"shop\" cannot be run: 2 to mend",
+        ],
+    );
 }
 
 /// Which reader serves a table, and what its captured changes lack.

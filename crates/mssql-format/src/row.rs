@@ -250,7 +250,13 @@ impl<'a> FixedVar<'a> {
         self.columns
     }
 
+    /// Whether any bit is set in the NULL bitmap, be it a column's or not: most rows have none.
+    fn has_nulls(&self) -> bool {
+        self.nulls.iter().any(|&byte| byte != 0)
+    }
+
     /// Whether the column's bit (from 0) is set in the NULL bitmap.
+    #[inline]
     pub fn is_null(&self, bit: u16) -> bool {
         self.nulls.get(usize::from(bit / 8)).is_some_and(|byte| byte >> (bit % 8) & 1 != 0)
     }

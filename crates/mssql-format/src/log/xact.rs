@@ -142,6 +142,17 @@ impl Utf16<'_> {
 impl std::fmt::Display for Utf16<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use std::fmt::Write;
+        // Names of transactions are short, and hardly ever other than ASCII.
+        let (mut ascii, units) = ([0; 64], self.0.as_chunks::<2>().0);
+        if let Some(text) = ascii.get_mut(..units.len())
+            && units.iter().zip(text.iter_mut()).all(|(unit, byte)| {
+                *byte = unit[0];
+                unit[1] == 0 && byte.is_ascii()
+            })
+            && let Ok(text) = std::str::from_utf8(text)
+        {
+            return f.write_str(text);
+        }
         let units = self.0.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
         char::decode_utf16(units).try_for_each(|c| f.write_char(c.unwrap_or(char::REPLACEMENT_CHARACTER)))
     }
@@ -242,6 +253,16 @@ mod tests {
         check(-36_524 * DAY_US, "1900-01-01 00:00:00.000");
         check(549_637_152_970_000, "2017-06-01 12:59:12.970");
         check(i64::MAX, "9223372036854775807 us");
+    }
+
+    #[test]
+    fn names_are_texts_of_any_kind() {
+        for text in ["", "INSERT", &"a".repeat(64), &"a".repeat(65), "Übertrag", "\u{80}", "a\u{1F980}b", "\u{100}"] {
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            assert_eq!(Utf16(&bytes).to_string(), text);
+        }
+        assert_eq!(Utf16(&[0x41, 0, 0, 0xD8, 0x42, 0]).to_string(), "A\u{FFFD}B");
+        assert_eq!(Utf16(&[0x41, 0, 0x42]).to_string(), "A");
     }
 
     /// A record with a fixed part and one element.

@@ -245,8 +245,9 @@ impl<'a> PlainRow<'a> {
     #[inline]
     pub fn cells(&self) -> impl Iterator<Item = PlainCell> + use<'a> {
         let row = self.row;
+        let has_nulls = row.has_nulls();
         self.layout.columns.iter().map(move |column| {
-            if row.is_null(column.null_bit) {
+            if has_nulls && row.is_null(column.null_bit) {
                 return PlainCell::Null;
             }
             match column.place {
