@@ -12,6 +12,7 @@ use logferry_model::{Fault, Finding, TableVersion};
 use crate::catalog::{self, Database, Isolation, Reader, Table};
 use crate::cdc::{CdcReader, Facts};
 use crate::condition;
+use crate::door::door;
 use crate::error::Error;
 use crate::hybrid;
 use crate::log::LogReader;
@@ -22,7 +23,15 @@ use crate::source::{Mode, OnTarget, Wanted};
 use crate::sql;
 
 /// What was found, and the tables, as far as they could be looked at.
-pub async fn check(settings: Settings, mode: Mode, wanted: Wanted) -> (Vec<Finding>, Vec<Arc<TableVersion>>) {
+pub fn check(
+    settings: Settings,
+    mode: Mode,
+    wanted: Wanted,
+) -> impl Future<Output = (Vec<Finding>, Vec<Arc<TableVersion>>)> + Send {
+    door(find(settings, mode, wanted))
+}
+
+async fn find(settings: Settings, mode: Mode, wanted: Wanted) -> (Vec<Finding>, Vec<Arc<TableVersion>>) {
     let mut findings = Vec::new();
     let (user, server) = (settings.user.clone(), settings.to_string());
     let tables = look(settings, mode, wanted, &user, &mut findings).await.unwrap_or_else(|e| {

@@ -17,6 +17,7 @@ mod cdc;
 mod check;
 mod chunks;
 mod condition;
+mod door;
 mod error;
 mod fence;
 mod hybrid;

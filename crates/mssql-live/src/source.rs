@@ -8,12 +8,15 @@
 //!
 //! Tables without a key are read whole, as of one position: see [`crate::fence`].
 
+mod chunk;
+mod doors;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_model::{
-    Cell, ChangeSource, Checkpoint, ChunkId, ChunkReader, CommitLsn, EventBatch, Fault, Fence, Fill, Lineage, Lsn,
-    RestartLsn, SnapshotPoint, Start, TableId, TableName, TableVersion,
+    ChangeSource, Checkpoint, CommitLsn, EventBatch, Fault, Fence, Lineage, Lsn, RestartLsn, SnapshotPoint, Start,
+    TableId, TableName, TableVersion,
 };
 use tracing::{info, warn};
 
@@ -21,17 +24,16 @@ use crate::catalog::{self, Database, Isolation, Table};
 use crate::cdc::{CdcReader, CdcSettings};
 use crate::chunks::{self, Boundary};
 use crate::condition;
+use crate::door::door;
 use crate::error::Error;
 use crate::fence;
 use crate::hybrid::HybridReader;
 use crate::log::LogReader;
 use crate::pool::Pool;
-use crate::reading::{By, Reading, Work};
 use crate::session::Session;
 use crate::settings::{LogSettings, Settings};
 use crate::start;
 use crate::unseen;
-use crate::value::Form;
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +196,16 @@ impl LiveSource {
     ///
     /// # Errors
     /// Where that cannot be done: with what to do.
-    pub async fn open(settings: Settings, mode: Mode, chunk_bytes: u64, wanted: Wanted) -> Result<Self, Error> {
+    pub fn open(
+        settings: Settings,
+        mode: Mode,
+        chunk_bytes: u64,
+        wanted: Wanted,
+    ) -> impl Future<Output = Result<Self, Error>> + Send {
+        door(Self::connect(settings, mode, chunk_bytes, wanted))
+    }
+
+    async fn connect(settings: Settings, mode: Mode, chunk_bytes: u64, wanted: Wanted) -> Result<Self, Error> {
         let pool = Pool::new(Arc::new(settings))?;
         let mut session = pool.session().await?;
         let database = Database::read(&mut session).await?;
@@ -302,7 +313,7 @@ impl LiveSource {
         let before = memo.tables.iter().map(|(id, schema, name)| (TableId(*id), TableName::new(schema, name)));
         let missing: Vec<_> =
             before.filter(|(id, _)| !self.tables.iter().any(|cut| cut.table.version.id == *id)).collect();
-        if let Some(fault) = self.not_gone(&missing).await?.into_iter().next() {
+        if let Some(fault) = self.why_not_gone(&missing).await?.into_iter().next() {
             return Err(fault);
         }
         for (_, name) in missing {
@@ -344,39 +355,9 @@ impl LiveSource {
             .map_err(|e| Fault::bug(format!("boundaries could not be written: {e}")))?;
         Ok(catalog::uuid_of(&text))
     }
-}
 
-impl ChangeSource for LiveSource {
-    type Reader = LiveChunkReader;
-
-    fn tables(&self) -> Vec<Arc<TableVersion>> {
-        self.tables.iter().map(|cut| cut.table.version.clone()).collect()
-    }
-
-    fn memo(&self) -> Vec<u8> {
-        let at = self.checkpoint();
-        let cuts = self.tables.iter().filter(|cut| !cut.boundaries.is_empty());
-        let wanted = self.tables.iter().map(|cut| (cut.table.version.id, &cut.table.version.name));
-        let wanted = wanted.filter(|(_, name)| (self.wanted)(name));
-        let memo = Memo {
-            id: self.id,
-            database: self.lineage.database,
-            fork: self.lineage.fork,
-            applied: at.applied.0.to_be_bytes(),
-            restart: at.restart.0.to_be_bytes(),
-            cuts: cuts.map(|cut| (cut.table.version.id.0, cut.boundaries.to_vec())).collect(),
-            tables: wanted.map(|(id, name)| (id.0, name.schema.clone(), name.name.clone())).collect(),
-        };
-        // Without it the copy begins anew after a crash: that is slow, and right.
-        serde_json::to_vec(&memo).unwrap_or_default()
-    }
-
-    fn recall(&mut self, memo: &[u8]) {
-        let memo: Option<Memo> = serde_json::from_slice(memo).ok();
-        self.recalled = memo.filter(|m| (m.database, m.fork) == (self.lineage.database, self.lineage.fork));
-    }
-
-    async fn snapshot(&mut self) -> Result<SnapshotPoint, Fault> {
+    /// Notes where the changes stand, then cuts the tables into chunks.
+    async fn cut_tables(&mut self) -> Result<SnapshotPoint, Fault> {
         if self.database.isolation == Isolation::Locks {
             warn!(
                 "database \"{}\" has neither ALLOW_SNAPSHOT_ISOLATION nor READ_COMMITTED_SNAPSHOT: the copy waits for writers, \
@@ -408,7 +389,8 @@ impl ChangeSource for LiveSource {
         Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id, end_lsn: checkpoint.applied.0 })
     }
 
-    async fn start(&mut self, start: &Start) -> Result<SnapshotPoint, Fault> {
+    /// Follows the changes from a position on, without a copy.
+    async fn begin_at(&mut self, start: &Start) -> Result<SnapshotPoint, Fault> {
         let mut session = self.pool.session().await?;
         let at = match self.mode {
             Mode::Snapshot => return Err(Fault::operator("mode snapshot knows of no changes")),
@@ -428,43 +410,8 @@ impl ChangeSource for LiveSource {
         Ok(SnapshotPoint { checkpoint, lineage: self.lineage, id: self.id, end_lsn: checkpoint.applied.0 })
     }
 
-    fn chunks(&self, table: usize) -> Result<Vec<ChunkId>, Fault> {
-        let cut = self.cut(table)?;
-        let count = cut.boundaries.len() as u64 + 1;
-        let bytes_estimate = cut.table.size.map_or(0, |size| size.bytes) / count;
-        Ok((0..count as u32).map(|number| ChunkId { table, number, bytes_estimate }).collect())
-    }
-
-    fn open_chunk(&self, chunk: &ChunkId) -> Result<LiveChunkReader, Fault> {
-        let cut = self.cut(chunk.table)?;
-        if let Some(why) = self.changes.as_ref().and_then(|changes| changes.refused(&cut.table.version)) {
-            return Err(why);
-        }
-        let filter = chunks::filter(cut.table.order.as_ref(), &cut.boundaries, chunk.number as usize);
-        let (filter, values) =
-            filter.ok_or_else(|| Fault::bug(format!("table {} has no chunk {}", chunk.table, chunk.number)))?;
-        let form = Form::of(&cut.table.version.columns);
-        let fenced = self.changes.as_ref().is_some_and(|changes| changes.is_fenced(cut.table.version.id));
-        let level = match self.database.isolation {
-            // The transaction of a fence sees one moment by itself.
-            Isolation::Snapshot if !fenced => "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; ",
-            _ => "",
-        };
-        let text = format!("{level}SELECT {} FROM {}", form.select_list(), chunks::rows(&cut.table, &filter));
-        let doing = format!("read table \"{}\"", cut.table.version.name);
-        let by = match fenced {
-            true => By::Fenced(self.pool.clone(), cut.table.clone()),
-            false => By::Pool(self.pool.clone()),
-        };
-        let work = Work { by, doing, text, values, form };
-        Ok(LiveChunkReader(State::NotBegun(Some(Box::new(work)))))
-    }
-
-    async fn fixups(&mut self) -> Result<EventBatch, Fault> {
-        Ok(EventBatch::default())
-    }
-
-    async fn not_gone(&mut self, tables: &[(TableId, TableName)]) -> Result<Vec<Fault>, Fault> {
+    /// Why tables that are not listed cannot be taken for dropped.
+    async fn why_not_gone(&mut self, tables: &[(TableId, TableName)]) -> Result<Vec<Fault>, Fault> {
         let mut session = self.pool.session().await?;
         let mut found = Vec::new();
         for (id, name) in tables {
@@ -473,7 +420,8 @@ impl ChangeSource for LiveSource {
         Ok(found)
     }
 
-    async fn seek(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
+    /// Follows the changes from behind a checkpoint on.
+    async fn go_on_at(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
         self.must_be_of(checkpoint)?;
         let checkpoint = Checkpoint { lineage: self.lineage, ..checkpoint };
         let tables = self.follow(Some(checkpoint)).await?;
@@ -485,22 +433,8 @@ impl ChangeSource for LiveSource {
         Ok(())
     }
 
-    fn reload(&mut self, tables: &[TableId]) -> Result<(), Fault> {
-        match &mut self.changes {
-            Some(changes) => changes.reload(tables),
-            None => return Err(Fault::operator("tables can be read once more only where their changes are followed")),
-        }
-        Ok(())
-    }
-
-    fn remember(&mut self, fences: Vec<Fence>) {
-        if let Some(changes) = &mut self.changes {
-            changes.remember(&fences);
-        }
-        self.fences = fences;
-    }
-
-    async fn whole_at(&mut self) -> Result<Option<Lsn>, Fault> {
+    /// Where the changes must be for keys by which no row is found to hold.
+    async fn copy_whole_at(&mut self) -> Result<Option<Lsn>, Fault> {
         // By one key rows are found, and it is the same for a row in all chunks.
         let may_collide =
             |table: &Table| table.version.unique_keys.len() + usize::from(table.version.primary_key.is_some()) > 1;
@@ -514,64 +448,13 @@ impl ChangeSource for LiveSource {
         }
     }
 
-    fn can_add(&self) -> bool {
-        self.mode != Mode::Snapshot
-    }
-
-    fn add(&mut self, tables: &[TableId], left_out: &[TableId]) -> Result<(), Fault> {
-        match &mut self.changes {
-            Some(Changes::Log(log)) => log.add(tables),
-            Some(Changes::Cdc(cdc)) => cdc.add(tables, left_out)?,
-            Some(Changes::Hybrid(hybrid)) => hybrid.add(tables, left_out)?,
-            None => {}
-        }
-        Ok(())
-    }
-
-    async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
+    /// The next changes.
+    async fn next_changes(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
         match &mut self.changes {
             Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max).await?)),
             Some(Changes::Cdc(cdc)) => Ok(Some(cdc.next(bytes_max).await?)),
             Some(Changes::Hybrid(hybrid)) => Ok(Some(hybrid.next(bytes_max).await?)),
             None => Ok(None),
-        }
-    }
-}
-
-/// Reads the rows of a chunk.
-pub struct LiveChunkReader(State);
-
-enum State {
-    NotBegun(Option<Box<Work>>),
-    Reading(Reading),
-}
-
-impl ChunkReader for LiveChunkReader {
-    async fn fill(
-        &mut self,
-        visit: &mut (dyn for<'a> FnMut(&[Cell<'a>]) -> Result<(), Fault> + Send),
-    ) -> Result<Fill, Fault> {
-        if let State::NotBegun(work) = &mut self.0 {
-            let work = work.take().ok_or_else(|| Fault::bug("a chunk is read that was not opened"))?;
-            self.0 = State::Reading(Reading::begin(*work));
-        }
-        let State::Reading(reading) = &mut self.0 else {
-            return Err(Fault::bug("a chunk is read that was not opened"));
-        };
-        let Some((store, refs)) = reading.next().await? else { return Ok(Fill::End) };
-        let mut cells = Vec::new();
-        for row in refs {
-            cells.clear();
-            cells.extend(store.row(row).cells());
-            visit(&cells)?;
-        }
-        Ok(Fill::More)
-    }
-
-    fn fence(&self) -> Option<Lsn> {
-        match &self.0 {
-            State::Reading(reading) => reading.fence(),
-            State::NotBegun(_) => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::catalog::Reader;
 use crate::cdc::{self, Facts};
+use crate::door::door;
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::session::Session;
@@ -87,7 +88,11 @@ pub(crate) async fn beat(session: &mut Session) -> Result<(), Error> {
 ///
 /// # Errors
 /// Where the server refuses it; what was done until then stays done, and the rest can be tried again.
-pub async fn teardown(settings: Settings) -> Result<Vec<String>, Error> {
+pub fn teardown(settings: Settings) -> impl Future<Output = Result<Vec<String>, Error>> + Send {
+    door(remove(settings))
+}
+
+async fn remove(settings: Settings) -> Result<Vec<String>, Error> {
     let pool = Pool::new(std::sync::Arc::new(settings))?;
     let mut session = pool.session().await?;
     let found = Found::ask(&mut session).await?;
