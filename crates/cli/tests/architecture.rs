@@ -157,3 +157,40 @@ fn dependencies_are_under_permissive_licences() {
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// What our own crates depend on, by what a lock file says.
+fn locked_dependencies(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let value =
+        |line: &str| line.split('"').nth(1).unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
+    let packages = lock.split("[[package]]").skip(1).map(|package| {
+        let name = package.lines().find(|line| line.starts_with("name = ")).map(value).unwrap_or_default();
+        (name, package.lines().filter(|line| line.starts_with(" \"")).map(value).collect())
+    });
+    packages.filter(|(name, _): &(String, _)| name.starts_with("logferry-")).collect()
+}
+
+/// Those that stand outside of the workspace have lock files of their own, which nobody writes anew by building the rest.
+#[test]
+fn lock_files_outside_of_the_workspace_fit() {
+    let metadata = metadata(&["--no-deps"]);
+    let needs = |package: &Value| -> BTreeSet<String> {
+        let always = |of: &&Value| of["kind"].is_null() && of["optional"] == false && of["target"].is_null();
+        list(package, "dependencies").iter().filter(always).map(|of| text(of, "name").to_owned()).collect()
+    };
+    let ours: BTreeMap<&str, BTreeSet<String>> =
+        list(&metadata, "packages").iter().map(|package| (text(package, "name"), needs(package))).collect();
+    for folder in ["tests/docker", "tests/clients-slow", "tests/fuzz/libfuzzer"] {
+        let path = format!("{}/../../{folder}/Cargo.lock", env!("CARGO_MANIFEST_DIR"));
+        let theirs = locked_dependencies(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")));
+        let shared = theirs.iter().filter_map(|(name, has)| Some((name, has, ours.get(name.as_str())?)));
+        let shared: Vec<_> = shared.collect();
+        assert!(!shared.is_empty(), "{folder} uses none of our crates");
+        for (name, has, needs) in shared {
+            let missing: Vec<_> = needs.difference(has).collect();
+            assert!(
+                missing.is_empty(),
+                "{folder}/Cargo.lock: {name} lacks {missing:?}; cargo metadata in that folder mends it"
+            );
+        }
+    }
+}
