@@ -39,8 +39,7 @@ pub(crate) struct Served {
     pub(crate) table: Arc<Table>,
     pub(crate) instance: Instance,
     form: Form,
-    /// Asks for a page.
-    text: String,
+    texts: Texts,
     /// Columns that the row before an update does not have unless they changed, and perhaps the one after it neither; with
     /// their bits.
     large: Vec<(usize, Option<usize>)>,
@@ -55,7 +54,8 @@ pub(crate) struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cursor {
     pub(crate) lsn: Lsn,
-    command: i32,
+    /// NULL, which sorts first, in rows that were captured before the column was there.
+    command: Option<i32>,
     seqval: [u8; 10],
     operation: i32,
 }
@@ -63,7 +63,59 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// Behind all changes of a transaction.
     pub(crate) fn behind(lsn: Lsn) -> Self {
-        Cursor { lsn, command: i32::MAX, seqval: [u8::MAX; 10], operation: i32::MAX }
+        Cursor { lsn, command: Some(i32::MAX), seqval: [u8::MAX; 10], operation: i32::MAX }
+    }
+}
+
+/// What asks for a page: up to `@P1` rows behind a place (`@P3` to `@P6`), up to the LSN `@P2`.
+///
+/// One SELECT for each part of the order, the rest of the innermost first: each is one seek in the index, and reads what it gives and no more.
+/// As one comparison of all parts, a server would read a transaction from its begin on for each page of it.
+#[derive(Debug)]
+struct Texts {
+    behind: String,
+    /// Of a place whose `__$command_id` is NULL.
+    behind_null: String,
+}
+
+impl Texts {
+    fn of(change_table: &str, has_commands: bool, list: &str) -> Self {
+        const LSN: &str = "[__$start_lsn]";
+        const SEQVAL: &str = "[__$seqval]";
+        let (command, order) = match has_commands {
+            true => ("[__$command_id]", "[__$start_lsn], [__$command_id], [__$seqval], [__$operation]"),
+            false => ("0", "[__$start_lsn], [__$seqval], [__$operation]"),
+        };
+        let text = |null: bool| {
+            let here = format!("{LSN} = CONVERT(binary(10), @P3)");
+            let (same, more) = match (has_commands, null) {
+                (false, _) => ("", None),
+                (true, false) => (" AND [__$command_id] = @P4", Some("[__$command_id] > @P4")),
+                (true, true) => (" AND [__$command_id] IS NULL", Some("[__$command_id] IS NOT NULL")),
+            };
+            let mut wheres = vec![
+                format!("{here}{same} AND {SEQVAL} = CONVERT(binary(10), @P5) AND [__$operation] > @P6"),
+                format!("{here}{same} AND {SEQVAL} > CONVERT(binary(10), @P5)"),
+            ];
+            wheres.extend(more.map(|more| format!("{here} AND {more}")));
+            wheres.push(format!("{LSN} > CONVERT(binary(10), @P3) AND {LSN} <= CONVERT(binary(10), @P2)"));
+            let select = |filter: &String| {
+                format!(
+                    "SELECT TOP (@left) {LSN}, {command}, {SEQVAL}, [__$operation], [__$update_mask], {list} FROM {change_table} \
+                     WHERE {filter} ORDER BY {order}"
+                )
+            };
+            let selects: Vec<String> = wheres.iter().map(select).collect();
+            format!("DECLARE @left bigint = @P1; {}", selects.join("; SET @left = @left - @@ROWCOUNT; "))
+        };
+        Texts { behind: text(false), behind_null: text(true) }
+    }
+
+    fn behind(&self, place: &Cursor) -> &str {
+        match place.command {
+            Some(_) => &self.behind,
+            None => &self.behind_null,
+        }
     }
 }
 
@@ -100,18 +152,9 @@ impl Served {
         // What is not captured is read from the table.
         let missing: Vec<u32> = instance.missing(&table.version).iter().map(|c| c.id).collect();
         let form = Form::of_captured(&table.version.columns, |c| missing.contains(&c.id));
-        let command = if instance.has_commands { "ISNULL([__$command_id], 0)" } else { "0" };
-        let order = if instance.has_commands { "[__$command_id], " } else { "" };
         let wanted = table.condition.as_ref().map(|c| format!("{}, ", c.as_number())).unwrap_or_default();
-        let text = format!(
-            "SELECT TOP (@P1) [__$start_lsn], {command}, [__$seqval], [__$operation], [__$update_mask], {wanted}{} FROM {} \
-             WHERE [__$start_lsn] >= CONVERT(binary(10), @P3) AND [__$start_lsn] <= CONVERT(binary(10), @P2) AND \
-             ([__$start_lsn] > CONVERT(binary(10), @P3) OR {command} > @P4 OR {command} = @P4 AND \
-             ([__$seqval] > CONVERT(binary(10), @P5) OR [__$seqval] = CONVERT(binary(10), @P5) AND [__$operation] > @P6)) \
-             ORDER BY [__$start_lsn], {order}[__$seqval], [__$operation]",
-            form.select_list(),
-            instance.change_table()
-        );
+        let list = format!("{wanted}{}", form.select_list());
+        let texts = Texts::of(&instance.change_table(), instance.has_commands, &list);
         let large = table.version.columns.iter().enumerate().filter(|(_, c)| c.sql_type.is_lob());
         let large: Vec<_> = large.map(|(at, c)| (at, instance.bit(c.id))).collect();
         let condition_wrong = condition_wrong(&table, &missing, database_collation);
@@ -124,7 +167,7 @@ impl Served {
         fetched.sort_unstable();
         fetched.dedup();
         let key = table.row_key().unwrap_or_default().to_vec();
-        Served { table, instance, form, text, large, fetched, key, condition_wrong }
+        Served { table, instance, form, texts, large, fetched, key, condition_wrong }
     }
 
     /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
@@ -231,7 +274,8 @@ impl Feed {
             Error::Statement { number: 208, .. } => rotate::dropped(&served),
             other => other,
         };
-        let mut answer = session.ask(&doing, &served.text, &parameters).await.map_err(gone)?;
+        let text = served.texts.behind(&self.cursor);
+        let mut answer = session.ask(&doing, text, &parameters).await.map_err(gone)?;
         let mut count = 0;
         let mut whole = false;
         while self.rows.byte_len() < bytes_max {
@@ -413,14 +457,14 @@ fn cursor(cells: &mut impl Iterator<Item = ColumnData<'static>>) -> Option<Curso
         _ => None,
     };
     let number = |cell: Option<ColumnData<'static>>| match cell {
-        Some(ColumnData::I32(Some(n))) => Some(n),
+        Some(ColumnData::I32(n)) => Some(n),
         _ => None,
     };
     Some(Cursor {
         lsn: Lsn::from_be_bytes(lsn(cells.next())?),
         command: number(cells.next())?,
         seqval: lsn(cells.next())?,
-        operation: number(cells.next())?,
+        operation: number(cells.next())??,
     })
 }
 

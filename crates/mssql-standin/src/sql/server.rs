@@ -112,6 +112,12 @@ impl Server {
         self.shared.lock().sessions.len()
     }
 
+    /// How many rows of tables queries have looked at since it began, whether these were wanted or not: what tells an index that is used
+    /// from a table that is read.
+    pub fn rows_read(&self) -> u64 {
+        self.shared.lock().rows_read.get()
+    }
+
     /// Gives the server another name: `@@SERVERNAME`.
     pub fn rename(&self, name: &str) {
         self.shared.lock().server = name.to_owned();

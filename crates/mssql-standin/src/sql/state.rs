@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// Sessions by their numbers.
     pub sessions: BTreeMap<i16, SessionRow>,
     pub next_snapshot: u64,
+    /// Rows of tables that queries have looked at.
+    pub rows_read: Cell<u64>,
 }
 
 /// A backup that was made.
@@ -116,6 +118,7 @@ impl State {
             hidden: Hidden::default(),
             sessions: BTreeMap::new(),
             next_snapshot: 1,
+            rows_read: Cell::new(0),
         };
         for name in SYSTEM_DATABASES {
             state.create_database(name, now, Options::default())?;

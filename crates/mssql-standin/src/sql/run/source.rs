@@ -71,6 +71,7 @@ fn each_part(
             let mut more = Ok(true);
             each_row_of(access, *database, *table, types, ctx, outer, &mut |key, row| {
                 parts[*source] = Part::Stored(row.clone(), Rc::clone(types), keys.then(|| Rc::new(RowKey::clone(key))));
+                ctx.state.rows_read.set(ctx.state.rows_read.get() + 1);
                 more = ctx.scalars.step().and_then(|()| emit(parts));
                 matches!(more, Ok(true))
             })?;
