@@ -26,8 +26,10 @@ pub(crate) use edition::Edition;
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) version: Arc<TableVersion>,
-    /// What its rows can be cut by.
+    /// What its rows can be cut by: the unique clustered key, else the best of the others that are unique and never NULL.
     pub(crate) order: Option<Order>,
+    /// The unique clustered key.
+    pub(crate) clustered: Option<Order>,
     /// The primary key, where its columns can be looked up by, clustered or not.
     pub(crate) by_primary: Option<Order>,
     /// Its columns, one for one those of `version`, as a key would have them.
@@ -38,8 +40,8 @@ pub(crate) struct Table {
     pub(crate) condition: Option<Arc<Condition>>,
 }
 
-/// The key of a unique clustered index whose columns are never NULL: every row is at one place of it, and a range of it is
-/// read without looking at anything else.
+/// The key of a unique index whose columns are never NULL: every row is at one place of it. A range of the clustered one is read without
+/// looking at anything else; one of another index asks for each row by itself, or for all of the table, as the server prefers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) columns: Vec<OrderColumn>,
@@ -284,7 +286,7 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
     }
     let position = |id: &u32| stored.iter().position(|c| c.row.id == *id);
     let (mut primary_key, mut unique_keys) = (None, Vec::new());
-    let (mut order, mut by_primary) = (None, None);
+    let (mut clustered, mut by_primary, mut others) = (None, None, Vec::new());
     for index in indexes.iter().filter(|index| index.unique) {
         if index.filtered || index.disabled {
             let why = if index.filtered { "it has a filter" } else { "it is disabled" };
@@ -301,8 +303,14 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
             if index.primary {
                 by_primary = Some(Order { columns: columns.clone() });
             }
-            if index.id == 1 {
-                order = Some(Order { columns });
+            match index.id {
+                1 => clustered = Some(Order { columns }),
+                _ => {
+                    let width =
+                        |&at: &usize| stored.get(at).map_or(0, |c: &Column| u64::from(c.row.length.unsigned_abs()));
+                    let width: u64 = positions.iter().map(width).sum();
+                    others.push((!index.primary, positions.len(), width, Order { columns }));
+                }
             }
         }
         let key = UniqueKey { name: index.name.clone(), columns: positions, clustered: index.id == 1 };
@@ -315,14 +323,18 @@ fn build(id: u32, name: TableName, columns: Vec<Column>, indexes: &[Index], size
     let plain = stored.iter().map(order_column).collect();
     let columns = stored.iter().map(|column| source_column(column, &mut notes)).collect();
     let version = TableVersion { id: TableId(id), version: 1, name, columns, primary_key, unique_keys, notes };
-    Table { version: Arc::new(version), order, by_primary, columns: plain, size, condition: None }
+    // Few and narrow columns make an index that is read quickly; of equal ones the older.
+    let best =
+        others.into_iter().min_by_key(|(other, columns, width, _)| (*other, *columns, *width)).map(|best| best.3);
+    let order = clustered.clone().or(best);
+    Table { version: Arc::new(version), order, clustered, by_primary, columns: plain, size, condition: None }
 }
 
 impl Table {
     /// The columns that changed rows are known by: those of the clustered key, where it is the primary one, else of the primary key.
     pub(crate) fn key(&self) -> Option<&Order> {
         match self.version.primary_key.as_ref()?.clustered {
-            true => self.order.as_ref(),
+            true => self.clustered.as_ref(),
             false => self.by_primary.as_ref(),
         }
     }
@@ -330,16 +342,20 @@ impl Table {
     /// The table, cut only by the key that its rows are found by: cut by another one, two parts that are read one after the other may both
     /// have a row of that key.
     pub(crate) fn cut_by_its_key(self) -> Self {
-        let is_it = |order: &Order| self.lookup().is_some_and(|lookup| lookup == *order);
-        let order = self.order.clone().filter(is_it);
+        let order = self.lookup();
         Table { order, ..self }
+    }
+
+    /// Whether a range of what it is cut by lies together.
+    pub(crate) fn is_cut_by_clustered_key(&self) -> bool {
+        self.order == self.clustered
     }
 
     /// The table with its unique clustered key as the primary one: that is what the log knows rows by. The primary key that it has,
     /// if any, stays as a unique key.
     pub(crate) fn known_by_clustered_key(mut self) -> Self {
         let at = self.version.unique_keys.iter().position(|key| key.clustered);
-        let Some(at) = at.filter(|_| self.order.is_some()) else { return self };
+        let Some(at) = at.filter(|_| self.clustered.is_some()) else { return self };
         let mut version = (*self.version).clone();
         let clustered = version.unique_keys.remove(at);
         version.notes.push(format!("rows are known by unique index \"{}\", which is clustered", clustered.name));
@@ -445,23 +461,45 @@ mod tests {
         let columns = vec![
             column(1, "a", 56, false),
             column(2, "b", 56, true),
-            column(3, "c", 167, false),
+            Column { row: ColumnRow { length: 90, ..column(3, "c", 167, false).row }, ..column(3, "c", 167, false) },
             column(4, "d", 56, false),
+            column(5, "m", 60, false),
         ];
         let table = build(7, TableName::new("dbo", "t"), columns, indexes, None);
+        let clustered = indexes.iter().any(|index| index.id == 1 && index.unique);
+        assert_eq!(table.is_cut_by_clustered_key(), table.order.is_none() || clustered && table.clustered.is_some());
         let order = table.order.map(|o| o.columns.into_iter().map(|c| c.name).collect::<Vec<_>>());
         assert_eq!(order.unwrap_or_default(), expect);
     }
 
     /// A chunk by anything else than a key that is never NULL would lose rows or have them twice.
     #[test]
-    fn only_a_unique_clustered_key_that_is_never_null_cuts_a_table() {
+    fn only_a_unique_key_that_is_never_null_cuts_a_table() {
         check(&[], &[]);
         check(&[index(1, "cx", &[2])], &[]);
         check(&[Index { unique: false, ..index(1, "cx", &[1]) }], &[]);
-        check(&[index(2, "ux", &[3]), Index { primary: true, ..index(3, "pk", &[1]) }], &[]);
+        check(&[index(2, "ux", &[2, 1])], &[]);
+        check(
+            &[Index { filtered: true, ..index(2, "ux", &[1]) }, Index { disabled: true, ..index(3, "uy", &[1]) }],
+            &[],
+        );
         check(&[index(1, "cx", &[4, 1]), Index { primary: true, ..index(3, "pk", &[1]) }], &["d", "a"]);
         check(&[index(1, "cx", &[3])], &["c"]);
+        // Money cannot be handed back to the server as what it is.
+        check(&[Index { primary: true, ..index(2, "pk", &[5]) }], &[]);
+    }
+
+    /// Of a heap, or where the clustered index is not unique: the primary key, else the one with the fewest and narrowest columns.
+    #[test]
+    fn the_best_unique_key_cuts_a_table_without_a_unique_clustered_one() {
+        let pk = |id, columns: &[u32]| Index { primary: true, ..index(id, "pk", columns) };
+        check(&[index(2, "ux", &[1]), pk(3, &[3, 4])], &["c", "d"]);
+        check(&[Index { unique: false, ..index(1, "cx", &[2]) }, pk(3, &[4])], &["d"]);
+        check(&[index(2, "ux", &[3, 4]), index(3, "uy", &[3]), index(4, "uz", &[4])], &["d"]);
+        check(&[index(2, "ux", &[1]), index(3, "uy", &[4])], &["a"]);
+        check(&[index(2, "ux", &[4, 1]), index(3, "uy", &[3])], &["c"]);
+        check(&[pk(2, &[5]), index(3, "uy", &[3])], &["c"]);
+        check(&[index(1, "cx", &[2]), index(3, "uy", &[3])], &["c"]);
     }
 
     #[test]
@@ -520,7 +558,8 @@ mod tests {
         let known = |version: TableVersion, order: Option<Order>| {
             Table {
                 version: Arc::new(version),
-                order,
+                order: None,
+                clustered: order,
                 by_primary: None,
                 columns: Vec::new(),
                 size: None,

@@ -98,11 +98,15 @@ impl ToSql for Value {
 
 /// Boundaries of one table at the most: a table is cut into larger chunks rather than into more.
 const BOUNDARIES_MAX: u64 = 9_999;
+/// The same, where it is cut by an index that is not clustered: for a range of that the server reads row by row, or the whole table, as it
+/// estimates; so a copy reads a table as often at the most. Enough for parallel workers, and for going on where it was cut.
+const BOUNDARIES_ASIDE_MAX: u64 = 15;
 
 /// Finds boundaries, so that each chunk has about `chunk_bytes`. None where the table is small, or has no order.
 pub(crate) async fn boundaries(session: &mut Session, table: &Table, chunk_bytes: u64) -> Result<Vec<Boundary>, Error> {
     let (Some(order), Some(Size { rows, bytes })) = (&table.order, table.size) else { return Ok(Vec::new()) };
-    let wanted = (bytes / chunk_bytes.max(1)).min(BOUNDARIES_MAX).min(rows);
+    let most = if table.is_cut_by_clustered_key() { BOUNDARIES_MAX } else { BOUNDARIES_ASIDE_MAX };
+    let wanted = (bytes / chunk_bytes.max(1)).min(most).min(rows);
     if wanted == 0 {
         return Ok(Vec::new());
     }

@@ -87,7 +87,7 @@ struct Held {
 /// Why a table is read by change data capture, if it is not by the log.
 pub(crate) fn why_captured<'r>(log: &'r LogReader, table: &Table) -> Option<&'r str> {
     let no_key = "it has no unique clustered key: the log does not tell which row an update changed";
-    log.refused(table.version.id).or_else(|| table.order.is_none().then_some(no_key))
+    log.refused(table.version.id).or_else(|| table.clustered.is_none().then_some(no_key))
 }
 
 impl HybridReader {

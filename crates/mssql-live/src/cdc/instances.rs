@@ -281,8 +281,15 @@ mod tests {
             notes: Vec::new(),
         };
         let columns = columns.iter().map(plain).collect();
-        let table =
-            Table { version: Arc::new(version), order: None, by_primary: None, columns, size: None, condition: None };
+        let table = Table {
+            version: Arc::new(version),
+            order: None,
+            clustered: None,
+            by_primary: None,
+            columns,
+            size: None,
+            condition: None,
+        };
         assert_eq!(fetched(&table, Some("A")), [1, 3]);
         assert_eq!(fetched(&table, Some("B")), [0, 3]);
     }

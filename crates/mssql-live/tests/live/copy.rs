@@ -139,9 +139,24 @@ async fn chunks_have_every_row_once() {
 }
 
 #[tokio::test]
-async fn heaps_and_tables_with_other_keys_are_one_chunk() {
-    for key in ["int NOT NULL", "int NOT NULL PRIMARY KEY NONCLUSTERED"] {
+async fn tables_without_a_key_are_one_chunk() {
+    for key in ["int NOT NULL", "int NULL UNIQUE"] {
         assert_eq!(check(&numbers(key, "@n"), "t", 100_000).await, [2000], "{key}");
+    }
+}
+
+/// A heap, and a table whose clustered index is not unique, are cut by another unique key: into few chunks, as each may cost a look at all rows.
+#[tokio::test]
+async fn heaps_are_cut_by_a_unique_key() {
+    for key in ["int NOT NULL PRIMARY KEY NONCLUSTERED", "uniqueidentifier NOT NULL UNIQUE NONCLUSTERED"] {
+        let values = if key.starts_with("int") { "@n * 2 - 1000" } else { "NEWID()" };
+        for more in ["", "; CREATE CLUSTERED INDEX cx ON t (pad)"] {
+            for (chunk_bytes, most) in [(100_000, 12), (10_000, 16)] {
+                let sizes = check(&format!("{}{more}", numbers(key, values)), "t", chunk_bytes).await;
+                let is_cut = sizes.len() > 5 && sizes.len() <= most && sizes.iter().all(|&n| n < 500);
+                assert!(is_cut, "{key}{more}: {sizes:?}");
+            }
+        }
     }
 }
 
