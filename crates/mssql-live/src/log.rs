@@ -24,6 +24,7 @@
 mod backups;
 mod end;
 mod hold;
+mod made;
 mod places;
 mod round;
 mod spill;
@@ -48,12 +49,14 @@ use end::{End, Pace};
 use hold::Hold;
 use places::Places;
 use round::Round;
-use transactions::Transactions;
+use transactions::{NotTaken, Transactions};
 
 /// Records that are asked for at a time: a few seconds of a busy log, some MB.
 const RECORDS_MAX: i64 = 50_000;
 /// Keys of open and committed transactions that are kept in memory: some 30 MB.
 const KEYS_HERE_MAX: usize = 250_000;
+/// Pieces of values outside of rows that open transactions made, and that are kept in memory: some 2 MB, or a gigabyte of values.
+const PIECES_HERE_MAX: usize = 130_000;
 
 /// Reads the log.
 pub(crate) struct LogReader {
@@ -335,8 +338,11 @@ impl LogReader {
         let bytes: &[u8] = row.try_get("record").map_err(|e| wrong(e.to_string()))?.unwrap_or_default();
         let length: i32 = row.try_get("length").map_err(|e| wrong(e.to_string()))?.unwrap_or(0);
         let length = usize::try_from(length).unwrap_or(0);
-        self.transactions.record(&self.places, lsn, bytes, length).map_err(|e| wrong(e.to_string()))?;
-        self.transactions.make_room(KEYS_HERE_MAX).map_err(|e| Error::Temporary(e.to_string()))?;
+        self.transactions.record(&self.places, lsn, bytes, length).map_err(|e| match e {
+            NotTaken::Malformed(e) => wrong(e.to_string()),
+            NotTaken::Temporary(e) => Error::Temporary(e.to_string()),
+        })?;
+        self.transactions.make_room(KEYS_HERE_MAX, PIECES_HERE_MAX).map_err(|e| Error::Temporary(e.to_string()))?;
         self.at = lsn;
         self.first = false;
         Ok(true)

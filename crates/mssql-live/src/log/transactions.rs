@@ -19,14 +19,14 @@ use logferry_mssql_format::catalog::{AllocUnitRow, ObjectRow, RowsetRow, base_ro
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::{Record, RowOp};
 use logferry_mssql_format::log::xact::Xact;
-use logferry_mssql_format::page::RowId;
 use logferry_mssql_format::redo::inserted_rows;
 use logferry_mssql_format::row::FixedVar;
 
+use super::made::Made;
 use super::places::{Key, KeyLayout, Places, Rowset};
 use super::spill::KeySet;
 
-/// Keys of a transaction that go to a file.
+/// Keys of a transaction that go to a file, and pieces of values.
 const SPILLED_MIN: usize = 1_000;
 /// Transactions whose locks change no rows: an index is made, rebuilt or dropped.
 const ROWS_STAY: &[&str] = &["ALTER INDEX", "CREATE INDEX", "DROP INDEX", "CREATE STATISTICS", "UPDATE STATISTICS"];
@@ -44,7 +44,17 @@ struct Open {
     /// The transaction that this one is nested in; of 2012 and later.
     parent: TransactionId,
     /// Pieces of values outside of rows that it made.
-    made: HashSet<RowId>,
+    made: Made,
+}
+
+/// Why a record could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTaken {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A temporary file.
+    #[error(transparent)]
+    Temporary(#[from] std::io::Error),
 }
 
 /// What a transaction did.
@@ -109,6 +119,8 @@ pub(super) struct Transactions {
     gone_units: HashMap<u64, u64>,
     /// Keys in memory, at the most.
     keys_here: usize,
+    /// Pieces of values outside of rows in memory, at the most.
+    pieces_here: usize,
     /// Commits up to this one are known already.
     pub(super) applied: Lsn,
 }
@@ -119,8 +131,20 @@ impl Transactions {
         Transactions { applied, ..Transactions::default() }
     }
 
-    /// Keeps memory bounded: where there are too many keys, they go to temporary files.
-    pub(super) fn make_room(&mut self, keys_max: usize) -> std::io::Result<()> {
+    /// Keeps memory bounded: where there are too many keys, or pieces of values, they go to temporary files.
+    pub(super) fn make_room(&mut self, keys_max: usize, pieces_max: usize) -> std::io::Result<()> {
+        if self.pieces_here > pieces_max {
+            let mut made: Vec<&mut Made> = self.open.values_mut().map(|open| &mut open.made).collect();
+            made.sort_by_key(|made| made.here());
+            self.pieces_here = made.iter().map(|made| made.here()).sum();
+            while self.pieces_here > pieces_max / 2
+                && let Some(made) = made.pop()
+                && made.here() >= SPILLED_MIN
+            {
+                self.pieces_here -= made.here();
+                made.spill()?;
+            }
+        }
         if self.keys_here <= keys_max {
             return Ok(());
         }
@@ -158,7 +182,7 @@ impl Transactions {
     }
 
     /// Takes a record. Its bytes may be cut off at 8,000: `length` is what they were.
-    pub(super) fn record(&mut self, places: &Places, lsn: Lsn, bytes: &[u8], length: usize) -> Result<(), Malformed> {
+    pub(super) fn record(&mut self, places: &Places, lsn: Lsn, bytes: &[u8], length: usize) -> Result<(), NotTaken> {
         let whole = Bytes::new(bytes, length);
         let record = Record::read(lsn, whole.padded(0))?;
         let id = record.transaction;
@@ -235,11 +259,11 @@ impl Transactions {
             .or_insert_with(|| Open { touched: Touched { id, begin: lsn, ..Touched::default() }, ..Open::default() })
     }
 
-    fn row(&mut self, places: &Places, record: &Record<'_>, whole: &Bytes<'_>) -> Result<(), Malformed> {
+    fn row(&mut self, places: &Places, record: &Record<'_>, whole: &Bytes<'_>) -> Result<(), NotTaken> {
         let (Some(page), Some(row)) = (record.page_op()?, record.row_op()?) else { return Ok(()) };
         let rowset = row.rowset;
         if is_base_rowset(rowset) {
-            return self.system_row(record, row);
+            return Ok(self.system_row(record, row)?);
         }
         let open = self.open(record.transaction, record.lsn);
         if open.system || record.is_compensation() {
@@ -258,10 +282,11 @@ impl Transactions {
         };
         match (record.context, record.op) {
             (Context::TEXT_MIX | Context::TEXT_TREE, Op::INSERT_ROWS) => {
-                open.made.insert(page.row);
+                let new = open.made.insert(page.row);
+                self.pieces_here += usize::from(new);
             }
             (Context::TEXT_MIX | Context::TEXT_TREE, Op::MODIFY_ROW | Op::MODIFY_COLUMNS) => {
-                if !open.made.contains(&page.row) {
+                if !open.made.contains(page.row)? {
                     open.touched.in_place.entry(table).or_insert(record.lsn);
                 }
             }

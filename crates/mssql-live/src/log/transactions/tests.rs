@@ -146,3 +146,35 @@ fn extents_without_a_log_belong_to_the_outermost_transaction() {
     // A log backup takes the marks away.
     check(&[Begin(1, 0, "Backup"), Extent(1, false), Commit(1)], &[]);
 }
+
+/// Thousands of pieces of values, then one of them is changed, or one that was there before: memory holds few of them, and both are told apart.
+#[test]
+fn pieces_that_a_transaction_made_wait_in_a_file() {
+    const PIECES: u32 = 20_000;
+    let places = Places::of_test(TABLE, ROWSET, UNIT);
+    for (changed, expect) in [(0, false), (PIECES / 2, false), (PIECES - 1, false), (PIECES, true)] {
+        let mut transactions = Transactions::default();
+        let id = TransactionId { low: 1, high: 0 };
+        let head = RecordHead { prev_lsn: Lsn::ZERO, flags: 2, transaction: id };
+        let mut builder = RecordBuilder::new();
+        let target = |n| PageTarget {
+            page: PageId::new(1, 100 + n),
+            slot: (n % 3) as u16,
+            obj_id: 7,
+            index_id: 256,
+            prev_page_lsn: Lsn::ZERO,
+        };
+        for n in 0..PIECES {
+            let bytes = builder.insert_rows(&head, Context::TEXT_MIX, &target(n), ROWSET, 0, &[&[8, 0, 14, 0]], &[]);
+            let taken = transactions.record(&places, Lsn::new(1, n + 1, 1), bytes, bytes.len());
+            taken.unwrap_or_else(|e| panic!("piece {n}: {e}"));
+            transactions.make_room(usize::MAX, 3_000).expect("a temporary file");
+            assert!(transactions.open.values().all(|open| open.made.here() <= 3_000), "memory is bounded");
+        }
+        let change =
+            builder.modify_row(&head, Context::TEXT_MIX, &target(changed), ROWSET, 0, 1, (&[1], &[2]), (&[], &[]));
+        transactions.record(&places, Lsn::new(2, 1, 1), change, change.len()).expect("a change");
+        let open = transactions.open.get(&id).expect("it is open");
+        assert_eq!(open.touched.in_place.contains_key(&TABLE), expect, "piece {changed}");
+    }
+}
