@@ -60,13 +60,21 @@ pub(crate) fn perform(args: &Demo, json: bool, out: &mut Out) -> Result<ExitCode
     } else {
         own_files(args, &database, out)?
     };
-    if equal {
-        if !json || live.is_none() {
-            say(out, "every row on the target is the row that it should be")?;
-        }
-        return Ok(ExitCode::SUCCESS);
+    let code = verdict(equal)?;
+    if !json || live.is_none() {
+        say(out, "every row on the target is the row that it should be")?;
     }
-    Err(Failed::other("the target differs from what it should be: this is a defect of logferry, please report it"))
+    Ok(code)
+}
+
+/// How the process ends.
+fn verdict(equal: bool) -> Result<ExitCode, Failed> {
+    match equal {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(Failed::other(
+            "the target differs from what it should be: this is a defect of logferry, please report it",
+        )),
+    }
 }
 
 fn made_up(args: &Demo, folder: &Path, database: &Database<'_>, out: &mut Out) -> Result<bool, Failed> {
@@ -217,4 +225,45 @@ fn compare(tables: Tables, database: &Database<'_>, out: &mut Out) -> Result<boo
 fn say(out: &mut Out, line: &str) -> Result<(), Failed> {
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares a table that should have two rows with what a statement has made of it; whether the process says that all is well.
+    fn check(made: &str, expect: bool) {
+        let database = PrivatePostgres::shared().create_database().expect("a database");
+        let runtime = run::runtime().expect("threads");
+        runtime.block_on(async {
+            let client = database.client().await.expect("a connection");
+            let table =
+                "CREATE SCHEMA s; CREATE TABLE s.t (id integer, name text); INSERT INTO s.t VALUES (1, 'a'), (2, NULL)";
+            client.batch_execute(table).await.expect("a table");
+            client.batch_execute(made).await.expect("it is done");
+        });
+        let text = SqlType::NVarChar { length: Some(9), collation: Default::default() };
+        let mut rows = Expected::of_types([SqlType::Int, text]);
+        rows.row(&[Cell::Bytes(&1i32.to_le_bytes()), Cell::Bytes(b"a\0")]);
+        rows.row(&[Cell::Bytes(&2i32.to_le_bytes()), Cell::Null]);
+        let tables = Tables::from([(("s".to_owned(), "t".to_owned()), rows)]);
+        let compared = compare(tables, &database, &mut Out::stdout()).and_then(verdict);
+        match compared {
+            Ok(code) => assert!(expect && code == ExitCode::SUCCESS, "{made}"),
+            Err(failed) => assert!(!expect && failed.exit_code() == ExitCode::from(1), "{made}: {}", failed.shown()),
+        }
+    }
+
+    /// Each way in which a row may differ ends the demo with an exit code of its own.
+    #[test]
+    fn rows_that_differ_are_no_success() {
+        check("", true);
+        check("UPDATE s.t SET name = 'b' WHERE id = 1", false);
+        check("UPDATE s.t SET name = '' WHERE id = 2", false);
+        check("DELETE FROM s.t WHERE id = 2", false);
+        check("INSERT INTO s.t VALUES (3, 'c')", false);
+        check("INSERT INTO s.t VALUES (1, 'a')", false);
+        check("TRUNCATE s.t", false);
+        check("DROP TABLE s.t", false);
+    }
 }

@@ -3,6 +3,8 @@
 mod follow;
 #[path = "log_mode/forms.rs"]
 mod forms;
+#[path = "log_mode/half_open.rs"]
+mod half_open;
 #[path = "log_mode/hand_over.rs"]
 mod hand_over;
 mod server;

@@ -46,6 +46,34 @@ async fn the_tables_of_a_running_server_are_copied() {
     check_equal(&standin, &database, &["Customers", "Orders", "Log"]).await;
 }
 
+/// Two parts of a table are asked for before either is answered: the server answers none before there are two.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_are_copied_at_the_same_time() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use logferry_mssql_standin::tds::{Fault, Gate};
+    let (standin, postgres) = (shop(), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    // Alone it is never answered.
+    write_task(&task, "snapshot\n  answer_seconds: 30", &standin, &database, "tables: {include: [Orders]}\n");
+    let (asked, gate) = (Arc::new(AtomicU32::new(0)), Gate::default());
+    let counted = asked.clone();
+    standin.faults().set(move |seen| {
+        let is_chunk = seen.text.contains("[note]") && seen.text.contains("FROM [dbo].[Orders] WHERE");
+        if is_chunk && counted.fetch_add(1, Ordering::Relaxed) > 0 {
+            gate.open();
+        }
+        is_chunk.then(|| Fault::Hold(gate.clone()))
+    });
+    let output = command(&task, &standin).output().expect("it runs");
+    standin.faults().clear();
+    assert!(output.status.success() && !text(&output).contains("trying again"), "{}", text(&output));
+    assert!(asked.load(Ordering::Relaxed) >= 2, "the table is cut into chunks");
+    check_equal(&standin, &database, &["Orders"]).await;
+}
+
 /// Connections break again and again, before answers and in the middle of them: in the end every row is there, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_break_cost_time_and_no_rows() {

@@ -21,7 +21,7 @@ mod session;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -65,6 +65,7 @@ pub struct Standin {
     sql: sql::Server,
     user: String,
     password: String,
+    read_intent_only: Arc<AtomicBool>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
@@ -113,17 +114,19 @@ impl Standin {
             .build()
             .map_err(tds::Error::Io)?;
         let listener = TcpListener::bind(address).map_err(tds::Error::Io)?;
+        let read_intent_only = Arc::new(AtomicBool::new(false));
         let engine = SqlEngine {
             sql: sql.clone(),
             user: user.clone(),
             password: password.clone(),
+            read_intent_only: Arc::clone(&read_intent_only),
             transactions: Arc::new(AtomicU64::new(1)),
         };
         let tds = {
             let _inside = runtime.enter();
             tds::Server::listen(listener, Arc::new(engine), tds)?
         };
-        Ok(Standin { tds, sql, user, password, runtime: Some(runtime) })
+        Ok(Standin { tds, sql, user, password, read_intent_only, runtime: Some(runtime) })
     }
 
     /// Where it listens.

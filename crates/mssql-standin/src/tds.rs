@@ -36,7 +36,7 @@ pub use answer::{AttentionAnswer, Watch};
 pub use collation::LATIN1_GENERAL;
 pub(crate) use collation::to_wire as collation_on_the_wire;
 pub use error::Error;
-pub use faults::{Fault, Faults, Seen};
+pub use faults::{Fault, Faults, Gate, Seen};
 pub use login::{Login, Password};
 pub use prelogin::Encryption;
 pub use server::{Server, ServerConfig};

@@ -65,6 +65,19 @@ fn an_authority_is_believed_for_its_hosts() {
     assert!(fault.to_string().contains("no trusted connection"), "{fault}");
 }
 
+/// A secondary replica for readers lets in whoever says that it only reads, and nobody else.
+#[test]
+fn read_only_intent_reaches_the_server() {
+    let standin = standin("CREATE TABLE t (id int)");
+    standin.demand_read_intent();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let reads = Settings { read_only: true, ..settings(&standin) };
+    runtime.block_on(open(reads, 1 << 20)).expect("it is let in");
+    let fault =
+        runtime.block_on(open(settings(&standin), 1 << 20)).map(drop).expect_err("it does not say that it only reads");
+    assert!(fault.to_string().contains("when the application intent is set to read only"), "{fault}");
+}
+
 /// `Encrypt=Strict`: TLS from the first byte on, by the same trust; whoever does not know it is told from one who is not believed.
 #[test]
 fn a_strict_connection_begins_with_tls() {

@@ -1,7 +1,7 @@
 //! Who may log in.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::session::SqlSession;
 use crate::sql;
@@ -12,6 +12,8 @@ pub(super) struct SqlEngine {
     pub(super) sql: sql::Server,
     pub(super) user: String,
     pub(super) password: String,
+    /// It lets in only those who say that they only read.
+    pub(super) read_intent_only: Arc<AtomicBool>,
     /// The next transaction's number.
     pub(super) transactions: Arc<AtomicU64>,
 }
@@ -27,6 +29,9 @@ impl Engine for SqlEngine {
         };
         if !may_enter {
             return Err(vec![failed()]);
+        }
+        if self.read_intent_only.load(Ordering::Relaxed) && !login.read_only {
+            return Err(vec![SqlError::read_intent_only(&login.database), failed()]);
         }
         let wanted = sql::Login {
             name: self.user.clone(),

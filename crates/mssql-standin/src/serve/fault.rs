@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -43,6 +44,12 @@ impl Standin {
     /// Where there is no such table.
     pub fn hide(&self, database: &str, tables: &[&str], rights: Rights) -> Result<(), SqlError> {
         self.sql.hide("logferry", database, tables, rights)
+    }
+
+    /// From here on it is a readable secondary of an availability group: it lets in only those who say that they only read
+    /// (`ApplicationIntent=ReadOnly`). Others get error 978.
+    pub fn demand_read_intent(&self) {
+        self.read_intent_only.store(true, Ordering::Relaxed);
     }
 
     /// Restarts under another name: what clients of an availability group's listener see when another replica takes over. Nothing is

@@ -263,6 +263,7 @@ impl Connection {
             Some(Fault::DeadlockVictim) => work = Work::RolledBack(SqlError::deadlock_victim(self.terms.spid)),
             Some(Fault::Slow { pause: each }) => pause = Some(each),
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Hold(gate)) => gate.passed().await,
             Some(Fault::Cut { after_bytes }) => bytes_left = Some(after_bytes),
             Some(Fault::DropBeforeDone) => (ending, next) = (Ending::WithoutDone, Next::End),
             Some(Fault::DropAfterDone) => next = Next::End,

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::session::SqlError;
 
 /// Something that goes wrong with one request.
@@ -28,6 +30,8 @@ pub enum Fault {
     DeadlockVictim,
     /// The answer begins so late.
     Delay(Duration),
+    /// It is not looked at before a gate opens.
+    Hold(Gate),
     /// Each part of the answer, of some 64 KiB, comes so late.
     Slow {
         /// before each part
@@ -43,6 +47,37 @@ pub enum Fault {
     /// The request is done and answered, then the connection breaks.
     DropAfterDone,
 }
+
+/// What holds requests, until it is opened for good. Clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Gate {
+    /// Lets all pass that are held, and all that come.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(super) async fn passed(&self) {
+        let mut opened = self.0.subscribe();
+        // The sender is here: it cannot be gone.
+        opened.wait_for(|open| *open).await.map(drop).ok();
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 /// A request as a rule for faults sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

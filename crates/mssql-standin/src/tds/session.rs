@@ -306,6 +306,15 @@ impl SqlError {
         SqlError { state: 51, ..SqlError::new(1205, 13, text) }
     }
 
+    /// 978: the database is one of a secondary replica for readers. Followed by 18456.
+    pub fn read_intent_only(database: &str) -> Self {
+        let text = format!(
+            "The target database ('{database}') is in an availability group and is currently accessible for connections when the application \
+             intent is set to read only. For more information about application intent, see SQL Server Books Online."
+        );
+        SqlError::new(978, 14, text)
+    }
+
     /// 4060: there is no such database, or the login may not use it. Followed by 18456.
     pub fn cannot_open_database(database: &str) -> Self {
         SqlError::new(
