@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Show the whole on data made for it: backups, or a running server, to PostgreSQL, with every row compared.
     Demo(Demo),
+    /// Have tables of a task read whole once more, while it runs or when it is started; the others are followed as ever.
+    Reload(Reload),
     /// Remove what tasks have made on a source: trigger, tables and capture instances of logferry.
     Teardown(Teardown),
     /// Serve a stand-in for SQL Server, to try logferry with: T-SQL and TDS, databases in memory, backups on disk.
@@ -80,6 +82,16 @@ pub(crate) struct Run {
     /// Without a task's file: the task's name, under which the target keeps its position.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reload {
+    /// The task's YAML file.
+    #[arg(value_name = "TASK.yaml")]
+    pub task: PathBuf,
+    /// The tables, as schema.table of the source.
+    #[arg(long, value_name = "TABLE", num_args = 1.., required = true)]
+    pub table: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,7 @@ mod logging;
 mod open;
 mod output;
 mod places;
+mod reload;
 mod run;
 mod server;
 mod standin;
@@ -59,6 +60,7 @@ fn perform(args: Args, out: &mut Out) -> Result<ExitCode, Failed> {
         Command::Inspect(inspect) => inspect::perform(&inspect, args.json, out),
         Command::Dump(dump) => dump::perform(&dump.what, args.json, out),
         Command::Demo(demo) => demo::perform(&demo, args.json, out),
+        Command::Reload(reload) => reload::perform(&reload, args.json, out),
         Command::Teardown(teardown) => teardown::perform(&teardown, args.json, out),
         Command::Standin(standin) => standin::perform(&standin, args.json, out),
     }

@@ -1,15 +1,16 @@
 //! `logferry run`: one task in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use logferry_config::{BackupSource, PerDatabase, Secret, Source, Task};
-use logferry_model::Class;
+use logferry_model::{Class, Fault};
 use logferry_mssql_backup::SoundSets;
 use logferry_pg_apply::Target;
-use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, Summary};
+use logferry_pipeline::{Failure, Phase, Progress, Stop, Stopper, StreamEnd, Summary};
+use tracing::{error, info, warn};
 
 use crate::args::Run;
 use crate::bars;
@@ -23,28 +24,117 @@ use crate::server;
 use crate::summary;
 
 pub(crate) fn perform(args: Run, json: bool, out: &mut Out) -> Result<ExitCode, Failed> {
-    let once = args.once;
-    let mut task = match &args.task {
-        Some(path) => Task { reload: args.reload, ..Task::load(path)? },
+    let (once, path) = (args.once, args.task.clone());
+    let task = match &args.task {
+        Some(path) => Task { reload: args.reload, ..load(path, once)? },
         None => task_of(args)?,
     };
-    if let Source::Backup(paths) = &mut task.source
-        && once
-    {
-        paths.watch = None;
-    }
     if let Source::Backup(paths) = &task.source
         && paths.is_whole_instance()
     {
         return instance::perform(&task, paths, json, out);
     }
-    let summary = in_foreground(&task)?;
+    let (task, summary) = match path {
+        Some(path) => follow_file(&path, task, once)?,
+        None => in_foreground(&task).map(|summary| (task, summary))?,
+    };
     if json {
         out.json(&summary::Report::of(&task, &summary))?
     } else {
         summary::write(&summary, out)?
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a task's file.
+fn load(path: &Path, once: bool) -> Result<Task, Failed> {
+    let mut task = Task::load(path)?;
+    if let Source::Backup(paths) = &mut task.source
+        && once
+    {
+        paths.watch = None;
+    }
+    Ok(task)
+}
+
+/// Runs the task of a file, as [`in_foreground`] does. At SIGHUP the file is read again, and the task goes on with what it says then:
+///
+/// ```text
+///  SIGHUP ── the file is right, and is of the same task ── the run ends at a commit ── a run with the new settings
+///                    │ no: told, nothing changes                                            │ refused before it wrote: told
+///                                                                                           └── a run with the old ones
+/// ```
+///
+/// Gives the settings of the last run, and what it did.
+fn follow_file(path: &Path, task: Task, once: bool) -> Result<(Task, Summary), Failed> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // What is wrong with the URL is a mistake of the settings, and told before files are opened.
+    Target::parse(task.target.url.expose()).map_err(|e| Failed::config(e.into()))?;
+    runtime()?.block_on(async {
+        let (stopper, mut end) = Stopper::new();
+        let mut hang_up = signal(SignalKind::hangup()).map_err(Failed::from)?;
+        let signals = tokio::spawn(stop_on_signals(stopper));
+        let (mut task, mut before) = (task, None);
+        let done = loop {
+            let progress = Progress::new();
+            let (stopper, stop) = Stopper::new();
+            let shown = tokio::spawn(bars::show(Arc::clone(&progress)));
+            let mut next = None;
+            let done = {
+                let mut running = std::pin::pin!(run(&task, &progress, &stop));
+                loop {
+                    tokio::select! {
+                        done = &mut running => break done,
+                        () = end.asked(), if !stop.is_asked() || next.is_some() => {
+                            next = None;
+                            stopper.stop();
+                        }
+                        Some(()) = hang_up.recv() => match read_again(path, once, &task) {
+                            Ok(again) => {
+                                info!("going on with {} at the end of the transaction or chunk", path.display());
+                                next = Some(again);
+                                stopper.stop();
+                            }
+                            Err(failed) => error!("the settings stay as they were: {}", failed.shown()),
+                        },
+                    }
+                }
+            };
+            // It ends with the task.
+            let _shown = shown.await;
+            match (done, next, before.take()) {
+                (Ok(summary), Some(next), _) if summary.end == StreamEnd::Stopped => {
+                    before = Some(std::mem::replace(&mut task, next));
+                }
+                (Err(failure), None, Some(old)) if is_refused(&failure) => {
+                    error!("{}", failed(failure).shown());
+                    warn!("going on with the settings that were before");
+                    task = old;
+                }
+                (done, ..) => break done.map_err(failed).map(|summary| (task, summary)),
+            }
+        };
+        signals.abort();
+        done
+    })
+}
+
+/// Whether nothing was written, for a reason that does not go away by itself.
+fn is_refused(failure: &Failure) -> bool {
+    failure.phase == Phase::Checking && failure.fault.class == Class::Operator
+}
+
+/// The settings that a task goes on with.
+fn read_again(path: &Path, once: bool, now: &Task) -> Result<Task, Failed> {
+    let task = load(path, once)?;
+    Target::parse(task.target.url.expose()).map_err(|e| Failed::config(e.into()))?;
+    match now.is_elsewhere(&task) {
+        None => Ok(task),
+        Some(key) => Err(Failed::config(
+            Fault::operator(format!("{key} is not that of the task that runs"))
+                .with_hint("end the task and start it again: this cannot change while it runs"),
+        )),
+    }
 }
 
 /// Runs a task, shows its progress, and ends it in order when the process is asked to end.

@@ -228,3 +228,173 @@ async fn tables_are_added_to_a_running_task_and_taken_out() {
         check_equal(&standin, &database, &["Customers", "Orders", "Later", "Others"]).await;
     }
 }
+
+/// Sends a signal.
+fn signal(name: &str, running: &Running) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &running.0.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Starts a task; what it says goes into a file.
+fn start_saying(task: &Path, standin: &Standin, said: &Path) -> Running {
+    let mut command = command(task, standin);
+    command.stderr(std::fs::File::create(said).expect("a file"));
+    Running(command.spawn().expect("it runs"))
+}
+
+/// Waits until a process has said something.
+fn wait_until_said(said: &Path, wanted: &str, running: &mut Running) {
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(said).unwrap_or_default();
+        if text.contains(wanted) {
+            return;
+        }
+        assert!(running.is_alive() && began.elapsed() < Duration::from_secs(60), "it does not say {wanted:?}: {text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// At SIGHUP the same process goes on with what its file says then, while sessions write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_runs_reads_its_file_again() {
+    let postgres = PrivatePostgres::shared();
+    let orders = ("dbo.Orders", "orders");
+    for mode in MODES {
+        let standin = shop(mode);
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (task, said) = (folder.path().join("shop.yaml"), folder.path().join("said"));
+        write(&task, mode, &standin, &database, "error", "tables: {include: [Customers]}\n");
+        let mut running = start_saying(&task, &standin, &said);
+        wait_for(&standin, &database, &[CUSTOMERS]).await;
+
+        // What is wrong is told, and changes nothing.
+        let right = std::fs::read_to_string(&task).expect("the task");
+        for (text, told) in [
+            (right.replace("tables:", "tabels:"), "tabels"),
+            (right.replace("task: shop", "task: other"), "task is not that of the task that runs"),
+            (right.replace("database: shop", "database: master"), "source is not that of the task that runs"),
+            (
+                right.replace("include: [Customers]", "include: [Customers], where: {dbo.customers: 'id > 7'}"),
+                "going on with the settings that were before",
+            ),
+        ] {
+            std::fs::write(&task, text).expect("it is written");
+            signal("HUP", &running);
+            wait_until_said(&said, told, &mut running);
+            change(&standin, "UPDATE dbo.Customers SET credit += 1 WHERE id % 3 = 0");
+            wait_for(&standin, &database, &[CUSTOMERS]).await;
+        }
+
+        let enough = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (standin, enough) = (Arc::clone(&standin), Arc::clone(&enough));
+            move || {
+                for n in (0..300).cycle().take_while(|_| !enough.load(std::sync::atomic::Ordering::Relaxed)) {
+                    let batch = format!(
+                        "BEGIN TRAN; UPDATE dbo.Orders SET note = 'n{n}', region = 'US' WHERE id = {n}; DELETE dbo.Orders WHERE id = {n} + 1;
+                         UPDATE dbo.Customers SET credit = {n} WHERE id = {n}; INSERT dbo.Orders VALUES ({n} + 1, 'EU', {n}, NULL); COMMIT"
+                    );
+                    // A deadlock's victim changes nothing.
+                    standin.batch(&format!("USE shop; {batch}")).ok();
+                }
+            }
+        });
+        write(&task, mode, &standin, &database, "error", "tables: {include: [Customers, dbo.Orders]}\n");
+        signal("HUP", &running);
+        wait_until_said(&said, "the table is added to the task", &mut running);
+        enough.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().expect("a writer");
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        change(&standin, "UPDATE dbo.Orders SET note = NULL WHERE id < 5");
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        assert!(running.is_alive(), "{mode}: it is the same process");
+        signal("TERM", &running);
+        assert!(
+            running.0.wait().expect("it ends").success(),
+            "{mode}: {}",
+            std::fs::read_to_string(&said).expect("what it said")
+        );
+    }
+}
+
+/// One table of a task is read once more while the task runs, and the others go on; asked for while it does not run, when it is started.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_read_once_more_while_the_task_runs() {
+    let postgres = PrivatePostgres::shared();
+    let orders = ("dbo.Orders", "orders");
+    for mode in MODES {
+        let standin = shop(mode);
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = folder.path().join("shop.yaml");
+        let more = "tables: {include: [Customers, Orders]}\napply: {confirm_seconds: 1}\n";
+        write(&task, mode, &standin, &database, "error", more);
+        let mut running = Running::start(&task, &standin, &[]);
+        wait_for(&standin, &database, &[CUSTOMERS, orders]).await;
+        let client = database.client().await.expect("a connection");
+        let spoil = "DELETE FROM dbo.orders WHERE id % 2 = 0; UPDATE dbo.orders SET region = 'no'; UPDATE dbo.customers SET name = 'no' WHERE id = 1";
+        let reload = || {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+                .arg("reload")
+                .arg(&task)
+                .args(["--table", "DBO.orders"])
+                .env("SHOP_PASSWORD", standin.password())
+                .output()
+                .expect("it runs");
+            assert!(output.status.success(), "{mode}: {}", text(&output));
+            assert!(text(&output).starts_with("dbo.Orders is read once more"), "{mode}: {}", text(&output));
+        };
+        let is_asked = || async {
+            client
+                .query_one("SELECT EXISTS (SELECT FROM logferry.reload)", &[])
+                .await
+                .expect("an answer")
+                .get::<_, bool>(0)
+        };
+        for runs in [true, false] {
+            client.batch_execute(spoil).await.expect("it is spoilt");
+            if !runs {
+                drop(running);
+                reload();
+                assert!(is_asked().await, "{mode}: it is kept");
+                running = Running::start(&task, &standin, &[]);
+            } else {
+                reload();
+            }
+            change(
+                &standin,
+                "UPDATE dbo.Orders SET note = 'm' WHERE id < 9; UPDATE dbo.Customers SET credit = 7 WHERE id > 9",
+            );
+            wait_for(&standin, &database, &[orders]).await;
+            let followed = "SELECT count(*) FROM dbo.customers WHERE id > 9 AND credit = 7";
+            let began = Instant::now();
+            while is_asked().await || client.query_one(followed, &[]).await.expect("a count").get::<_, i64>(0) < 290 {
+                let told = "it is never forgotten, or the other table not followed";
+                assert!(running.is_alive() && began.elapsed() < Duration::from_secs(60), "{mode}: {told}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let no = "SELECT count(*) FROM dbo.customers WHERE name = 'no'";
+            assert_eq!(
+                client.query_one(no, &[]).await.expect("a count").get::<_, i64>(0),
+                1,
+                "{mode}: the other is not read"
+            );
+        }
+        let said = command_with(&["reload", "--table", "dbo.Nothing"], &task, &standin);
+        assert!(said.contains("the task has no table \"dbo.Nothing\""), "{said}");
+    }
+}
+
+fn command_with(args: &[&str], task: &Path, standin: &Standin) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_logferry"))
+        .args(args)
+        .arg("--")
+        .arg(task)
+        .env("SHOP_PASSWORD", standin.password())
+        .env_remove("LOGFERRY_LOG")
+        .output()
+        .expect("it runs");
+    text(&output)
+}

@@ -54,6 +54,7 @@ impl Checker<'_> {
                 batch_mb: self.number(raw.apply.batch_mb, defaults::APPLY_BATCH_MB, 1..=1024)?,
                 batch_rows: self.number(raw.apply.batch_rows, defaults::APPLY_BATCH_ROWS, 1..=10_000_000)?,
                 linger_ms: self.number(raw.apply.linger_ms, defaults::APPLY_LINGER_MS, 0..=60_000)?,
+                confirm_seconds: self.number(raw.apply.confirm_seconds, defaults::APPLY_CONFIRM_SECONDS, 1..=3_600)?,
             },
             memory: MemorySettings {
                 pages_mb: self.number(raw.memory.pages_mb, defaults::MEMORY_PAGES_MB, 8..=1_048_576)?,

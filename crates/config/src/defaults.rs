@@ -21,6 +21,10 @@ pub const APPLY_BATCH_ROWS: u32 = 50_000;
 /// second is below what a person notices and far above the cost of a commit.
 pub const APPLY_LINGER_MS: u32 = 200;
 
+/// How often the target is told that the source has nothing new: whoever watches the task knows after ten seconds that it is dead, and a row
+/// in ten seconds costs nothing.
+pub const APPLY_CONFIRM_SECONDS: u32 = 10;
+
 /// Pages that the log has changed and that are kept in memory; the others wait in a temporary file. 96 MB hold the working set of a log of
 /// some gigabytes, and leave what all else takes within 256 MB.
 pub const MEMORY_PAGES_MB: u32 = 96;

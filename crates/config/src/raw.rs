@@ -201,6 +201,7 @@ pub(crate) struct Apply {
     pub batch_mb: Option<At<u32>>,
     pub batch_rows: Option<At<u32>>,
     pub linger_ms: Option<At<u32>>,
+    pub confirm_seconds: Option<At<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -268,6 +268,8 @@ pub struct ApplySettings {
     pub batch_rows: u32,
     /// Time since the first change.
     pub linger_ms: u32,
+    /// How often the position is confirmed while nothing changes.
+    pub confirm_seconds: u32,
 }
 
 /// Bounds of memory.
@@ -290,6 +292,39 @@ pub struct RetrySettings {
 }
 
 impl Task {
+    /// Whether it follows the changes of a running server.
+    pub fn follows_server(&self) -> bool {
+        matches!(&self.source, Source::Server(server) if server.mode != ServerMode::Snapshot)
+    }
+
+    /// Whether the settings of another file may take the place of these while the task runs: what it reads, where it writes, and under
+    /// which name, stay. What does not, if so.
+    pub fn is_elsewhere(&self, other: &Task) -> Option<&'static str> {
+        // Names and passwords may change.
+        let place = |url: &Secret| {
+            let url = url.expose();
+            match url.split_once("://").map(|(_, rest)| rest) {
+                Some(rest) => rest.rsplit_once('@').map_or(rest, |(_, place)| place).to_owned(),
+                None => url.to_owned(),
+            }
+        };
+        let is_same_source = match (&self.source, &other.source) {
+            // Its files come and go.
+            (Source::Backup(a), Source::Backup(b)) => a.database == b.database,
+            (Source::Server(a), Source::Server(b)) => {
+                let of = |s: &ServerSource| (s.mode, s.host.clone(), s.port, s.instance.clone(), s.database.clone());
+                of(a) == of(b)
+            }
+            _ => false,
+        };
+        match () {
+            () if self.name != other.name => Some("task"),
+            () if !is_same_source => Some("source"),
+            () if place(&self.target.url) != place(&other.target.url) => Some("target.url"),
+            () => None,
+        }
+    }
+
     /// Reads a task's file. Relative paths in it count from the file's folder, and `${VAR}` is taken from the
     /// environment.
     pub fn load(path: &Path) -> Result<Task, ConfigError> {
@@ -360,6 +395,7 @@ impl Default for ApplySettings {
             batch_mb: defaults::APPLY_BATCH_MB,
             batch_rows: defaults::APPLY_BATCH_ROWS,
             linger_ms: defaults::APPLY_LINGER_MS,
+            confirm_seconds: defaults::APPLY_CONFIRM_SECONDS,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(crate) struct Lease {
     pub epoch: i64,
 }
 
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Any constant will do: it keeps two that start at once from making the tables twice.
 const MIGRATION_LOCK: i64 = 0x6c6f_6766_6572_7279;
@@ -142,6 +142,17 @@ ALTER TABLE "logferry"."task" ADD COLUMN whole_at text COLLATE "C";
 UPDATE "logferry"."version" SET version = 4;
 "#;
 
+/// Tables that are to be read once more.
+const VERSION_5: &str = r#"
+CREATE TABLE "logferry"."reload" (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task text NOT NULL REFERENCES "logferry"."task" ON DELETE CASCADE,
+    source_id bigint NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now()
+);
+UPDATE "logferry"."version" SET version = 5;
+"#;
+
 /// Brings the state tables to the present shape. Safe when several start at once.
 pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     let doing = || Error::sql("set up the state tables in schema \"logferry\"");
@@ -173,6 +184,9 @@ pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
     }
     if found < 4 {
         tx.batch_execute(VERSION_4).await.map_err(doing())?;
+    }
+    if found < 5 {
+        tx.batch_execute(VERSION_5).await.map_err(doing())?;
     }
     tx.commit().await.map_err(doing())
 }

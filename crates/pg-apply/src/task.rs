@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use logferry_model::{ChangeSink, Fault, Fence, Lsn, SnapshotPoint, TargetBatch, TargetTable};
+use logferry_model::{ChangeSink, Fault, Fence, Lsn, SnapshotPoint, TableId, TargetBatch, TargetTable};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -24,6 +24,7 @@ use crate::ddl::{self, ExistingTables};
 use crate::error::Error;
 use crate::fence;
 use crate::names::{qualified, shown};
+use crate::reload::{self, ReloadRequest};
 use crate::shape::{self, KnownTable};
 use crate::state::{self, Lease, Phase, TaskState};
 
@@ -277,6 +278,45 @@ impl TaskTarget {
     pub async fn known_tables(&self) -> Result<Vec<KnownTable>, Fault> {
         let connection = pooled(&self.pool).await?;
         Ok(shape::read(connection.client(), &self.settings.task).await?)
+    }
+
+    /// Asks for tables to be read once more, which this process or the next one of the task takes up.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn request_reloads(&self, tables: &[TableId]) -> Result<(), Fault> {
+        let connection = pooled(&self.pool).await?;
+        for table in tables {
+            reload::insert(connection.client(), &self.settings.task, *table).await?;
+        }
+        Ok(())
+    }
+
+    /// Tables that are to be read once more, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn reload_requests(&self) -> Result<Vec<ReloadRequest>, Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(reload::read(connection.client(), &self.settings.task).await?)
+    }
+
+    /// Whether more are asked for than up to a number.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn has_reload_requests(&self, behind: i64) -> Result<bool, Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(reload::is_asked(connection.client(), &self.settings.task, behind).await?)
+    }
+
+    /// Forgets a request that cannot be met.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn forget_reload(&self, request: ReloadRequest) -> Result<(), Fault> {
+        let connection = pooled(&self.pool).await?;
+        Ok(reload::forget(connection.client(), &self.settings.task, request).await?)
     }
 
     /// Up to where changes are in the rows of tables that are of a later moment than the copy.

@@ -93,6 +93,11 @@ impl Batcher {
         self.batch.transactions > 0 && self.ready.is_some() && !self.in_transaction
     }
 
+    /// Whether all was handed on, up to the end of a transaction.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.in_transaction && self.ready.is_none() && self.batch.changes.is_empty() && self.batch.fences.is_empty()
+    }
+
     /// The batch, if it ends at the end of a transaction and says anything.
     pub(crate) fn flush(&mut self) -> Option<TargetBatch> {
         if self.in_transaction {
@@ -135,6 +140,11 @@ mod tests {
     /// `changes@commit`, `changes` for a part.
     #[track_caller]
     fn check(script: &str, expect: &[&str]) {
+        assert_eq!(play(script).0, expect, "{script}");
+    }
+
+    /// The batches, and whether it is at rest behind them.
+    fn play(script: &str) -> (Vec<String>, bool) {
         let limits = Limits { bytes: 1 << 20, rows: 3, linger: Duration::from_secs(1) };
         let table = Arc::new(TargetTable {
             source_id: TableId(1),
@@ -181,7 +191,18 @@ mod tests {
                 None => b.changes.len().to_string(),
             }));
         }
-        assert_eq!(given, expect, "{script}");
+        (given, batcher.is_at_rest())
+    }
+
+    /// Within a transaction, or with something to hand on, no position may be confirmed.
+    #[test]
+    fn it_is_at_rest_when_all_was_handed_on() {
+        for script in ["", "(.)!", "-!", "(...)", "(.......)!"] {
+            assert!(play(script).1, "{script}");
+        }
+        for script in ["(", "(.", "(.)", "-", "(.)!(", "(.......", "(.)!-"] {
+            assert!(!play(script).1, "{script}");
+        }
     }
 
     #[test]

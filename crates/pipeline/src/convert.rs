@@ -80,6 +80,12 @@ impl Converter {
         self.batcher.flush().map(Order::Apply)
     }
 
+    /// The last position once more, where everything up to it was handed on and nothing behind it was begun.
+    pub(crate) fn confirm(&self) -> Option<Order> {
+        let checkpoint = self.last.filter(|_| !self.altered && self.batcher.is_at_rest());
+        checkpoint.map(|_| Order::Apply(TargetBatch { checkpoint, ..TargetBatch::default() }))
+    }
+
     fn event(
         &mut self,
         rows: &RowStore,

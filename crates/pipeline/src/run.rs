@@ -1,17 +1,20 @@
 //! A task from its start to its end.
 
-use std::sync::{Arc, OnceLock};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use logferry_config::{DdlPolicy, OnExisting, Pattern, ServerMode, Source, TableFilter, Task};
 use logferry_model::{
-    ChangeSource, Checkpoint, Class, CommitLsn, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableId, TableVersion,
+    ChangeSource, Checkpoint, Class, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableId, TableVersion,
     TargetBatch,
 };
 use logferry_pg_apply::{
-    ApplyMode, ExistingTables, KnownTable, PgSink, Phase as TargetPhase, Target, TaskSettings, TaskState, TaskTarget,
+    ApplyMode, ExistingTables, KnownTable, PgSink, Phase as TargetPhase, ReloadRequest, Target, TaskSettings,
+    TaskState, TaskTarget,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::batch::Limits;
 use crate::convert::Converter;
@@ -19,7 +22,7 @@ use crate::copy::CopyWork;
 use crate::plans::{Known, Plans};
 use crate::progress::{Phase, Progress, ProgressView, add};
 use crate::retry::Backoff;
-use crate::stop::Stop;
+use crate::stop::{Stop, Stopper};
 use crate::stream::{StreamEnd, StreamSizes, stream};
 use crate::throttle::Bounds;
 
@@ -63,7 +66,7 @@ where
 {
     let began = Instant::now();
     progress.enter(Phase::Checking);
-    let done = Runner { task, progress, stop, reload_at: OnceLock::new() }.run(open_source).await;
+    let done = Runner { task, progress, stop, has_asked: AtomicBool::new(false) }.run(open_source).await;
     let phase = progress.view().phase;
     progress.enter(Phase::Ended);
     let done = done.map_err(|fault| Failure { phase, fault })?;
@@ -80,19 +83,21 @@ struct Runner<'a> {
     task: &'a Task,
     progress: &'a Arc<Progress>,
     stop: &'a Stop,
-    /// Where the target was when tables were to be read once more.
-    reload_at: OnceLock<CommitLsn>,
+    /// Whether the target knows which tables this run is to read once more.
+    has_asked: AtomicBool,
 }
 
 struct Done {
     end: StreamEnd,
     copied: bool,
+    /// It goes on at once: tables are to be read once more.
+    again: bool,
     lossy_columns: Vec<String>,
 }
 
 impl Done {
     fn with_nothing_to_do() -> Self {
-        Done { end: StreamEnd::SourceEnded, copied: false, lossy_columns: Vec::new() }
+        Done { end: StreamEnd::SourceEnded, copied: false, again: false, lossy_columns: Vec::new() }
     }
 }
 
@@ -125,6 +130,10 @@ impl Runner<'_> {
                 self.attempt(source, &target, &state).await
             };
             let fault = match attempt.await {
+                Ok(done) if done.again => {
+                    backoff.reset();
+                    continue;
+                }
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
@@ -141,7 +150,7 @@ impl Runner<'_> {
             let mut stop = self.stop.clone();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = stop.asked() => return Ok(Done { end: StreamEnd::Stopped, copied: false, lossy_columns: Vec::new() }),
+                () = stop.asked() => return Ok(Done { end: StreamEnd::Stopped, ..Done::with_nothing_to_do() }),
             }
         }
     }
@@ -151,7 +160,7 @@ impl Runner<'_> {
     where
         S: ChangeSource + 'static,
     {
-        let (mut changes, mut at_last) = (Vec::new(), None);
+        let (mut changes, mut at_last, mut requests) = (Vec::new(), None, Vec::new());
         source.remember(target.fences().await?);
         let (plans, sink, at, copied) = match (state.phase, state.checkpoint) {
             (TargetPhase::Streaming, Some(_)) if !self.task.phases.incremental => {
@@ -161,12 +170,17 @@ impl Runner<'_> {
             (TargetPhase::Streaming, Some(checkpoint)) => {
                 source.seek(checkpoint).await?;
                 let tables = source.tables();
+                let known_tables = target.known_tables().await?;
+                requests = self.requests(target, &known_tables, &tables).await?;
+                let mut reload = self.task.reload.clone();
+                let asked = tables.iter().filter(|t| requests.iter().any(|request| request.table == t.id));
+                reload.extend(asked.map(|table| table.name.to_string()));
                 let known = Known {
-                    tables: target.known_tables().await?,
+                    tables: known_tables,
                     at: checkpoint,
                     before: self.before(state),
                     awaited: awaited(&state.settings_hash),
-                    reload: &self.task.reload,
+                    reload: &reload,
                     can_add: source.can_add(),
                 };
                 if known.tables.is_empty() && known.before != self.patterns() {
@@ -185,11 +199,12 @@ impl Runner<'_> {
                     at_last = Some(SchemaChange::Settings(self.copy_settings()?));
                 }
                 // What is read once more need not have all its changes.
-                self.reload(&mut source, &plans, &resumed.new, checkpoint)?;
+                self.reload(&mut source, &plans, &resumed.new, &requests)?;
                 if source.can_add() {
                     source.add(&resumed.new, &resumed.left_out)?;
                 }
-                let sink = target.sink().await?;
+                let mut sink = target.sink().await?;
+                sink.reloads(requests.clone());
                 self.progress.reached(checkpoint);
                 info!(applied = %checkpoint.applied.0, "going on after the target's checkpoint");
                 (plans, sink, checkpoint, false)
@@ -223,7 +238,11 @@ impl Runner<'_> {
                 let plans = self.plans(&source)?;
                 check_readable(&source, &plans)?;
                 let Some((back, sink)) = self.copy(source, target, &plans, &point).await? else {
-                    return Ok(Done { end: StreamEnd::Stopped, copied: false, lossy_columns: plans.lossy_columns() });
+                    return Ok(Done {
+                        end: StreamEnd::Stopped,
+                        lossy_columns: plans.lossy_columns(),
+                        ..Done::with_nothing_to_do()
+                    });
                 };
                 source = back;
                 self.progress.reached(point.checkpoint);
@@ -232,40 +251,75 @@ impl Runner<'_> {
         };
         if !self.task.phases.incremental && copied {
             info!("changes are not among the phases");
-            return Ok(Done { end: StreamEnd::SourceEnded, copied, lossy_columns: plans.lossy_columns() });
+            return Ok(Done { copied, lossy_columns: plans.lossy_columns(), ..Done::with_nothing_to_do() });
         }
         self.progress.enter(Phase::Streaming);
         let converter = Converter::new(plans.clone(), self.limits(), Some(at)).with_changes(changes, at_last);
-        let end = self.stream(source, sink, converter).await?;
-        Ok(Done { end, copied, lossy_columns: plans.lossy_columns() })
+        let seen = requests.iter().map(|request| request.number).max().unwrap_or(0);
+        let (end, again) = self.stream(source, sink, converter, target, seen).await?;
+        Ok(Done { end, copied, again, lossy_columns: plans.lossy_columns() })
     }
 
-    /// Has the tables read once more that the task names; by a later attempt only where that has not come to its end.
+    /// Tables that are to be read once more: those that this run was started for, and those that somebody has asked for since.
+    async fn requests(
+        &self,
+        target: &TaskTarget,
+        known: &[KnownTable],
+        tables: &[Arc<TableVersion>],
+    ) -> Result<Vec<ReloadRequest>, Fault> {
+        if !self.task.follows_server() {
+            return match self.task.reload.is_empty() {
+                true => Ok(Vec::new()),
+                false => {
+                    Err(Fault::operator("tables can be read once more only where the changes of a server are followed"))
+                }
+            };
+        }
+        let there = |id: TableId| {
+            known.iter().any(|known| match known {
+                KnownTable::There(table) | KnownTable::Kept(table) => table.source_id == id,
+                KnownTable::LeftOut(_) => false,
+            })
+        };
+        if !self.has_asked.load(Ordering::Relaxed) {
+            let is_named = |t: &&Arc<TableVersion>| {
+                self.task.reload.iter().any(|name| t.name.to_string().eq_ignore_ascii_case(name)) && there(t.id)
+            };
+            let named: Vec<TableId> = tables.iter().filter(is_named).map(|t| t.id).collect();
+            target.request_reloads(&named).await?;
+            self.has_asked.store(true, Ordering::Relaxed);
+        }
+        let mut requests = target.reload_requests().await?;
+        let is_gone = |request: &ReloadRequest| !there(request.table) || !tables.iter().any(|t| t.id == request.table);
+        for gone in requests.extract_if(.., |request| is_gone(request)) {
+            warn!(table = gone.table.0, "a table that was to be read once more is gone: that is forgotten");
+            target.forget_reload(gone).await?;
+        }
+        Ok(requests)
+    }
+
+    /// Has tables read once more: those that are asked for.
     fn reload<S: ChangeSource>(
         &self,
         source: &mut S,
         plans: &Plans,
         new: &[TableId],
-        at: Checkpoint,
+        requests: &[ReloadRequest],
     ) -> Result<(), Fault> {
-        let begun = *self.reload_at.get_or_init(|| at.applied);
-        if self.task.reload.is_empty() || at.applied > begun {
-            return Ok(());
+        let tables = source.tables();
+        for name in &self.task.reload {
+            let mut called = tables.iter().filter(|t| t.name.to_string().eq_ignore_ascii_case(name));
+            if !called.any(|t| new.contains(&t.id) || plans.of(t).is_some()) {
+                return Err(Fault::operator(format!("the task has no table \"{name}\" to be read once more"))
+                    .with_hint("give it as schema.table, with the schema and name that it has on the source"));
+            }
         }
         let mut ids = Vec::new();
-        for name in &self.task.reload {
-            let tables = source.tables();
-            let called = |t: &&Arc<TableVersion>| t.name.to_string().eq_ignore_ascii_case(name);
-            if tables.iter().filter(called).any(|t| new.contains(&t.id)) {
-                continue;
+        for table in tables.iter().filter(|t| plans.of(t).is_some() && !new.contains(&t.id)) {
+            if requests.iter().any(|request| request.table == table.id) {
+                info!(table = %table.name, "the table is read once more");
+                ids.push(table.id);
             }
-            let table = tables.iter().filter(called).find(|t| plans.of(t).is_some());
-            let table = table.ok_or_else(|| {
-                Fault::operator(format!("the task has no table \"{name}\" to be read once more"))
-                    .with_hint("give it as schema.table, with the schema and name that it has on the source")
-            })?;
-            info!(table = %table.name, "the table is read once more");
-            ids.push(table.id);
         }
         if ids.is_empty() { Ok(()) } else { source.reload(&ids) }
     }
@@ -306,14 +360,50 @@ impl Runner<'_> {
         Ok(Some((source, sink)))
     }
 
-    async fn stream<S>(&self, source: S, mut sink: PgSink, converter: Converter) -> Result<StreamEnd, Fault>
+    /// Follows changes; also tells whether it has ended because somebody asks for tables to be read once more, behind a request of a number.
+    async fn stream<S>(
+        &self,
+        source: S,
+        mut sink: PgSink,
+        converter: Converter,
+        target: &TaskTarget,
+        seen: i64,
+    ) -> Result<(StreamEnd, bool), Fault>
     where
         S: ChangeSource + 'static,
     {
         let queue_bytes = mib(self.task.memory.queue_mb);
         // What was read is converted at once: more of it at a time would only be in memory twice.
-        let sizes = StreamSizes { read_bytes: self.limits().bytes.min(READ_BYTES_MAX), queue_bytes };
-        stream(source, &mut sink, converter, sizes, self.progress, self.stop).await
+        let confirm_after = Duration::from_secs(u64::from(self.task.apply.confirm_seconds));
+        let sizes = StreamSizes { read_bytes: self.limits().bytes.min(READ_BYTES_MAX), queue_bytes, confirm_after };
+        let (stopper, stop) = Stopper::new();
+        let asked = AtomicBool::new(false);
+        let mut outer = self.stop.clone();
+        let watch = async {
+            loop {
+                tokio::select! {
+                    () = outer.asked() => break,
+                    () = tokio::time::sleep(confirm_after), if self.task.follows_server() => {}
+                }
+                match target.has_reload_requests(seen).await {
+                    Ok(true) => {
+                        asked.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    Ok(false) => {}
+                    // Whatever it is, the sink meets it, too.
+                    Err(fault) => debug!("{fault}"),
+                }
+            }
+            stopper.stop();
+            std::future::pending::<Infallible>().await
+        };
+        let end = tokio::select! {
+            end = stream(source, &mut sink, converter, sizes, self.progress, &stop) => end?,
+            never = watch => match never {},
+        };
+        let again = end == StreamEnd::Stopped && asked.into_inner() && !self.stop.is_asked();
+        Ok((end, again))
     }
 
     fn limits(&self) -> Limits {

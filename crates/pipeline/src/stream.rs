@@ -36,6 +36,8 @@ pub(crate) struct StreamSizes {
     pub read_bytes: usize,
     /// Between reader and target.
     pub queue_bytes: usize,
+    /// How long after the last order the position is confirmed where the source answers that there is nothing.
+    pub confirm_after: Duration,
 }
 
 /// Runs until the source ends, the task is to stop, or something fails. What was read before a failure of the source
@@ -55,7 +57,7 @@ where
     let (sender, mut receiver) = mpsc::channel(ORDERS_MAX);
     let room = Arc::new(Semaphore::new(units(sizes.queue_bytes)));
     let hand_over = HandOver { sender, room, units_max: units(sizes.queue_bytes) };
-    let reader = tokio::spawn(read(source, converter, hand_over, sizes.read_bytes, stop.clone()));
+    let reader = tokio::spawn(read(source, converter, hand_over, sizes, stop.clone()));
     let mut defined = Defined::default();
     let applied = async {
         while let Some((order, _room)) = receiver.recv().await {
@@ -116,11 +118,12 @@ async fn read<S: ChangeSource>(
     mut source: S,
     mut converter: Converter,
     hand_over: HandOver,
-    read_bytes: usize,
+    sizes: StreamSizes,
     mut stop: Stop,
 ) -> Result<StreamEnd, Fault> {
     let mut orders = Vec::new();
     let mut pause = Pause::default();
+    let mut confirmed = Instant::now();
     loop {
         if stop.is_asked() {
             if let Some(order) = converter.flush() {
@@ -128,7 +131,7 @@ async fn read<S: ChangeSource>(
             }
             return Ok(StreamEnd::Stopped);
         }
-        let mut next = std::pin::pin!(source.next(read_bytes));
+        let mut next = std::pin::pin!(source.next(sizes.read_bytes));
         let read = loop {
             let due = converter.due();
             let is_wanted = converter.is_wanted();
@@ -151,10 +154,13 @@ async fn read<S: ChangeSource>(
         };
         let ended = match read {
             Ok(Some(batch)) if batch.events.is_empty() => {
-                if let Some(order) = converter.flush()
-                    && !hand_over.give(order).await
-                {
-                    return Ok(StreamEnd::Stopped);
+                // A source that answers is alive, and so the target is told from time to time. Who is to stop has not heard of it.
+                let is_due = confirmed.elapsed() >= sizes.confirm_after && !stop.is_asked();
+                if let Some(order) = converter.flush().or_else(|| converter.confirm().filter(|_| is_due)) {
+                    confirmed = Instant::now();
+                    if !hand_over.give(order).await {
+                        return Ok(StreamEnd::Stopped);
+                    }
                 }
                 pause.wait(&mut stop).await;
                 None

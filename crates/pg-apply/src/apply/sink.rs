@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use logferry_model::{Cell, ChangeSink, Checkpoint, Fault, Lsn, PgType, SchemaChange, TargetBatch, TargetTable};
+use logferry_model::{
+    Cell, ChangeOp, ChangeSink, Checkpoint, Fault, Lsn, PgType, SchemaChange, TargetBatch, TargetTable,
+};
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -23,6 +25,7 @@ use crate::ddl::ExistingTables;
 use crate::error::Error;
 use crate::fence;
 use crate::names::{qualified, shown};
+use crate::reload::{self, ReloadRequest};
 use crate::shape;
 use crate::state::{self, Lease, Phase};
 
@@ -47,6 +50,8 @@ pub struct PgSink {
     /// What is to be done to the tables before the commit.
     pub(super) later: Vec<Later>,
     pub(super) broken: bool,
+    /// Tables that are to be read once more: forgotten with the change that empties them.
+    reloads: Vec<ReloadRequest>,
     notes: Vec<String>,
 }
 
@@ -102,8 +107,14 @@ impl PgSink {
             whole_at,
             later: Vec::new(),
             broken: false,
+            reloads: Vec::new(),
             notes,
         })
+    }
+
+    /// The source will tell these tables anew. That they were asked for is forgotten in the transaction that has their rows.
+    pub fn reloads(&mut self, requests: Vec<ReloadRequest>) {
+        self.reloads = requests;
     }
 
     /// What of the target's set-up the operator should know, a sentence each.
@@ -177,12 +188,25 @@ impl PgSink {
         Ok(())
     }
 
+    /// A table that is emptied, by whatever, is told anew from there on.
+    async fn forget_reloads(&mut self, batch: &TargetBatch) -> Result<(), Error> {
+        for change in batch.changes.iter().filter(|change| matches!(change.op, ChangeOp::Truncate)) {
+            while let Some(at) = self.reloads.iter().position(|request| request.table == change.table.source_id) {
+                reload::forget(&self.client, &self.lease.task, self.reloads.swap_remove(at)).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn change(&mut self, batch: &TargetBatch) -> Result<(), Error> {
         for &fence in &batch.fences {
             fence::write(&self.client, &self.lease.task, fence).await?;
         }
         if batch.changes.is_empty() {
             return Ok(());
+        }
+        if !self.reloads.is_empty() {
+            self.forget_reloads(batch).await?;
         }
         let net = Net::of(batch, self.mode)?;
         for table in &net.tables {

@@ -207,7 +207,7 @@ fn a_new_table_does_not_take_what_is_there() {
 fn a_state_without_shapes_is_brought_to_the_present_one() {
     run(async {
         let s = streaming("t(id key)").await;
-        let sql = "DROP TABLE logferry.shape, logferry.fence; ALTER TABLE logferry.task DROP COLUMN whole_at; UPDATE logferry.version SET version = 2";
+        let sql = "DROP TABLE logferry.shape, logferry.fence, logferry.reload; ALTER TABLE logferry.task DROP COLUMN whole_at; UPDATE logferry.version SET version = 2";
         s.client.batch_execute(sql).await.unwrap();
         let target = Target::parse(&s.database.url()).unwrap();
         let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();

@@ -38,6 +38,8 @@ const ALL: &[&str] = &[
     "delete t 2 null",
 ];
 
+const CONFIRM_NEVER: Duration = Duration::from_secs(3600);
+
 struct Run {
     limits: Limits,
     ddl: DdlPolicy,
@@ -66,7 +68,7 @@ impl Run {
         let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
         let plans = Plans::compile(&source.tables(), &Settings::default(), &filter, self.ddl)?;
         let converter = Converter::new(plans, self.limits, Some(at));
-        let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
+        let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10, confirm_after: CONFIRM_NEVER };
         stream(source, &mut sink, converter, sizes, &self.progress, &self.stop).await
     }
 }
@@ -186,8 +188,17 @@ async fn batches_do_not_wait_for_ever() {
     assert_eq!(changes(&recording), ALL);
 }
 
-/// A source that waits for ever when it has no more.
-struct Endless(ScriptedSource);
+/// What a source does that has no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It says so, as often as it is asked.
+    Answers,
+    /// It does not answer.
+    Waits,
+}
+
+/// A source that does not end.
+struct Endless(ScriptedSource, Then);
 
 impl ChangeSource for Endless {
     type Reader = <ScriptedSource as ChangeSource>::Reader;
@@ -212,7 +223,9 @@ impl ChangeSource for Endless {
     }
     async fn next(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
         match self.0.next(bytes_max).await? {
+            Some(batch) if self.1 == Then::Waits && batch.events.is_empty() => std::future::pending().await,
             Some(batch) => Ok(Some(batch)),
+            None if self.1 == Then::Answers => Ok(Some(EventBatch::default())),
             None => std::future::pending().await,
         }
     }
@@ -223,12 +236,12 @@ async fn an_idle_target_does_not_wait_for_a_batch_to_fill() {
     // The limits would let the batch wait for a minute, and the source is silent from the last commit on.
     let (run, stopper) = Run::new(1000);
     let script = SCRIPT.strip_suffix("progress").expect("a script").trim_end().to_owned();
-    let mut source = Endless(ScriptedSource::new(&script));
+    let mut source = Endless(ScriptedSource::new(&script), Then::Waits);
     let at = source.snapshot().await.expect("a snapshot").checkpoint;
     let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
     let plans = Plans::compile(&source.tables(), &Settings::default(), &filter, DdlPolicy::Apply).expect("plans");
     let converter = Converter::new(plans, run.limits, Some(at));
-    let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10 };
+    let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10, confirm_after: CONFIRM_NEVER };
     let recording = Recording::default();
     let mut sink = recording.open();
     let seen = async {
@@ -242,6 +255,40 @@ async fn an_idle_target_does_not_wait_for_a_batch_to_fill() {
     let (end, ()) = waited.expect("it does not linger");
     assert_eq!(end.expect("stopping is no fault"), StreamEnd::Stopped);
     assert_eq!(changes(&recording), ALL);
+}
+
+/// Follows a source that has no more after the script; gives what was committed behind the last change when `confirmed` says so.
+async fn confirmations(script: &str, then: Then, confirmed: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let (run, stopper) = Run::new(1000);
+    let mut source = Endless(ScriptedSource::new(script), then);
+    let at = source.snapshot().await.expect("a snapshot").checkpoint;
+    let filter = TableFilter { exclude: vec![logferry_config::Pattern::new("other")], ..Default::default() };
+    let plans = Plans::compile(&source.tables(), &Settings::default(), &filter, DdlPolicy::Apply).expect("plans");
+    let converter = Converter::new(plans, run.limits, Some(at));
+    let sizes = StreamSizes { read_bytes: 1 << 20, queue_bytes: 1 << 10, confirm_after: Duration::ZERO };
+    let recording = Recording::default();
+    let mut sink = recording.open();
+    let streamed = stream(source, &mut sink, converter, sizes, &run.progress, &run.stop);
+    let seen = async {
+        while !confirmed(&commits(&recording)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stopper.stop();
+    };
+    let (end, ()) = tokio::join!(streamed, seen);
+    assert_eq!(end.expect("stopping is no fault"), StreamEnd::Stopped);
+    commits(&recording)
+}
+
+/// What the target has of a source at rest moves; that of one which does not answer stands still.
+#[tokio::test]
+async fn a_source_at_rest_is_confirmed_and_a_dead_one_is_not() {
+    let commits = confirmations(SCRIPT, Then::Answers, |commits| commits.len() >= 4).await;
+    let last = format!("commit {}", ScriptedSource::lsn(17));
+    assert!(commits.iter().rev().take(3).all(|line| *line == last), "{commits:?}");
+    let script = SCRIPT.strip_suffix("progress").expect("a script").trim_end();
+    let commits = confirmations(script, Then::Waits, |commits| !commits.is_empty()).await;
+    assert_eq!(commits, [format!("commit {}", ScriptedSource::lsn(16))]);
 }
 
 #[tokio::test]
