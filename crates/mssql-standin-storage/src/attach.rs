@@ -14,6 +14,7 @@
 
 mod constraints;
 mod log;
+mod modules;
 mod pages;
 mod recovery;
 mod reopen;
@@ -54,6 +55,7 @@ impl Database {
         db.checkpoint_lsn = boot.checkpoint_lsn;
         db.guids.binding = pages.binding()?;
         db.schemas = base.schemas.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        db.attached_modules = base.modules.clone();
         db.tables = BTreeMap::new();
         db.indexes = BTreeMap::new();
         for table in &base.tables {

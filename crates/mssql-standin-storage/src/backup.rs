@@ -301,6 +301,26 @@ impl Database {
         self.log.hold = self.log.hold.max(hold);
     }
 
+    /// What a log backup does that somebody else makes: the log before a record (none: all of it so far) is not there any more, as far as open transactions and CDC
+    /// let it go. Gives where it begins now.
+    ///
+    /// # Errors
+    /// When there is no such record, or nothing may be changed.
+    pub fn truncate_log(&mut self, before: Option<Lsn>) -> Result<Lsn, Error> {
+        self.writable()?;
+        if let Some(lsn) = before.filter(|lsn| !self.has_log_record(*lsn)) {
+            return Err(Error::NotFound(format!("log record {lsn}")));
+        }
+        self.checkpoint();
+        let end = self.end_of_log();
+        // Before the first full backup nothing waits for one of the log.
+        if !self.backups.log_archive.is_zero() {
+            self.backups.log_archive = self.backups.log_archive.max(before.unwrap_or(end));
+        }
+        self.release_log();
+        Ok(self.log.hold)
+    }
+
     /// A full backup begins a new differential map: only the first two extents are in it.
     fn clear_differential_map(&mut self) {
         let used = self.pages.len().div_ceil(EXTENT_PAGES as usize).div_ceil(8);

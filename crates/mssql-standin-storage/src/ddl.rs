@@ -24,7 +24,7 @@ use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDe
 /// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
 const LAST_COLUMN: usize = 24;
 /// Index id that the LOBs of a table have on pages made on SQL Server 2000.
-const TEXT_INDEX: u16 = 255;
+pub(super) const TEXT_INDEX: u16 = 255;
 /// Ids of dropped columns begin here.
 pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
@@ -418,6 +418,19 @@ impl Database {
         self.index_delete(by, object, Indexed { row: &row, key: &RowKey::Key(key.clone()) })
             .expect("nobody else changes system tables");
         self.tree_ghost(by, rowset, &key);
+    }
+
+    /// Deletes the rows of a system table whose keys begin so.
+    pub(super) fn delete_system_rows(&mut self, by: By, object: u32, values: &[Option<Vec<u8>>]) {
+        let rowset = system_rowset(object);
+        let prefix = self.system_key(object, values);
+        for key in self.keys_from(rowset, &prefix) {
+            let image = self.live_row(rowset, &key).map(<[u8]>::to_vec).unwrap_or_default();
+            let row = plain_row(&self.rowset(rowset).layout, &image);
+            self.index_delete(by, object, Indexed { row: &row, key: &RowKey::Key(key.clone()) })
+                .expect("nobody else changes system tables");
+            self.tree_ghost(by, rowset, &key);
+        }
     }
 
     /// The key of a row of a system table, from the values of its key columns.

@@ -35,7 +35,7 @@ pub(super) struct Definitions {
     open: Option<Transaction>,
     /// Who is defining a table.
     locks: BTreeMap<u32, u64>,
-    /// Names, schema first, that tables had before.
+    /// Names, schema first, that tables had before, and those of modules.
     names: BTreeMap<(String, String), u64>,
     /// Extents that an open transaction gave back.
     extents: BTreeMap<u32, u64>,
@@ -58,6 +58,13 @@ pub(super) struct Shape {
 }
 
 type Change = (u32, RowKey, Option<Arc<Row>>);
+
+impl Definitions {
+    /// Keeps a name for a transaction until it ends.
+    pub(super) fn hold_name(&mut self, xact: Transaction, schema: String, name: String) {
+        self.names.insert((schema, name), xact.0);
+    }
+}
 
 impl Database {
     /// From now on definitions are made in a transaction that is open (`None`: each in one of its own), which takes tables for itself.
@@ -95,7 +102,7 @@ impl Database {
         owners.find(|owner| Some(*owner) != own)
     }
 
-    /// Another open transaction that took a name away from a table.
+    /// Another open transaction that took a name away from a table, or defined a module of that name.
     pub fn name_holder(&self, own: Option<Transaction>, same: impl Fn(&str, &str) -> bool) -> Option<Transaction> {
         let held = self.definitions.names.iter().find(|((schema, name), _)| same(schema, name));
         held.map(|(_, id)| Transaction(*id)).filter(|owner| Some(*owner) != own)
@@ -182,8 +189,8 @@ impl Database {
 
     /// A transaction has ended: what it gave back may be taken, what it defined is seen.
     pub(super) fn release_definitions(&mut self, id: u64) {
-        if self.definitions.extents.is_empty() && self.definitions.mixed.is_empty() && self.definitions.locks.is_empty()
-        {
+        let held = &self.definitions;
+        if held.extents.is_empty() && held.mixed.is_empty() && held.locks.is_empty() && held.names.is_empty() {
             return;
         }
         let extents: Vec<u32> =

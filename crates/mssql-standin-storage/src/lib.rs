@@ -40,6 +40,7 @@ mod inspect;
 mod log;
 mod maintenance;
 mod media;
+mod module;
 mod off_row;
 mod options;
 mod read;
@@ -77,6 +78,7 @@ pub use self::index::IndexDef;
 pub use self::inspect::{OpenTransaction, PhysicalColumn, TableRowset, UnitRoots};
 use self::log::LogFile;
 pub use self::media::backed_up_log;
+pub use self::module::{ColumnUse, ModuleDef, ModuleReference, ModuleSettings};
 pub use self::options::Options;
 pub use self::read::{Before, Mark};
 use self::space::AllocUnit;
@@ -195,6 +197,8 @@ pub struct Database {
     constraints: BTreeMap<u32, Vec<ConstraintDef>>,
     /// Attached files of a real server.
     read_only: bool,
+    /// Views, procedures, functions and triggers of attached files.
+    attached_modules: Vec<ModuleDef>,
     guids: Guids,
     backups: backup::History,
 }
@@ -261,6 +265,7 @@ impl Database {
             key_names: BTreeMap::new(),
             constraints: BTreeMap::new(),
             read_only: false,
+            attached_modules: Vec::new(),
             guids,
             backups: backup::History::new(ids),
             options,

@@ -9,18 +9,19 @@ mod rows;
 use std::sync::Arc;
 
 use logferry_model::{Lsn, SqlType};
+use logferry_mssql_format::catalog::base_rowset;
 use logferry_mssql_format::encode::{BootPage, CountDelta, FormatPage, PageImage, boot_page, iam_page};
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
 
 pub(super) use self::definitions::system_rowset;
 use self::definitions::{
-    INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES, SYSSCHOBJS,
-    SYSSINGLEOBJREFS, definitions, system_index,
+    INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES,
+    SYSSCHOBJS, SYSSINGLEOBJREFS, definitions, system_index,
 };
 pub(super) use self::rows::{column_row, int, long, object_lock, short, stored_column_row, text, tiny};
 use super::constraint::SYSTEM_NAMED;
-use super::ddl::{KeyKind, KeyName};
+use super::ddl::{KeyKind, KeyName, TEXT_INDEX};
 use super::entry::{Index, Indexed, Kept, entry_layout};
 use super::index::rowset_lock;
 use super::space::{AllocUnit, UnitKind};
@@ -83,6 +84,11 @@ impl Database {
         for rowset in rowsets {
             self.insert_unit_row(by, rowset, UnitKind::InRow);
         }
+        // Long texts of modules.
+        let values = system_rowset(SYSOBJVALUES);
+        self.rowset_mut(values).units[UnitKind::Lob.index()] =
+            Some(AllocUnit::new(base_rowset(SYSOBJVALUES, TEXT_INDEX)));
+        self.insert_unit_row(by, values, UnitKind::Lob);
         for (object, def) in &definitions {
             self.insert_object_rows(by, *object, def, SYS_SCHEMA, *b"S ", system_rowset(*object))?;
             for index in INDEXES.iter().filter(|i| i.0 == *object).map(system_index) {

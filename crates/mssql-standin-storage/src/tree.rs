@@ -220,6 +220,27 @@ impl Database {
         self.page(page).row(slot).filter(|row| !RecordKind::of(row[0]).is_ghost())
     }
 
+    /// The keys of the rows that are there whose keys begin so.
+    pub(super) fn keys_from(&self, rowset: u64, prefix: &[u8]) -> Vec<Vec<u8>> {
+        let held = self.rowset(rowset);
+        let Some(leaves) = held.levels.first() else { return Vec::new() };
+        let mut out = Vec::new();
+        for node in leaves.iter().skip(self.leaf_of(rowset, prefix)) {
+            let page = self.page(node.page);
+            for row in (0..page.slot_count()).filter_map(|slot| page.row(slot)) {
+                let key = held.layout.key_of_image(row);
+                if key.starts_with(prefix) {
+                    if !RecordKind::of(row[0]).is_ghost() {
+                        out.push(key);
+                    }
+                } else if key.as_slice() > prefix {
+                    return out;
+                }
+            }
+        }
+        out
+    }
+
     pub(super) fn count_rows(&mut self, rowset: u64, delta: i64) {
         let rowset = self.rowset_mut(rowset);
         rowset.rows += delta;

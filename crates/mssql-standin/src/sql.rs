@@ -17,7 +17,7 @@
 //! Left out: functions of users, INSTEAD OF triggers, changes through views, cursors, PIVOT, FOR XML and JSON, what can be asked of values of
 //! CLR types, collations other than the default one, foreign keys that cascade, clustered indexes that
 //! are in descending order, of tables that have one, or dropped again, filtered indexes, GRANT, DENY and REVOKE, alias types, schemas of
-//! others than dbo, filegroups. Of attached files the catalog has tables, columns, keys, indexes, defaults, checks and foreign keys, and no modules.
+//! others than dbo, filegroups. Of attached files the catalog has tables, columns, keys, indexes, defaults, checks, foreign keys, and modules, which run as far as their text is understood.
 //! Options that are accepted and have no effect are listed in `parse::option`, each with why; all others are refused.
 //!
 //! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables;

@@ -15,11 +15,13 @@ use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLa
 use super::super::constraint::SYSTEM_NAMED;
 use super::super::ddl::{KeyKind, KeyName};
 use super::super::index::IndexDef;
+use super::super::module::ModuleDef;
 use super::super::space::AllocUnit;
 use super::super::system::definitions::{SYSOBJVALUES, SYSSINGLEOBJREFS};
 use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
 use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
 use super::constraints::{ConstraintRow, Constraints, read_reference, read_text};
+use super::modules::{self, ModuleRow};
 use super::pages::Pages;
 
 /// Kind of the allocation unit of rows.
@@ -46,6 +48,8 @@ pub(super) struct BaseTables {
     index_columns: Vec<IndexColumnRow>,
     keys: Vec<KeyRow>,
     pub constraints: Constraints,
+    /// Views, procedures, functions and triggers that users made.
+    pub modules: Vec<ModuleDef>,
     defaults: BTreeMap<(u64, u64), Option<Vec<u8>>>,
 }
 
@@ -107,24 +111,34 @@ impl BaseTables {
         };
         let ids: BTreeSet<u32> = tables.iter().map(|t| t.id).collect();
         let schemas = rows_of_object(pages, &units, rowset_of(object::SYSCLSOBJS), ClassObjectRow::read)?;
+        let schemas: BTreeMap<u32, String> =
+            schemas.into_iter().filter(|s| s.class == ClassObjectRow::SCHEMA).map(|s| (s.id, s.name)).collect();
+        let modules = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), ModuleRow::read)?;
+        let mut modules: BTreeMap<u32, ModuleDef> =
+            modules.into_iter().flatten().map(|row| (row.object, row.definition(&schemas))).collect();
         let mut columns: BTreeMap<u32, Vec<ColumnRow>> = BTreeMap::new();
         for row in rows_of_object(pages, &units, rowset_of(object::SYSCOLPARS), ColumnRow::read)? {
-            if row.number == 0 && ids.contains(&row.object) {
+            if row.number == 0 && ids.contains(&row.object) || modules.contains_key(&row.object) {
                 columns.entry(row.object).or_default().push(row);
             }
         }
         columns.values_mut().for_each(|c| c.sort_by_key(|c| c.id));
+        for module in modules.values_mut() {
+            modules::know_columns(module, columns.remove(&module.object).unwrap_or_default());
+        }
+        if let Some(unit) =
+            rowset_of(SYSOBJVALUES).and_then(|rowset| units.get(&rowset)?.iter().find(|u| u.kind == IN_ROW))
+        {
+            pages.each_record(unit.first_iam, &mut |_, row| modules::read_text(pages, row, &mut modules))?;
+        }
         let mut rowset_columns: BTreeMap<u64, Vec<RowsetColumnRow>> = BTreeMap::new();
         for row in rows_of(pages, &units, base_rowset(object::SYSRSCOLS, 0), RowsetColumnRow::read)? {
             rowset_columns.entry(row.rowset).or_default().push(row);
         }
         let defaults = rows_of_object(pages, &units, rowset_of(object::SYSSEOBJVALUES), DefaultRow::read)?;
         Ok(BaseTables {
-            schemas: schemas
-                .into_iter()
-                .filter(|row| row.class == ClassObjectRow::SCHEMA)
-                .map(|row| (row.id, row.name))
-                .collect(),
+            schemas,
+            modules: modules.into_values().collect(),
             indexes: rows_of_object(pages, &units, rowset_of(object::SYSIDXSTATS), IndexRow::read)?,
             index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
             keys: keys.into_iter().flatten().collect(),

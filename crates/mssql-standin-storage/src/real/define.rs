@@ -5,7 +5,8 @@ use logferry_mssql_format::log::op::Op;
 use logferry_mssql_format::log::record::Record;
 
 use super::super::{
-    ConstraintDef, ConstraintKind, ConstraintSwitch, DEFAULT_COLLATION, Database, KeyName, LogBlock, Options,
+    ColumnUse, ConstraintDef, ConstraintKind, ConstraintSwitch, DEFAULT_COLLATION, Database, KeyName, LogBlock,
+    ModuleDef, ModuleReference, Options,
 };
 use super::{ColumnDef, SqlType, TableDef, left_out, pairs, shape};
 
@@ -42,7 +43,7 @@ fn check<T>(
         .flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>())
         .filter(|r| (lsn(from)..=lsn(to)).contains(&r.lsn))
         .collect();
-    let old = pair == NORTHWIND;
+    let old = pair != SHELTER && pair != TAX;
     let theirs = of_one(&records, old);
     assert!(!theirs.is_empty(), "the log has the statement");
     let mut db = Database::create(Options::default()).expect("a database");
@@ -65,6 +66,8 @@ fn check<T>(
 const SHELTER: (&str, &str) = ("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf");
 /// Of 2008.
 const NORTHWIND: (&str, &str) = ("northwind-2008/northwnd.mdf", "northwind-2008/northwnd.ldf");
+/// Of 2008 R2.
+const WEBTOOL: (&str, &str) = ("webtool-2008r2/second/WebTool.mdf", "webtool-2008r2/second/WebTool_log.ldf");
 const TAX: (&str, &str) = ("tax-2019/tax.mdf", "tax-2019/tax_log.ldf");
 
 fn def_of(real: &Database, name: &str) -> (u32, TableDef, String) {
@@ -236,5 +239,86 @@ fn drop_table() {
             table
         },
         |db, table| db.drop_table(table).expect("it goes"),
+    );
+}
+
+/// A procedure: its text and its parameters are the file's, what it names is told here in the order that the server has brought it into.
+#[track_caller]
+fn procedure(
+    pair: (&str, &str),
+    range: ([u32; 3], [u32; 3]),
+    name: &str,
+    named: &[(Option<&str>, &str, &[u32], bool)],
+) {
+    check(
+        pair,
+        range,
+        |real, _| real.attached_modules().iter().find(|m| m.name == name).expect("the procedure is there").clone(),
+        |db, found| {
+            let used = |all: bool| ColumnUse { all, updated: false, read: !all };
+            let references =
+                named.iter().zip(200_000_000..).map(|((schema, name, columns, all), object)| ModuleReference {
+                    schema: schema.map(str::to_owned),
+                    name: (*name).to_owned(),
+                    object: Some(object),
+                    columns: columns.iter().map(|column| (*column, used(*all))).collect(),
+                });
+            let own = ModuleDef { references: references.collect(), ..found };
+            db.create_module(&own).expect("a procedure");
+        },
+    );
+}
+
+#[test]
+fn create_procedure() {
+    procedure(
+        NORTHWIND,
+        ([0x2F, 0x11C, 2], [0x2F, 0x11C, 0x1F]),
+        "CustOrdersDetail",
+        &[(None, "Order Details", &[1, 2, 3, 4, 5], false), (None, "Products", &[1, 2], false)],
+    );
+    procedure(
+        NORTHWIND,
+        ([0x2F, 0x125, 2], [0x2F, 0x125, 0x19]),
+        "CustOrdersOrders",
+        &[(None, "Orders", &[1, 2, 4, 5, 6], false)],
+    );
+    procedure(
+        NORTHWIND,
+        ([0x2F, 0x12C, 2], [0x2F, 0x12C, 0x25]),
+        "CustOrderHist",
+        &[
+            (None, "Order Details", &[1, 2, 4], false),
+            (None, "Orders", &[1, 2], false),
+            (None, "Products", &[1, 2], false),
+            (None, "Customers", &[1], false),
+        ],
+    );
+    procedure(
+        NORTHWIND,
+        ([0x2F, 0x137, 2], [0x2F, 0x137, 0x2F]),
+        "SalesByCategory",
+        &[
+            (None, "Order Details", &[1, 2, 3, 4, 5], false),
+            (None, "Categories", &[1, 2], false),
+            (None, "Orders", &[1, 4], false),
+            (None, "Products", &[1, 2, 4], false),
+        ],
+    );
+}
+
+#[test]
+fn create_procedure_of_all_columns() {
+    procedure(
+        WEBTOOL,
+        ([0x13, 0xDB, 2], [0x13, 0xDB, 0x3A]),
+        "SelectUser",
+        &[(Some("dbo"), "Users", &[1, 2, 3, 4], true)],
+    );
+    procedure(
+        WEBTOOL,
+        ([0x13, 0xE7, 2], [0x13, 0xE7, 0x31]),
+        "SelectWOL",
+        &[(Some("dbo"), "WOL", &[1, 2, 3, 4, 5, 6, 7, 8], false)],
     );
 }

@@ -15,6 +15,8 @@ pub const SYSISCOLS: u32 = 55;
 pub const SYSOBJVALUES: u32 = 60;
 pub const SYSCLSOBJS: u32 = 64;
 pub const SYSSINGLEOBJREFS: u32 = 74;
+pub const SYSMULTIOBJREFS: u32 = 75;
+pub const SYSSOFTOBJREFS: u32 = 98;
 
 /// Name, object id, columns, key. The names are those that the server gives them.
 pub fn definitions() -> Vec<(u32, TableDef)> {
@@ -218,6 +220,35 @@ pub fn definitions() -> Vec<(u32, TableDef)> {
             ],
         ),
         table(
+            SYSMULTIOBJREFS,
+            "sysmultiobjrefs",
+            &[1, 0, 2, 3, 4],
+            vec![
+                ("class", T::TinyInt, no),
+                ("depid", T::Int, no),
+                ("depsubid", T::Int, no),
+                ("indepid", T::Int, no),
+                ("indepsubid", T::Int, no),
+                ("status", T::Int, no),
+            ],
+        ),
+        table(
+            SYSSOFTOBJREFS,
+            "syssoftobjrefs",
+            &[1, 0, 3, 4, 2, 7],
+            vec![
+                ("depclass", T::TinyInt, no),
+                ("depid", T::Int, no),
+                ("indepclass", T::TinyInt, no),
+                ("indepname", name(), no),
+                ("indepschema", name(), yes),
+                ("indepdb", name(), yes),
+                ("indepserver", name(), yes),
+                ("number", T::Int, no),
+                ("status", T::Int, no),
+            ],
+        ),
+        table(
             SYSCLSOBJS,
             "sysclsobjs",
             &[0, 1],
@@ -250,6 +281,8 @@ pub const INDEXES: &[(u32, u32, &str, &[usize], bool)] = &[
     (SYSISCOLS, 2, "nc1", &[0, 4, 2, 1], true),
     (SYSCLSOBJS, 2, "nc", &[2, 0], false),
     (SYSSINGLEOBJREFS, 2, "nc1", &[3, 0, 4, 1, 2], false),
+    (SYSMULTIOBJREFS, 2, "nc1", &[3, 0, 4, 1, 2], false),
+    (SYSSOFTOBJREFS, 2, "nc1", &[3, 4, 2, 1, 0, 7], false),
 ];
 
 /// User type id, schema 4, type code, length, precision, scale, collation: the rows of `sysscalartypes`.

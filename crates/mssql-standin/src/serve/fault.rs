@@ -4,8 +4,8 @@
 //! # use logferry_mssql_standin::serve::Standin;
 //! let standin = Standin::start()?;
 //! standin.batch("CREATE DATABASE shop; BACKUP DATABASE shop TO DISK = 'NUL'")?;
-//! // Somebody else's log backup: what is not yet read of the log is gone, by and by.
-//! standin.batch("BACKUP LOG shop TO DISK = 'NUL'")?;
+//! // Somebody else's log backup: what is not yet read of the log is gone.
+//! standin.truncate_log("shop", None)?;
 //! standin.restart();
 //! // Restored to an earlier point, so that LSNs mean something else from here on.
 //! standin.fork("shop", [7; 16]);
@@ -17,6 +17,8 @@
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
+
+use logferry_model::Lsn;
 
 use super::Standin;
 use crate::sql::{Rights, SqlError};
@@ -36,6 +38,15 @@ impl Standin {
     pub fn fork(&self, database: &str, fork: [u8; 16]) -> bool {
         self.restart();
         self.sql.with_storage(database, |storage| storage.begin_fork(fork)).is_some()
+    }
+
+    /// The log of a database before a record (none: all of it so far) is gone, as after a log backup that somebody else makes and keeps. What open transactions
+    /// and CDC need of it stays, as on a server. Gives where the log begins now.
+    ///
+    /// # Errors
+    /// Where there is no such database or record, or the database is read-only.
+    pub fn truncate_log(&self, database: &str, before: Option<Lsn>) -> Result<Lsn, SqlError> {
+        self.sql.truncate_log(database, before)
     }
 
     /// From here on logferry's login has no right on some tables, given as `schema.table`; none of them: it has all rights again.

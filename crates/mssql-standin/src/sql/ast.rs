@@ -197,9 +197,24 @@ pub(crate) enum ModuleKind {
         check_option: bool,
     },
     Procedure {
-        parameters: Vec<(String, ParameterType, Option<Expr>)>,
+        parameters: Vec<Parameter>,
         body: String,
     },
+    /// Of attached files: what this T-SQL does not run. It is shown, and says why when it is used.
+    Shown {
+        /// As `sys.objects` has it.
+        code: &'static str,
+        why: String,
+    },
+}
+
+/// A parameter of a procedure.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter {
+    pub name: String,
+    pub of: ParameterType,
+    pub default: Option<Expr>,
+    pub output: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ mod expr;
 mod operator;
 mod query;
 mod table;
+mod uses;
 mod window;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(crate) struct Source {
     pub columns: Vec<Column>,
     /// What computed columns are, over this source as the only one.
     pub computed: Vec<(usize, Typed)>,
+    /// The table or view that it is, for what is written down of the names in a text.
+    pub object: Option<u32>,
 }
 
 /// Names that a query sees; what is outside of it comes after.
@@ -54,6 +57,8 @@ pub(crate) struct Binder<'a> {
     pub read: Vec<TableAt>,
     /// Those of them that nobody may change until the transaction ends.
     pub held: Vec<TableAt>,
+    /// Where it is noted what the text names.
+    pub uses: Option<Uses>,
 }
 
 #[derive(Default)]
@@ -85,6 +90,7 @@ impl<'a> Binder<'a> {
             views: 0,
             read: Vec::new(),
             held: Vec::new(),
+            uses: None,
         }
     }
 
@@ -138,7 +144,7 @@ impl<'a> Binder<'a> {
         let (schema, name) = def.map(|d| (d.schema.clone(), d.name.clone())).unwrap_or_default();
         Ok((
             From::Table { source, database: at.database, table: at.table, types, access: Access::All },
-            Source { alias: name, schema: Some(schema), columns, computed },
+            Source { alias: name, schema: Some(schema), columns, computed, object: Some(at.table) },
         ))
     }
 
@@ -147,7 +153,13 @@ impl<'a> Binder<'a> {
         let state = self.state;
         let mut out = Vec::new();
         for def in state.db(at.database).meta(at.table).computed.iter().filter(|c| persisted || !c.persisted) {
-            let own = Source { alias: String::new(), schema: None, columns: columns.to_vec(), computed: Vec::new() };
+            let own = Source {
+                alias: String::new(),
+                schema: None,
+                columns: columns.to_vec(),
+                computed: Vec::new(),
+                object: None,
+            };
             let grouping = self.grouping.take();
             let bound = self.value(&def.value, &Scope { sources: vec![own], outer: None });
             self.grouping = grouping;
@@ -251,3 +263,4 @@ pub(crate) fn common_of<'e>(all: impl IntoIterator<Item = &'e Typed>) -> Result<
 }
 
 pub(crate) use expr::{comparison as bind_comparison, wrong_count as bind_wrong_count};
+pub(crate) use uses::Uses;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use logferry_model::Lsn;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::bind::TableAt;
 use super::error::{Result, SqlError, invalid_object};
 use super::hidden::{Hidden, Rights};
 use super::session::Session;
-use super::state::{Isolation, Scalars, SessionRow, State};
+use super::state::{Isolation, Scalars, SessionRow, State, from_storage};
 use logferry_mssql_standin_storage::{Database, Options};
 
 /// A server: databases that many sessions share.
@@ -130,6 +131,21 @@ impl Server {
     /// has something in it that is not served.
     pub fn attach_database(&self, name: &str, data: &Path, log: &Path) -> Result<()> {
         self.shared.lock().attach(name, (data, log), utc_now())
+    }
+
+    /// Lets the log of a database forget what is before a record, or all of it so far.
+    ///
+    /// # Errors
+    /// 911 where there is no such database, 3906 where it is read-only, 8630 where there is no such record.
+    pub fn truncate_log(&self, database: &str, before: Option<Lsn>) -> Result<Lsn> {
+        let cut = self.with_storage(database, |storage| storage.truncate_log(before));
+        cut.ok_or_else(|| {
+            SqlError::batch(
+                911,
+                format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
+            )
+        })?
+        .map_err(from_storage)
     }
 
     /// Works on the storage of a database, while no statement runs.

@@ -1,5 +1,6 @@
 //! What all sessions share: databases and what storage does not keep of them.
 
+mod attached;
 mod meta;
 mod scalars;
 
@@ -184,6 +185,7 @@ impl State {
             });
             tables.insert(id, meta);
         }
+        let (modules, triggers) = attached::modules_of(&storage);
         self.databases.push(Some(Db {
             name: name.to_owned(),
             storage,
@@ -197,8 +199,8 @@ impl State {
             next_constraint: 1_000_000_000,
             cdc: None,
             lookups: Default::default(),
-            modules: BTreeMap::new(),
-            triggers: BTreeMap::new(),
+            modules,
+            triggers,
             table_types: BTreeMap::new(),
         }));
     }

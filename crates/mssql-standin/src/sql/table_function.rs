@@ -113,6 +113,7 @@ pub(crate) fn bind(
         schema: None,
         columns: found.columns(),
         computed: Vec::new(),
+        object: None,
     };
     Ok(Some((From::Function { source, database, function: found, args }, source_of)))
 }

@@ -6,9 +6,12 @@
 mod define;
 mod event;
 
-use super::state::Db;
+use super::error::Result;
+use super::state::{Db, from_storage};
 use super::value::{Value, same_name};
 pub(crate) use define::{define_trigger, drop_trigger, switch_trigger};
+use logferry_mssql_standin_storage::{ModuleDef as StoredModule, ModuleReference, ModuleSettings};
+
 pub(crate) use event::{DdlEvent, event_data, event_number, events_of, groups_of};
 
 /// A trigger.
@@ -54,7 +57,43 @@ impl TriggerDef {
     }
 }
 
+impl TriggerDef {
+    /// As the storage writes it, with what its text names.
+    pub fn stored(&self, object: u32, schema: Option<String>, references: Vec<ModuleReference>) -> StoredModule {
+        StoredModule {
+            object,
+            schema,
+            name: self.name.clone(),
+            kind: *b"TR",
+            parent: self.table,
+            settings: ModuleSettings {
+                schema_bound: self.options.schema_bound,
+                recompiled: self.options.recompiled,
+                disabled: self.disabled,
+                not_for_replication: self.not_for_replication,
+                ..ModuleSettings::default()
+            },
+            text: self.text.clone(),
+            references,
+            ..StoredModule::default()
+        }
+    }
+}
+
 impl Db {
+    /// Drops a trigger.
+    ///
+    /// # Errors
+    /// When nothing may be changed.
+    pub fn drop_trigger(&mut self, id: u32) -> Result<()> {
+        if let Some(trigger) = self.triggers.get(&id) {
+            let schema = trigger.table.map(|table| self.table_name(table).0);
+            self.storage.drop_module(id, schema.as_deref(), &trigger.name).map_err(from_storage)?;
+        }
+        self.triggers.remove(&id);
+        Ok(())
+    }
+
     /// A trigger by its name: of those on the database, or on tables of a schema.
     pub fn find_trigger(&self, schema: Option<&str>, name: &str) -> Option<u32> {
         let is = |t: &TriggerDef| {

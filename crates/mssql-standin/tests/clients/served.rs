@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use logferry_model::Lsn;
 use logferry_mssql_standin::serve::{Standin, StandinConfig};
 use logferry_mssql_standin::sql::Param;
 use logferry_mssql_standin::tds::{AttentionAnswer, Encryption, Fault, ServerConfig};
@@ -374,6 +375,43 @@ async fn a_restart_keeps_what_is_committed_and_a_fork_is_seen() {
     let mut client = connected(&standin).await;
     let name = first(&mut client, "SELECT @@SERVERNAME").await.expect("a name");
     assert_eq!(name, ColumnData::String(Some("STANDIN2".into())));
+}
+
+#[tokio::test]
+async fn a_truncated_log_is_gone_for_who_reads_it() {
+    const LAST: &str = "SELECT MAX([Current LSN]) FROM fn_dblog(NULL, NULL) WHERE Operation = 'LOP_COMMIT_XACT'";
+    let standin = standin();
+    standin.batch("BACKUP DATABASE shop TO DISK = 'NUL'").expect("a full backup");
+    let (mut client, mut other) = (connected(&standin).await, connected(&standin).await);
+    run(&mut client, "CREATE TABLE dbo.t (id int PRIMARY KEY); INSERT dbo.t VALUES (1)").await;
+    let ColumnData::String(Some(held)) = first(&mut client, LAST).await.expect("the log") else { panic!("no text") };
+    run(&mut client, "INSERT dbo.t VALUES (3)").await;
+    let ColumnData::String(Some(later)) = first(&mut client, LAST).await.expect("the log") else { panic!("no text") };
+    let read =
+        |lsn: &str| format!("SELECT COUNT(*) FROM fn_dblog('0x{lsn}', NULL) WHERE Operation = 'LOP_COMMIT_XACT'");
+    assert_eq!(number_of(&mut client, &read(&held)).await, 2);
+    // What is before a record goes, itself it stays.
+    let at: Lsn = later.parse().expect("an LSN");
+    assert_eq!(standin.truncate_log("shop", Some(at)).expect("the log is cut"), at);
+    assert_eq!(number_of(&mut client, &read(&later)).await, 1);
+    assert_eq!(code_of(first(&mut client, &read(&held)).await), 9003);
+    // An error of that severity ends the connection.
+    let mut client = connected(&standin).await;
+    // A transaction that is open needs what is after its begin.
+    run(&mut other, "BEGIN TRAN; INSERT dbo.t VALUES (2)").await;
+    run(&mut client, "INSERT dbo.t VALUES (4)").await;
+    let ColumnData::String(Some(last)) = first(&mut client, LAST).await.expect("the log") else { panic!("no text") };
+    standin.truncate_log("shop", None).expect("the log is cut");
+    assert_eq!(number_of(&mut client, &read(&last)).await, 1);
+    assert_eq!(code_of(first(&mut client, &read(&later)).await), 9003);
+    let mut client = connected(&standin).await;
+    run(&mut other, "COMMIT").await;
+    standin.truncate_log("shop", None).expect("the log is cut");
+    assert_eq!(code_of(first(&mut client, &read(&last)).await), 9003);
+    let mut client = connected(&standin).await;
+    assert_eq!(number_of(&mut client, "SELECT COUNT(*) FROM dbo.t").await, 4);
+    assert_eq!(standin.truncate_log("shop", Some(at)).expect_err("it is gone").number, 8630);
+    assert_eq!(standin.truncate_log("nosuch", None).expect_err("there is none").number, 911);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -404,6 +404,85 @@ fn views_of_what_is_gone_go_on() {
     );
 }
 
+/// Views and procedures as the script of Northwind left them: shown, and run where their text is understood.
+#[test]
+fn attached_files_have_their_views_and_procedures() {
+    let Some(folder) = fixtures() else { return };
+    let pair = folder.join("pairs/northwind-2008");
+    let server = server();
+    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    check(
+        &mut connect(&server),
+        &[
+            ("USE nw", "use nw"),
+            (
+                "SELECT type, COUNT(*) FROM sys.objects WHERE type IN ('V', 'P', 'TR') GROUP BY type ORDER BY 1; SELECT COUNT(*) FROM sys.views; SELECT COUNT(*) FROM sys.procedures; SELECT COUNT(*) FROM sys.triggers",
+                "\"P \", 7 | \"V \", 16 ; 16 ; 7 ; 0",
+            ),
+            (
+                "SELECT name, object_id, create_date FROM sys.procedures WHERE name LIKE 'CustOrder%' ORDER BY name",
+                "\"CustOrderHist\", 949578421, \"2012-01-24T19:10:40.157\" | \"CustOrdersDetail\", 917578307, \"2012-01-24T19:10:40.140\" | \"CustOrdersOrders\", 933578364, \"2012-01-24T19:10:40.140\"",
+            ),
+            (
+                "SELECT SUBSTRING(definition, CHARINDEX('CREATE', definition), 200) FROM sys.sql_modules WHERE object_id = OBJECT_ID('CustOrdersOrders')",
+                "\"CREATE PROCEDURE CustOrdersOrders @CustomerID nchar(5)\\r\\nAS\\r\\nSELECT OrderID, \\r\\n\\tOrderDate,\\r\\n\\tRequiredDate,\\r\\n\\tShippedDate\\r\\nFROM Orders\\r\\nWHERE CustomerID = @CustomerID\\r\\nORDER BY OrderID\\r\\n\"",
+            ),
+            (
+                "SELECT c.name, TYPE_NAME(c.user_type_id), c.max_length, c.is_nullable FROM sys.columns c WHERE c.object_id = OBJECT_ID('Customer and Suppliers by City') ORDER BY c.column_id",
+                "\"City\", \"nvarchar\", 30, true | \"CompanyName\", \"nvarchar\", 80, false | \"ContactName\", \"nvarchar\", 60, true | \"Relationship\", \"varchar\", 9, false",
+            ),
+            (
+                "SELECT COUNT(*) FROM Invoices; SELECT COUNT(*) FROM [Products Above Average Price]; SELECT TOP 1 CategoryName, CategorySales FROM [Category Sales for 1997] ORDER BY 2 DESC",
+                "2155 ; 25 ; \"Dairy Products\", 114749.7800",
+            ),
+            (
+                "EXEC CustOrdersDetail 10248",
+                "\"Queso Cabrales\", 14.0000, 12, 0, 168.0000 | \"Singaporean Hokkien Fried Mee\", 9.8000, 10, 0, 98.0000 | \"Mozzarella di Giovanni\", 34.8000, 5, 0, 174.0000",
+            ),
+            ("DROP VIEW Invoices", "!3906 Failed to update database \"nw\" because the database is read-only."),
+        ],
+    );
+}
+
+/// The same of files that this engine wrote, with triggers.
+#[test]
+fn attached_files_have_their_triggers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = server();
+    let long = format!("CREATE PROCEDURE long AS SELECT '{}' AS x", "ab".repeat(9_000));
+    let mut s = connect(&first);
+    for sql in [
+        "CREATE TABLE t (id int PRIMARY KEY, a int)",
+        "CREATE VIEW v WITH SCHEMABINDING AS SELECT id, a AS b FROM dbo.t",
+        "CREATE TRIGGER tr ON t FOR INSERT, UPDATE NOT FOR REPLICATION AS PRINT 'x'",
+        "CREATE TRIGGER quiet ON t AFTER DELETE AS PRINT 'y'",
+        "DISABLE TRIGGER quiet ON t",
+        "CREATE TRIGGER ddl ON DATABASE FOR CREATE_TABLE AS PRINT 'z'",
+        &long,
+    ] {
+        let said = run(&mut s, sql);
+        assert!(!said.contains('!'), "{sql}: {said}");
+    }
+    let asked = [
+        "SELECT name, object_id, type, parent_object_id FROM sys.objects WHERE is_ms_shipped = 0 ORDER BY object_id",
+        "SELECT name, parent_class, parent_id, is_disabled, is_not_for_replication FROM sys.triggers ORDER BY name",
+        "SELECT t.name, e.type_desc FROM sys.trigger_events e JOIN sys.triggers t ON t.object_id = e.object_id ORDER BY 1, 2",
+        "SELECT object_id, definition, is_schema_bound FROM sys.sql_modules ORDER BY object_id",
+        "SELECT name, system_type_id, is_nullable FROM sys.columns WHERE object_id = OBJECT_ID('v') ORDER BY column_id",
+    ];
+    let before = asked.map(|sql| run(&mut s, sql));
+    assert!(before[1].contains("\"quiet\", 1") && before[3].contains("abab"), "{before:?}");
+    assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
+    let second = server();
+    let (data, log) = (folder.path().join("shop.mdf"), folder.path().join("shop_log.ldf"));
+    second.attach_database("again", &data, &log).expect("the pair is attached");
+    let mut s = connect(&second);
+    assert_eq!(run(&mut s, "USE again"), "use again");
+    for (sql, before) in asked.into_iter().zip(&before) {
+        assert_eq!(run(&mut s, sql), *before, "{sql}");
+    }
+}
+
 /// Defaults, checks and foreign keys as the script of Northwind left them: what it loaded with NOCHECK is not trusted.
 #[test]
 fn attached_tables_have_their_constraints() {

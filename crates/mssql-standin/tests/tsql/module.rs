@@ -52,6 +52,48 @@ fn views() {
     );
 }
 
+/// What system tables have of them goes with the transaction, and others wait for its end.
+#[test]
+fn definitions_are_the_transactions_own() {
+    let server = server();
+    let (mut s, mut other) = (connect(&server), connect(&server));
+    let long = format!("CREATE PROCEDURE long AS SELECT 1 AS n -- {}", "x".repeat(20_000));
+    check(
+        &mut s,
+        &[
+            ("CREATE TABLE t (id int PRIMARY KEY, a int)", ""),
+            ("CREATE VIEW v AS SELECT * FROM t", ""),
+            ("CREATE TRIGGER tr ON t AFTER INSERT AS UPDATE t SET a = 9 FROM t JOIN inserted i ON i.id = t.id", ""),
+            (&long, ""),
+            (
+                "BEGIN TRAN; DROP VIEW v; DROP PROCEDURE long; DROP TRIGGER tr; DISABLE TRIGGER ALL ON DATABASE; ROLLBACK",
+                "",
+            ),
+            ("INSERT t VALUES (1, 1); SELECT * FROM v; EXEC long", "#1 ; #1 ; 1, 9 ; 1"),
+            ("BEGIN TRAN; DROP VIEW v", ""),
+        ],
+    );
+    check(
+        &mut other,
+        &[(
+            "SET LOCK_TIMEOUT 10; EXEC('CREATE VIEW v AS SELECT 1 AS one')",
+            "!1222 Lock request time out period exceeded.",
+        )],
+    );
+    check(&mut s, &[("COMMIT", "")]);
+    check(&mut other, &[("CREATE VIEW v AS SELECT 2 AS two", ""), ("SELECT * FROM v", "2")]);
+    check(
+        &mut s,
+        &[
+            ("ALTER VIEW v AS SELECT id FROM t", ""),
+            ("DISABLE TRIGGER tr ON t; ENABLE TRIGGER tr ON t; DISABLE TRIGGER ALL ON t", ""),
+            ("INSERT t VALUES (2, 2); SELECT a FROM t WHERE id = 2", "#1 ; 2"),
+            ("DROP TABLE t; DROP VIEW v; DROP PROCEDURE long", ""),
+            ("SELECT name FROM sys.objects WHERE is_ms_shipped = 0", "(none)"),
+        ],
+    );
+}
+
 #[test]
 fn procedures() {
     check(

@@ -12,7 +12,7 @@ use super::super::value::Value;
 pub(crate) use super::operator::{binary, comparison};
 use super::operator::{comparable, number};
 use super::{Binder, Scope, cast, common_of};
-use logferry_mssql_standin_storage::DEFAULT_COLLATION;
+use logferry_mssql_standin_storage::{ColumnUse, DEFAULT_COLLATION};
 
 impl Binder<'_> {
     /// A value.
@@ -217,6 +217,9 @@ impl Binder<'_> {
             at = at.outer.unwrap_or(at);
         }
         let found = &at.sources[source];
+        if let Some(uses) = &mut self.uses {
+            uses.column(found, column, ColumnUse { read: true, ..ColumnUse::default() });
+        }
         let bound = found.column_at(depth, source, column);
         if depth == 0
             && let Some(grouping) = &self.grouping

@@ -9,6 +9,7 @@ use super::super::types;
 use super::super::value::same_name;
 use super::table::push_equalities;
 use super::{Binder, Grouping, Scope, cast};
+use logferry_mssql_standin_storage::ColumnUse;
 
 impl Binder<'_> {
     /// A query inside of a scope, or outermost.
@@ -133,6 +134,9 @@ impl Binder<'_> {
                     let before = items.len();
                     for (source, s) in scope.sources.iter().enumerate().filter(|(_, s)| s.answers_to(qualifier)) {
                         for (at, c) in s.columns.iter().enumerate() {
+                            if let Some(uses) = &mut self.uses {
+                                uses.column(s, at, ColumnUse { all: true, ..ColumnUse::default() });
+                            }
                             if grouped {
                                 self.value(&Expr::Column(vec![s.alias.clone(), c.name.clone()]), &scope)?;
                             }

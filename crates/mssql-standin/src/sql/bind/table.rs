@@ -83,7 +83,13 @@ impl Binder<'_> {
                     let cells = std::mem::take(row);
                     *row = cells.into_iter().zip(&list).map(|(e, c)| cast(e, &c.ty)).collect();
                 }
-                scope.sources.push(Source { alias: alias.clone(), schema: None, columns: list, computed: Vec::new() });
+                scope.sources.push(Source {
+                    alias: alias.clone(),
+                    schema: None,
+                    columns: list,
+                    computed: Vec::new(),
+                    object: None,
+                });
                 Ok(From::Values { source, rows: bound })
             }
             TableRef::Func { name, args, alias } => {
@@ -98,7 +104,7 @@ impl Binder<'_> {
                     return Err(invalid_object(&name.join(".")));
                 };
                 let alias = alias.clone().or_else(|| name.last().cloned()).unwrap_or_default();
-                scope.sources.push(Source { alias, schema: None, columns, computed: Vec::new() });
+                scope.sources.push(Source { alias, schema: None, columns, computed: Vec::new(), object: None });
                 Ok(From::Rows { source, rows: Rc::new(rows.into_iter().map(Rc::new).collect()) })
             }
             TableRef::Join { left, right, kind, on } => {
@@ -151,7 +157,13 @@ impl Binder<'_> {
         let Some((database, id)) = self.state.find_module(self.scalars, name)? else { return Ok(None) };
         let state = self.state;
         let Some(def) = state.db(database).modules.get(&id) else { return Ok(None) };
-        let ModuleKind::View { columns, query, .. } = &def.kind else { return Ok(None) };
+        let (columns, query) = match &def.kind {
+            ModuleKind::View { columns, query, .. } => (columns, query),
+            ModuleKind::Shown { code: "V ", why } => {
+                return Err(unsupported(format!("view {}, of an attached file: {why}", def.name)));
+            }
+            _ => return Ok(None),
+        };
         if database != self.scalars.database {
             return Err(unsupported("views of another database"));
         }
@@ -163,12 +175,16 @@ impl Binder<'_> {
             ));
         }
         let held = std::mem::take(&mut self.with);
+        // What the view names is its own.
+        let uses = self.uses.take();
         let plan = self.query(query, None);
+        self.uses = uses;
         self.with = held;
         self.views -= 1;
         let plan = plan?;
         let mut found = derived(&def.name, columns, &plan)?;
         found.schema = Some(def.schema.clone());
+        found.object = Some(id);
         Ok(Some((From::Query { source, plan: Box::new(plan) }, found)))
     }
 
@@ -210,9 +226,12 @@ impl Binder<'_> {
                 let (alias, columns) = (single.clone(), images.columns.clone());
                 return Ok((
                     From::Rows { source, rows },
-                    Source { alias, schema: None, columns, computed: Vec::new() },
+                    Source { alias, schema: None, columns, computed: Vec::new(), object: None },
                 ));
             }
+        }
+        if let Some(uses) = &mut self.uses {
+            uses.name(self.state, self.scalars, name);
         }
         if let Some(at) = self.state.find_table(self.scalars, name)? {
             self.state.may_read(self.scalars, at)?;
@@ -232,7 +251,7 @@ impl Binder<'_> {
             let rows = Rc::new(rows.into_iter().map(Rc::new).collect());
             return Ok((
                 From::Rows { source, rows },
-                Source { alias, schema: Some(schema), columns, computed: Vec::new() },
+                Source { alias, schema: Some(schema), columns, computed: Vec::new(), object: None },
             ));
         }
         Err(invalid_object(&name.join(".")))
@@ -309,5 +328,5 @@ fn derived(alias: &str, names: &[String], plan: &Plan) -> Result<Source> {
     if let Some(at) = columns.iter().position(|c| c.name.is_empty()) {
         return Err(SqlError::batch(8155, format!("No column name was specified for column {} of '{alias}'.", at + 1)));
     }
-    Ok(Source { alias: alias.to_owned(), schema: None, columns, computed: Vec::new() })
+    Ok(Source { alias: alias.to_owned(), schema: None, columns, computed: Vec::new(), object: None })
 }

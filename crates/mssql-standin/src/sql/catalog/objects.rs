@@ -55,7 +55,7 @@ pub(super) fn objects(state: &State, database: usize) -> Vec<Object> {
             schema: module.schema.clone(),
             schema_id: schema_of(&module.schema),
             parent: 0,
-            kind: if module.is_view() { "V " } else { "P " },
+            kind: module.code(),
             created: module.created.clone(),
             shipped: false,
         });

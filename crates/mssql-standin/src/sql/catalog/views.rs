@@ -138,6 +138,9 @@ fn kind_name(kind: &str) -> &'static str {
         "V " => "VIEW",
         "P " => "SQL_STORED_PROCEDURE",
         "TR" => "SQL_TRIGGER",
+        "FN" => "SQL_SCALAR_FUNCTION",
+        "IF" => "SQL_INLINE_TABLE_VALUED_FUNCTION",
+        "TF" => "SQL_TABLE_VALUED_FUNCTION",
         _ => "FOREIGN_KEY_CONSTRAINT",
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn bind_output(
         schema: None,
         columns: target.columns.iter().map(|c| Column { nullable: c.nullable || output.merges, ..c.clone() }).collect(),
         computed: target.computed.clone(),
+        object: None,
     };
     let mut all: Vec<Source> = sources.to_vec();
     if of != OutputOf::Deleted {

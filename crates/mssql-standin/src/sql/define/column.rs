@@ -69,7 +69,13 @@ pub(super) fn columns_of(
             let plain = all
                 .iter()
                 .map(|c| Column { name: if c.computed { String::new() } else { c.name.clone() }, ..c.clone() });
-            let own = Source { alias: table.to_owned(), schema: None, columns: plain.collect(), computed: Vec::new() };
+            let own = Source {
+                alias: table.to_owned(),
+                schema: None,
+                columns: plain.collect(),
+                computed: Vec::new(),
+                object: None,
+            };
             let held = BTreeMap::new();
             let bound = Binder::new(state, scalars, &held).value(value, &Scope { sources: vec![own], outer: None })?;
             column.ty = bound.ty;

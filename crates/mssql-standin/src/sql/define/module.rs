@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::ast::{Module, ModuleKind};
-use super::super::bind::Binder;
+use super::super::ast::{Module, ModuleKind, Parameter, ParameterType};
+use super::super::bind::{Binder, Uses};
 use super::super::error::{Result, SqlError, unsupported};
-use super::super::state::{ModuleDef, Scalars, State};
+use super::super::state::{ModuleDef, Scalars, State, from_storage};
 use super::super::value::same_name;
-use super::now;
+use super::{named_in, now};
 
 /// CREATE, ALTER, or CREATE OR ALTER.
 pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Module) -> Result<()> {
@@ -26,7 +26,9 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
     let known = state.find_module(scalars, &module.name)?.map(|(_, id)| id);
     let view = matches!(module.kind, ModuleKind::View { .. });
     let other_kind = known.and_then(|id| state.db(database).modules.get(&id)).is_some_and(|m| m.is_view() != view);
-    if state.find_table(scalars, &module.name)?.is_some() || other_kind || known.is_some() && !module.alter {
+    let taken = state.find_table(scalars, &module.name)?.is_some()
+        || state.db(database).find_trigger(Some(&schema), &name).is_some();
+    if taken || other_kind || known.is_some() && !module.alter {
         return Err(
             SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(3)
         );
@@ -35,12 +37,24 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
         return Err(SqlError::batch(208, format!("Invalid object name '{}'.", module.name.join("."))).state(6));
     }
     let mut shown = Vec::new();
-    if let ModuleKind::View { columns, query, .. } = &module.kind {
-        let held = BTreeMap::new();
-        let mut binder = Binder::new(state, scalars, &held);
-        let plan = binder.query(query, None)?;
-        shown = binder.named_columns(&name, columns, &plan)?;
-    }
+    let references = match &module.kind {
+        ModuleKind::View { columns, query, .. } => {
+            let held = BTreeMap::new();
+            let mut binder = Binder::new(state, scalars, &held);
+            binder.uses = Some(Uses::default());
+            let plan = binder.query(query, None)?;
+            shown = binder.named_columns(&name, columns, &plan)?;
+            binder.uses.take().unwrap_or_default().references(state, database)
+        }
+        ModuleKind::Procedure { parameters, body } => {
+            let scalar = |p: &Parameter| match &p.of {
+                ParameterType::Scalar(ty) => Some((p.name.clone(), ty.clone())),
+                ParameterType::Table(_) => None,
+            };
+            named_in(state, scalars, body, parameters.iter().filter_map(scalar), None)
+        }
+        ModuleKind::Shown { .. } => Vec::new(),
+    };
     let created = now(scalars);
     let db = state.db_mut(database);
     let id = known.unwrap_or_else(|| db.constraint_id());
@@ -54,6 +68,12 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
         text: module.text.clone(),
         created,
     };
+    let stored = def.stored(id, references);
+    match known {
+        Some(_) => db.storage.alter_module(&stored),
+        None => db.storage.create_module(&stored),
+    }
+    .map_err(from_storage)?;
     db.modules.insert(id, def);
     Ok(())
 }
@@ -70,7 +90,11 @@ pub(crate) fn drop_module(
     let found = found.filter(|(at, id)| state.db(*at).modules.get(id).is_some_and(|m| m.is_view() == view));
     match found {
         Some((at, id)) => {
-            state.db_mut(at).modules.remove(&id);
+            let db = state.db_mut(at);
+            if let Some(module) = db.modules.get(&id) {
+                db.storage.drop_module(id, Some(&module.schema), &module.name).map_err(from_storage)?;
+            }
+            db.modules.remove(&id);
             Ok(())
         }
         None if if_exists => Ok(()),

@@ -210,10 +210,11 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
     if scalars.depth == 0 {
         cdc::source_dropped(db, at.table)?;
     }
+    let own: Vec<u32> = db.triggers.iter().filter(|(_, t)| t.table == Some(at.table)).map(|(id, _)| *id).collect();
+    own.into_iter().try_for_each(|trigger| db.drop_trigger(trigger))?;
     db.storage.drop_table(at.table).map_err(from_storage)?;
     db.lookups.forget(at.table);
     db.tables.remove(&at.table);
-    db.triggers.retain(|_, t| t.table != Some(at.table));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! CREATE, ALTER and DROP of views and procedures: their text is kept, to the end of the batch.
 
-use super::super::ast::{Module, ModuleKind, StmtKind};
+use super::super::ast::{Module, ModuleKind, Parameter, StmtKind};
 use super::super::error::{Result, SqlError};
 use super::super::token::Tok;
 use super::{Parser, parse};
@@ -36,10 +36,10 @@ impl Parser<'_> {
             while matches!(self.peek(), Tok::Var(_)) {
                 let name = self.variable()?;
                 self.word("AS");
-                let sql_type = self.parameter_type()?;
+                let of = self.parameter_type()?;
                 let default = if self.op("=") { Some(self.unary()?) } else { None };
-                let _ = self.word("OUTPUT") || self.word("OUT");
-                parameters.push((name, sql_type, default));
+                let output = self.word("OUTPUT") || self.word("OUT");
+                parameters.push(Parameter { name, of, default, output });
                 if !self.op(",") {
                     break;
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
-use super::super::ast::{Expr, ModuleKind, ParameterType};
+use super::super::ast::{ModuleKind, Parameter, ParameterType};
 use super::super::convert::convert;
 use super::super::define;
 use super::super::error::{Result, SqlError};
@@ -112,6 +112,9 @@ impl Session {
             Some(ModuleKind::Procedure { parameters, body }) => {
                 self.user_procedure(name, &parameters, &body, args, out)
             }
+            Some(ModuleKind::Shown { code: "P ", why }) => {
+                Err(super::super::error::unsupported(format!("procedure {name}, of an attached file: {why}")))
+            }
             _ => Err(SqlError::batch(2812, format!("Could not find stored procedure '{name}'.")).state(62)),
         }
     }
@@ -121,13 +124,13 @@ impl Session {
     fn user_procedure(
         &mut self,
         name: &str,
-        parameters: &[(String, ParameterType, Option<Expr>)],
+        parameters: &[Parameter],
         body: &str,
         args: &[(Option<String>, SqlType, Value, bool)],
         out: Out<'_>,
     ) -> Result<(i32, Vec<(String, SqlType, Value)>)> {
         let mut given = args.to_vec();
-        for (at, (parameter, of, default)) in parameters.iter().enumerate() {
+        for (at, Parameter { name: parameter, of, default, .. }) in parameters.iter().enumerate() {
             if matches!(of, ParameterType::Table(_)) {
                 continue;
             }
@@ -146,7 +149,7 @@ impl Session {
             given.push((Some(parameter.clone()), ty, value, false));
         }
         let declared: Vec<(String, ParameterType)> =
-            parameters.iter().map(|(n, ty, _)| (n.clone(), ty.clone())).collect();
+            parameters.iter().map(|p| (p.name.clone(), p.of.clone())).collect();
         // What it sets is as it was when it ends.
         let options = self.scalars.options.clone();
         let result = self.run_prepared(body, &declared, &given, out);

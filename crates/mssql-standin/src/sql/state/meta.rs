@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::ast::Expr;
+use super::super::ast::{Expr, ModuleKind, Parameter, ParameterType};
 use super::super::parse::parse_expression;
+use super::super::plan::Column;
 use super::super::value::Value;
-use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, ConstraintSwitch, Database};
+use logferry_mssql_standin_storage::{
+    ColumnDef, ConstraintDef, ConstraintKind, ConstraintSwitch, Database, ModuleDef as StoredModule, ModuleReference,
+    ModuleSettings,
+};
 
 /// A type of tables.
 #[derive(Clone, Debug)]
@@ -22,9 +26,9 @@ pub(crate) struct TableTypeDef {
 pub(crate) struct ModuleDef {
     pub schema: String,
     pub name: String,
-    pub kind: super::super::ast::ModuleKind,
+    pub kind: ModuleKind,
     /// Of views: the columns, as they were when it was defined.
-    pub shown: Vec<super::super::plan::Column>,
+    pub shown: Vec<Column>,
     pub options: super::super::ast::ModuleOptions,
     pub text: String,
     pub created: Value,
@@ -32,7 +36,46 @@ pub(crate) struct ModuleDef {
 
 impl ModuleDef {
     pub fn is_view(&self) -> bool {
-        matches!(self.kind, super::super::ast::ModuleKind::View { .. })
+        self.code() == "V "
+    }
+
+    /// What `sys.objects` says that it is.
+    pub fn code(&self) -> &'static str {
+        match &self.kind {
+            ModuleKind::View { .. } => "V ",
+            ModuleKind::Procedure { .. } => "P ",
+            ModuleKind::Shown { code, .. } => code,
+        }
+    }
+
+    /// As the storage writes it, with what its text names.
+    pub fn stored(&self, object: u32, references: Vec<ModuleReference>) -> StoredModule {
+        let parameters = match &self.kind {
+            ModuleKind::Procedure { parameters, .. } => parameters.as_slice(),
+            _ => &[],
+        };
+        let parameter = |p: &Parameter| match &p.of {
+            ParameterType::Scalar(ty) => Some((ColumnDef::new(p.name.clone(), ty.clone()), p.output)),
+            ParameterType::Table(_) => None,
+        };
+        let column = |c: &Column| ColumnDef { nullable: c.nullable, ..ColumnDef::new(c.name.clone(), c.ty.clone()) };
+        StoredModule {
+            object,
+            schema: Some(self.schema.clone()),
+            name: self.name.clone(),
+            kind: if self.is_view() { *b"V " } else { *b"P " },
+            parent: None,
+            settings: ModuleSettings {
+                schema_bound: self.options.schema_bound,
+                recompiled: self.options.recompiled,
+                ..ModuleSettings::default()
+            },
+            text: self.text.clone(),
+            columns: self.shown.iter().map(column).collect(),
+            parameters: parameters.iter().filter_map(parameter).collect(),
+            references,
+            dates: Default::default(),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! CREATE, ALTER, DROP, ENABLE and DISABLE TRIGGER.
 
 use super::super::ast::{Name, Trigger, TriggerOn};
+use super::super::bind::TableAt;
+use super::super::define;
 use super::super::error::{Result, SqlError, invalid_object, unsupported};
-use super::super::state::{Scalars, State};
+use super::super::state::{Scalars, State, from_storage};
 use super::super::time::datetime;
+use super::super::value::same_name;
 use super::TriggerDef;
 
 /// CREATE, ALTER, or CREATE OR ALTER.
@@ -42,6 +45,13 @@ pub(crate) fn define_trigger(state: &mut State, scalars: &Scalars, trigger: &Tri
     if known.is_none() && !trigger.make {
         return Err(invalid_object(&trigger.name.join(".")).state(6));
     }
+    let own = scalars.xacts.get(&database).copied();
+    let held = state.db(database).storage.name_holder(own, |of, known| of.is_empty() && same_name(known, &name));
+    if let Some(by) = held.filter(|_| schema.is_none()) {
+        return Err(state.blocked(database, by));
+    }
+    let watched = table.map(|table| TableAt { database, table });
+    let references = define::named_in(state, scalars, &trigger.body, std::iter::empty(), watched);
     let now = datetime(scalars.now);
     let db = state.db_mut(database);
     let id = known.unwrap_or_else(|| db.constraint_id());
@@ -58,6 +68,12 @@ pub(crate) fn define_trigger(state: &mut State, scalars: &Scalars, trigger: &Tri
         options: trigger.options,
         not_for_replication: trigger.not_for_replication,
     };
+    let stored = def.stored(id, schema, references);
+    match known {
+        Some(_) => db.storage.alter_module(&stored),
+        None => db.storage.create_module(&stored),
+    }
+    .map_err(from_storage)?;
     db.triggers.insert(id, def);
     Ok(())
 }
@@ -85,10 +101,7 @@ pub(crate) fn drop_trigger(
     on_database: bool,
 ) -> Result<()> {
     match find(state, scalars, name, on_database)? {
-        Some((at, id)) => {
-            state.db_mut(at).triggers.remove(&id);
-            Ok(())
-        }
+        Some((at, id)) => state.db_mut(at).drop_trigger(id),
         None if if_exists => Ok(()),
         None => Err(SqlError::batch(
             3701,
@@ -149,9 +162,12 @@ pub(crate) fn switch_trigger(
         ids
     };
     for id in ids {
-        if let Some(trigger) = state.db_mut(database).triggers.get_mut(&id) {
-            trigger.disabled = !enable;
-        }
+        let db = state.db_mut(database);
+        let Some(trigger) = db.triggers.get(&id).filter(|t| t.disabled == enable) else { continue };
+        let schema = trigger.table.map(|table| db.table_name(table).0);
+        let switched = TriggerDef { disabled: !enable, ..trigger.clone() };
+        db.storage.switch_module(&switched.stored(id, schema, Vec::new())).map_err(from_storage)?;
+        db.triggers.insert(id, switched);
     }
     Ok(())
 }

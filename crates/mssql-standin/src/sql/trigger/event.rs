@@ -152,8 +152,8 @@ pub(crate) fn events_of(state: &State, scalars: &Scalars, stmt: &Stmt) -> Result
             let (name, kind) = match (&module.kind, new) {
                 (ModuleKind::View { .. }, true) => ("CREATE_VIEW", "VIEW"),
                 (ModuleKind::View { .. }, false) => ("ALTER_VIEW", "VIEW"),
-                (ModuleKind::Procedure { .. }, true) => ("CREATE_PROCEDURE", "PROCEDURE"),
-                (ModuleKind::Procedure { .. }, false) => ("ALTER_PROCEDURE", "PROCEDURE"),
+                (_, true) => ("CREATE_PROCEDURE", "PROCEDURE"),
+                (_, false) => ("ALTER_PROCEDURE", "PROCEDURE"),
             };
             out.extend(own(&module.name)?.map(|of| event(name, kind, of, String::new())));
         }
