@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::sink::ResultSink;
+
 /// A failed statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlError {
@@ -17,6 +19,8 @@ pub struct SqlError {
     pub message: String,
     /// What it does beyond ending the statement.
     pub effect: Effect,
+    /// The error that servers send behind it; `@@ERROR` and CATCH know that one.
+    pub then: Option<Box<SqlError>>,
 }
 
 /// What an error does beyond ending its statement.
@@ -33,7 +37,15 @@ pub enum Effect {
 impl SqlError {
     /// An error of severity 16 that ends its statement.
     pub fn new(number: i32, message: impl Into<String>) -> Self {
-        SqlError { number, class: 16, state: 1, line: 0, message: message.into(), effect: Effect::Statement }
+        SqlError {
+            number,
+            class: 16,
+            state: 1,
+            line: 0,
+            message: message.into(),
+            effect: Effect::Statement,
+            then: None,
+        }
     }
 
     /// An error of severity 16 that ends its batch.
@@ -56,7 +68,26 @@ impl SqlError {
         if self.line == 0 {
             self.line = line;
         }
+        self.then = self.then.map(|then| Box::new(then.at_line(line)));
         self
+    }
+
+    /// The same error with another behind it.
+    pub fn then(self, then: SqlError) -> Self {
+        SqlError { then: Some(Box::new(then)), ..self }
+    }
+
+    /// The last of those that are sent.
+    pub fn last(&self) -> &SqlError {
+        self.then.as_ref().map_or(self, |then| then.last())
+    }
+
+    /// Gives it to a sink, with what comes behind it.
+    pub(super) fn send(&self, out: &mut dyn ResultSink) {
+        out.error(self);
+        if let Some(then) = &self.then {
+            then.send(out);
+        }
     }
 }
 

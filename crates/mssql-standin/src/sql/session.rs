@@ -167,7 +167,7 @@ impl Session {
         if let Err(e) = &result
             && e.number != STOPPED
         {
-            out.error(e);
+            e.send(out);
         }
         result
     }
@@ -194,7 +194,7 @@ impl Session {
             Ok(_) => Ok(0),
             Err(e) => {
                 if e.number != STOPPED {
-                    out.error(&e);
+                    e.send(out);
                 }
                 Err(e)
             }
@@ -237,7 +237,7 @@ impl Session {
             }
             Err(mut e) => {
                 e = e.at_line(stmt.line);
-                self.scalars.error = e.number;
+                self.scalars.error = e.last().number;
                 if e.effect == Effect::Transaction
                     || self.scalars.option("XACT_ABORT") && e.number != 50000 && self.scalars.depth > 0
                 {
@@ -250,11 +250,12 @@ impl Session {
                 if in_try || e.effect != Effect::Statement {
                     return Err(e);
                 }
-                out.error(&e);
+                e.send(out);
                 if matches!(
                     stmt.kind,
                     StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_) | StmtKind::Merge(_)
-                ) {
+                ) || matches!(e.number, 515 | 1505)
+                {
                     out.info(&SqlError {
                         class: 0,
                         line: stmt.line,

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub owners: HashMap<(usize, Transaction), i16>,
     /// The transaction that the statement which failed last would have to wait for.
     pub blocked_by: Cell<Option<(usize, Transaction)>>,
+    /// The same, of a session that keeps a table from being changed.
+    pub blocked_by_reader: Cell<Option<i16>>,
     /// Whole tables that sessions keep others from changing, until their transactions end.
     pub table_locks: Vec<(TableAt, i16)>,
     /// What a program does not see.
@@ -115,6 +117,7 @@ impl State {
             waits: HashMap::new(),
             owners: HashMap::new(),
             blocked_by: Cell::new(None),
+            blocked_by_reader: Cell::new(None),
             table_locks: Vec::new(),
             hidden: Hidden::default(),
             sessions: BTreeMap::new(),
@@ -253,10 +256,31 @@ impl State {
 
     /// Whether nobody else keeps a table from being changed; the error means that it is to be waited for.
     pub fn may_change(&self, scalars: &Scalars, at: TableAt) -> Result<()> {
-        match self.table_locks.iter().any(|(locked, spid)| *locked == at && *spid != scalars.spid) {
-            true => Err(SqlError::new(super::session::BLOCKED, "")),
-            false => Ok(()),
+        match self.table_locks.iter().find(|(locked, spid)| *locked == at && *spid != scalars.spid) {
+            Some((_, spid)) => {
+                self.blocked_by_reader.set(Some(*spid));
+                Err(SqlError::new(super::session::BLOCKED, ""))
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Keeps tables from being changed by others until the transaction ends; the error means that one has been, and is to be waited for.
+    pub fn keep_from_changes(&mut self, scalars: &Scalars, tables: &[TableAt]) -> Result<()> {
+        for at in tables {
+            let own = scalars.xacts.get(&at.database).copied();
+            if let Some(by) = self.db(at.database).storage.holder_of_any(own, at.table) {
+                return Err(self.blocked(at.database, by));
+            }
+        }
+        if scalars.depth > 0 {
+            for at in tables {
+                if !self.table_locks.contains(&(*at, scalars.spid)) {
+                    self.table_locks.push((*at, scalars.spid));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn find_table(&self, scalars: &Scalars, name: &[String]) -> Result<Option<TableAt>> {

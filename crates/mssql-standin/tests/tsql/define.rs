@@ -75,7 +75,10 @@ fn computed_columns() {
                 "\"b\", \"([a]*(2))\", false | \"d\", \"([a]+(1))\", true",
             ),
             ("ALTER TABLE t ADD e AS UPPER(c) + '!'; SELECT e FROM t WHERE id = 3", "\"C!\""),
-            ("ALTER TABLE t DROP COLUMN a", "!5074 The object 'b' is dependent on column 'a'."),
+            (
+                "ALTER TABLE t DROP COLUMN a",
+                "!5074 The object 'b' is dependent on column 'a'. ; !4922 ALTER TABLE DROP COLUMN a failed because one or more objects access this column.",
+            ),
         ],
     );
 }
@@ -135,7 +138,10 @@ fn columns_come_go_and_change() {
                 "ALTER TABLE t ADD f int NULL, g varchar(5) NOT NULL CONSTRAINT DF_g DEFAULT 'q', h int DEFAULT 3 WITH VALUES; SELECT * FROM t",
                 "1, 10, \"x\", null, \"q\", 3 | 2, 20, \"x\", null, \"q\", 3",
             ),
-            ("ALTER TABLE t DROP COLUMN g", "!5074 The object 'DF_g' is dependent on column 'g'."),
+            (
+                "ALTER TABLE t DROP COLUMN g",
+                "!5074 The object 'DF_g' is dependent on column 'g'. ; !4922 ALTER TABLE DROP COLUMN g failed because one or more objects access this column.",
+            ),
             ("ALTER TABLE t DROP CONSTRAINT DF_g, COLUMN g, f; SELECT * FROM t WHERE id = 2", "2, 20, \"x\", 3"),
             (
                 "ALTER TABLE t DROP COLUMN nosuch",
@@ -151,7 +157,10 @@ fn columns_come_go_and_change() {
                 "SELECT name, column_id, system_type_id, is_nullable FROM sys.columns WHERE object_id = OBJECT_ID('t')",
                 "\"id\", 1, 56, false | \"a\", 2, 127, false | \"c\", 3, 167, true | \"h\", 6, 56, true",
             ),
-            ("ALTER TABLE t ALTER COLUMN c int", "!5074 The object 'DF_c' is dependent on column 'c'."),
+            (
+                "ALTER TABLE t ALTER COLUMN c int",
+                "!5074 The object 'DF_c' is dependent on column 'c'. ; !4922 ALTER TABLE ALTER COLUMN c failed because one or more objects access this column.",
+            ),
             ("ALTER TABLE t ADD k varchar(5); UPDATE t SET k = 'no'", "#2"),
             (
                 "ALTER TABLE t ALTER COLUMN k int",

@@ -161,7 +161,10 @@ fn clustered_indexes_of_all_kinds() {
                 "SELECT * FROM keyed; SELECT i.name, i.type_desc FROM sys.key_constraints k JOIN sys.indexes i ON i.object_id = k.parent_object_id AND i.index_id = k.unique_index_id WHERE k.name = 'pk_keyed'",
                 "1, 1 | 2, 2 ; \"pk_keyed\", \"CLUSTERED\"",
             ),
-            ("ALTER TABLE keyed ADD PRIMARY KEY (w)", "!1779 Table 'keyed' already has a primary key defined on it."),
+            (
+                "ALTER TABLE keyed ADD PRIMARY KEY (w)",
+                "!1779 Table 'keyed' already has a primary key defined on it. ; !1750 Could not create constraint or index. See previous errors.",
+            ),
             (
                 "CREATE TABLE uq (a int NOT NULL CONSTRAINT uqc UNIQUE CLUSTERED, b int NOT NULL PRIMARY KEY); INSERT uq VALUES (2, 1), (1, 2); SELECT a FROM uq",
                 "#2 ; 1 | 2",

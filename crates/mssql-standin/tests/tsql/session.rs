@@ -207,3 +207,112 @@ fn statements_reach_pages_log_and_backup() {
     found.sort();
     assert_eq!(found, ["dbo.heap Some([2, 0, 0, 0])", "dbo.kept Some([1, 0, 0, 0])", "dbo.kept Some([2, 0, 0, 0])"]);
 }
+
+/// Readers of these levels lock tables, whether READ COMMITTED reads versions or not.
+#[test]
+fn what_was_read_stays_in_repeatable_read_and_serializable() {
+    const TIMEOUT: &str = "!1222 Lock request time out period exceeded.";
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let server = server();
+        let (mut a, mut b) = (connect(&server), connect(&server));
+        let set = format!("SET TRANSACTION ISOLATION LEVEL {level}");
+        check(
+            &mut a,
+            &[
+                (
+                    "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT t VALUES (1, 10), (2, 20); CREATE TABLE u (n int)",
+                    "#2",
+                ),
+                (&format!("{set}; BEGIN TRAN; SELECT v FROM t WHERE id = 1"), "10"),
+            ],
+        );
+        check(
+            &mut b,
+            &[
+                ("SET LOCK_TIMEOUT 20; UPDATE t SET v = 11 WHERE id = 1", TIMEOUT),
+                ("INSERT t VALUES (3, 30)", TIMEOUT),
+                ("ALTER TABLE t ADD w int", TIMEOUT),
+                ("SELECT v FROM t WHERE id = 1", "10"),
+            ],
+        );
+        check(&mut a, &[("UPDATE t SET v = 15 WHERE id = 1; SELECT COUNT(*) FROM t; COMMIT", "#1 ; 2")]);
+        check(&mut b, &[("BEGIN TRAN; UPDATE t SET v = 12 WHERE id = 2", "#1")]);
+        check(
+            &mut a,
+            &[
+                ("SET LOCK_TIMEOUT 20; SELECT v FROM t WHERE id = 1", TIMEOUT),
+                ("IF EXISTS (SELECT 1 FROM t) PRINT 'there'", TIMEOUT),
+                ("INSERT u SELECT id FROM t", TIMEOUT),
+                ("SELECT v FROM t WITH (NOLOCK) WHERE id = 1", "15"),
+            ],
+        );
+        check(&mut b, &[("COMMIT", "")]);
+        for reads in [
+            "DECLARE @n int = (SELECT MAX(v) FROM t)",
+            "INSERT u SELECT id FROM t",
+            "UPDATE t SET v = 0 WHERE id = 77",
+            "DELETE t WHERE id = 77",
+            "MERGE u USING t ON t.id = u.n WHEN MATCHED THEN UPDATE SET n = 0;",
+        ] {
+            run(&mut a, &format!("BEGIN TRAN; {reads}"));
+            check(&mut b, &[("INSERT t VALUES (4, 40)", TIMEOUT)]);
+            run(&mut a, "ROLLBACK");
+        }
+        check(&mut b, &[("INSERT t VALUES (4, 40)", "#1")]);
+    }
+}
+
+/// Two that have read the same and want to change it wait for each other.
+#[test]
+fn one_of_two_serializable_transactions_is_the_deadlocks_victim() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    run(&mut a, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT t VALUES (1, 0)");
+    let read = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN TRAN; SELECT v FROM t";
+    check(&mut a, &[(read, "0")]);
+    check(&mut b, &[(read, "0")]);
+    let change = "UPDATE t SET v += 1; IF @@TRANCOUNT > 0 COMMIT";
+    let first = std::thread::spawn(move || run(&mut a, change));
+    let second = run(&mut b, change);
+    let said = [first.join().expect("no panic"), second];
+    let victims = said.iter().filter(|s| s.starts_with("!1205 ")).count();
+    assert!(victims == 1 && said.contains(&"#1".to_owned()), "{said:?}");
+    check(&mut connect(&server), &[("SELECT v FROM t", "1")]);
+}
+
+/// What servers send in pairs; the second one is what CATCH and `@@ERROR` know.
+#[test]
+fn errors_come_in_pairs() {
+    const CREATED: &str = "!1750 Could not create constraint or index. See previous errors.";
+    let mut s = connect(&server());
+    check(
+        &mut s,
+        &[
+            ("CREATE TABLE t (id int NOT NULL CONSTRAINT pk PRIMARY KEY, n int NULL, m int NULL)", ""),
+            (
+                "ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (n) REFERENCES nosuch (id)",
+                &format!("!1767 Foreign key references invalid table 'nosuch'. ; {CREATED}"),
+            ),
+            (
+                "ALTER TABLE t ADD CONSTRAINT pk UNIQUE (n)",
+                &format!("!2714 There is already an object named 'pk' in the database. ; {CREATED}"),
+            ),
+            (
+                "CREATE TABLE u (id int NULL PRIMARY KEY)",
+                &format!("!8111 Cannot define PRIMARY KEY constraint on nullable column in table 'u'. ; {CREATED}"),
+            ),
+            (
+                "ALTER TABLE t DROP CONSTRAINT nosuch",
+                "!3728 'nosuch' is not a constraint. ; !3727 Could not drop constraint. See previous errors.",
+            ),
+            (
+                "BEGIN TRY ALTER TABLE t DROP CONSTRAINT nosuch END TRY BEGIN CATCH SELECT ERROR_NUMBER(), ERROR_MESSAGE() END CATCH",
+                "3727, \"Could not drop constraint. See previous errors.\"",
+            ),
+            (
+                "BEGIN TRY EXEC('ALTER TABLE t DROP COLUMN id') END TRY BEGIN CATCH SELECT ERROR_NUMBER(), ERROR_STATE() END CATCH",
+                "4922, 9",
+            ),
+        ],
+    );
+}

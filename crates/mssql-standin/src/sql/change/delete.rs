@@ -21,7 +21,7 @@ pub(crate) fn delete(
     variables: &Variables,
     stmt: &Delete,
 ) -> Result<Outcome> {
-    let (target, hits, output) = {
+    let (target, hits, output, read) = {
         let state: &State = state;
         let held = variables.borrow().clone();
         let mut binder = Binder::new(state, scalars, &held);
@@ -32,8 +32,9 @@ pub(crate) fn delete(
         let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
         let hits = find_hits(&ctx, &from, sources.len(), at, filter.as_ref(), top.as_ref(), |_| Ok(Vec::new()))?;
         let output = bind_output(&mut binder, &target, &stmt.output, &sources, OutputOf::Deleted)?;
-        (target, hits, output)
+        (target, hits, output, binder.held)
     };
+    state.keep_from_changes(scalars, &read)?;
     lock_hits(state, scalars, &target, &hits)?;
     let gone: Vec<_> = hits.iter().map(|h| (Arc::clone(&h.key), Arc::clone(&h.row))).collect();
     check_referenced(state, scalars, &target, &gone, &[], "DELETE")?;

@@ -26,7 +26,7 @@ pub(crate) fn insert(
     variables: &Variables,
     stmt: &Insert,
 ) -> Result<Outcome> {
-    let (target, rows, output) = {
+    let (target, rows, output, read) = {
         let state: &State = state;
         let held = variables.borrow().clone();
         let mut binder = Binder::new(state, scalars, &held);
@@ -176,8 +176,9 @@ pub(crate) fn insert(
             rows.push(values);
         }
         let output = bind_output(&mut binder, &target, &stmt.output, &[], OutputOf::Inserted)?;
-        (target, rows, output)
+        (target, rows, output, binder.held)
     };
+    state.keep_from_changes(scalars, &read)?;
 
     // Values that the server gives.
     let mut finished: Vec<Vec<Value>> = Vec::new();
@@ -295,17 +296,19 @@ pub(crate) fn select_into(
     query: &Query,
     into: &[String],
 ) -> Result<Outcome> {
-    let (columns, rows) = {
+    let (columns, rows, read) = {
         let held = variables.borrow().clone();
-        let plan = Binder::new(state, scalars, &held).query(query, None)?;
+        let mut binder = Binder::new(state, scalars, &held);
+        let plan = binder.query(query, None)?;
         let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
         let mut rows: Vec<Row> = Vec::new();
         run::run(&plan, &ctx, None, &mut |row| {
             rows.push(row.iter().zip(&plan.columns).map(|(v, c)| to_bytes(&c.ty, v)).collect::<Result<_>>()?);
             Ok(true)
         })?;
-        (plan.columns, rows)
+        (plan.columns, rows, binder.held)
     };
+    state.keep_from_changes(scalars, &read)?;
     let at = define::create_plain(state, scalars, into, &columns)?;
     if !rows.is_empty() {
         let xact = begin_in(state, scalars, at.database, "SELECT INTO");

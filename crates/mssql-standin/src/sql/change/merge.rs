@@ -141,13 +141,17 @@ fn effective(stmt: &Merge, clause: &MergeClause) -> Option<Expr> {
 }
 
 fn worked_out(
-    state: &State,
+    state: &mut State,
     scalars: &Scalars,
     variables: &Variables,
     query: &Query,
 ) -> Result<(Vec<SqlType>, Vec<Vec<Value>>)> {
     let held = variables.borrow().clone();
-    let plan = Binder::new(state, scalars, &held).query(query, None)?;
+    let (plan, read) = {
+        let mut binder = Binder::new(state, scalars, &held);
+        (binder.query(query, None)?, binder.held)
+    };
+    state.keep_from_changes(scalars, &read)?;
     let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
     let mut rows = Vec::new();
     run::run(&plan, &ctx, None, &mut |row| {

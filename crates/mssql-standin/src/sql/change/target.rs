@@ -62,6 +62,9 @@ pub(super) fn bind_target<'s>(
     };
     let table = table_of(&plan_from, at)
         .ok_or_else(|| SqlError::batch(4405, format!("View or function '{}' is not updatable.", name.join("."))))?;
+    if binder.scalars.keeps_what_it_reads() {
+        binder.held.push(table);
+    }
     let scope = Scope { sources, outer: None };
     let filter = filter.map(|f| binder.condition(f, &scope)).transpose()?;
     if let Some(filter) = &filter {

@@ -28,7 +28,7 @@ pub(crate) fn update(
     variables: &Variables,
     stmt: &Update,
 ) -> Result<Outcome> {
-    let (target, hits, places, output) = {
+    let (target, hits, places, output, read) = {
         let state: &State = state;
         let held = variables.borrow().clone();
         let mut binder = Binder::new(state, scalars, &held);
@@ -104,8 +104,9 @@ pub(crate) fn update(
             Ok(out)
         })?;
         let output = bind_output(&mut binder, &target, &stmt.output, &scope.sources, OutputOf::Both)?;
-        (target, hits, places, output)
+        (target, hits, places, output, binder.held)
     };
+    state.keep_from_changes(scalars, &read)?;
     lock_hits(state, scalars, &target, &hits)?;
     let versions: Vec<usize> =
         target.types.iter().enumerate().filter(|(_, t)| **t == SqlType::RowVersion).map(|(n, _)| n).collect();

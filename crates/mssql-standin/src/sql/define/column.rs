@@ -289,7 +289,7 @@ pub(super) fn drop_column(
             }
         };
     };
-    refuse_if_used(state, at, place, name)?;
+    refuse_if_used(state, at, place, name).map_err(|e| in_use(e, "DROP", name))?;
     state.db_mut(at.database).storage.drop_column(at.table, place).map_err(from_storage)?;
     without(meta_mut(state, at), place);
     let down = |c: &mut usize| *c -= usize::from(*c > place);
@@ -331,7 +331,7 @@ pub(super) fn alter_column(state: &mut State, scalars: &Scalars, at: TableAt, sp
             | (SqlType::VarBinary { .. }, SqlType::VarBinary { .. })
     );
     if old.sql_type != spec.sql_type && !varies {
-        refuse_if_used(state, at, place, &spec.name)?;
+        refuse_if_used(state, at, place, &spec.name).map_err(|e| in_use(e, "ALTER", &spec.name))?;
     }
     let new = ColumnDef {
         sql_type: spec.sql_type.clone(),
@@ -393,6 +393,12 @@ pub(super) fn refuse_if_used(state: &State, at: TableAt, place: usize, name: &st
         None => Ok(()),
         Some(user) => Err(SqlError::batch(5074, format!("The object '{user}' is dependent on column '{name}'."))),
     }
+}
+
+/// What is sent behind the name of what uses a column.
+fn in_use(why: SqlError, what: &str, column: &str) -> SqlError {
+    let message = format!("ALTER TABLE {what} COLUMN {column} failed because one or more objects access this column.");
+    why.then(SqlError::batch(4922, message).state(9))
 }
 
 /// Whether an expression of one table names a column.

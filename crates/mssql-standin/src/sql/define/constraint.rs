@@ -56,6 +56,25 @@ pub(super) fn add_constraints(
     constraints: &[&Constraint],
     nocheck: bool,
 ) -> Result<()> {
+    add_each(state, scalars, at, columns, constraints, nocheck).map_err(|e| match e.number {
+        1505 | 1763 | 1767 | 1776 | 1779 | 1902 | 1911 | 2714 | 8111 => not_created(e),
+        _ => e,
+    })
+}
+
+/// What is sent behind the reason why there is no constraint.
+pub(super) fn not_created(why: SqlError) -> SqlError {
+    why.then(SqlError::batch(1750, "Could not create constraint or index. See previous errors."))
+}
+
+fn add_each(
+    state: &mut State,
+    scalars: &Scalars,
+    at: TableAt,
+    columns: &[Column],
+    constraints: &[&Constraint],
+    nocheck: bool,
+) -> Result<()> {
     let (_, table) = state.db(at.database).table_name(at.table);
     for constraint in constraints {
         if let Some(name) = &constraint.name
@@ -289,7 +308,8 @@ fn drop_constraint(state: &mut State, at: TableAt, name: &str, if_exists: bool) 
     meta.defaults.retain(|d| !is(&d.name));
     meta.foreign.retain(|f| !is(&f.name));
     if !if_exists && before == (meta.keys.len(), meta.checks.len(), meta.defaults.len(), meta.foreign.len()) {
-        return Err(SqlError::batch(3728, format!("'{name}' is not a constraint.")));
+        let then = SqlError::batch(3727, "Could not drop constraint. See previous errors.").state(0);
+        return Err(SqlError::batch(3728, format!("'{name}' is not a constraint.")).then(then));
     }
     Ok(())
 }

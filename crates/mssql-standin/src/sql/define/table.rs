@@ -7,7 +7,7 @@ use super::super::error::{Result, SqlError, invalid_object, unsupported};
 use super::super::plan::Column;
 use super::super::state::{Identity, Scalars, State, TEMPDB, TableMeta, from_storage, temp_suffix};
 use super::column::{columns_of, computed_of, identity_of, rowguid_of};
-use super::constraint::{add_constraints, constraint_named, key_name};
+use super::constraint::{add_constraints, constraint_named, key_name, not_created};
 use super::index::add_index;
 use super::{meta_mut, now, place_of};
 use logferry_mssql_standin_storage::{ColumnDef, KeyName, TableDef, key_object};
@@ -50,10 +50,10 @@ pub(crate) fn create_table(state: &mut State, scalars: &mut Scalars, stmt: &Crea
                 let at = place_of(&columns, column, &name)?;
                 let declared = stmt.columns.get(at).and_then(|c| c.nullable);
                 if declared == Some(true) {
-                    return Err(SqlError::batch(
+                    return Err(not_created(SqlError::batch(
                         8111,
                         format!("Cannot define PRIMARY KEY constraint on nullable column in table '{name}'."),
-                    ));
+                    )));
                 }
                 if *descending && clustered.unwrap_or(!has_clustered) {
                     return Err(unsupported("clustered keys in descending order"));
@@ -162,7 +162,7 @@ pub(super) fn wait_for_table(state: &State, scalars: &Scalars, at: TableAt) -> R
     let own = scalars.xacts.get(&at.database).copied();
     match state.db(at.database).storage.holder_of_any(own, at.table) {
         Some(by) => Err(state.blocked(at.database, by)),
-        None => Ok(()),
+        None => state.may_change(scalars, at),
     }
 }
 

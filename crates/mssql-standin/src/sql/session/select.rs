@@ -11,7 +11,7 @@ use super::super::change::{self};
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::eval::{Ctx, Env, eval, holds};
-use super::super::plan::{Column, Plan, PlanBody};
+use super::super::plan::{Column, Plan, PlanBody, Typed};
 use super::super::run;
 use super::super::sink::ResultColumn;
 use super::super::state::{Isolation, Scalars, State};
@@ -34,7 +34,7 @@ impl Session {
             return self.changed(outcome, out);
         }
         let shared = Arc::clone(&self.shared);
-        let (mut state, plan, held) = loop {
+        let (state, plan) = loop {
             let mut state = shared.lock();
             self.take_snapshot(&mut state)?;
             let bound = {
@@ -50,21 +50,17 @@ impl Session {
                 }
                 bound => bound?,
             };
-            let waits_for = |state: &State, scalars: &Scalars| {
-                reader_waits_for(state, scalars, &read).or_else(|| holder(state, scalars, &held))
-            };
-            if waits_for(&state, &self.scalars).is_none() {
-                break (state, plan, held);
+            if reader_waits_for(&state, &self.scalars, &read).is_none()
+                && state.keep_from_changes(&self.scalars, &held).is_ok()
+            {
+                break (state, plan);
             }
             drop(state);
-            self.waiting(|state, scalars, _| match waits_for(state, scalars) {
+            self.waiting(|state, scalars, _| match reader_waits_for(state, scalars, &read) {
                 Some(by) => Err(change::blocked(state, by.0, by.1)),
-                None => Ok(()),
+                None => state.keep_from_changes(scalars, &held),
             })?;
         };
-        if self.scalars.depth > 0 {
-            state.table_locks.extend(held.into_iter().map(|at| (at, self.scalars.spid)));
-        }
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
         let assigns = matches!(&plan.body, PlanBody::Select(s) if !s.assigns.is_empty());
         let count = if let Some(stored) = run::stored_rows(&plan, &ctx)? {
@@ -125,30 +121,45 @@ impl Session {
 
     /// The value of an expression, and its type.
     pub(crate) fn evaluate(&mut self, e: &Expr) -> Result<(SqlType, Value)> {
+        self.worked_out(|binder| binder.value(e, &Scope::EMPTY), |bound, env| Ok((bound.ty.clone(), eval(bound, env)?)))
+    }
+
+    /// Binds an expression and works it out; waits where others are defining or have changed what it must not be without.
+    fn worked_out<T>(
+        &mut self,
+        bind: impl Fn(&mut Binder<'_>) -> Result<Typed>,
+        work: impl Fn(&Typed, &Env<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
         loop {
-            match self.evaluate_now(e) {
-                Err(blocked) if blocked.number == BLOCKED => {
-                    self.wait_to_bind(|binder| binder.value(e, &Scope::EMPTY).map(drop))?;
+            let mut state = shared.lock();
+            let bound = {
+                let variables = self.variables.borrow();
+                let mut binder = Binder::new(&state, &self.scalars, &variables);
+                bind(&mut binder).map(|bound| (bound, binder.held))
+            };
+            let (bound, held) = match bound {
+                Err(e) if e.number == BLOCKED => {
+                    drop(state);
+                    self.wait_to_bind(|binder| bind(binder).map(drop))?;
+                    continue;
                 }
-                other => return other,
+                bound => bound?,
+            };
+            if state.keep_from_changes(&self.scalars, &held).is_err() {
+                drop(state);
+                self.waiting(|state, scalars, _| state.keep_from_changes(scalars, &held))?;
+                continue;
             }
+            let ctx =
+                Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
+            return work(&bound, &Env::empty(&ctx));
         }
     }
 
     /// Waits until nobody is defining what something names.
     pub(super) fn wait_to_bind(&mut self, bind: impl Fn(&mut Binder<'_>) -> Result<()>) -> Result<()> {
         self.waiting(|state, scalars, variables| bind(&mut Binder::new(state, scalars, &variables.borrow())))
-    }
-
-    fn evaluate_now(&self, e: &Expr) -> Result<(SqlType, Value)> {
-        let state = self.shared.lock();
-        let bound = {
-            let variables = self.variables.borrow();
-            Binder::new(&state, &self.scalars, &variables).value(e, &Scope::EMPTY)?
-        };
-        let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
-        let value = eval(&bound, &Env::empty(&ctx))?;
-        Ok((bound.ty, value))
     }
 
     pub(super) fn scalar(&mut self, e: &Expr) -> Result<Value> {
@@ -161,24 +172,7 @@ impl Session {
     }
 
     pub(super) fn condition(&mut self, e: &Expr) -> Result<bool> {
-        loop {
-            match self.condition_now(e) {
-                Err(blocked) if blocked.number == BLOCKED => {
-                    self.wait_to_bind(|binder| binder.condition(e, &Scope::EMPTY).map(drop))?;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn condition_now(&self, e: &Expr) -> Result<bool> {
-        let state = self.shared.lock();
-        let bound = {
-            let variables = self.variables.borrow();
-            Binder::new(&state, &self.scalars, &variables).condition(e, &Scope::EMPTY)?
-        };
-        let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
-        holds(&bound, &Env::empty(&ctx))
+        self.worked_out(|binder| binder.condition(e, &Scope::EMPTY), holds)
     }
 }
 
@@ -192,15 +186,6 @@ fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Optio
         let db = state.databases.get(at.database)?.as_ref().filter(|db| !db.read_committed_snapshot)?;
         let own = scalars.xacts.get(&at.database);
         db.storage.holder_of_any(own.copied(), at.table).map(|by| (at.database, by))
-    })
-}
-
-/// Who has changed one of these tables and not committed.
-fn holder(state: &State, scalars: &Scalars, tables: &[TableAt]) -> Option<(usize, Transaction)> {
-    tables.iter().find_map(|at| {
-        let own = scalars.xacts.get(&at.database).copied();
-        let storage = &state.databases.get(at.database)?.as_ref()?.storage;
-        storage.holder_of_any(own, at.table).map(|by| (at.database, by))
     })
 }
 

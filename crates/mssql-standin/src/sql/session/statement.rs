@@ -224,7 +224,7 @@ impl Session {
                     return Err(e);
                 }
                 Err(e) => {
-                    let previous = self.scalars.caught.replace(e);
+                    let previous = self.scalars.caught.replace(e.last().clone());
                     let flow = self.statements(handler, out, in_try);
                     self.scalars.caught = previous;
                     return flow;

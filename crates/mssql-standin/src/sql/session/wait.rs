@@ -39,6 +39,7 @@ impl Session {
             }
             let spid = self.scalars.spid;
             let owner = state.blocked_by.take().and_then(|by| state.owners.get(&by).copied());
+            let owner = owner.or(state.blocked_by_reader.take());
             if let Some(owner) = owner {
                 let mut at = Some(owner);
                 while let Some(other) = at {

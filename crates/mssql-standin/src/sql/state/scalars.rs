@@ -74,6 +74,11 @@ impl Scalars {
         if steps.is_multiple_of(STEPS) { self.stop.check() } else { Ok(()) }
     }
 
+    /// Whether nobody may change, until its transaction ends, what the session has read. A server locks rows and ranges of keys; here it is whole tables.
+    pub fn keeps_what_it_reads(&self) -> bool {
+        matches!(self.isolation, Isolation::RepeatableRead | Isolation::Serializable)
+    }
+
     pub fn option(&self, name: &str) -> bool {
         self.options.get(name).copied().unwrap_or(false)
     }
