@@ -129,7 +129,12 @@ impl Bare {
 
     /// Data of the next message; nothing where the connection has ended.
     pub fn message(&mut self) -> Vec<u8> {
-        let mut message = Vec::new();
+        self.packets().concat()
+    }
+
+    /// The same, as the packets had it.
+    fn packets(&mut self) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
         loop {
             let mut header = [0; 8];
             if self.read(&mut header).is_err() {
@@ -138,9 +143,9 @@ impl Bare {
             let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
             let mut data = vec![0; length - 8];
             self.read(&mut data).unwrap();
-            message.extend(data);
+            packets.push(data);
             if header[1] & END != 0 {
-                return message;
+                return packets;
             }
         }
     }
@@ -183,6 +188,27 @@ async fn a_request_that_its_client_ignores_is_not_done() {
     assert_eq!(bare.message(), done(2));
     bare.batch(END, "SELECT @@TRANCOUNT");
     assert!(bare.message().windows(5).any(|window| window == [0xD1, 0, 0, 0, 0]));
+}
+
+/// Requests and answers of many packets, of every size that TDS has; what is outside is brought inside.
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_are_as_large_as_was_agreed() {
+    let server = server(Encryption::Supported).await;
+    for (asked, size) in [(512, 512), (513, 513), (4096, 4096), (0, 4096), (100, 512), (32767, 32767), (65000, 32767)] {
+        let mut bare = Bare::new(server.address(), asked);
+        let text =
+            [4, 0, 0, 0].into_iter().chain(utf16(&format!("{}SELECT 77", "SET A\n".repeat(8000)))).collect::<Vec<u8>>();
+        let mut parts = text.chunks(size - 8).peekable();
+        while let Some(part) = parts.next() {
+            bare.send(BATCH, if parts.peek().is_none() { END } else { 0 }, part);
+        }
+        let answer = bare.packets();
+        let (last, whole) = answer.split_last().expect("an answer");
+        assert!(!whole.is_empty() && whole.iter().all(|packet| packet.len() == size - 8), "{asked}");
+        assert!(last.len() <= size - 8, "{asked}");
+        assert!(answer.concat().windows(5).any(|window| window == [0xD1, 77, 0, 0, 0]), "{asked}");
+        bare.works();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
