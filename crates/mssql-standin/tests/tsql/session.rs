@@ -262,6 +262,24 @@ fn what_was_read_stays_in_repeatable_read_and_serializable() {
     }
 }
 
+/// A table is read so by its hint, whatever the level.
+#[test]
+fn what_was_read_with_a_hint_stays() {
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    run(&mut a, "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int)");
+    run(&mut b, "SET LOCK_TIMEOUT 20");
+    for hint in ["HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD", "TABLOCK, HOLDLOCK", "ROWLOCK HOLDLOCK"] {
+        run(&mut a, &format!("BEGIN TRAN; SELECT COUNT(*) FROM t WITH ({hint}) CROSS JOIN u"));
+        check(
+            &mut b,
+            &[("INSERT t VALUES (1)", "!1222 Lock request time out period exceeded."), ("INSERT u VALUES (1)", "#1")],
+        );
+        run(&mut a, "COMMIT");
+        check(&mut b, &[("INSERT t VALUES (1); DELETE t", "#1 ; #1")]);
+    }
+}
+
 /// Two that have read the same and want to change it wait for each other.
 #[test]
 fn one_of_two_serializable_transactions_is_the_deadlocks_victim() {

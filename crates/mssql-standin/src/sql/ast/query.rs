@@ -59,14 +59,13 @@ pub(crate) enum Item {
 pub(crate) struct Locks {
     /// None is waited for.
     pub none: bool,
-    /// `TABLOCK`, `HOLDLOCK`: the whole table, until the transaction ends.
-    pub whole: bool,
+    /// `HOLDLOCK` and its like: until the transaction ends. A server locks rows and ranges of keys; here it is the whole table.
     pub held: bool,
 }
 
 impl Locks {
     pub fn and(self, other: Locks) -> Locks {
-        Locks { none: self.none || other.none, whole: self.whole || other.whole, held: self.held || other.held }
+        Locks { none: self.none || other.none, held: self.held || other.held }
     }
 }
 

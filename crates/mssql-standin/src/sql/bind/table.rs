@@ -45,7 +45,7 @@ impl Binder<'_> {
             TableRef::Named { name, alias, locks } => {
                 let waits = self.read.len();
                 let (from, mut found) = self.named_table(name, source, scope)?;
-                if locks.whole && locks.held || self.scalars.keeps_what_it_reads() && !locks.none {
+                if locks.held || self.scalars.keeps_what_it_reads() && !locks.none {
                     self.held.extend(self.read.get(waits..).unwrap_or_default());
                 }
                 if locks.none {

@@ -252,8 +252,7 @@ impl Parser<'_> {
             self.skip();
             match word.to_ascii_uppercase().as_str() {
                 "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT" => locks.none = true,
-                "TABLOCK" => locks.whole = true,
-                "HOLDLOCK" | "SERIALIZABLE" => locks.held = true,
+                "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" => locks.held = true,
                 // INDEX = ix, and INDEX = (ix), whose parentheses are read below.
                 "INDEX" => {
                     let equals = self.op("=");
@@ -281,7 +280,7 @@ impl Parser<'_> {
 }
 
 pub(super) fn is_hint(word: &str) -> bool {
-    let has_effect =
-        ["NOLOCK", "READUNCOMMITTED", "READPAST", "SNAPSHOT", "TABLOCK", "HOLDLOCK", "SERIALIZABLE"].iter();
-    has_effect.into_iter().any(|h| h.eq_ignore_ascii_case(word)) || is_accepted(Place::Hint, word)
+    const HAVE_EFFECT: &[&str] =
+        &["NOLOCK", "READUNCOMMITTED", "READPAST", "SNAPSHOT", "HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"];
+    HAVE_EFFECT.iter().any(|h| h.eq_ignore_ascii_case(word)) || is_accepted(Place::Hint, word)
 }
