@@ -27,14 +27,6 @@ pub enum Error {
         /// what the system said
         source: io::Error,
     },
-    /// There is no memory for pages that the log changes.
-    #[error("there is no memory for {bytes} bytes of pages that the log changes: {source}")]
-    NoMemory {
-        /// how much was asked for
-        bytes: usize,
-        /// what the system said
-        source: io::Error,
-    },
     /// A store of objects could not be read, or an object of it.
     #[error("{0}")]
     Object(#[from] logferry_object_storage::Error),
@@ -220,7 +212,6 @@ impl Error {
             Error::TemporaryFile { .. } => {
                 "make room there, or name another folder in the environment variable TMPDIR; a larger memory.pages_mb needs less of it"
             }
-            Error::NoMemory { .. } => "give the process more memory, or make memory.pages_mb smaller",
             Error::Object(error) => error.hint(),
             Error::Damaged { .. } | Error::Page { .. } => {
                 "copy the file again from the server and compare its size; RESTORE VERIFYONLY tells whether the original is sound"

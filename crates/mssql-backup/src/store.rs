@@ -180,7 +180,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// A frame for one more page: one that is free, or that of a page that goes.
     fn free_frame(&mut self) -> Result<u32, Error> {
-        match self.frames.free().map_err(|(bytes, source)| Error::NoMemory { bytes, source })? {
+        match self.frames.free() {
             Some(frame) => Ok(frame),
             None => self.spill_one(),
         }

@@ -1,15 +1,9 @@
 //! Frames: the places of pages in memory, side by side in chunks, and who of them goes when all are taken.
-//!
-//! The log changes pages all over the place. The processor knows by heart where a few thousand pages of memory are, its own of 4 KiB: for most of these
-//! here it would have to look that up. So the system is asked for pages of 2 MiB, which it may or may not give.
-
-use std::io;
 
 use logferry_mssql_format::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageId};
-use memmap2::MmapMut;
 
-/// Pages of a chunk: address space is taken, and memory given back, in 8 MiB; memory is taken as it is written to.
-const CHUNK: usize = 1024;
+/// Pages of a chunk: memory is taken, and given back, in half a MiB.
+const CHUNK: usize = 64;
 /// Bytes that the processor fetches at once.
 const LINE: usize = 64;
 /// Lines of a row that are brought near: those of rows of ordinary length.
@@ -18,7 +12,7 @@ const ROW_LINES: usize = 3;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Frames {
-    chunks: Vec<MmapMut>,
+    chunks: Vec<Box<[PageBytes]>>,
     owners: Vec<Owner>,
     /// Frames without a page.
     free: Vec<u32>,
@@ -49,24 +43,21 @@ impl Frames {
     }
 
     /// A frame that no page has, where there is one.
-    ///
-    /// # Errors
-    /// Where the system has no memory: for how many bytes, and what it said.
-    pub(super) fn free(&mut self) -> Result<Option<u32>, (usize, io::Error)> {
+    pub(super) fn free(&mut self) -> Option<u32> {
         if let Some(frame) = self.free.pop() {
-            return Ok(Some(frame));
+            return Some(frame);
         }
         if self.owners.len() >= self.max {
-            return Ok(None);
+            return None;
         }
         let frame = self.owners.len();
         if frame / CHUNK >= self.chunks.len() {
-            let bytes = CHUNK.min(self.max - frame) * PAGE_SIZE;
-            self.chunks.push(chunk(bytes).map_err(|source| (bytes, source))?);
+            let pages = CHUNK.min(self.max - frame);
+            self.chunks.push(vec![[0; PAGE_SIZE]; pages].into_boxed_slice());
         }
         self.owners.push(Owner::default());
         // Fewer than 2^32 pages of 8 KiB are in memory.
-        Ok(Some(frame as u32))
+        Some(frame as u32)
     }
 
     /// Gives a frame to a page.
@@ -89,13 +80,13 @@ impl Frames {
     #[inline]
     pub(super) fn page(&self, frame: u32) -> &PageBytes {
         let frame = frame as usize;
-        &pages(&self.chunks[frame / CHUNK])[frame % CHUNK]
+        &self.chunks[frame / CHUNK][frame % CHUNK]
     }
 
     #[inline]
     pub(super) fn page_mut(&mut self, frame: u32) -> &mut PageBytes {
         let frame = frame as usize;
-        &mut self.chunks[frame / CHUNK].as_chunks_mut().0[frame % CHUNK]
+        &mut self.chunks[frame / CHUNK][frame % CHUNK]
     }
 
     /// The page of a frame, which is used by that.
@@ -157,19 +148,6 @@ impl Frames {
         }
         std::hint::black_box(seen);
     }
-}
-
-/// Memory for so many bytes of pages, zeroed.
-fn chunk(bytes: usize) -> io::Result<MmapMut> {
-    let chunk = MmapMut::map_anon(bytes)?;
-    // A system that knows no large pages, or has none left, gives small ones.
-    #[cfg(target_os = "linux")]
-    let _ = chunk.advise(memmap2::Advice::HugePage);
-    Ok(chunk)
-}
-
-fn pages(chunk: &[u8]) -> &[PageBytes] {
-    chunk.as_chunks().0
 }
 
 /// Where the offset of a slot's row stands: on the page, whatever the slot.
