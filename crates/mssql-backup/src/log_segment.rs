@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::input::InputFile;
 use crate::log_blocks::LogBlocks;
 
-/// Bytes read at once: four of the largest blocks. As few stay in the processor's cache from when they are read until they are decoded.
+/// Bytes read at once: four of the largest blocks.
 const WINDOW: usize = 4 * BLOCK_MAX;
 
 /// A part of a virtual log file, in one file or dealt out over several.
