@@ -102,7 +102,8 @@ impl Checker<'_> {
             Some(raw::PerDatabase::Schemas) => PerDatabase::Schemas,
             Some(raw::PerDatabase::Database) => PerDatabase::Database,
         };
-        Ok(TargetSettings { url: Secret::new(url), on_existing, per_database })
+        let answer_seconds = self.number(raw.answer_seconds, defaults::TARGET_ANSWER_SECONDS, 1..=86_400)?;
+        Ok(TargetSettings { url: Secret::new(url), on_existing, per_database, answer_seconds })
     }
 
     fn tables(&self, raw: raw::Tables) -> Result<TableFilter, ConfigError> {

@@ -55,6 +55,10 @@ pub const DDL: DdlPolicy = DdlPolicy::Apply;
 /// All databases of some files go to one of PostgreSQL: making others is a right that the account need not have.
 pub const PER_DATABASE: PerDatabase = PerDatabase::Schemas;
 
+/// How late an answer of the target may be before another connection asks whether anybody works at it. Nearly all come sooner, and the
+/// question costs a connection; nobody notices a connection that is dead before four times as long.
+pub const TARGET_ANSWER_SECONDS: u32 = 60;
+
 /// Tables to take: all of them.
 pub const TABLES_INCLUDE: &[&str] = &["*"];
 

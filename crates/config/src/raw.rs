@@ -151,6 +151,7 @@ pub(crate) struct Target {
     pub url: At<String>,
     pub on_existing: Option<OnExisting>,
     pub per_database: Option<PerDatabase>,
+    pub answer_seconds: Option<At<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

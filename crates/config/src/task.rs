@@ -211,6 +211,8 @@ pub struct TargetSettings {
     pub on_existing: OnExisting,
     /// Where each goes, of all databases of some files.
     pub per_database: PerDatabase,
+    /// How late an answer may be before another connection asks whether anybody works at it.
+    pub answer_seconds: u32,
 }
 
 /// Where each database goes, of all databases of some files.
@@ -356,7 +358,12 @@ impl Task {
         Task {
             name: name.into(),
             source: Source::Backup(source),
-            target: TargetSettings { url, on_existing: defaults::ON_EXISTING, per_database: defaults::PER_DATABASE },
+            target: TargetSettings {
+                url,
+                on_existing: defaults::ON_EXISTING,
+                per_database: defaults::PER_DATABASE,
+                answer_seconds: defaults::TARGET_ANSWER_SECONDS,
+            },
             phases: Phases::default(),
             start: Start::Now,
             tables: TableFilter::default(),

@@ -14,9 +14,9 @@ use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, CommitLsn, Lineage, Lsn, PgType, RestartLsn, RowRef, RowStore,
     SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
+use logferry_pg_apply::Client;
 use logferry_pg_apply::{PgSink, Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::{Options, PrivatePostgres};
-use tokio_postgres::Client;
 
 fn main() {
     // `cargo bench` adds `--bench`.

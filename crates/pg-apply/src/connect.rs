@@ -23,11 +23,13 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::Error;
+use crate::client::{self, Backend, Client};
+use crate::error::{Error, Said};
 
 mod string;
 
@@ -38,6 +40,8 @@ pub struct Target {
     /// `None`: not even asked for.
     tls: Option<MakeRustlsConnect>,
     shown: String,
+    /// How late an answer may be before it is asked whether anybody works at it.
+    silence: Option<Duration>,
 }
 
 impl Target {
@@ -82,7 +86,14 @@ impl Target {
         config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
         let shown = show(&config);
         let tls = if mode == Mode::Disable { None } else { Some(MakeRustlsConnect::new(tls_config(mode, &ssl)?)) };
-        Ok(Target { config, tls, shown })
+        Ok(Target { config, tls, shown, silence: None })
+    }
+
+    /// The same, whose connections are given up where an answer is late by so much and nobody works at it. Setting up a connection must not
+    /// take longer.
+    #[must_use]
+    pub fn given_up_after(self, silence: Duration) -> Self {
+        Target { silence: Some(silence), ..self }
     }
 
     /// Opens a connection and sets up its session.
@@ -90,22 +101,56 @@ impl Target {
     /// # Errors
     /// What the server or the system said, with host, port, database and user.
     pub async fn connect(&self) -> Result<Client, Error> {
+        self.in_time(self.open()).await.unwrap_or_else(|| {
+            Err(Error::Connect {
+                target: self.shown.clone(),
+                said: Said::text("the server takes the connection and does not answer"),
+            })
+        })
+    }
+
+    /// What is to be answered at once by any server that answers at all.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        match self.silence {
+            Some(silence) => tokio::time::timeout(silence, answer).await.ok(),
+            None => Some(answer.await),
+        }
+    }
+
+    async fn open(&self) -> Result<Client, Error> {
         let failed = |e: tokio_postgres::Error| Error::Connect { target: self.shown.clone(), said: e.into() };
-        // The connection's task ends with the client; its errors come out of the client's calls.
-        let client = match &self.tls {
+        let (client, mut connection) = self.open_raw().await.map_err(failed)?;
+        let client = Client::new(client);
+        let Some(silence) = self.silence else {
+            client.batch_execute(SESSION).await.map_err(failed)?;
+            return Ok(client);
+        };
+        let answer = client.simple_query(&format!("{SESSION}; {}", client::WHO)).await.map_err(failed)?;
+        // A server that does not tell is not asked.
+        if let Some(backend) = Backend::of(&answer) {
+            let (target, waits) = (self.clone(), client.waits());
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ended = &mut connection => {}
+                    () = client::until_given_up(&waits, &backend, silence, &target) => connection.abort(),
+                }
+            });
+        }
+        Ok(client)
+    }
+
+    /// A connection as the server gives it, and its task, which ends with the client; its errors come out of the client's calls.
+    pub(crate) async fn open_raw(&self) -> Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error> {
+        Ok(match &self.tls {
             Some(tls) => {
-                let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                (client, tokio::spawn(async { drop(connection.await) }))
             }
             None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
+                let (client, connection) = self.config.connect(NoTls).await?;
+                (client, tokio::spawn(async { drop(connection.await) }))
             }
-        };
-        client.batch_execute(SESSION).await.map_err(failed)?;
-        Ok(client)
+        })
     }
 
     /// A pool of connections, for workers that each hold one for a while.
@@ -162,11 +207,6 @@ impl Connection {
     pub fn client(&self) -> &Client {
         self.opened.as_ref().expect("the pool hands out open connections")
     }
-
-    /// The connection, for a transaction.
-    pub fn client_mut(&mut self) -> &mut Client {
-        self.opened.as_mut().expect("the pool hands out open connections")
-    }
 }
 
 impl bb8::ManageConnection for Manager {
@@ -179,7 +219,10 @@ impl bb8::ManageConnection for Manager {
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
         match &connection.opened {
-            Ok(client) => client.check_connection().await.map_err(Error::sql("check a connection")),
+            Ok(client) => match self.0.in_time(client.check_connection()).await {
+                Some(answer) => answer.map_err(Error::sql("check a connection")),
+                None => Err(Error::Broken),
+            },
             Err(_) => Ok(()),
         }
     }

@@ -22,6 +22,7 @@ use logferry_model::{Fence, Lsn, TableId, TargetTable};
 use tokio_postgres::CopyInSink;
 use tokio_postgres::error::SqlState;
 
+use crate::client::Client;
 use crate::connect::{Pool, Pooled, pooled};
 use crate::error::Error;
 use crate::fence;
@@ -116,7 +117,11 @@ impl ChunkCopy {
     /// transient error the chunk may be copied again: it is never there twice.
     pub async fn finish(mut self, rows: u64) -> Result<ChunkDone, Error> {
         self.feed(Bytes::from_static(TRAILER)).await?;
-        let copied = match self.rows_in.as_mut().finish().await {
+        let answer = {
+            let _waiting = self.connection.client().waiting();
+            self.rows_in.as_mut().finish().await
+        };
+        let copied = match answer {
             Ok(n) => n,
             // Where the key is there already, an earlier attempt whose answer was lost shows in the rows before the mark.
             Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) && self.is_marked().await? => {
@@ -156,6 +161,7 @@ impl ChunkCopy {
     }
 
     async fn feed(&mut self, piece: Bytes) -> Result<(), Error> {
+        let _waiting = self.connection.client().waiting();
         self.rows_in.feed(piece).await.map_err(Error::sql(format!("copy into table {}", self.shown)))
     }
 
@@ -184,7 +190,7 @@ impl ChunkCopy {
 }
 
 /// Marks a chunk as done, if the lease is ours. Several workers do so at once: a shared lock.
-async fn mark(client: &tokio_postgres::Client, lease: &Lease, chunk: &ChunkDone) -> Result<(), Error> {
+async fn mark(client: &Client, lease: &Lease, chunk: &ChunkDone) -> Result<(), Error> {
     let n = client
         .execute(
             "INSERT INTO logferry.chunk (task, schema_name, table_name, number, rows, bytes) \
@@ -206,7 +212,7 @@ async fn mark(client: &tokio_postgres::Client, lease: &Lease, chunk: &ChunkDone)
 }
 
 /// The chunks that are there.
-pub(crate) async fn finished(client: &tokio_postgres::Client, task: &str) -> Result<Vec<ChunkDone>, Error> {
+pub(crate) async fn finished(client: &Client, task: &str) -> Result<Vec<ChunkDone>, Error> {
     let rows = client
         .query(
             "SELECT schema_name, table_name, number, rows, bytes FROM logferry.chunk WHERE task = $1 \

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use logferry_model::{Comparison, Domain, Identity, PgType, TargetColumn, TargetTable};
 use rustc_hash::FxHashSet;
-use tokio_postgres::GenericClient;
 
+use crate::client::Client;
 use crate::error::Error;
 use crate::names::{
     base_type, check_lengths, collation, column_list, column_type, fit, formatted_type, qualified, qualified_domain,
@@ -208,7 +208,7 @@ fn create_domain(domain: &Domain, t: &PgType) -> String {
 ///
 /// # Errors
 /// Where something else has the name of one: a type, a domain over another type.
-async fn make_domains(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+async fn make_domains(client: &Client, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
     for (domain, t) in domains(tables) {
         let found = client
             .query_opt(
@@ -238,7 +238,7 @@ async fn make_domains(client: &impl GenericClient, tables: &[Arc<TargetTable>]) 
 ///
 /// # Errors
 /// Where the target lacks the types of the tables' columns: nothing is made then.
-pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+pub(crate) async fn make_schemas(client: &Client, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
     check_types(client, tables).await?;
     let names = schemas(tables);
     let rows = client
@@ -260,7 +260,7 @@ pub(crate) async fn make_schemas(client: &impl GenericClient, tables: &[Arc<Targ
 }
 
 /// Makes the collations of columns that are not there.
-async fn make_collations(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+async fn make_collations(client: &Client, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
     for comparison in comparisons(tables) {
         client.batch_execute(&create_collation(comparison)).await.map_err(Error::sql(format!(
             "create collation {}, which asks for a PostgreSQL with ICU",
@@ -271,7 +271,7 @@ async fn make_collations(client: &impl GenericClient, tables: &[Arc<TargetTable>
 }
 
 /// Refuses tables with columns of types that the target does not have: names the extensions that have them.
-pub(crate) async fn check_types(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
+pub(crate) async fn check_types(client: &Client, tables: &[Arc<TargetTable>]) -> Result<(), Error> {
     let problems = missing_types(client, tables).await.map_err(Error::sql("look for types"))?;
     let said = problems.into_iter().map(|missing| missing.to_string()).collect::<Vec<_>>();
     if said.is_empty() { Ok(()) } else { Err(Error::TypesMissing(said)) }
@@ -294,7 +294,7 @@ impl std::fmt::Display for MissingType {
 
 /// Columns of types that the target does not have.
 pub(crate) async fn missing_types(
-    client: &impl GenericClient,
+    client: &Client,
     tables: &[Arc<TargetTable>],
 ) -> Result<Vec<MissingType>, tokio_postgres::Error> {
     let mut missing = Vec::new();
@@ -317,7 +317,7 @@ pub(crate) async fn missing_types(
 }
 
 /// Which of the tables are there (as tables, views or anything else of that name).
-pub(crate) async fn existing(client: &impl GenericClient, tables: &[Arc<TargetTable>]) -> Result<Vec<bool>, Error> {
+pub(crate) async fn existing(client: &Client, tables: &[Arc<TargetTable>]) -> Result<Vec<bool>, Error> {
     let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
     let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
     let rows = client
@@ -333,7 +333,7 @@ pub(crate) async fn existing(client: &impl GenericClient, tables: &[Arc<TargetTa
 }
 
 /// Refuses existing tables whose columns cannot take the rows: binary COPY needs the very type.
-pub(crate) async fn check_columns(client: &impl GenericClient, tables: &[&Arc<TargetTable>]) -> Result<(), Error> {
+pub(crate) async fn check_columns(client: &Client, tables: &[&Arc<TargetTable>]) -> Result<(), Error> {
     let mut problems = Vec::new();
     for table in tables {
         let rows = client

@@ -2,8 +2,8 @@
 //! the transaction that wrote the rows.
 
 use logferry_model::{Fence, Lsn, TableId};
-use tokio_postgres::{Client, GenericClient};
 
+use crate::client::Client;
 use crate::error::Error;
 
 /// Remembers a fence; one of the same table that there was counts no more.
@@ -15,7 +15,7 @@ pub(crate) async fn write(client: &Client, task: &str, fence: Fence) -> Result<(
 }
 
 /// All that are remembered.
-pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<Fence>, Error> {
+pub(crate) async fn read(client: &Client, task: &str) -> Result<Vec<Fence>, Error> {
     let rows = client
         .query("SELECT source_id, lsn FROM logferry.fence WHERE task = $1 ORDER BY source_id", &[&task])
         .await

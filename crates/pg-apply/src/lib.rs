@@ -17,6 +17,7 @@
 
 mod apply;
 mod check;
+mod client;
 mod connect;
 mod copy;
 mod databases;
@@ -31,6 +32,7 @@ mod task;
 
 pub use apply::{ApplyMode, PgSink};
 pub use check::check;
+pub use client::Client;
 pub use connect::{Connection, Manager, Pool, Pooled, Target};
 pub use copy::{ChunkCopy, ChunkDone};
 pub use ddl::{ExistingTables, Key, create_table, keys, notes, plan};

@@ -2,8 +2,8 @@
 //! in the transaction that has emptied and filled the table.
 
 use logferry_model::{Fault, TableId};
-use tokio_postgres::{Client, GenericClient};
 
+use crate::client::Client;
 use crate::connect::Target;
 use crate::error::Error;
 use crate::shape::{self, KnownTable};
@@ -23,8 +23,8 @@ pub struct ReloadRequest {
 /// # Errors
 /// Where there is no such task, or a table is not one of its tables on the target: nothing is asked for then.
 pub async fn request_reload(target: &Target, task: &str, names: &[String]) -> Result<Vec<String>, Fault> {
-    let mut client = target.connect().await?;
-    state::migrate(&mut client).await?;
+    let client = target.connect().await?;
+    state::migrate(&client).await?;
     if state::read(&client, task).await?.checkpoint.is_none() {
         return Err(Fault::operator(format!(
             "no table of task \"{task}\" can be read once more before its copy is complete"
@@ -51,14 +51,14 @@ pub async fn request_reload(target: &Target, task: &str, names: &[String]) -> Re
 }
 
 /// Asks for a table.
-pub(crate) async fn insert(client: &impl GenericClient, task: &str, table: TableId) -> Result<(), Error> {
+pub(crate) async fn insert(client: &Client, task: &str, table: TableId) -> Result<(), Error> {
     let sql = "INSERT INTO logferry.reload (task, source_id) VALUES ($1, $2)";
     let done = client.execute(sql, &[&task, &i64::from(table.0)]).await;
     done.map(drop).map_err(Error::sql(format!("ask for a table of task \"{task}\" to be read once more")))
 }
 
 /// All tables that are asked for, the last request of each.
-pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<ReloadRequest>, Error> {
+pub(crate) async fn read(client: &Client, task: &str) -> Result<Vec<ReloadRequest>, Error> {
     let sql =
         "SELECT source_id, max(number) FROM logferry.reload WHERE task = $1 GROUP BY source_id ORDER BY max(number)";
     let rows = client.query(sql, &[&task]).await.map_err(doing(task))?;
@@ -68,7 +68,7 @@ pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<
 }
 
 /// Whether there are requests behind one of a number.
-pub(crate) async fn is_asked(client: &impl GenericClient, task: &str, behind: i64) -> Result<bool, Error> {
+pub(crate) async fn is_asked(client: &Client, task: &str, behind: i64) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM logferry.reload WHERE task = $1 AND number > $2)";
     let row = client.query_one(sql, &[&task, &behind]).await.map_err(doing(task))?;
     Ok(row.get(0))

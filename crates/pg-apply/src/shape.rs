@@ -4,8 +4,8 @@
 
 use logferry_model::{Comparison, Domain, Identity, PgType, TableId, TableName, TargetColumn, TargetTable};
 use serde_json::{Value, json};
-use tokio_postgres::{Client, GenericClient};
 
+use crate::client::Client;
 use crate::error::Error;
 use crate::names::{shown, type_name};
 
@@ -21,7 +21,7 @@ pub enum KnownTable {
 }
 
 /// All tables of a task.
-pub(crate) async fn read(client: &impl GenericClient, task: &str) -> Result<Vec<KnownTable>, Error> {
+pub(crate) async fn read(client: &Client, task: &str) -> Result<Vec<KnownTable>, Error> {
     let rows = client
         .query("SELECT source_id, shape::text FROM logferry.shape WHERE task = $1 ORDER BY source_id", &[&task])
         .await

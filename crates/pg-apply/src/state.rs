@@ -19,9 +19,10 @@
 //! LSNs are stored as text with leading zeroes: people can read them, and they sort.
 
 use logferry_model::{Checkpoint, CommitLsn, Lineage, Lsn, RestartLsn};
+use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Row};
 
+use crate::client::Client;
 use crate::error::Error;
 
 /// How far a task has come on the target. Each step is recorded in the transaction that does it.
@@ -153,57 +154,57 @@ CREATE TABLE "logferry"."reload" (
 UPDATE "logferry"."version" SET version = 5;
 "#;
 
-/// Brings the state tables to the present shape. Safe when several start at once.
-pub(crate) async fn migrate(client: &mut Client) -> Result<(), Error> {
+/// Brings the state tables to the present shape. Safe when several start at once. After an error the connection is within a transaction.
+pub(crate) async fn migrate(client: &Client) -> Result<(), Error> {
     let doing = || Error::sql("set up the state tables in schema \"logferry\"");
-    let tx = client.transaction().await.map_err(doing())?;
-    tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(doing())?;
-    let there = tx
+    client.batch_execute("BEGIN").await.map_err(doing())?;
+    client.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(doing())?;
+    let there = client
         .query_one("SELECT to_regnamespace('logferry') IS NOT NULL, to_regclass('logferry.version') IS NOT NULL", &[])
         .await
         .map_err(doing())?;
     // Not CREATE ... IF NOT EXISTS: that asks for the right to create even where there is nothing to do.
     if !there.get::<_, bool>(0) {
-        tx.batch_execute("CREATE SCHEMA \"logferry\"").await.map_err(doing())?;
+        client.batch_execute("CREATE SCHEMA \"logferry\"").await.map_err(doing())?;
     }
     let mut found = 1;
     if there.get::<_, bool>(1) {
-        let row = tx.query_one("SELECT max(version) FROM \"logferry\".\"version\"", &[]).await.map_err(doing())?;
+        let row = client.query_one("SELECT max(version) FROM \"logferry\".\"version\"", &[]).await.map_err(doing())?;
         found = row.get(0);
         if found > VERSION {
             return Err(Error::NewerState { found, known: VERSION });
         }
     } else {
-        tx.batch_execute(VERSION_1).await.map_err(doing())?;
+        client.batch_execute(VERSION_1).await.map_err(doing())?;
     }
     if found < 2 {
-        tx.batch_execute(VERSION_2).await.map_err(doing())?;
+        client.batch_execute(VERSION_2).await.map_err(doing())?;
     }
     if found < 3 {
-        tx.batch_execute(VERSION_3).await.map_err(doing())?;
+        client.batch_execute(VERSION_3).await.map_err(doing())?;
     }
     if found < 4 {
-        tx.batch_execute(VERSION_4).await.map_err(doing())?;
+        client.batch_execute(VERSION_4).await.map_err(doing())?;
     }
     if found < 5 {
-        tx.batch_execute(VERSION_5).await.map_err(doing())?;
+        client.batch_execute(VERSION_5).await.map_err(doing())?;
     }
-    tx.commit().await.map_err(doing())
+    client.batch_execute("COMMIT").await.map_err(doing())
 }
 
-/// Takes a task, from whomever has it, and reads its state.
-pub(crate) async fn open(client: &mut Client, task: &str, settings_hash: &[u8]) -> Result<(Lease, TaskState), Error> {
+/// Takes a task, from whomever has it, and reads its state. After an error the connection is within a transaction.
+pub(crate) async fn open(client: &Client, task: &str, settings_hash: &[u8]) -> Result<(Lease, TaskState), Error> {
     let doing = || Error::sql(format!("open task \"{task}\""));
-    let tx = client.transaction().await.map_err(doing())?;
     // A holder keeps the row only for the moment of a commit.
-    tx.batch_execute("SET LOCAL lock_timeout = '60s'").await.map_err(doing())?;
-    tx.execute(
-        "INSERT INTO logferry.task (task, phase, settings_hash) VALUES ($1, $2, $3) ON CONFLICT (task) DO NOTHING",
-        &[&task, &Phase::Created.as_str(), &settings_hash],
-    )
-    .await
-    .map_err(doing())?;
-    let row = tx
+    client.batch_execute("BEGIN; SET LOCAL lock_timeout = '60s'").await.map_err(doing())?;
+    client
+        .execute(
+            "INSERT INTO logferry.task (task, phase, settings_hash) VALUES ($1, $2, $3) ON CONFLICT (task) DO NOTHING",
+            &[&task, &Phase::Created.as_str(), &settings_hash],
+        )
+        .await
+        .map_err(doing())?;
+    let row = client
         .query_one(
             "INSERT INTO logferry.checkpoint AS c (task, epoch, opened_at) VALUES ($1, 1, now()) \
              ON CONFLICT (task) DO UPDATE SET epoch = c.epoch + 1, opened_at = now() RETURNING epoch",
@@ -212,16 +213,16 @@ pub(crate) async fn open(client: &mut Client, task: &str, settings_hash: &[u8]) 
         .await
         .map_err(doing())?;
     let lease = Lease { task: task.to_owned(), epoch: row.get(0) };
-    let state = read(&tx, task).await?;
+    let state = read(client, task).await?;
     // Rows that were copied under other settings stay what they are, however often somebody tries.
     let sql = "UPDATE logferry.task SET settings_hash = $2 WHERE task = $1 AND phase = 'created'";
-    tx.execute(sql, &[&task, &settings_hash]).await.map_err(doing())?;
-    tx.commit().await.map_err(doing())?;
+    client.execute(sql, &[&task, &settings_hash]).await.map_err(doing())?;
+    client.batch_execute("COMMIT").await.map_err(doing())?;
     Ok((lease, state))
 }
 
 /// Reads the state of a task.
-pub(crate) async fn read(client: &impl tokio_postgres::GenericClient, task: &str) -> Result<TaskState, Error> {
+pub(crate) async fn read(client: &Client, task: &str) -> Result<TaskState, Error> {
     let row = client
         .query_opt(
             "SELECT t.phase, t.snapshot, t.settings_hash, c.applied, c.restart, c.database_guid, c.fork_guid, c.commit_time, t.memo \

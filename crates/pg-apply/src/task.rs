@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use logferry_model::{ChangeSink, Fault, Fence, Lsn, SnapshotPoint, TableId, TargetBatch, TargetTable};
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
 
 use crate::apply::{ApplyMode, PgSink};
+use crate::client::Client;
 use crate::connect::{Pool, Pooled, Target, pooled};
 use crate::copy::{self, ChunkCopy, ChunkDone};
 use crate::ddl::{self, ExistingTables};
@@ -85,8 +85,10 @@ impl TaskTarget {
     pub async fn open(target: &Target, settings: TaskSettings) -> Result<(Self, TaskState), Fault> {
         let pool = target.pool(settings.connections_max);
         let mut connection = pooled(&pool).await?;
-        state::migrate(connection.client_mut()).await?;
-        let (lease, state) = state::open(connection.client_mut(), &settings.task, &settings.settings_hash).await?;
+        connection.poisoned = true;
+        state::migrate(connection.client()).await?;
+        let (lease, state) = state::open(connection.client(), &settings.task, &settings.settings_hash).await?;
+        connection.poisoned = false;
         drop(connection);
         tracing::info!(
             task = settings.task,

@@ -109,6 +109,7 @@ impl Runner<'_> {
         // What is wrong with the source, or with the target's URL, is told at once; a connection is worth trying again.
         let mut source = Some(open_source().await?);
         let address = Target::parse(self.task.target.url.expose()).map_err(Fault::from)?;
+        let address = address.given_up_after(Duration::from_secs(u64::from(self.task.target.answer_seconds)));
         let mut opened: Option<Arc<TaskTarget>> = None;
         let total = Duration::from_secs(60 * u64::from(self.task.retry.connection_minutes));
         let mut backoff = Backoff::new(total, u64::from(std::process::id()) << 32 | 0x9e37_79b9);

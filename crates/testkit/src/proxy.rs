@@ -1,6 +1,8 @@
-//! A connection to PostgreSQL that breaks when it is told to: at a byte, before a COMMIT, or after it (the lost answer).
+//! A connection to PostgreSQL that breaks when it is told to: at a byte, before a COMMIT, or after it (the lost answer); or that stays
+//! open, takes what is sent, and forwards nothing any more.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +28,10 @@ pub struct Proxy {
     port: u16,
     /// Skips so many COMMITs, then cuts once.
     next: Arc<Mutex<Option<(usize, Cut)>>>,
+    /// Connections so far.
+    count: Arc<AtomicUsize>,
+    /// The first so many forward nothing.
+    silent: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -35,14 +41,16 @@ impl Proxy {
     /// Where there is no free port.
     pub async fn before(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let proxy = Proxy { port: listener.local_addr()?.port(), next: Arc::default() };
+        let port_here = listener.local_addr()?.port();
+        let proxy = Proxy { port: port_here, next: Arc::default(), count: Arc::default(), silent: Arc::default() };
         let passing = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let passing = passing.clone();
+                let number = passing.count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     // An error is a cut by one of the sides.
-                    let _cut = passing.pass(client, port).await;
+                    let _cut = passing.pass(client, port, number).await;
                 });
             }
         });
@@ -59,6 +67,15 @@ impl Proxy {
         *self.lock() = Some((skip, cut));
     }
 
+    /// From here on the connections that there are, and so many of those that come, take what is sent and forward nothing. Nobody is told.
+    pub fn fall_silent(&self, more: usize) {
+        self.silent.store(self.count.load(Ordering::SeqCst).saturating_add(more), Ordering::SeqCst);
+    }
+
+    fn is_silent(&self, number: usize) -> bool {
+        number < self.silent.load(Ordering::SeqCst)
+    }
+
     /// Whether the cut has happened; forgets it if not.
     pub fn was_cut(&self) -> bool {
         self.lock().take().is_none()
@@ -68,7 +85,7 @@ impl Proxy {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn pass(&self, mut client: TcpStream, port: u16) -> io::Result<()> {
+    async fn pass(&self, mut client: TcpStream, port: u16, number: usize) -> io::Result<()> {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
@@ -79,6 +96,9 @@ impl Proxy {
                     let bytes = &up[..n?];
                     if bytes.is_empty() {
                         return Ok(());
+                    }
+                    if self.is_silent(number) {
+                        continue;
                     }
                     match self.decide(bytes) {
                         None => server.write_all(bytes).await?,
@@ -102,6 +122,11 @@ impl Proxy {
                     }
                 }
                 n = server.read(&mut down) => {
+                    if self.is_silent(number) {
+                        // That the server has ended the connection is not forwarded either.
+                        while client.read(&mut up).await? > 0 {}
+                        return Ok(());
+                    }
                     let bytes = &down[..n?];
                     if bytes.is_empty() {
                         return Ok(());

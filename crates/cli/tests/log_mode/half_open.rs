@@ -1,5 +1,5 @@
-//! Connections to the server that stay open and carry nothing any more, as behind a firewall that has forgotten them: each wait has a bound, and
-//! the task goes on by new ones.
+//! Connections to the server, or to the target, that stay open and carry nothing any more, as behind a firewall that has forgotten them: each
+//! wait has a bound, and the task goes on by new ones.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -126,5 +126,43 @@ async fn check(mode: &str) {
         wait_until_equal(&standin, &database, TABLES).await;
         assert!(running.is_alive());
         assert!(proxy.count() > before, "only a new connection can have brought that");
+    }
+}
+
+/// Whatever was lost on the way to the target, a statement, a COMMIT or its answer, is found out, and nothing is lost of the rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_falls_silent_is_given_up() {
+    let (standin, postgres) = (shop(""), PrivatePostgres::shared());
+    let database = postgres.create_database().expect("a database");
+    let proxy = logferry_testkit::proxy::Proxy::before(postgres.port()).await.expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = folder.path().join("shop.yaml");
+    write_task(&task, "log", &standin, &database, "apply: {confirm_seconds: 1}\n");
+    let text = std::fs::read_to_string(&task).expect("the task");
+    let through = format!("{}\n  answer_seconds: 1", proxy.url(&database.url(), postgres.port()));
+    std::fs::write(&task, text.replace(&database.url(), &through)).expect("it is written");
+    let mut running = Running::start(&task, &standin, &[]);
+    wait_for_checkpoint(&database, None, &mut running).await;
+    wait_until_equal(&standin, &database, TABLES).await;
+    // The second time some of the new connections are silent, too;
+    for (n, more) in [(1, 0), (2, 2)] {
+        proxy.fall_silent(more);
+        change(
+            &standin,
+            &format!(
+                "UPDATE dbo.Customers SET credit = {n} WHERE id % 2 = 0; DELETE dbo.Orders WHERE number % 7 = {n}"
+            ),
+        );
+        wait_until_equal(&standin, &database, TABLES).await;
+        assert!(running.is_alive());
+    }
+    // then while it is written to.
+    for n in 3..6 {
+        change(&standin, &format!("UPDATE dbo.Customers SET credit = {n}; DELETE dbo.Orders WHERE number % 7 = {n}"));
+        tokio::time::sleep(Duration::from_millis(3 * n)).await;
+        proxy.fall_silent(0);
+        change(&standin, "UPDATE dbo.Customers SET credit += 1 WHERE id % 2 = 1");
+        wait_until_equal(&standin, &database, TABLES).await;
+        assert!(running.is_alive());
     }
 }

@@ -11,7 +11,7 @@ use logferry_model::{
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, Statement};
+use tokio_postgres::{CopyInSink, Statement};
 
 use super::ApplyMode;
 use super::ensured::Ensured;
@@ -21,6 +21,7 @@ use super::net::{At, Changes, Net, Rows, TableNet};
 use super::params::{Array, Tuples, real_array_text};
 use super::schema::Later;
 use super::table::{Defined, Kind};
+use crate::client::Client;
 use crate::ddl::ExistingTables;
 use crate::error::Error;
 use crate::fence;
@@ -406,6 +407,8 @@ impl OneTable<'_, '_> {
         }
         let (op, expected) = ("an insert", inserts.len() as u64);
         let statement = self.defined.statement(self.client, Kind::Copy).await?;
+        // All rows are at hand: whatever takes long, the server does.
+        let _waiting = self.client.waiting();
         let starting = self.client.copy_in(&statement).await;
         let mut copy: Pin<Box<CopyInSink<Bytes>>> = Box::pin(starting.map_err(|e| self.refused(op, expected, e))?);
         let mut tuples = Tuples::new();

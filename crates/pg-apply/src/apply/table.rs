@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use logferry_model::{PgType, TargetTable};
 use rustc_hash::FxHashMap;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::keyed::Known;
+use crate::client::Client;
 use crate::copy::copy_statement;
 use crate::error::Error;
 use crate::names::{column_list, element_type, equals, qualified, quoted, shown, sql_type, type_name};

@@ -5,5 +5,6 @@ mod copy;
 mod faults;
 mod random;
 mod schema;
+mod silence;
 mod support;
 mod tls;
