@@ -319,6 +319,53 @@ async fn a_task_that_runs_reads_its_file_again() {
     }
 }
 
+/// At SIGHUP a table that the target has already is never touched unasked: the task ends and says what to do, and both ways that it names go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_there_already_ends_the_task_that_is_to_take_it_in() {
+    let postgres = PrivatePostgres::shared();
+    for mode in MODES {
+        let standin = shop(mode);
+        let database = postgres.create_database().expect("a database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (task, said) = (folder.path().join("shop.yaml"), folder.path().join("said"));
+        write(&task, mode, &standin, &database, "error", "tables: {include: [Customers]}\n");
+        let mut running = start_saying(&task, &standin, &said);
+        wait_for(&standin, &database, &[CUSTOMERS]).await;
+        let client = database.client().await.expect("a connection");
+        client.batch_execute("CREATE TABLE dbo.others AS SELECT 7 AS mine").await.expect("a table of somebody's");
+
+        write(&task, mode, &standin, &database, "error", "tables: {include: [Customers, Others]}\n");
+        signal("HUP", &running);
+        let began = Instant::now();
+        while running.is_alive() {
+            let told = std::fs::read_to_string(&said).expect("what it said");
+            assert!(began.elapsed() < Duration::from_secs(60), "{mode}: it does not end: {told}");
+            // What others change meanwhile is no reason to go on.
+            change(&standin, "UPDATE dbo.Customers SET credit += 1 WHERE id = 1");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(running.0.wait().expect("it has ended").code(), Some(1), "{mode}");
+        let told = std::fs::read_to_string(&said).expect("what it said");
+        for wanted in ["these tables are on the target already: \"dbo.others\"", "on_existing", "tables.exclude"] {
+            assert!(told.contains(wanted), "{mode}: {wanted}: {told}");
+        }
+        let mine =
+            || async { client.query_one("SELECT mine FROM dbo.others", &[]).await.expect("a row").get::<_, i32>(0) };
+        assert_eq!(mine().await, 7, "{mode}");
+
+        write(&task, mode, &standin, &database, "error", "tables: {include: [Customers]}\n");
+        let running = Running::start(&task, &standin, &[]);
+        change(&standin, "UPDATE dbo.Customers SET credit = 3; UPDATE dbo.Others SET v = 3");
+        wait_for(&standin, &database, &[CUSTOMERS]).await;
+        assert_eq!(mine().await, 7, "{mode}");
+        write(&task, mode, &standin, &database, "recreate", "tables: {include: [Customers, Others]}\n");
+        signal("HUP", &running);
+        wait_for(&standin, &database, &[CUSTOMERS, OTHERS]).await;
+        change(&standin, "UPDATE dbo.Others SET v = 4; DELETE dbo.Others WHERE id > 200");
+        wait_for(&standin, &database, &[CUSTOMERS, OTHERS]).await;
+    }
+}
+
 /// One table of a task is read once more while the task runs, and the others go on; asked for while it does not run, when it is started.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_is_read_once_more_while_the_task_runs() {

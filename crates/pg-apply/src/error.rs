@@ -353,7 +353,9 @@ impl Error {
             Error::Backwards { .. } => {
                 "the source was wound back, or two sources feed one task: give each its own task name"
             }
-            Error::TablesExist(_) => "drop them, or set what happens to existing tables: ignore, truncate or recreate",
+            Error::TablesExist(_) => {
+                "drop or rename them, or say what becomes of them (target.on_existing: ignore, truncate or recreate), or leave them out (tables.exclude)"
+            }
             Error::TypesMissing(_) => {
                 "CREATE EXTENSION ... SCHEMA public in the target database; or another form under types"
             }
