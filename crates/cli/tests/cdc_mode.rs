@@ -1,6 +1,8 @@
 //! `mode: cdc` through the binary: a server that is written to, a PostgreSQL, and a process that is killed.
 
 mod follow;
+#[path = "cdc_mode/latency.rs"]
+mod latency;
 mod server;
 
 use std::sync::Arc;
