@@ -201,7 +201,7 @@ fn write_task(folder: &Path, mode: Mode, standin: &Standin, database: &Database<
     Ok(path)
 }
 
-/// Inserts, updates, deletes, moves and takes back until it is enough.
+/// Inserts, updates, deletes and takes back until it is enough, each row by its key.
 fn writer(
     standin: &Arc<Standin>,
     enough: &Arc<AtomicBool>,
@@ -222,10 +222,10 @@ fn writer(
             let batch = format!(
                 "USE shop; BEGIN TRAN;
                  UPDATE dbo.customers SET credit = credit + 1.5, since = SYSDATETIME() WHERE id = {id};
-                 DELETE dbo.orders WHERE number = {id};
+                 DELETE dbo.orders WHERE customer = {0} AND number = {id};
                  UPDATE dbo.visits SET note = N'visit {n}' WHERE id = {id};
-                 INSERT dbo.orders VALUES ({}, {id}, {}, REPLICATE('n', {}));
-                 {}",
+                 INSERT dbo.orders VALUES ({0}, {id}, {1}, REPLICATE('n', {2}));
+                 {3}",
                 number % 10,
                 n % 1000,
                 n % 300,

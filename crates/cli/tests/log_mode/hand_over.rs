@@ -83,7 +83,7 @@ fn write(
                  DECLARE @a int = (SELECT seat FROM dbo.Customers WHERE id = {id}),
                      @b int = (SELECT seat FROM dbo.Customers WHERE id = {other});
                  UPDATE dbo.Customers SET seat = CASE id WHEN {id} THEN @b ELSE @a END WHERE id IN ({id}, {other});
-                 DELETE dbo.Orders WHERE number = {id};
+                 DELETE dbo.Orders WHERE customer = {writer} AND number = {id};
                  INSERT dbo.Orders VALUES ({writer}, {id}, {n}, REPLICATE('n', {n}));
                  INSERT dbo.Events VALUES ({event}, 'written'); DELETE dbo.Events WHERE id = {};
                  {more} {end}",
