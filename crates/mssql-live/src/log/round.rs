@@ -141,6 +141,12 @@ impl LogReader {
         debug!(transactions = handled.len(), items = items.len(), to = %applied.0, "reading rows");
         let mut events = std::mem::take(&mut self.events);
         events.append(&mut unreadable);
+        if items.is_empty() && events.is_empty() {
+            // Definitions and the like: nobody waits for them, only the position moves.
+            session.end().await?;
+            self.row_session = Some(session);
+            return Ok(());
+        }
         self.round = Some(Round {
             session: Some(Box::new(session)),
             reading: None,

@@ -71,6 +71,19 @@ async fn both_readers_make_one_stream() {
     }
 }
 
+/// A statement that defines something, and has no rows for us, is in the log, behind what is captured: nothing waits for it.
+#[tokio::test]
+async fn what_is_captured_does_not_wait_for_definitions() {
+    let standin = standin(TABLES);
+    let (mut source, mut target) = begin(&standin).await;
+    catch_up(&standin, &mut source, &mut target).await;
+    run(&standin, "EXEC sys.sp_cdc_stop_job N'capture'; UPDATE heap SET amount = 3 WHERE id < 5");
+    run(&standin, crate::cdc::SCAN);
+    run(&standin, "EXEC (N'CREATE PROCEDURE nothing AS SELECT 1 AS one')");
+    // Nobody captures any more.
+    catch_up(&standin, &mut source, &mut target).await;
+}
+
 /// A round of the log that is handed on in many parts, with changes of the other reader waiting behind it.
 #[tokio::test]
 async fn a_round_of_many_parts_is_one() {
