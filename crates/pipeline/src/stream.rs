@@ -195,8 +195,9 @@ async fn read<S: ChangeSource>(
 
 /// How long a source that has nothing is left alone: at first so long,
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
-/// and by and by so long, so that an idle source is asked five times in a second, and a change waits no longer than that.
-const PAUSE_LONGEST: Duration = Duration::from_millis(200);
+/// and by and by so long, so that an idle source is asked ten times in a second, and a change waits no longer than that. A capture job works every
+/// some seconds: to the change that waits for it, this comes on top.
+const PAUSE_LONGEST: Duration = Duration::from_millis(100);
 
 /// The next pause; each is by a quarter longer than the one before.
 struct Pause(Duration);

@@ -92,8 +92,8 @@ fn an_idle_source_is_asked_seldom() {
         }
         asked
     };
-    assert_eq!(asked(&mut pause, 60), 313, "in the first minute without changes");
-    assert_eq!(asked(&mut pause, 60), 300, "in each minute from then on");
+    assert_eq!(asked(&mut pause, 60), 610, "in the first minute without changes");
+    assert_eq!(asked(&mut pause, 60), 600, "in each minute from then on");
 }
 
 #[tokio::test]
