@@ -118,11 +118,11 @@ async fn a_large_transaction_takes_a_bounded_part_of_memory() {
 const ONE_ROW: &str = "INSERT dbo.Big VALUES (0, 0, '')";
 
 /// Follows a server on which one transaction writes all rows, and another one changes each tenth; then they are copied.
-async fn check_server(mode: &str, prepared: &str) {
+async fn check_server(mode: &str, key: &str, prepared: &str) {
     let rows = rows();
     assert_eq!(rows % ROWS_EACH, 0, "whole statements");
     let standin = serve(&format!(
-        "CREATE TABLE dbo.Big (id int NOT NULL PRIMARY KEY, amount bigint NOT NULL, name varchar(60) NOT NULL); {prepared}"
+        "CREATE TABLE dbo.Big (id int NOT NULL PRIMARY KEY {key}, amount bigint NOT NULL, name varchar(60) NOT NULL); {prepared}"
     ));
     let postgres = PrivatePostgres::shared();
     let database = postgres.create_database().expect("a database");
@@ -170,18 +170,33 @@ async fn check_server(mode: &str, prepared: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_transaction_of_a_server_takes_a_bounded_part_of_memory() {
-    check_server("log", ONE_ROW).await;
+    check_server("log", "", ONE_ROW).await;
 }
 
 /// The first rows of a table are not looked up one by one: it is read whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_table_that_is_read_whole_takes_a_bounded_part_of_memory() {
-    check_server("log", "").await;
+    check_server("log", "", "").await;
 }
+
+/// Changes are captured all the time.
+const CAPTURE: &str = "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_captured_transaction_takes_a_bounded_part_of_memory() {
-    let capture = "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_add_job @job_type = N'capture', @pollinginterval = 0;
-        EXEC sys.sp_cdc_enable_table N'dbo', N'Big', NULL";
-    check_server("cdc", &format!("{ONE_ROW}; {capture}")).await;
+    check_server("cdc", "", &format!("{ONE_ROW}; {CAPTURE}; EXEC sys.sp_cdc_enable_table N'dbo', N'Big', NULL")).await;
+}
+
+/// What the log tells waits for the capture job, for another table needs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_transaction_of_the_log_beside_a_captured_table_takes_a_bounded_part_of_memory() {
+    let other = "CREATE TABLE dbo.Heap (id int NOT NULL PRIMARY KEY NONCLUSTERED); INSERT dbo.Heap VALUES (1)";
+    check_server("hybrid", "", &format!("{ONE_ROW}; {other}; {CAPTURE}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: the same reader as in mode cdc, which is tested"]
+async fn a_large_transaction_that_capture_serves_beside_the_log_takes_a_bounded_part_of_memory() {
+    let other = "CREATE TABLE dbo.Small (id int NOT NULL PRIMARY KEY); INSERT dbo.Small VALUES (1)";
+    check_server("hybrid", "NONCLUSTERED", &format!("{ONE_ROW}; {other}; {CAPTURE}")).await;
 }
