@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use logferry_model::{Finding, TargetTable};
 
 use crate::connect::Target;
 use crate::ddl::{ExistingTables, missing_types};
+use crate::door::door;
 use crate::error::Said;
 use crate::names::quoted;
 
@@ -21,12 +23,19 @@ const EXISTING: &str = "SELECT w.s, w.t FROM unnest($1::text[], $2::text[]) AS w
      ORDER BY 1, 2";
 
 /// What was found, for a task that is to make these tables.
-pub async fn check(target: &Target, task: &str, tables: &[Arc<TargetTable>], existing: ExistingTables) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Err(said) = look(target, task, tables, existing, &mut findings).await {
-        findings.push(Finding::error(format!("target {target}"), said));
-    }
-    findings
+pub fn check<'a>(
+    target: &'a Target,
+    task: &'a str,
+    tables: &'a [Arc<TargetTable>],
+    existing: ExistingTables,
+) -> BoxFuture<'a, Vec<Finding>> {
+    door(async move {
+        let mut findings = Vec::new();
+        if let Err(said) = look(target, task, tables, existing, &mut findings).await {
+            findings.push(Finding::error(format!("target {target}"), said));
+        }
+        findings
+    })
 }
 
 async fn look(

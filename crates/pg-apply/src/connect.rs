@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -29,6 +30,7 @@ use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::client::{self, Backend, Client};
+use crate::door::door;
 use crate::error::{Error, Said};
 
 mod string;
@@ -100,11 +102,13 @@ impl Target {
     ///
     /// # Errors
     /// What the server or the system said, with host, port, database and user.
-    pub async fn connect(&self) -> Result<Client, Error> {
-        self.in_time(self.open()).await.unwrap_or_else(|| {
-            Err(Error::Connect {
-                target: self.shown.clone(),
-                said: Said::text("the server takes the connection and does not answer"),
+    pub fn connect(&self) -> BoxFuture<'_, Result<Client, Error>> {
+        door(async {
+            self.in_time(self.open()).await.unwrap_or_else(|| {
+                Err(Error::Connect {
+                    target: self.shown.clone(),
+                    said: Said::text("the server takes the connection and does not answer"),
+                })
             })
         })
     }

@@ -18,12 +18,14 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use futures_util::future::BoxFuture;
 use logferry_model::{Fence, Lsn, TableId, TargetTable};
 use tokio_postgres::CopyInSink;
 use tokio_postgres::error::SqlState;
 
 use crate::client::Client;
 use crate::connect::{Pool, Pooled, pooled};
+use crate::door::door;
 use crate::error::Error;
 use crate::fence;
 use crate::names::{column_list, qualified, shown};
@@ -100,9 +102,9 @@ impl ChunkCopy {
     ///
     /// # Errors
     /// Where the connection is gone. What the server thinks of the rows comes out of [`Self::finish`].
-    pub async fn send(&mut self, tuples: Bytes) -> Result<(), Error> {
+    pub fn send(&mut self, tuples: Bytes) -> BoxFuture<'_, Result<(), Error>> {
         self.bytes += tuples.len() as u64;
-        self.feed(tuples).await
+        door(self.feed(tuples))
     }
 
     /// Has kept, with the mark, up to where changes are in the rows.
@@ -115,7 +117,11 @@ impl ChunkCopy {
     /// # Errors
     /// Where the server refuses the rows, has counted others, or another logferry has the task. After a
     /// transient error the chunk may be copied again: it is never there twice.
-    pub async fn finish(mut self, rows: u64) -> Result<ChunkDone, Error> {
+    pub fn finish(self, rows: u64) -> BoxFuture<'static, Result<ChunkDone, Error>> {
+        door(self.end(rows))
+    }
+
+    async fn end(mut self, rows: u64) -> Result<ChunkDone, Error> {
         self.feed(Bytes::from_static(TRAILER)).await?;
         let answer = {
             let _waiting = self.connection.client().waiting();

@@ -1,8 +1,10 @@
 //! Databases of the target's server: made where they are missing.
 
+use futures_util::future::BoxFuture;
 use tokio_postgres::error::SqlState;
 
 use crate::connect::Target;
+use crate::door::door;
 use crate::error::Error;
 use crate::names::{NAME_BYTES_MAX, quoted};
 
@@ -11,7 +13,11 @@ impl Target {
     ///
     /// # Errors
     /// Where the name is too long, or the user may not make databases: says what would mend it.
-    pub async fn ensure_database(&self, name: &str) -> Result<bool, Error> {
+    pub fn ensure_database<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        door(self.ensure(name))
+    }
+
+    async fn ensure(&self, name: &str) -> Result<bool, Error> {
         if name.len() > NAME_BYTES_MAX || name.is_empty() {
             let why = format!("cannot name a database \"{name}\": a name has 1 to {NAME_BYTES_MAX} bytes");
             return Err(Error::ConnectionString(why));

@@ -22,6 +22,7 @@ mod connect;
 mod copy;
 mod databases;
 mod ddl;
+mod door;
 mod error;
 mod fence;
 mod names;

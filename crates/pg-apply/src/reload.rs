@@ -1,10 +1,12 @@
 //! Tables that somebody wants to be read whole once more: asked for by any process, taken up by the one that runs the task, and forgotten
 //! in the transaction that has emptied and filled the table.
 
+use futures_util::future::BoxFuture;
 use logferry_model::{Fault, TableId};
 
 use crate::client::Client;
 use crate::connect::Target;
+use crate::door::door;
 use crate::error::Error;
 use crate::shape::{self, KnownTable};
 use crate::state;
@@ -22,7 +24,15 @@ pub struct ReloadRequest {
 ///
 /// # Errors
 /// Where there is no such task, or a table is not one of its tables on the target: nothing is asked for then.
-pub async fn request_reload(target: &Target, task: &str, names: &[String]) -> Result<Vec<String>, Fault> {
+pub fn request_reload<'a>(
+    target: &'a Target,
+    task: &'a str,
+    names: &'a [String],
+) -> BoxFuture<'a, Result<Vec<String>, Fault>> {
+    door(request(target, task, names))
+}
+
+async fn request(target: &Target, task: &str, names: &[String]) -> Result<Vec<String>, Fault> {
     let client = target.connect().await?;
     state::migrate(&client).await?;
     if state::read(&client, task).await?.checkpoint.is_none() {

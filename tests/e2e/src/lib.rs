@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use logferry_config::{BackupSource as Paths, Secret, Task};
 use logferry_model::{Fault, TableName};
@@ -27,6 +28,9 @@ pub fn fixtures() -> Option<PathBuf> {
     }
     Some(folder)
 }
+
+/// A future whose code is made here, once, and not again in each test that waits for it.
+pub type Built<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What the files of a source are.
 #[derive(Clone, Debug)]
@@ -149,9 +153,11 @@ impl Target {
     ///
     /// # Errors
     /// As [`logferry_pipeline::run`].
-    pub async fn try_run(&self, files: &Files) -> Result<Summary, Failure> {
-        let (_stopper, stop) = Stopper::new();
-        run(&self.task, async || files.source(), &Progress::new(), &stop).await
+    pub fn try_run<'a>(&'a self, files: &'a Files) -> Built<'a, Result<Summary, Failure>> {
+        Box::pin(async {
+            let (_stopper, stop) = Stopper::new();
+            run(&self.task, async || files.source(), &Progress::new(), &stop).await
+        })
     }
 
     /// Runs the task to the end of the files.

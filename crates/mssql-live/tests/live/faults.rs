@@ -238,7 +238,7 @@ async fn each_statement_is_cut(mode: Mode, number: usize, step: usize) -> usize 
     tried
 }
 
-/// As a rule each statement is met by some of the faults; by all of them with `LOGFERRY_FAULTS=all`.
+/// As a rule each statement is met by one to three of the faults; by all of them with `LOGFERRY_FAULTS=all`.
 async fn all_statements_are_cut(mode: Mode, step: usize) {
     let mut running = Vec::new();
     let step = if std::env::var("LOGFERRY_FAULTS").is_ok_and(|asked| asked == "all") { 1 } else { step };
@@ -255,17 +255,17 @@ async fn all_statements_are_cut(mode: Mode, step: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_cut_costs_no_row_and_doubles_none() {
-    all_statements_are_cut(MODES[0], 1).await;
+    all_statements_are_cut(MODES[0], 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_of_change_tables() {
-    all_statements_are_cut(MODES[1], 2).await;
+    all_statements_are_cut(MODES[1], 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_of_both() {
-    all_statements_are_cut(MODES[2], 3).await;
+    all_statements_are_cut(MODES[2], 7).await;
 }
 
 #[tokio::test]

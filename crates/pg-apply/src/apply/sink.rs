@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use futures_util::future::BoxFuture;
 use logferry_model::{
     Cell, ChangeOp, ChangeSink, Checkpoint, Fault, Lsn, PgType, SchemaChange, TargetBatch, TargetTable,
 };
@@ -23,6 +24,7 @@ use super::schema::Later;
 use super::table::{Defined, Kind};
 use crate::client::Client;
 use crate::ddl::ExistingTables;
+use crate::door::door;
 use crate::error::Error;
 use crate::fence;
 use crate::names::{qualified, shown};
@@ -144,6 +146,26 @@ impl PgSink {
         self.commit(&checkpoint).await
     }
 
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, Fault> {
+        if self.broken {
+            return Err(Error::Broken.into());
+        }
+        Ok(state::read(&self.client, &self.lease.task).await?.checkpoint)
+    }
+
+    fn alter_door<'a>(&'a mut self, changes: &'a [SchemaChange]) -> BoxFuture<'a, Result<(), Fault>> {
+        door(async move {
+            self.begin().await?;
+            self.alter_tables(changes).await?;
+            self.broken = false;
+            Ok(())
+        })
+    }
+
+    fn apply_door<'a>(&'a mut self, batch: &'a TargetBatch) -> BoxFuture<'a, Result<(), Fault>> {
+        door(async move { Ok(self.apply_batch(batch).await?) })
+    }
+
     async fn apply_batch(&mut self, batch: &TargetBatch) -> Result<(), Error> {
         self.begin().await?;
         self.change(batch).await?;
@@ -222,18 +244,12 @@ impl PgSink {
 }
 
 impl ChangeSink for PgSink {
-    async fn resume_point(&mut self) -> Result<Option<Checkpoint>, Fault> {
-        if self.broken {
-            return Err(Error::Broken.into());
-        }
-        Ok(state::read(&self.client, &self.lease.task).await?.checkpoint)
+    fn resume_point(&mut self) -> impl Future<Output = Result<Option<Checkpoint>, Fault>> + Send {
+        door(self.last_checkpoint())
     }
 
     async fn alter(&mut self, changes: &[SchemaChange]) -> Result<(), Fault> {
-        self.begin().await?;
-        self.alter_tables(changes).await?;
-        self.broken = false;
-        Ok(())
+        self.alter_door(changes).await
     }
 
     async fn define(&mut self, table: Arc<TargetTable>) -> Result<(), Fault> {
@@ -252,7 +268,7 @@ impl ChangeSink for PgSink {
     }
 
     async fn apply(&mut self, batch: &TargetBatch) -> Result<(), Fault> {
-        Ok(self.apply_batch(batch).await?)
+        self.apply_door(batch).await
     }
 }
 
