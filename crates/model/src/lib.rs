@@ -32,7 +32,7 @@ pub use event::{Change, ChangeOp, Checkpoint, EventBatch, Fence, Lineage, Source
 pub use fault::{Class, Fault};
 pub use finding::{Finding, Severity};
 pub use lsn::{CommitLsn, Lsn, ParseLsnError, ParseTransactionError, RestartLsn, TransactionId};
-pub use row::{Cell, NoRoom, RowRef, RowStore, RowView};
+pub use row::{Cell, NoRoom, Parts, RowRef, RowStore, RowView};
 pub use table::{AliasType, Identity, SourceColumn, StoredColumn, TableId, TableName, TableVersion, UniqueKey};
 pub use target::{
     Comparison, Domain, PgType, Reshaped, SchemaChange, TargetBatch, TargetChange, TargetColumn, TargetTable,

@@ -35,7 +35,7 @@ pub struct RowRef {
     columns: u16,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     start: u32,
     len: u32,
@@ -140,6 +140,28 @@ impl RowStore {
     }
 }
 
+/// Where the cells of rows lie that are all alike, from the begin of each row's bytes: compiled once, for [`RowBuilder::parts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    spans: Vec<Span>,
+    /// What a row has at the least, in bytes.
+    end: u32,
+}
+
+impl Parts {
+    /// Adds a cell: where it lies in each row, or `None` where that differs and is to be said of each.
+    pub fn push(&mut self, part: Option<std::ops::Range<u16>>) {
+        let (start, len) = match part {
+            Some(part) => (u32::from(part.start), u32::from(part.end.saturating_sub(part.start))),
+            None => (0, NULL),
+        };
+        if len != NULL {
+            self.end = self.end.max(start + len);
+        }
+        self.spans.push(Span { start, len });
+    }
+}
+
 /// A row in the making; see [`RowStore::start_row`].
 pub struct RowBuilder<'s> {
     store: &'s mut RowStore,
@@ -199,10 +221,54 @@ impl RowBuilder<'_> {
         self.push(self.image_start + value.start, value.len());
     }
 
+    /// Adds the cells of a row that is like others; those that [differ](Parts::push) are NULL until they are set.
+    ///
+    /// # Panics
+    /// When the row has fewer bytes than such rows have.
+    #[inline]
+    pub fn parts(&mut self, parts: &Parts) {
+        assert!(parts.end as usize <= self.image_len, "a row has the bytes that its parts are of");
+        let image_end = self.image_start + self.image_len;
+        assert!((image_end as u64) < STORE_MAX, "batches are cut before 4 GiB");
+        // Checked above.
+        let image_start = self.image_start as u32;
+        let of_row = parts.spans.iter().map(|span| Span { start: image_start + span.start, len: span.len });
+        self.store.cells.extend(of_row);
+    }
+
+    /// Says of a cell that [was added](Self::parts) where it lies in the bytes that the row was started with.
+    ///
+    /// # Panics
+    /// When it does not lie there, or there is no such cell.
+    #[inline]
+    pub fn set_part(&mut self, column: usize, value: std::ops::Range<usize>) {
+        assert!(value.start <= value.end && value.end <= self.image_len, "a part of the row's bytes");
+        let start = self.image_start + value.start;
+        self.store.cells[self.first as usize + column] = span(start, value.len());
+    }
+
+    /// Gives a cell that [was added](Self::parts) a value that is not in the row's bytes.
+    ///
+    /// # Panics
+    /// As [`Self::value`]; when there is no such cell.
+    #[inline]
+    pub fn set_value(&mut self, column: usize, value: &[u8]) {
+        let start = self.store.bytes.len();
+        self.store.bytes.extend_from_slice(value);
+        self.store.cells[self.first as usize + column] = span(start, value.len());
+    }
+
+    /// Makes a cell that [was added](Self::parts) NULL.
+    ///
+    /// # Panics
+    /// When there is no such cell.
+    #[inline]
+    pub fn set_null(&mut self, column: usize) {
+        self.store.cells[self.first as usize + column] = Span { start: 0, len: NULL };
+    }
+
     fn push(&mut self, start: usize, len: usize) {
-        let start = u32::try_from(start).expect("batches are cut before 4 GiB");
-        let len = u32::try_from(len).ok().filter(|&n| n < UNCHANGED).expect("batches are cut before 4 GiB");
-        self.store.cells.push(Span { start, len });
+        self.store.cells.push(span(start, len));
     }
 
     /// Ends the row.
@@ -210,6 +276,14 @@ impl RowBuilder<'_> {
         let columns = self.store.cells.len() - self.first as usize;
         RowRef { first: self.first, columns: u16::try_from(columns).expect("a table has at most 1,024 columns") }
     }
+}
+
+/// Where a value lies in a store's bytes.
+#[inline]
+fn span(start: usize, len: usize) -> Span {
+    let start = u32::try_from(start).expect("batches are cut before 4 GiB");
+    let len = u32::try_from(len).ok().filter(|&n| n < UNCHANGED).expect("batches are cut before 4 GiB");
+    Span { start, len }
 }
 
 /// A row of a [`RowStore`].
@@ -296,5 +370,31 @@ mod tests {
         let bytes = |row| store.row(row).cells().map(Cell::bytes).collect::<Vec<_>>();
         assert_eq!(bytes(row), [Some(&b"ab"[..]), None, Some(b"x"), Some(b"cde"), Some(b"")]);
         assert_eq!(bytes(other), [Some(&b"other"[..])]);
+    }
+
+    #[test]
+    fn rows_that_are_alike_differ_in_the_cells_that_are_set() {
+        let mut parts = Parts::default();
+        for part in [Some(2..4), None, Some(4..5), None, None] {
+            parts.push(part);
+        }
+        let mut store = RowStore::new();
+        store.push_row([Cell::Bytes(b"other")]);
+        let mut row = store.start_row_of(b"..abcdef", 5);
+        row.parts(&parts);
+        row.set_part(1, 5..8);
+        row.set_value(3, b"x");
+        row.set_null(2);
+        let row = row.finish();
+        let cells: Vec<_> = store.row(row).cells().map(Cell::bytes).collect();
+        assert_eq!(cells, [Some(&b"ab"[..]), Some(b"def"), None, Some(b"x"), None]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the bytes that its parts are of")]
+    fn a_row_that_is_too_short_has_no_such_parts() {
+        let mut parts = Parts::default();
+        parts.push(Some(2..4));
+        RowStore::new().start_row_of(b"..a", 1).parts(&parts);
     }
 }

@@ -26,6 +26,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::error::Error;
 use crate::pending::{Pending, RawChange, RawOp};
 
+/// Memory that is kept for the changes of the next transaction, in bytes.
+const SPARE_MAX: usize = 1 << 20;
+
 /// All open transactions.
 #[derive(Debug)]
 pub(crate) struct Assembler {
@@ -33,6 +36,8 @@ pub(crate) struct Assembler {
     /// Bytes of changes in memory, over all transactions.
     in_memory: usize,
     memory_max: usize,
+    /// Memory of changes that were handed on, for those of the next transaction.
+    spare: Vec<u8>,
 }
 
 /// An open transaction.
@@ -152,7 +157,7 @@ impl Touched {
 impl Assembler {
     /// Keeps `memory_max` bytes of changes in memory.
     pub(crate) fn new(memory_max: usize) -> Self {
-        Assembler { open: FxHashMap::default(), in_memory: 0, memory_max }
+        Assembler { open: FxHashMap::default(), in_memory: 0, memory_max, spare: Vec::new() }
     }
 
     /// A transaction begins.
@@ -178,7 +183,7 @@ impl Assembler {
 
     /// Keeps a change.
     pub(crate) fn change(&mut self, id: TransactionId, change: &RawChange<'_>) -> Result<(), Error> {
-        self.with(id, change.lsn, |open| {
+        self.with_pending(id, change.lsn, |open| {
             open.pending.push(change);
             Ok(())
         })
@@ -186,7 +191,15 @@ impl Assembler {
 
     /// Keeps a change of a record of a heap.
     pub(crate) fn heap_change(&mut self, id: TransactionId, change: &HeapChange<'_>) -> Result<(), Error> {
-        self.with(id, change.lsn, |open| open.heap_change(change))
+        self.with_pending(id, change.lsn, |open| open.heap_change(change))
+    }
+
+    /// Gives back the memory of changes that were handed on; that of many is not kept.
+    pub(crate) fn reuse(&mut self, mut memory: Vec<u8>) {
+        memory.clear();
+        if memory.capacity() <= SPARE_MAX && memory.capacity() > self.spare.capacity() {
+            self.spare = memory;
+        }
     }
 
     /// Keeps what a piece of a LOB was before a change.
@@ -247,6 +260,22 @@ impl Assembler {
     /// The open transactions.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Open> + Clone {
         self.open.values()
+    }
+
+    /// As [`Self::with`], of one that is about to have changes.
+    fn with_pending(
+        &mut self,
+        id: TransactionId,
+        lsn: Lsn,
+        act: impl FnOnce(&mut Open) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut spare = std::mem::take(&mut self.spare);
+        let done = self.with(id, lsn, |open| {
+            open.pending.take_memory(&mut spare);
+            act(open)
+        });
+        self.spare = spare;
+        done
     }
 
     fn with(

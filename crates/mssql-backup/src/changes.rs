@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lineage, Lsn, RestartLsn, SourceEvent, TableId, TableVersion};
+use logferry_model::{Checkpoint, CommitLsn, EventBatch, Lsn, RestartLsn, SourceEvent, TableId, TableVersion};
 use logferry_mssql_format::log::block::Block;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -24,9 +24,9 @@ use crate::data_file::DataFiles;
 use crate::emit::{Committed, Earlier, Emitter, WithEarlier, fixups};
 use crate::error::Error;
 use crate::log_blocks::LogBlocks;
-use crate::log_file::{Belonging, LogFiles};
-use crate::log_segment::{LogEnd, SegmentBlocks};
-use crate::pages::PageSource;
+use crate::log_file::LogFiles;
+use crate::log_segment::SegmentBlocks;
+use crate::origin::{LogOrigin, Origin};
 use crate::replay::Replay;
 use crate::rewind::{RewindReport, Rewinder};
 use crate::scan::LobReader;
@@ -49,93 +49,6 @@ impl Default for ReplayOptions {
     /// little, as they are written and read in order. Chunks of 64 MiB are copied in about a second, and so much is done again after a crash.
     fn default() -> Self {
         ReplayOptions { pages_max: 96 << 20, changes_max: 16 << 20, chunk_pages: 8192 }
-    }
-}
-
-/// Where a replay comes from.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) pages: Arc<dyn PageSource>,
-    pub(crate) log: LogOrigin,
-    pub(crate) lineage: Lineage,
-    pub(crate) options: ReplayOptions,
-}
-
-/// Where the log comes from.
-#[derive(Clone)]
-pub(crate) enum LogOrigin {
-    Chain(Arc<Chain>),
-    Files(Arc<LogFiles>),
-    /// There is none: data files of a database that was closed. They stand at the checkpoint that closed it.
-    Without {
-        checkpoint_lsn: Lsn,
-    },
-}
-
-impl Origin {
-    pub(crate) fn of_chain(chain: Chain, options: ReplayOptions) -> Result<Self, Error> {
-        Ok(Origin {
-            pages: Arc::new(chain.base_pages()?),
-            lineage: chain.lineage(),
-            log: LogOrigin::Chain(Arc::new(chain)),
-            options,
-        })
-    }
-
-    pub(crate) fn of_files(data: DataFiles, log: LogFiles, options: ReplayOptions) -> Result<Self, Error> {
-        let belonging = log.check_belongs(&data)?;
-        let checkpoint = Catalog::read(&data)?.boot.checkpoint_lsn;
-        // A log that was replaced ends where the data file got a new one.
-        if belonging == Belonging::Binding && !checkpoint.is_zero() && !log.has_vlf(checkpoint.vlf) {
-            let why = format!(
-                "the log files do not hold the last checkpoint of the data files, {checkpoint}: a log file of the database is missing"
-            );
-            return Err(Error::NoChain { database: String::new(), why });
-        }
-        let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
-        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Files(Arc::new(log)), options })
-    }
-
-    pub(crate) fn of_data(data: DataFiles, options: ReplayOptions) -> Result<Self, Error> {
-        let lineage = Lineage { database: data.binding_guid().0, fork: [0; 16] };
-        let checkpoint_lsn = Catalog::read(&data)?.boot.checkpoint_lsn;
-        Ok(Origin { pages: Arc::new(data), lineage, log: LogOrigin::Without { checkpoint_lsn }, options })
-    }
-
-    /// The first position that the log of the base tells of.
-    pub(crate) fn begin(&self) -> Lsn {
-        match &self.log {
-            LogOrigin::Chain(chain) => chain.redo_lsn(),
-            LogOrigin::Files(log) => log.first_lsn(),
-            LogOrigin::Without { checkpoint_lsn } => *checkpoint_lsn,
-        }
-    }
-
-    /// The log that comes with the base.
-    fn base_log(&self) -> Result<SegmentBlocks, Error> {
-        match &self.log {
-            LogOrigin::Chain(chain) => chain.base().log(chain.redo_lsn()),
-            LogOrigin::Files(log) => log.blocks(None),
-            LogOrigin::Without { checkpoint_lsn } => {
-                Ok(SegmentBlocks::new(String::new(), Vec::new(), *checkpoint_lsn, LogEnd::Found))
-            }
-        }
-    }
-
-    /// Where the base is consistent (exclusive), if that is known beforehand.
-    fn base_end(&self) -> Option<Lsn> {
-        match &self.log {
-            LogOrigin::Chain(chain) => Some(chain.base_end()),
-            LogOrigin::Files(_) | LogOrigin::Without { .. } => None,
-        }
-    }
-
-    /// The log behind the base; `None` where there is none.
-    fn later_log(&self) -> Result<Option<SegmentBlocks>, Error> {
-        match &self.log {
-            LogOrigin::Chain(chain) if chain.end() > chain.base_end() => chain.blocks(chain.base_end()).map(Some),
-            _ => Ok(None),
-        }
     }
 }
 
@@ -423,7 +336,9 @@ impl Changes {
         if done {
             self.applied = committed.head.commit_lsn;
             self.commit_time_us = committed.head.commit_time_us.or(self.commit_time_us);
-            self.emitting = None;
+            if let Some(committed) = self.emitting.take() {
+                self.replay.reuse(committed.into_memory());
+            }
         }
         Ok(done)
     }

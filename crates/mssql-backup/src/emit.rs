@@ -187,6 +187,11 @@ impl Committed {
         }
     }
 
+    /// The memory that its changes had, for those of others.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.reader.into_memory()
+    }
+
     /// How far a target is that has the transaction.
     pub(crate) fn checkpoint(&self, lineage: Lineage) -> Checkpoint {
         Checkpoint {

@@ -23,6 +23,7 @@ pub mod log_dump;
 pub mod log_file;
 pub mod log_segment;
 pub mod media;
+mod origin;
 pub mod page_index;
 pub mod pages;
 mod pending;

@@ -178,6 +178,13 @@ impl Pending {
         Ok(Some(self.tail.len().saturating_sub(len)))
     }
 
+    /// Takes memory over that others used, if it has none.
+    pub(crate) fn take_memory(&mut self, memory: &mut Vec<u8>) {
+        if self.tail.capacity() == 0 {
+            std::mem::swap(&mut self.tail, memory);
+        }
+    }
+
     /// Reads the changes from the first on.
     pub(crate) fn into_reader(self) -> PendingReader<Pending> {
         PendingReader::new(self)
@@ -197,6 +204,13 @@ pub(crate) struct PendingReader<P> {
     piece: usize,
     bytes: Vec<u8>,
     at: usize,
+}
+
+impl PendingReader<Pending> {
+    /// The memory of changes that were read.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.pending.tail
+    }
 }
 
 impl<P: Borrow<Pending>> PendingReader<P> {

@@ -94,6 +94,11 @@ impl Replay {
         RestartLsn(self.assembler.oldest_begin().unwrap_or(next).min(next))
     }
 
+    /// Takes memory back ([`Committed::into_memory`]).
+    pub(crate) fn reuse(&mut self, memory: Vec<u8>) {
+        self.assembler.reuse(memory);
+    }
+
     /// The open transactions.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Open> + Clone {
         self.assembler.open()

@@ -26,7 +26,7 @@ mod layout;
 mod off_row;
 
 pub use expand::{Expanded, Packing};
-pub use layout::{PhysicalColumn, Place, PlainCell, PlainRow, RowLayout};
+pub use layout::{PhysicalColumn, Place, PlainRow, RowLayout};
 pub use off_row::{Link, OffRow, OffRowKind};
 
 use crate::bytes::{Malformed, Result, array, u8_at, u16_at};

@@ -1,7 +1,8 @@
 //! The log on one core: to records, and to committed row changes; these with all changed pages in memory, and with as many as a task
-//! keeps there, where the others come and go through its temporary file.
+//! keeps there, where the others come and go through its temporary file. Times are those that the thread had the core for, where the system
+//! tells them: others on the machine are not in them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use logferry_model::SourceEvent;
 use logferry_mssql_backup::LogBlocks;
@@ -28,18 +29,18 @@ pub fn run(sizes: Sizes) {
     let (mut bytes, mut records) = (0, 0);
     for _ in 0..sizes.rounds {
         let chain_a = chain();
-        let began = Instant::now();
+        let began = Clock::now();
         (bytes, records) = read_records(&chain_a);
         to_records.push(began.elapsed());
         for (_, options, times) in &mut to_changes {
             let chain_b = chain();
-            let began = Instant::now();
+            let began = Clock::now();
             assert_eq!(read_changes(chain_b, *options), u64::from(backups.changes));
             times.push(began.elapsed());
         }
     }
     let changes = backups.changes;
-    let per_second = |much: f64, times: &[std::time::Duration]| much / times[times.len() / 2].as_secs_f64();
+    let per_second = |much: f64, times: &[Duration]| much / times[times.len() / 2].as_secs_f64();
     println!("{:.1} MB of log, {records} records, {changes} row changes", bytes as f64 / 1e6);
     println!("to records      {}  {:7.0} MB/s", shown(&mut to_records), per_second(bytes as f64 / 1e6, &to_records));
     for (name, _, times) in &mut to_changes {
@@ -47,6 +48,31 @@ pub fn run(sizes: Sizes) {
         let (bytes, rows) = (per_second(bytes as f64 / 1e6, times), per_second(f64::from(changes), times));
         println!("to row changes  {shown}  {bytes:7.0} MB/s, {rows:.0} changes/s, {name}");
     }
+}
+
+/// When something began.
+struct Clock {
+    wall: Instant,
+    on_core: Option<Duration>,
+}
+
+impl Clock {
+    fn now() -> Self {
+        Clock { wall: Instant::now(), on_core: on_core() }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match (self.on_core, on_core()) {
+            (Some(before), Some(now)) => now - before,
+            _ => self.wall.elapsed(),
+        }
+    }
+}
+
+/// How long this thread had a core so far: the first field, in nanoseconds.
+fn on_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
 }
 
 fn read_records(chain: &Chain) -> (u64, u64) {

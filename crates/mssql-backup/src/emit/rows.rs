@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use logferry_model::{ChangeOp, RowRef, RowStore, TableVersion};
-use logferry_mssql_format::row::{Expanded, PlainCell, PlainRow, RawCell, RowLayout};
+use logferry_mssql_format::row::{Expanded, RawCell, RowLayout};
 
 use super::{Emitter, Image, Values, lost};
 use crate::error::Error;
@@ -170,33 +170,18 @@ pub(super) fn plain_op(layout: &RowLayout, raw: &RawChange<'_>, rows: &mut RowSt
     match raw.op {
         RawOp::Insert | RawOp::PageInsert => {
             let after = layout.plain(raw.after)?;
-            Some(ChangeOp::Insert { after: plain_row(raw.after, &after, layout, rows) })
+            Some(ChangeOp::Insert { after: after.push_to(rows) })
         }
         RawOp::Delete => {
             let before = layout.plain(raw.before)?;
-            Some(ChangeOp::Delete { before: plain_row(raw.before, &before, layout, rows) })
+            Some(ChangeOp::Delete { before: before.push_to(rows) })
         }
         RawOp::Update => {
             let (before, after) = (layout.plain(raw.before)?, layout.plain(raw.after)?);
-            Some(ChangeOp::Update {
-                before: plain_row(raw.before, &before, layout, rows),
-                after: plain_row(raw.after, &after, layout, rows),
-            })
+            Some(ChangeOp::Update { before: before.push_to(rows), after: after.push_to(rows) })
         }
         RawOp::Truncate | RawOp::Lost => None,
     }
-}
-
-fn plain_row(image: &[u8], row: &PlainRow<'_>, layout: &RowLayout, rows: &mut RowStore) -> RowRef {
-    let mut out = rows.start_row_of(image, layout.columns().len());
-    for cell in row.cells() {
-        match cell {
-            PlainCell::Null => out.null(),
-            PlainCell::At(part) => out.part(part),
-            PlainCell::Bit(bit) => out.value(|out| out.push(u8::from(bit))),
-        }
-    }
-    out.finish()
 }
 
 /// Where a value stands in the bytes of its row, if it does: it may be a default, or a bit.

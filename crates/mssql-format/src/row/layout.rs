@@ -1,6 +1,6 @@
 //! Where the columns of a table are in its rows.
 
-use std::ops::Range;
+use logferry_model::{Parts, RowRef, RowStore};
 
 use crate::bytes::{Malformed, Result, slice, u16_at};
 use crate::row::{FixedVar, OffRow, Packing, RawCell};
@@ -14,6 +14,18 @@ pub struct RowLayout {
     packing: RowPacking,
     columns_max: Option<usize>,
     needs: Needs,
+    alike: Alike,
+}
+
+/// What rows that stand for themselves have in common ([`RowLayout::plain`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Alike {
+    /// Columns of the fixed part, and room for the others.
+    parts: Parts,
+    /// The columns of the variable part, and which of its values each is.
+    variable: Vec<(usize, usize)>,
+    /// The columns that are a bit: the byte, and the bit in it.
+    bits: Vec<(usize, usize, u8)>,
 }
 
 /// What a row must have for each column to be where the layout says.
@@ -102,8 +114,8 @@ impl RowLayout {
     pub fn new(columns: Vec<PhysicalColumn>) -> Self {
         let sparse = columns.iter().any(|c| matches!(c.place, Place::Sparse { .. }));
         let packing = RowPacking::of(&columns);
-        let needs = Needs::of(&columns);
-        RowLayout { columns, index_fixed_end: None, sparse, packing, columns_max: None, needs }
+        let (needs, alike) = (Needs::of(&columns), Alike::of(&columns));
+        RowLayout { columns, index_fixed_end: None, sparse, packing, columns_max: None, needs, alike }
     }
 
     /// The layout of compressed rows that have so many columns at most, dropped ones and uniquifiers among them. Rows that say they have
@@ -199,6 +211,29 @@ impl Needs {
     }
 }
 
+impl Alike {
+    fn of(columns: &[PhysicalColumn]) -> Self {
+        let mut alike = Alike::default();
+        for (column, physical) in columns.iter().enumerate() {
+            let part = match physical.place {
+                Place::Fixed { offset, len } => Some(offset..offset.saturating_add(len)),
+                Place::Bit { offset, bit } => {
+                    alike.bits.push((column, usize::from(offset), bit & 7));
+                    None
+                }
+                Place::Variable { index } => {
+                    alike.variable.push((column, usize::from(index)));
+                    None
+                }
+                // Rows with such columns do not stand for themselves.
+                Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => None,
+            };
+            alike.parts.push(part);
+        }
+        alike
+    }
+}
+
 impl RowPacking {
     fn of(columns: &[PhysicalColumn]) -> Self {
         let mut packed = Vec::new();
@@ -229,41 +264,28 @@ pub struct PlainRow<'a> {
     row: FixedVar<'a>,
 }
 
-/// A value of a [`PlainRow`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlainCell {
-    /// SQL NULL.
-    Null,
-    /// Bytes from the begin of the row.
-    At(Range<usize>),
-    /// A bit.
-    Bit(bool),
-}
-
-impl<'a> PlainRow<'a> {
-    /// The values, one per column.
+impl PlainRow<'_> {
+    /// Adds the row to a store: its bytes as they are, and where its values lie in them.
     #[inline]
-    pub fn cells(&self) -> impl Iterator<Item = PlainCell> + use<'a> {
-        let row = self.row;
-        let has_nulls = row.has_nulls();
-        self.layout.columns.iter().map(move |column| {
-            if has_nulls && row.is_null(column.null_bit) {
-                return PlainCell::Null;
-            }
-            match column.place {
-                Place::Fixed { offset, len } => {
-                    let offset = usize::from(offset);
-                    PlainCell::At(offset..offset + usize::from(len))
+    pub fn push_to(&self, rows: &mut RowStore) -> RowRef {
+        let RowLayout { columns, alike, .. } = self.layout;
+        let mut out = rows.start_row_of(self.row.bytes(), columns.len());
+        out.parts(&alike.parts);
+        for &(column, index) in &alike.variable {
+            out.set_part(column, self.row.plain_variable(index));
+        }
+        for &(column, offset, bit) in &alike.bits {
+            let byte = self.row.bytes().get(offset).copied().unwrap_or_default();
+            out.set_value(column, BITS[usize::from(byte >> bit & 1)]);
+        }
+        if self.row.has_nulls() {
+            for (column, physical) in columns.iter().enumerate() {
+                if self.row.is_null(physical.null_bit) {
+                    out.set_null(column);
                 }
-                Place::Bit { offset, bit } => {
-                    let byte = row.bytes().get(usize::from(offset)).copied().unwrap_or_default();
-                    PlainCell::Bit(byte >> (bit & 7) & 1 != 0)
-                }
-                Place::Variable { index } => PlainCell::At(row.plain_variable(usize::from(index))),
-                // Rows with such columns are no plain ones.
-                Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => PlainCell::Null,
             }
-        })
+        }
+        out.finish()
     }
 }
 

@@ -1,3 +1,4 @@
+use logferry_model::RowStore;
 use proptest::prelude::*;
 
 use super::*;
@@ -34,14 +35,10 @@ fn check_plain(layout: &RowLayout, row: &[u8]) -> bool {
     let Some(plain) = layout.plain(row) else { return false };
     let mut cells = Vec::new();
     layout.decode(row, &mut cells).expect("what is plain can be decoded");
-    let found: Vec<_> = plain
-        .cells()
-        .map(|cell| match cell {
-            PlainCell::Null => RawCell::Null,
-            PlainCell::At(part) => RawCell::Bytes(&row[part]),
-            PlainCell::Bit(bit) => RawCell::Bytes(if bit { &[1] } else { &[0] }),
-        })
-        .collect();
+    let mut rows = RowStore::new();
+    let pushed = plain.push_to(&mut rows);
+    let found: Vec<_> =
+        rows.row(pushed).cells().map(|cell| cell.bytes().map_or(RawCell::Null, RawCell::Bytes)).collect();
     assert_eq!(found, cells);
     true
 }
