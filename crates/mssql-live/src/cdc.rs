@@ -36,6 +36,7 @@ use tracing::debug;
 
 use crate::catalog::{Reader, Table};
 use crate::error::Error;
+use crate::hybrid::Rhythm;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::source::Wanted;
@@ -91,6 +92,7 @@ pub(crate) struct CdcReader {
     /// A table cannot be followed before another instance is there, and nothing is read until then.
     waits: bool,
     health: Health,
+    rhythm: Rhythm,
     applied: Checkpoint,
     /// Tables that are new, gone or of another shape, to be told before the next rows.
     events: Vec<SourceEvent>,
@@ -163,9 +165,16 @@ impl CdcReader {
     }
 
     /// How far the log is captured.
-    pub(crate) async fn captured_to(&self) -> Result<Lsn, Error> {
+    pub(crate) async fn captured_to(&mut self) -> Result<Lsn, Error> {
         let mut session = self.pool.session().await?;
-        Ok(Look::ask(&mut session).await?.end.unwrap_or(Lsn::ZERO))
+        let end = Look::ask(&mut session).await?.end.unwrap_or(Lsn::ZERO);
+        self.rhythm.saw(end, Instant::now());
+        Ok(end)
+    }
+
+    /// When the capture job scans.
+    pub(crate) fn rhythm(&self) -> &Rhythm {
+        &self.rhythm
     }
 
     /// Goes on behind a position that the copy shows.
@@ -177,7 +186,9 @@ impl CdcReader {
     /// Tells from time to time what is wrong with the capture job, if anything.
     pub(crate) async fn watch(&mut self) -> Result<(), Error> {
         let mut session = self.pool.session().await?;
-        self.health.watch(&mut session).await
+        self.health.watch(&mut session).await?;
+        self.rhythm.every(self.health.interval());
+        Ok(())
     }
 
     /// What it means that nothing was captured for long.
@@ -309,6 +320,7 @@ impl CdcReader {
         let look = Look::ask(session).await?;
         let from = self.applied.applied.0;
         let end = look.end.unwrap_or(Lsn::ZERO);
+        self.rhythm.saw(end, Instant::now());
         self.look_for_tables(session).await?;
         self.look_at_instances(session, &look).await?;
         if !self.reloads.is_empty() {
@@ -324,6 +336,7 @@ impl CdcReader {
             )));
         }
         self.health.watch(session).await?;
+        self.rhythm.every(self.health.interval());
         let end = end.min(limit);
         if end <= from {
             return Ok(None);

@@ -12,9 +12,11 @@
 //!
 //! So the target is at one position, whoever told of a change. Before a round of the log is handed on, capturing must be past it: that
 //! is what the heartbeat shows, which is captured itself. What is changed only in tables of the log waits for the capture job, too; where
-//! no table needs it, nobody waits.
+//! no table needs it, nobody waits. A round is begun shortly before the job scans ([`rhythm`]): begun behind a scan, it would wait for
+//! the next one, and what is changed meanwhile for the one after that.
 
 mod objects;
+mod rhythm;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::source::{OnTarget, Wanted};
 
 pub(crate) use objects::enable_database;
 pub use objects::teardown;
+pub(crate) use rhythm::Rhythm;
 
 /// The names of what we make: nobody copies them.
 const OURS: &[&str] = &["logferry_heartbeat", "logferry_ddl_history"];
@@ -250,7 +253,7 @@ impl HybridReader {
             Phase::Waiting(held) => self.wait(held, bytes_max).await,
             Phase::Merging(held) => self.merge(held, bytes_max).await,
             Phase::Round => {
-                let batch = self.log.next(bytes_max).await?;
+                let batch = self.log.next(bytes_max, true).await?;
                 // Until its end is among what the log tells.
                 self.phase = Phase::Round;
                 Ok(self.of_log(batch))
@@ -260,7 +263,8 @@ impl HybridReader {
 
     /// Asks the log first: it is ahead.
     async fn between(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
-        let mut batch = self.log.next(bytes_max).await?;
+        let is_early = self.cdc.as_ref().is_some_and(|cdc| cdc.rhythm().is_early(Instant::now()));
+        let mut batch = self.log.next(bytes_max, !is_early).await?;
         self.readers_are_right(&batch)?;
         let begin = batch.events.iter().position(|event| matches!(event, SourceEvent::Begin(_)));
         let Some(begin) = begin.filter(|_| self.cdc.is_some()) else {

@@ -158,9 +158,10 @@ impl LogReader {
         self.applied
     }
 
-    /// How far the log was read.
+    /// How far the log was read and has nothing for us that was not told.
     pub(crate) fn read_to(&self) -> Lsn {
-        self.at
+        let waiting = self.transactions.committed.iter().map(|t| t.commit).min();
+        waiting.map_or(self.at, |commit| commit.previous().min(self.at))
     }
 
     /// Why a table cannot be followed, if so.
@@ -179,14 +180,14 @@ impl LogReader {
         }
     }
 
-    /// The next events; none where nothing happened.
-    pub(crate) async fn next(&mut self, bytes_max: usize) -> Result<EventBatch, Error> {
+    /// The next events; none where nothing happened. Until the next round may begin, transactions wait, and no position is told.
+    pub(crate) async fn next(&mut self, bytes_max: usize, may_begin: bool) -> Result<EventBatch, Error> {
         loop {
             if self.round.is_some() {
                 return self.go_on(bytes_max).await;
             }
             self.pace.breathe().await;
-            let is_due = !self.transactions.committed.is_empty() || !self.reload.is_empty();
+            let is_due = !self.reload.is_empty() || may_begin && !self.transactions.committed.is_empty();
             if !is_due && !self.has_more().await? {
                 break;
             }
@@ -200,7 +201,8 @@ impl LogReader {
                 }
                 other => other?,
             }
-            if self.transactions.committed.is_empty() && self.reload.is_empty() {
+            // What is to be read anew never waits: no position may be told before.
+            if self.reload.is_empty() && (!may_begin || self.transactions.committed.is_empty()) {
                 break;
             }
             self.pace.begin_round();
@@ -208,7 +210,8 @@ impl LogReader {
         }
         let mut batch = EventBatch::default();
         // What begins where a log backup ended was not read, and may be a commit.
-        if self.at > self.told && !self.first && self.pace.may_tell() {
+        let is_all_told = self.transactions.committed.is_empty();
+        if is_all_told && self.at > self.told && !self.first && self.pace.may_tell() {
             // Nothing for the target up to here.
             self.told = self.at;
             self.applied.applied = CommitLsn(self.at.max(self.applied.applied.0));

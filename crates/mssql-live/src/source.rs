@@ -451,7 +451,7 @@ impl LiveSource {
     /// The next changes.
     async fn next_changes(&mut self, bytes_max: usize) -> Result<Option<EventBatch>, Fault> {
         match &mut self.changes {
-            Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max).await?)),
+            Some(Changes::Log(log)) => Ok(Some(log.next(bytes_max, true).await?)),
             Some(Changes::Cdc(cdc)) => Ok(Some(cdc.next(bytes_max).await?)),
             Some(Changes::Hybrid(hybrid)) => Ok(Some(hybrid.next(bytes_max).await?)),
             None => Ok(None),

@@ -13,7 +13,7 @@ use super::instances::{self, Facts, Instance, Look};
 use super::{CdcReader, CdcSettings, Gap, gap, rotate};
 use crate::catalog::{self, Table};
 use crate::error::Error;
-use crate::hybrid;
+use crate::hybrid::{self, Rhythm};
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::source::{OnTarget, Wanted};
@@ -79,6 +79,7 @@ impl CdcReader {
             pending: None,
             waits: false,
             health,
+            rhythm: Rhythm::default(),
             applied,
             events: Vec::new(),
             reloads: VecDeque::new(),

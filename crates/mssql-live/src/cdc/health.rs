@@ -32,6 +32,8 @@ pub(crate) struct Health {
     told: Option<(Trouble, Instant)>,
     /// What may not be seen.
     hidden: bool,
+    /// How long the capture job rests between two scans, where it says.
+    interval: Option<Duration>,
 }
 
 /// What is wrong with capturing.
@@ -105,7 +107,12 @@ pub(crate) async fn jobs(session: &mut Session) -> Result<Vec<Row>, Error> {
 
 impl Health {
     pub(crate) fn new(has_jobs: bool) -> Self {
-        Health { has_jobs, asked: None, told: None, hidden: false }
+        Health { has_jobs, asked: None, told: None, hidden: false, interval: None }
+    }
+
+    /// How long the capture job rests between two scans, where it says.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval
     }
 
     /// Looks from time to time, and tells what is wrong.
@@ -150,7 +157,10 @@ impl Health {
                 }
             }
             match capture {
-                Some(seconds) => interval = seconds,
+                Some(seconds) => {
+                    interval = seconds;
+                    self.interval = u64::try_from(seconds).ok().map(Duration::from_secs);
+                }
                 None => return Ok(Some(Trouble::Missing)),
             }
         }

@@ -100,7 +100,17 @@ async fn a_round_of_many_parts_is_one() {
 /// What a transaction does to tables of both readers is seen at once, whatever is written meanwhile, and whenever the reader is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_seen_in_part_while_others_write() {
-    let standin = Arc::new(standin(TABLES));
+    check_while_others_write(TABLES, 30).await;
+}
+
+/// The same where rounds are begun shortly before the capture job scans, and the log is read on until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_seen_in_part_between_the_scans_of_the_capture_job() {
+    check_while_others_write(&TABLES.replace("@pollinginterval = 0", "@pollinginterval = 1"), 10).await;
+}
+
+async fn check_while_others_write(tables: &str, rounds_max: u32) {
+    let standin = Arc::new(standin(tables));
     let (mut source, mut target) = begin(&standin).await;
     let enough = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
@@ -122,7 +132,7 @@ async fn nothing_is_lost_or_seen_in_part_while_others_write() {
         }));
     }
     let mut rounds = 0;
-    while rounds < 30 {
+    while rounds < rounds_max {
         let batch = source.next(20_000).await.unwrap_or_else(|e| panic!("{e}")).expect("it does not end");
         target.apply(&batch);
         if !matches!(batch.events.last(), Some(SourceEvent::Commit(_))) {
