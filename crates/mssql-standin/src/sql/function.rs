@@ -3,7 +3,9 @@
 mod bind;
 mod call;
 mod date;
+mod fact;
 mod round;
+mod text;
 
 pub(crate) use bind::bind;
 pub(crate) use call::call;

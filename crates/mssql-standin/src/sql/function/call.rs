@@ -3,7 +3,6 @@
 use super::{Func, split_name};
 use logferry_model::SqlType;
 
-use super::super::catalog;
 use super::super::cdc;
 use super::super::clr;
 use super::super::convert::convert;
@@ -12,49 +11,13 @@ use super::super::eval::Ctx;
 use super::super::plan::Typed;
 use super::super::time::{Moment, date_of, days_in, days_of};
 use super::super::types::{self};
-use super::super::value::{Dec, Value, fold, trimmed};
+use super::super::value::{Dec, Value, trimmed};
 use super::date::{DatePart, PARTS, date_add, date_diff, date_part};
+use super::fact::fact;
 use super::round::rounding;
+use super::text::units;
 
-pub(super) fn units(v: &Value) -> &[u16] {
-    match v {
-        Value::Text(t) => t,
-        _ => &[],
-    }
-}
-
-fn slice_of<T: Clone>(list: &[T], start: i64, count: i64) -> Vec<T> {
-    // Places before the first count too.
-    let end = (start + count).clamp(1, list.len() as i64 + 1);
-    let start = start.clamp(1, list.len() as i64 + 1);
-    list.get(start as usize - 1..(end.max(start)) as usize - 1).unwrap_or_default().to_vec()
-}
-
-fn map_case(text: &[u16], upper: bool) -> Vec<u16> {
-    text.iter()
-        .map(|u| {
-            let Some(c) = char::from_u32(u32::from(*u)) else { return *u };
-            let mut mapped: Vec<char> = if upper { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
-            match (mapped.pop(), mapped.is_empty()) {
-                (Some(c), true) => u16::try_from(u32::from(c)).unwrap_or(*u),
-                _ => *u,
-            }
-        })
-        .collect()
-}
-
-pub(super) fn position(needle: &[u16], hay: &[u16], from: usize) -> Option<usize> {
-    if needle.is_empty() {
-        return None;
-    }
-    let folded: Vec<u16> = needle.iter().map(|u| fold(*u)).collect();
-    hay.get(from..)?
-        .windows(folded.len())
-        .position(|w| w.iter().zip(&folded).all(|(a, b)| fold(*a) == *b))
-        .map(|at| at + from)
-}
-
-fn text_at(values: &[Value], at: usize) -> String {
+pub(super) fn text_at(values: &[Value], at: usize) -> String {
     values.get(at).and_then(Value::as_text).unwrap_or_default()
 }
 
@@ -147,133 +110,32 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
             let at = int_at(&v, 0);
             if at < 1 { Value::Null } else { v.into_iter().nth(at as usize).unwrap_or(Value::Null) }
         }
-        F::Len => Value::Int(trimmed(units(&v[0])).len() as i64),
-        F::DataLength => {
-            let bytes = super::super::value::to_bytes(&args[0].ty, &v[0])?.unwrap_or_default();
-            Value::Int(bytes.len() as i64)
-        }
-        F::Substring => {
-            let (start, count) = (int_at(&v, 1), int_at(&v, 2));
-            if count < 0 {
-                return Err(SqlError::new(537, "Invalid length parameter passed to the LEFT or SUBSTRING function."));
-            }
-            match &v[0] {
-                Value::Bytes(b) => Value::Bytes(slice_of(b, start, count)),
-                other => Value::Text(slice_of(units(other), start, count)),
-            }
-        }
-        F::Left | F::Right => {
-            let (text, n) = (units(&v[0]), int_at(&v, 1));
-            if n < 0 {
-                return Err(SqlError::new(536, "Invalid length parameter passed to the LEFT or RIGHT function."));
-            }
-            let n = (n as usize).min(text.len());
-            let part = if func == F::Left { text.get(..n) } else { text.get(text.len() - n..) };
-            Value::Text(part.unwrap_or_default().to_vec())
-        }
-        F::Upper | F::Lower => Value::Text(map_case(units(&v[0]), func == F::Upper)),
-        F::LTrim | F::RTrim | F::Trim => {
-            let text = units(&v[0]);
-            let start = if func == F::RTrim { 0 } else { text.iter().position(|u| *u != 0x20).unwrap_or(text.len()) };
-            let text = text.get(start..).unwrap_or_default();
-            Value::Text(if func == F::LTrim { text.to_vec() } else { trimmed(text).to_vec() })
-        }
-        F::Reverse => Value::Text(units(&v[0]).iter().rev().copied().collect()),
-        F::Replace => {
-            let (text, from, to) = (units(&v[0]), units(&v[1]), units(&v[2]));
-            let (mut out, mut at) = (Vec::new(), 0);
-            while let Some(found) = position(from, text, at) {
-                out.extend_from_slice(text.get(at..found).unwrap_or_default());
-                out.extend_from_slice(to);
-                at = found + from.len();
-            }
-            out.extend_from_slice(text.get(at..).unwrap_or_default());
-            Value::Text(out)
-        }
-        F::Stuff => {
-            if v[0].is_null() || v[1].is_null() || v[2].is_null() {
-                return Ok(Value::Null);
-            }
-            let (text, start, count) = (units(&v[0]), int_at(&v, 1), int_at(&v, 2));
-            if start < 1 || count < 0 || start as usize > text.len() {
-                return Ok(Value::Null);
-            }
-            let start = start as usize - 1;
-            let end = (start + count as usize).min(text.len());
-            let mut out = text.get(..start).unwrap_or_default().to_vec();
-            out.extend_from_slice(units(&v[3]));
-            out.extend_from_slice(text.get(end..).unwrap_or_default());
-            Value::Text(out)
-        }
-        F::CharIndex => {
-            let from = int_at(&v, 2).max(1) as usize - 1;
-            Value::Int(position(units(&v[0]), units(&v[1]), from).map_or(0, |at| at as i64 + 1))
-        }
-        F::PatIndex => {
-            let (pattern, text) = (units(&v[0]), units(&v[1]));
-            let percent = u16::from(b'%');
-            let body = pattern.strip_prefix(&[percent]);
-            match body {
-                None => Value::Int(i64::from(super::super::eval::like(text, pattern, None))),
-                Some(body) => Value::Int(
-                    (0..text.len())
-                        .find(|at| super::super::eval::like(text.get(*at..).unwrap_or_default(), body, None))
-                        .map_or(0, |at| at as i64 + 1),
-                ),
-            }
-        }
-        F::Concat => Value::Text(v.iter().flat_map(|v| units(v).iter().copied()).collect()),
-        F::ConcatWs => {
-            let mut out = Vec::new();
-            for (n, part) in v.iter().skip(1).filter(|v| !v.is_null()).enumerate() {
-                if n > 0 {
-                    out.extend_from_slice(units(&v[0]));
-                }
-                out.extend_from_slice(units(part));
-            }
-            Value::Text(out)
-        }
-        F::Replicate => match int_at(&v, 1) {
-            n if n < 0 => Value::Null,
-            n => {
-                let limit = types::char_len(ty).map_or(64 << 20, usize::from);
-                Value::Text(
-                    units(&v[0]).iter().copied().cycle().take((units(&v[0]).len() * n as usize).min(limit)).collect(),
-                )
-            }
-        },
-        F::Space => match int_at(&v, 0) {
-            n if n < 0 => Value::Null,
-            n => Value::Text(vec![0x20; (n as usize).min(8000)]),
-        },
-        F::Ascii => match super::super::value::to_1252(units(&v[0])).first() {
-            Some(b) => Value::Int(i64::from(*b)),
-            None => Value::Null,
-        },
-        F::Unicode => units(&v[0]).first().map_or(Value::Null, |u| Value::Int(i64::from(*u))),
-        F::Char => match u8::try_from(int_at(&v, 0)) {
-            Ok(b) => super::super::value::from_bytes(ty, &[b]),
-            Err(_) => Value::Null,
-        },
-        F::NChar => u16::try_from(int_at(&v, 0)).map_or(Value::Null, |u| Value::Text(vec![u])),
-        F::QuoteName => {
-            let text = text_at(&v, 0);
-            let quote = v.get(1).and_then(Value::as_text).unwrap_or_else(|| "[".into());
-            match quote.as_str() {
-                "[" | "]" | "[]" => Value::text(&format!("[{}]", text.replace(']', "]]"))),
-                "'" => Value::text(&format!("'{}'", text.replace('\'', "''"))),
-                "\"" => Value::text(&format!("\"{}\"", text.replace('"', "\"\""))),
-                _ => Value::Null,
-            }
-        }
-        F::Str => {
-            let Value::Float(f) = v[0] else { return Ok(Value::Null) };
-            let (length, digits) =
-                (v.get(1).and_then(Value::as_int).unwrap_or(10).max(0) as usize, int_at(&v, 2).clamp(0, 16) as usize);
-            let text = format!("{f:>length$.digits$}");
-            Value::text(&if text.len() > length { "*".repeat(length) } else { text })
-        }
-        F::BinaryCollation => Value::Bytes(trimmed(units(&v[0])).iter().flat_map(|u| u.to_be_bytes()).collect()),
+        F::Len
+        | F::DataLength
+        | F::Substring
+        | F::Left
+        | F::Right
+        | F::Upper
+        | F::Lower
+        | F::LTrim
+        | F::RTrim
+        | F::Trim
+        | F::Reverse
+        | F::Replace
+        | F::Stuff
+        | F::CharIndex
+        | F::PatIndex
+        | F::Concat
+        | F::ConcatWs
+        | F::Replicate
+        | F::Space
+        | F::Ascii
+        | F::Unicode
+        | F::Char
+        | F::NChar
+        | F::QuoteName
+        | F::Str
+        | F::BinaryCollation => super::text::of_text(func, &v, args, ty)?,
         F::Abs | F::Floor | F::Ceiling | F::Sign | F::Round => rounding(func, &v, args, ty)?,
         F::Power => {
             let (Value::Float(a), Value::Float(b)) = (&v[0], &v[1]) else { return Ok(Value::Null) };
@@ -494,73 +356,6 @@ pub(crate) fn call(func: Func, v: Vec<Value>, args: &[Typed], ty: &SqlType, ctx:
                 (None, _) => Value::Null,
             }
         }
-        F::XactState => Value::Int(i64::from(s.depth > 0)),
-        F::ErrorNumber => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.number))),
-        F::ErrorMessage => s.caught.as_ref().map_or(Value::Null, |e| Value::text(&e.message)),
-        F::ErrorSeverity => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.class))),
-        F::ErrorState => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.state))),
-        F::ErrorLine => s.caught.as_ref().map_or(Value::Null, |e| Value::Int(i64::from(e.line))),
-        F::ErrorProcedure => Value::Null,
-        F::AtVersion => Value::text(catalog::VERSION_TEXT),
-        F::AtSpid => Value::Int(i64::from(s.spid)),
-        F::AtTranCount => Value::Int(i64::from(s.depth)),
-        F::AtRowCount | F::RowCountBig => Value::Int(s.rowcount),
-        F::AtError => Value::Int(i64::from(s.error)),
-        F::AtServerName => Value::text(&ctx.state.server),
-        F::AtServiceName => Value::text("MSSQLSERVER"),
-        F::AtLanguage => Value::text("us_english"),
-        F::AtDateFirst => Value::Int(7),
-        F::AtMaxPrecision => Value::Int(38),
-        F::AtLockTimeout => Value::Int(s.lock_timeout_ms.map_or(-1, |n| n as i64)),
-        F::AtOptions => Value::Int(5496),
-        F::AtMicrosoftVersion => Value::Int(0x0D00_0000 | 5026),
-        F::AtTextSize => Value::Int(2_147_483_647),
-        F::AtNestLevel => Value::Int(0),
-        F::AtDbts => Value::Bytes(ctx.state.db(s.database).row_version.to_be_bytes().to_vec()),
-        F::SuserSname | F::SuserName | F::SystemUser | F::OriginalLogin => Value::text(&s.login),
-        F::UserName | F::CurrentUser | F::SessionUser | F::User => match v.first().and_then(Value::as_int) {
-            None | Some(1) => Value::text("dbo"),
-            Some(0) => Value::text("public"),
-            Some(2) => Value::text("guest"),
-            Some(_) => Value::Null,
-        },
-        F::UserId | F::SuserId => Value::Int(1),
-        F::HostName => Value::text(&s.host),
-        F::AppName => Value::text(&s.program),
-        F::HasPerms => Value::Int(i64::from(ctx.state.sees_all(s))),
-        F::HasDbAccess => Value::Int(1),
-        F::IsSrvRoleMember | F::IsMember | F::IsRoleMember => {
-            let role = text_at(&v, 0).to_lowercase();
-            let server = [
-                "sysadmin",
-                "serveradmin",
-                "securityadmin",
-                "processadmin",
-                "setupadmin",
-                "bulkadmin",
-                "diskadmin",
-                "dbcreator",
-                "public",
-            ];
-            let database = [
-                "db_owner",
-                "public",
-                "db_accessadmin",
-                "db_securityadmin",
-                "db_ddladmin",
-                "db_backupoperator",
-                "db_datareader",
-                "db_datawriter",
-            ];
-            let known: &[&str] = if func == F::IsSrvRoleMember { &server } else { &database };
-            if known.contains(&role.as_str()) {
-                Value::Int(1)
-            } else if ["db_denydatareader", "db_denydatawriter"].contains(&role.as_str()) {
-                Value::Int(0)
-            } else {
-                Value::Null
-            }
-        }
-        _ => catalog::property(func, &v, ctx)?,
+        _ => fact(func, &v, ctx)?,
     })
 }
