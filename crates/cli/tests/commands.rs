@@ -391,6 +391,13 @@ fn the_standin_serves_until_it_is_asked_to_end() {
     assert!(standin.wait().expect("it ends").success());
     assert_eq!(said["databases"], serde_json::json!([]));
 
+    // Where another one listens.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("it has one");
+    let port = address.port().to_string();
+    let args = ["standin", "--port", &port, "--password", "p", "--data", path(folder.path())];
+    check(&args, 1, &[&format!("could not listen on {address}: Address already in use")]);
+
     let lone = folder.path().join("lone.mdf");
     std::fs::write(&lone, [0; 8192]).expect("it is written");
     let args = ["standin", "--port", "0", "--password", "p", "--data", path(folder.path()), "--attach", path(&lone)];

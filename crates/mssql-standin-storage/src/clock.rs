@@ -44,10 +44,7 @@ impl Clock {
 
     /// As `datetime` is stored: ticks of the day, days.
     pub fn datetime(self) -> [u8; 8] {
-        let mut b = [0; 8];
-        b[..4].copy_from_slice(&((self.ticks % DAY) as u32).to_le_bytes());
-        b[4..].copy_from_slice(&((self.ticks / DAY) as u32).to_le_bytes());
-        b
+        datetime(self.ticks)
     }
 
     /// As backups have it.
@@ -63,6 +60,19 @@ impl Clock {
             second: (seconds % 60) as u8,
         }
     }
+}
+
+/// Ticks as `datetime` is stored: ticks of the day, days.
+pub(crate) fn datetime(ticks: u64) -> [u8; 8] {
+    let mut b = [0; 8];
+    b[..4].copy_from_slice(&((ticks % DAY) as u32).to_le_bytes());
+    b[4..].copy_from_slice(&((ticks / DAY) as u32).to_le_bytes());
+    b
+}
+
+/// The ticks of a stored `datetime`.
+pub(crate) fn ticks_of([a, b, c, d, e, f, g, h]: [u8; 8]) -> u64 {
+    u64::from(u32::from_le_bytes([e, f, g, h])) * DAY + u64::from(u32::from_le_bytes([a, b, c, d]))
 }
 
 /// Year, month and day of a day counted from 1900-01-01.

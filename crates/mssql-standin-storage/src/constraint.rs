@@ -3,15 +3,16 @@
 //! | kind | `sysschobjs` | other rows |
 //! |---|---|---|
 //! | default | `D `, status 0x20000, `intprop` the column | its text in `sysobjvalues`, `syscolpars.dflt` |
-//! | check | `C `, status 0x120000, `intprop` its column; of several columns 0x20000 and 0 | its text in `sysobjvalues` |
+//! | check | `C `, status 0x120000, `intprop` its column; of several columns 0x20000 and 0 | its text in `sysobjvalues`; `sysmultiobjrefs`: class 1, each column that it names |
 //! | key | `PK`, `UQ` | `syssingleobjrefs`: class 93 on its index |
-//! | foreign key | `F `, `intprop` its first column | `syssingleobjrefs`: class 27 on the key it refers to, 28 and 29 by column |
+//! | foreign key | `F `, `intprop` its first column; not trusted until the rows were looked at | `syssingleobjrefs`: class 27 on the key it refers to, 28 and 29 by column |
 //!
 //! Status 4: the server made the name up; 0x100: disabled; 0x200: not for replication (not seen in a file); 0x400: not trusted. The text stands as `varchar` in `imageval`; `value` is the int 2. (Observed on 2008, 2016 and
-//! 2019; checks of several columns are in none of these files.)
+//! 2019; checks of several columns are in none of these files, nor is a check in a log: the order of its rows is that of procedures.)
 
-use super::system::definitions::{SYSCOLPARS, SYSOBJVALUES, SYSSCHOBJS};
+use super::system::definitions::{SYSCOLPARS, SYSMULTIOBJREFS, SYSOBJVALUES, SYSSCHOBJS};
 use super::system::{CLASS_CONSTRAINT, int, object_lock, short, tiny};
+use super::xact::XactOptions;
 use super::{By, Database, Error};
 
 /// Bits of `sysschobjs.status`: named by the server; a default or a check.
@@ -27,6 +28,8 @@ const STATUS: usize = 13;
 const DEFAULT: usize = 37;
 /// `sysobjvalues.valclass` of texts.
 pub(super) const TEXT: u8 = 1;
+/// Class of `sysmultiobjrefs`: what may not change while it is named.
+const BOUND: u8 = 1;
 /// Classes of `syssingleobjrefs`: a foreign key on the key it refers to, its columns, those that they refer to.
 pub(super) const REFERENCE: [u8; 3] = [0x1B, 0x1C, 0x1D];
 
@@ -61,8 +64,15 @@ pub struct ConstraintSwitch {
 pub enum ConstraintKind {
     /// DEFAULT: column, text with its parentheses.
     Default(u32, String),
-    /// CHECK: its column if it is one's, text.
-    Check(Option<u32>, String),
+    /// CHECK
+    Check {
+        /// Its column, if it is one's.
+        column: Option<u32>,
+        /// Its text.
+        text: String,
+        /// The columns that the text names, in their order.
+        named: Vec<u32>,
+    },
     /// PRIMARY KEY or UNIQUE of a nonclustered index, which is named by its id.
     Key {
         /// PRIMARY KEY
@@ -101,7 +111,7 @@ impl ConstraintKind {
     fn code(&self) -> [u8; 2] {
         match self {
             ConstraintKind::Default(..) => *b"D ",
-            ConstraintKind::Check(..) => *b"C ",
+            ConstraintKind::Check { .. } => *b"C ",
             ConstraintKind::Key { primary: true, .. } => *b"PK",
             ConstraintKind::Key { primary: false, .. } => *b"UQ",
             ConstraintKind::Foreign { .. } => *b"F ",
@@ -111,7 +121,7 @@ impl ConstraintKind {
     fn column(&self) -> u32 {
         match self {
             ConstraintKind::Default(column, _) => *column,
-            ConstraintKind::Check(column, _) => column.unwrap_or(0),
+            ConstraintKind::Check { column, .. } => column.unwrap_or(0),
             ConstraintKind::Key { .. } => 0,
             ConstraintKind::Foreign { columns, .. } => columns.first().map_or(0, |(own, _)| *own),
         }
@@ -137,6 +147,38 @@ impl Database {
             self.forget_constraint(By::Xact(xact.0), table, gone);
             self.end_definition(xact)?;
         }
+        self.write_switches(table, &known, wanted)?;
+        for new in wanted.iter().filter(|c| !is_in(&known, c)) {
+            // Its index or its column has locked the table.
+            let locked = matches!(new.kind, ConstraintKind::Key { .. }) || self.is_of_new_column(table, new);
+            let xact = match locked {
+                true => {
+                    let options = XactOptions { name: "ALTER TABLE", ..XactOptions::default() };
+                    self.begin_definition(options, Some(table))
+                }
+                false => self.begin_ddl("ALTER TABLE", table),
+            };
+            self.write_constraint(By::Xact(xact.0), table, schema, new);
+            self.end_definition(xact)?;
+        }
+        self.constraints.insert(table, wanted.to_vec());
+        Ok(())
+    }
+
+    /// CHECK or NOCHECK CONSTRAINT ALL of a table that has none.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn switch_nothing(&mut self, table: u32) -> Result<(), Error> {
+        self.writable()?;
+        self.unlocked(table)?;
+        let xact = self.begin_ddl("ALTER TABLE", table);
+        self.lock_identity(By::Xact(xact.0), table);
+        self.end_definition(xact)?;
+        Ok(())
+    }
+
+    fn write_switches(&mut self, table: u32, known: &[ConstraintDef], wanted: &[ConstraintDef]) -> Result<(), Error> {
         let mut switched: Vec<(ConstraintSwitch, &ConstraintDef)> = (wanted.iter())
             .filter_map(|c| Some((known.iter().find(|old| old.same_but_switch(c))?.switch, c)))
             .filter(|(before, c)| *before != c.switch)
@@ -146,17 +188,11 @@ impl Database {
             switched.sort_by_key(|(_, c)| std::cmp::Reverse(c.object));
             let xact = self.begin_ddl("ALTER TABLE", table);
             self.lock_identity(By::Xact(xact.0), table);
-            for (before, constraint) in switched {
-                self.switch_constraint(By::Xact(xact.0), table, before, constraint);
+            for (at, (before, constraint)) in switched.into_iter().enumerate() {
+                self.switch_constraint(By::Xact(xact.0), (table, at == 0), before, constraint);
             }
             self.end_definition(xact)?;
         }
-        for new in wanted.iter().filter(|c| !is_in(&known, c)) {
-            let xact = self.begin_ddl("ALTER TABLE", table);
-            self.write_constraint(By::Xact(xact.0), table, schema, new);
-            self.end_definition(xact)?;
-        }
-        self.constraints.insert(table, wanted.to_vec());
         Ok(())
     }
 
@@ -178,23 +214,38 @@ impl Database {
     }
 
     fn write_constraint(&mut self, by: By, table: u32, schema: u32, new: &ConstraintDef) {
-        self.note_modified(by, table);
+        if !self.is_of_new_column(table, new) {
+            self.note_modified(by, table);
+        }
         self.lock_object(by, new.object);
-        let expression = matches!(new.kind, ConstraintKind::Default(..) | ConstraintKind::Check(..));
+        let expression = matches!(new.kind, ConstraintKind::Default(..) | ConstraintKind::Check { .. });
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-        let of_column = matches!(new.kind, ConstraintKind::Check(Some(_), _));
+        let of_column = matches!(new.kind, ConstraintKind::Check { column: Some(_), .. });
         let status = bit(new.system_named, SYSTEM_NAMED)
             | bit(expression, EXPRESSION)
             | bit(of_column, OF_COLUMN)
             | new.switch.bits();
-        let row = self.object_row(new.object, &new.name, schema, (status, new.kind.code()), (table, new.kind.column()));
+        // What is not known yet: whether the rows keep a foreign key, and that a default's name was made up.
+        let first = match new.kind {
+            ConstraintKind::Foreign { .. } => status | NOT_TRUSTED,
+            ConstraintKind::Default(..) => status & !SYSTEM_NAMED,
+            _ => status,
+        };
+        let row = self.object_row(new.object, &new.name, schema, (first, new.kind.code()), (table, new.kind.column()));
         self.insert_system_row(by, SYSSCHOBJS, &row);
         match &new.kind {
             ConstraintKind::Default(column, text) => {
-                self.insert_text(by, new.object, text);
                 self.set_default(by, table, *column, new.object);
+                self.change_system_row(by, SYSSCHOBJS, &[int(new.object)], STATUS, &status.to_le_bytes());
+                self.insert_text(by, new.object, text);
             }
-            ConstraintKind::Check(_, text) => self.insert_text(by, new.object, text),
+            ConstraintKind::Check { text, named, .. } => {
+                self.insert_text(by, new.object, text);
+                for column in named {
+                    let row = vec![tiny(BOUND), int(new.object), int(0), int(table), int(*column), int(0)];
+                    self.insert_system_row(by, SYSMULTIOBJREFS, &row);
+                }
+            }
             ConstraintKind::Key { index, .. } => self.insert_reference(by, (CLASS_CONSTRAINT, new.object, 0), *index),
             ConstraintKind::Foreign { columns, table: other, index } => {
                 self.lock_object(by, *other);
@@ -207,12 +258,43 @@ impl Database {
                     self.insert_reference_to(by, (REFERENCE[1], new.object, place), (table, *own));
                     self.insert_reference_to(by, (REFERENCE[2], new.object, place), (*other, *referenced));
                 }
+                if first != status {
+                    self.lock_for_rows(by, table, new.object, *other);
+                    self.change_system_row(by, SYSSCHOBJS, &[int(new.object)], STATUS, &status.to_le_bytes());
+                }
             }
         }
     }
 
+    /// What is locked while it is looked at whether rows keep a foreign key. (A server also locks what it has to read of other constraints of both tables, which
+    /// depends on what it has read before: here it is all that refer to the same table.)
+    fn lock_for_rows(&mut self, by: By, table: u32, object: u32, other: u32) {
+        let refers = |c: &&ConstraintDef| matches!(c.kind, ConstraintKind::Foreign { table: to, .. } if to == other);
+        let all = self.constraints.iter().flat_map(|(of, all)| all.iter().filter(refers).map(|c| (c.object, *of)));
+        let mut all: Vec<(u32, u32)> = all.filter(|(known, _)| *known != object).collect();
+        all.sort_unstable();
+        all.extend([(object, table), (object, table)]);
+        self.lock_object(by, table);
+        for (constraint, of) in all.into_iter().chain([(table, other), (table, other)]) {
+            self.lock_object(by, constraint);
+            self.lock_object(by, of);
+        }
+    }
+
+    /// Whether a constraint is the default of a column that the same statement has added, which changed the table's date.
+    fn is_of_new_column(&self, table: u32, new: &ConstraintDef) -> bool {
+        matches!(new.kind, ConstraintKind::Default(..)) && self.definitions.is_altered(table)
+    }
+
     /// What a switch does to the rows of a constraint and of its tables; that it is not trusted any more is said by itself.
-    fn switch_constraint(&mut self, by: By, table: u32, before: ConstraintSwitch, new: &ConstraintDef) {
+    /// The table's own date changes with the first of them.
+    fn switch_constraint(
+        &mut self,
+        by: By,
+        (table, is_first): (u32, bool),
+        before: ConstraintSwitch,
+        new: &ConstraintDef,
+    ) {
         let own = [int(new.object)];
         let other = match new.kind {
             ConstraintKind::Foreign { table, .. } => Some(table),
@@ -225,7 +307,9 @@ impl Database {
             self.lock_identity(by, other);
         }
         self.lock_object(by, table);
-        self.note_modified(by, table);
+        if is_first {
+            self.note_modified(by, table);
+        }
         self.note_modified(by, new.object);
         if let Some(other) = other.filter(|_| before.disabled && !new.switch.disabled) {
             self.lock_object(by, other);
@@ -248,7 +332,7 @@ impl Database {
         self.lock_object(by, gone.object);
         match &gone.kind {
             ConstraintKind::Default(column, _) => self.set_default(by, table, *column, 0),
-            ConstraintKind::Check(..) => {}
+            ConstraintKind::Check { .. } => self.delete_system_rows(by, SYSMULTIOBJREFS, &[int(gone.object)]),
             ConstraintKind::Key { .. } => self.delete_reference(by, CLASS_CONSTRAINT, gone.object, 0),
             ConstraintKind::Foreign { columns, .. } => {
                 self.delete_reference(by, REFERENCE[0], gone.object, 0);

@@ -14,8 +14,8 @@ use super::system::definitions::{
     SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS, SYSSINGLEOBJREFS,
 };
 use super::system::{
-    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, OBJECT_STEP, column_row, int, long, object_lock, short,
-    stored_column_row, system_rowset, tiny,
+    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, after, column_row, int, long, object_lock, short, stored_column_row,
+    system_rowset, tiny,
 };
 use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Undo, XactOptions};
@@ -176,8 +176,7 @@ impl Database {
         }
         let layout = TableLayout::clustered(&def, Some(key.kind));
         fits(&layout)?;
-        let object = self.next_object_id();
-        let xact = self.begin_ddl("CREATE TABLE", object);
+        let (xact, object) = self.begin_new("CREATE TABLE");
         if !def.primary_key.is_empty() {
             self.key_names.insert(object, key);
         }
@@ -217,6 +216,7 @@ impl Database {
         let layout = self.rowset(rowset).layout.with_column(&column, id);
         fits(&layout)?;
         let xact = self.begin_ddl("ALTER TABLE", table);
+        self.definitions.note_altered(table);
         let by = By::Xact(xact.0);
         self.note_modified(by, table);
         self.insert_system_row(by, SYSCOLPARS, &row);
@@ -466,8 +466,7 @@ fn metadata_lock(object: u32) -> Vec<u8> {
 
 /// Object id of a table's primary key: the one that was given out after the table's own.
 pub fn key_object(table: u32) -> u32 {
-    let id = table + OBJECT_STEP;
-    if id > i32::MAX as u32 { id - i32::MAX as u32 } else { id }
+    after(table)
 }
 
 /// Whether a row has room for what it must hold.

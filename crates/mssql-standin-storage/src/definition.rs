@@ -37,6 +37,8 @@ pub(super) struct Definitions {
     locks: BTreeMap<u32, u64>,
     /// Names, schema first, that tables had before, and those of modules.
     names: BTreeMap<(String, String), u64>,
+    /// The table that the statement has added a column to: its lock and its date are written.
+    altered: Option<u32>,
     /// Extents that an open transaction gave back.
     extents: BTreeMap<u32, u64>,
     /// The same, of pages of mixed extents.
@@ -60,6 +62,16 @@ pub(super) struct Shape {
 type Change = (u32, RowKey, Option<Arc<Row>>);
 
 impl Definitions {
+    /// Remembers that a statement has added a column, where it may add what is of the column too.
+    pub(super) fn note_altered(&mut self, table: u32) {
+        self.altered = self.open.map(|_| table);
+    }
+
+    /// Whether the statement has added a column to a table.
+    pub(super) fn is_altered(&self, table: u32) -> bool {
+        self.altered == Some(table)
+    }
+
     /// Keeps a name for a transaction until it ends.
     pub(super) fn hold_name(&mut self, xact: Transaction, schema: String, name: String) {
         self.names.insert((schema, name), xact.0);
@@ -72,7 +84,7 @@ impl Database {
     /// # Errors
     /// When another transaction holds one of the tables, or a row of it.
     pub fn define_in(&mut self, xact: Option<Transaction>, tables: &[u32]) -> Result<(), Error> {
-        self.definitions.open = xact;
+        (self.definitions.open, self.definitions.altered) = (xact, None);
         if let Some(Transaction(id)) = xact {
             let lsn = self.last_lsn(By::Xact(id));
             self.undoable(By::Xact(id), lsn, Undo::Begin);
@@ -140,6 +152,19 @@ impl Database {
             Some(open) if open == xact => Ok(()),
             _ => self.rollback(xact),
         }
+    }
+
+    /// Begins to make an object: gives it its id, and takes the lock on it.
+    pub(super) fn begin_new(&mut self, name: &str) -> (Transaction, u32) {
+        let xact = self.begin_definition(XactOptions { name, ..XactOptions::default() }, None);
+        let object = self.next_object_id(xact);
+        if self.definitions.open.is_some() {
+            self.save_shape(xact, object);
+        }
+        self.write(By::Xact(xact.0), |r, h| {
+            r.lock_xact(h, &object_lock(5, object));
+        });
+        (xact, object)
     }
 
     /// Begins with the lock on the object.

@@ -6,6 +6,7 @@ use logferry_mssql_format::encode::{ColumnImage, PageImage, encode_index_record}
 use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{PAGE_SIZE, PageId, PageType, RowId};
 
+use super::clock;
 use super::constraint::{ConstraintDef, ConstraintKind};
 use super::entry::{Index, Indexed, Kept, entries_fit, entry_layout};
 use super::space::{AllocUnit, First, UnitKind};
@@ -412,11 +413,12 @@ impl Database {
         self.modify_system_row(by, page, slot, &row);
     }
 
-    /// The date of the last change in `sysschobjs`.
+    /// The date of the last change in `sysschobjs`: always later than the one before, be it by a tick that the clock does not show yet.
     pub(super) fn note_modified(&mut self, by: By, object: u32) {
         let (page, slot) = self.find_by_key(SYSSCHOBJS, &[int(object)]);
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        row[36..44].copy_from_slice(&self.clock.datetime());
+        let known = row[36..44].try_into().map_or(0, clock::ticks_of);
+        row[36..44].copy_from_slice(&clock::datetime(self.clock.ticks().max(known + 1)));
         self.modify_system_row(by, page, slot, &row);
     }
 

@@ -246,7 +246,7 @@ impl Database {
             xacts: BTreeMap::new(),
             next_xact: 0x340,
             next_dm_xact: 0x4E20,
-            next_object: 245_575_913,
+            next_object: system::FIRST_OBJECT,
             next_unit: 1 << 56 | 0x80 << 16,
             next_rowset: 1 << 56 | 0x38 << 16,
             next_blob: 1000,

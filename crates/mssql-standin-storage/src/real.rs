@@ -4,6 +4,7 @@
 //! What cannot be the same is named in [`left_out`].
 
 mod define;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::log::xact::Xact;
 use logferry_mssql_format::row::{FixedVar, Place, RecordKind};
 
+use self::shape::{left_out, shape};
 use super::change::plain_row;
 use super::{ColumnDef, Database, IndexDef, LogBlock, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
@@ -25,87 +27,6 @@ fn pairs() -> Option<PathBuf> {
         return None;
     }
     Some(folder)
-}
-
-/// Records that are not compared, and why.
-fn left_out(record: &Record<'_>) -> Option<&'static str> {
-    match (record.op, record.context) {
-        (_, Context::DIFF_MAP) => Some("bits of the differential map depend on when the last backup was"),
-        (Op::SHRINK_NOOP, _) => Some("a remark that servers make between statements"),
-        (Op::SET_BITS, Context::SGAM) if record.transaction == TransactionId::default() => {
-            Some("whether a mixed extent is full depends on what else is in it")
-        }
-        (Op::COUNT_DELTA, _) => Some("counts are written whenever the server finds the time"),
-        (_, Context::SCHEMA_VERSION) => Some("identity counters are written whenever the server finds the time"),
-        (Op::REMOVE_VERSION_INFO, _) => Some("versions go whenever the server finds the time"),
-        (Op::EXPUNGE_ROWS, _) => Some("ghosts go whenever the server finds the time"),
-        (Op::MODIFY_HEADER | Op::SET_BITS, Context::PFS) => Some("so whether a page has ghosts before is not known"),
-        _ => None,
-    }
-}
-
-/// What is compared of a record. Transactions count by their order, tables of users are alike.
-fn shape(record: &Record<'_>, xacts: &mut Vec<TransactionId>, (old, versions): (bool, bool)) -> String {
-    let xact = match record.transaction {
-        t if t == TransactionId::default() => "-".to_owned(),
-        t => match xacts.iter().position(|x| *x == t) {
-            Some(at) => at.to_string(),
-            None => {
-                xacts.push(t);
-                (xacts.len() - 1).to_string()
-            }
-        },
-    };
-    let lengths: Vec<usize> = match (record.op, record.fixed_len()) {
-        // The login that the transaction belongs to is another one.
-        (Op::BEGIN_XACT, _) => vec![record.element(0).len()],
-        // A word that follows the fixed part where there is none, in the same 8 bytes.
-        (Op::DELETE_SPLIT | Op::CREATE_ALLOCCHAIN | Op::HOBT_DELTA, _) => Vec::new(),
-        // Before 2012, MODIFY_ROW had four elements; the other two are empty.
-        (Op::MODIFY_ROW, _) if old => (0..record.element_count().min(4)).map(|n| record.element(n).len()).collect(),
-        // Where in tempdb the version before is: as many bytes of the tag have changed as happens to be.
-        (Op::MODIFY_COLUMNS, _) if record.element(1).len() > 2 && versions => {
-            (0..record.element_count() - 2).map(|n| record.element(n).len()).collect()
-        }
-        _ => (0..record.element_count()).map(|n| record.element(n).len()).collect(),
-    };
-    // What a date's change takes depends on the dates.
-    let dates = record.op == Op::MODIFY_ROW
-        && record.context == Context::CLUSTERED
-        && record.page_op().ok().flatten().is_some_and(|p| p.obj_id == super::system::definitions::SYSSCHOBJS)
-        && record.row_op().ok().flatten().is_some_and(|r| r.offset >= 36);
-    // From 2012 on, rows of `sysschobjs` have four bytes more in their fixed part: `status2`.
-    let objects = rowset_of(record) == Some((super::system::definitions::SYSSCHOBJS, 1));
-    let later = record.op == Op::INSERT_ROWS && record.element(0).get(2..4) == Some(&[48, 0]);
-    let lengths = match lengths[..] {
-        [row, ref rest @ ..] if old && objects && later => [vec![row - 4], rest.to_vec()].concat(),
-        _ => lengths,
-    };
-    let lengths = if dates { [vec![0, 0], lengths.get(2..).unwrap_or_default().to_vec()].concat() } else { lengths };
-    let fixed = match record.op {
-        Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT if old => 0,
-        _ => record.fixed_len(),
-    };
-    // 0x10 in rows of 2008: what it means is not known.
-    let flags = if old { record.flags & !0x10 } else { record.flags };
-    let mut out = format!("{xact} {:?} {:?} f{flags:x} {fixed} {lengths:?}", record.op, record.context);
-    if let Some((object, index)) = rowset_of(record).filter(|(object, index)| *object < 99 && *index < 256) {
-        out += &format!(" {object}/{index}");
-    }
-    if matches!(record.op, Op::INSERT_ROWS | Op::DELETE_ROWS) {
-        out += &format!(" bits {:x}", record.u16_at(58, "bits").unwrap_or_default());
-    }
-    out
-}
-
-/// Object and index of the rowset that a record changes, as system tables have them. Those that came with an upgrade have allocation units like those of
-/// users, and are known by their rowsets.
-fn rowset_of(record: &Record<'_>) -> Option<(u32, u64)> {
-    let op = record.page_op().ok().flatten()?;
-    Some(match record.row_op().ok().flatten().map_or(0, |row| row.rowset) {
-        0 => (op.obj_id, u64::from(op.index_id)),
-        rowset => ((rowset >> 16) as u32, rowset >> 48),
-    })
 }
 
 fn blocks(db: &Database) -> Vec<LogBlock> {

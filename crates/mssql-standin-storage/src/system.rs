@@ -4,6 +4,8 @@
 //! any other rows. Only their first pages are laid without a record: on a server they come from the model database.
 
 pub(super) mod definitions;
+mod ids;
+mod objects;
 mod rows;
 
 use std::sync::Arc;
@@ -11,23 +13,20 @@ use std::sync::Arc;
 use logferry_model::{Lsn, SqlType};
 use logferry_mssql_format::catalog::base_rowset;
 use logferry_mssql_format::encode::{BootPage, CountDelta, FormatPage, PageImage, boot_page, iam_page};
-use logferry_mssql_format::log::op::Context;
 use logferry_mssql_format::page::{EXTENT_PAGES, PageId, PageType};
 
 pub(super) use self::definitions::system_rowset;
 use self::definitions::{
-    INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSCLSOBJS, SYSCOLPARS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCALARTYPES,
-    SYSSCHOBJS, SYSSINGLEOBJREFS, definitions, system_index,
+    INDEXES, SCALAR_TYPES, SYSALLOCUNITS, SYSOBJVALUES, SYSROWSETS, SYSSCALARTYPES, definitions, system_index,
 };
+pub(super) use self::ids::{FIRST_OBJECT, after};
 pub(super) use self::rows::{column_row, int, long, object_lock, short, stored_column_row, text, tiny};
-use super::constraint::SYSTEM_NAMED;
-use super::ddl::{KeyKind, KeyName, TEXT_INDEX};
+use super::ddl::TEXT_INDEX;
 use super::entry::{Index, Indexed, Kept, entry_layout};
-use super::index::rowset_lock;
 use super::space::{AllocUnit, UnitKind};
-use super::table::{ColumnDef, DEFAULT_COLLATION, Form, TableLayout, sort_key};
+use super::table::{DEFAULT_COLLATION, Form, TableLayout, sort_key};
 use super::xact::XactOptions;
-use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, RowKey, TableDef, VERSION};
+use super::{BOOT_PAGE, By, Database, Error, FILE, Node, Row, RowKey, VERSION};
 
 /// `sys`
 const SYS_SCHEMA: u32 = 4;
@@ -98,6 +97,7 @@ impl Database {
                 self.write_index(by, *object, &index, rowset);
             }
         }
+        self.insert_taken_ids(by);
         let created = Some(self.clock.datetime().to_vec());
         for (id, name) in [(1u32, "dbo"), (2, "guest"), (3, "INFORMATION_SCHEMA"), (4, "sys")] {
             self.insert_schema_row(by, id, name, created.clone());
@@ -227,194 +227,6 @@ impl Database {
         rowset
     }
 
-    /// The rows that describe a table, in the order in which CREATE TABLE writes them.
-    pub(super) fn insert_object_rows(
-        &mut self,
-        by: By,
-        object: u32,
-        def: &TableDef,
-        schema: u32,
-        kind: [u8; 2],
-        rowset: u64,
-    ) -> Result<(), Error> {
-        let user = kind == *b"U ";
-        let status = if user { 0x000A_0000 } else { 0x2000 };
-        let columns = def.columns.len() as u32;
-        let row = self.object_row(object, &def.name, schema, (status, kind), (0, if user { 0 } else { columns }));
-        self.insert_system_row(by, SYSSCHOBJS, &row);
-        if user {
-            // It is there, but is not whole yet: its columns come next, and then how many there are.
-            self.change_system_row(by, SYSSCHOBJS, &[int(object)], 15, &[0x0E]);
-        }
-        let identity = |c: &ColumnDef| user && c.identity.is_some();
-        for (at, column) in def.columns.iter().enumerate() {
-            let mut row = column_row(object, at as u32 + 1, column)?;
-            if identity(column) {
-                row[IDTVAL] = None;
-            }
-            self.insert_system_row(by, SYSCOLPARS, &row);
-        }
-        if user {
-            self.change_system_row(by, SYSSCHOBJS, &[int(object)], 24, &columns.to_le_bytes());
-        }
-        for (at, column) in def.columns.iter().enumerate().filter(|(_, c)| identity(c)) {
-            let id = at as u32 + 1;
-            let image = self.encode_plain(system_rowset(SYSCOLPARS), &column_row(object, id, column)?);
-            let (page, slot) = self.find_by_key(SYSCOLPARS, &[int(object), short(0), int(id)]);
-            self.modify_system_row(by, page, slot, &image);
-        }
-        self.insert_rowset_row(by, rowset)?;
-        if user {
-            self.write(by, |r, h| {
-                r.lock_xact(h, &rowset_lock(rowset));
-            });
-            self.add_units(by, rowset);
-        }
-        self.insert_rowset_columns(by, rowset)?;
-        if user {
-            self.write(by, |r, h| {
-                r.hobt_ddl(h, rowset, 1);
-            });
-        }
-        self.insert_index_rows(by, object, def, schema, rowset);
-        Ok(())
-    }
-
-    /// The row of `sysrowsets`.
-    pub(super) fn insert_rowset_row(&mut self, by: By, rowset: u64) -> Result<(), Error> {
-        let held = self.rowset(rowset);
-        let (object, index, layout) = (held.object_id, held.index_id, Arc::clone(&held.layout));
-        let entries = layout.form == Form::Entry;
-        let heap = layout.key.is_empty();
-        let system = object < 1000;
-        let unique = !heap
-            && self.indexes.get(&object).into_iter().flatten().all(|i| i.def.id != index || i.def.unique)
-            && !layout.has_uniquifier()
-            && layout.key.len() == layout.columns.iter().filter(|c| c.key_ordinal > 0).count();
-        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-        let status = 0x0004_0042 | bit(unique, 4) | bit(!entries, 0x200) | bit(!system, 0x2000);
-        let fixed = layout.row.fixed_end;
-        let (min_int, max_int) = layout.internal_sizes();
-        let mut row = vec![
-            long(rowset),
-            tiny(1),
-            int(object),
-            int(index),
-            int(1),
-            int(status),
-            short(0),
-            long(0),
-            tiny(0),
-            tiny(0),
-            short(layout.columns.len() as u16),
-            int(layout.max_leaf()),
-            short(max_int),
-            short(fixed),
-            short(min_int),
-        ];
-        row.extend([None, None, int(1)]);
-        self.insert_system_row(by, SYSROWSETS, &row);
-        Ok(())
-    }
-
-    /// The rows of `sysrscols`.
-    pub(super) fn insert_rowset_columns(&mut self, by: By, rowset: u64) -> Result<(), Error> {
-        let layout = Arc::clone(&self.rowset(rowset).layout);
-        for (at, column) in layout.columns.iter().enumerate() {
-            self.insert_system_row(by, SYSRSCOLS, &stored_column_row(rowset, at, column)?);
-        }
-        Ok(())
-    }
-
-    pub(super) fn insert_index_rows(&mut self, by: By, object: u32, def: &TableDef, schema: u32, rowset: u64) {
-        let heap = def.primary_key.is_empty();
-        let user = schema != SYS_SCHEMA;
-        let key = self.key_names.get(&object).cloned().unwrap_or_else(|| KeyName::of_table(&def.name));
-        let name = if user { key.name.clone() } else { "clst".to_owned() };
-        let system_named = key.system_named;
-        let status = match (heap, user) {
-            (true, _) => 1,
-            (false, true) => match key.kind {
-                KeyKind::PrimaryKey => 0x2B,
-                KeyKind::Unique => 0x4B,
-                KeyKind::Index { unique: true } => 0xB,
-                KeyKind::Index { unique: false } => 0x3,
-            },
-            (false, false) => 0x8000B,
-        };
-        let index = u32::from(!heap);
-        self.insert_index_row(by, object, index, (!heap).then_some(&name), (status, u8::from(!heap)), rowset);
-        if user {
-            self.insert_reference(by, (CLASS_INDEX, object, index), 1);
-        }
-        for (ordinal, place) in def.primary_key.iter().enumerate() {
-            let ordinal = ordinal as u8 + 1;
-            let known = self.tables.get(&object).and_then(|t| t.column_ids.get(*place).copied());
-            let column = known.unwrap_or(*place as u32 + 1);
-            self.insert_index_column(by, (object, 1), ordinal, (3, column), ordinal);
-        }
-        if !user {
-            return;
-        }
-        if !heap {
-            self.insert_statistics(by, object, 1);
-        }
-        self.end_rowset(by, rowset);
-        let code = match key.kind {
-            KeyKind::PrimaryKey => *b"PK",
-            KeyKind::Unique => *b"UQ",
-            KeyKind::Index { .. } => return,
-        };
-        if heap {
-            return;
-        }
-        let key = key.object.unwrap_or_else(|| self.next_object_id());
-        self.write(by, |r, h| {
-            r.lock_xact(h, &object_lock(5, key));
-        });
-        let named = if system_named { SYSTEM_NAMED } else { 0 };
-        let row = self.object_row(key, &name, schema, (named, code), (object, 0));
-        self.insert_system_row(by, SYSSCHOBJS, &row);
-        self.insert_reference(by, (CLASS_CONSTRAINT, key, 0), 1);
-    }
-
-    /// A row of `sysschobjs`.
-    pub(super) fn object_row(
-        &self,
-        id: u32,
-        name: &str,
-        schema: u32,
-        (status, kind): (u32, [u8; 2]),
-        (parent, property): (u32, u32),
-    ) -> Row {
-        let now = Some(self.clock.datetime().to_vec());
-        vec![
-            int(id),
-            text(name),
-            int(schema),
-            tiny(0),
-            int(status),
-            Some(kind.to_vec()),
-            int(parent),
-            tiny(1),
-            int(property),
-            now.clone(),
-            now,
-            int(0),
-        ]
-    }
-
-    /// A row of `syssingleobjrefs`: what depends (class, id, part), and on what.
-    pub(super) fn insert_reference(&mut self, by: By, dependent: (u8, u32, u32), on: u32) {
-        self.insert_reference_to(by, dependent, (on, 0));
-    }
-
-    /// The same, on a part of something.
-    pub(super) fn insert_reference_to(&mut self, by: By, (class, id, part): (u8, u32, u32), (on, on_part): (u32, u32)) {
-        let row = vec![tiny(class), int(id), int(part), int(on), int(on_part), int(0)];
-        self.insert_system_row(by, SYSSINGLEOBJREFS, &row);
-    }
-
     /// Changes bytes of a row of a system table.
     pub(super) fn change_system_row(
         &mut self,
@@ -437,38 +249,6 @@ impl Database {
         row[offset..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
     }
 
-    pub(super) fn insert_unit_row(&mut self, by: By, rowset: u64, kind: UnitKind) {
-        let unit = self.unit(rowset, kind);
-        let page = |page: u32| {
-            let id = if page == 0 { PageId::default() } else { PageId::new(FILE, page) };
-            Some(id.to_bytes().to_vec())
-        };
-        let long = |n: i64| Some(n.to_le_bytes().to_vec());
-        let row = vec![
-            long(unit.id as i64),
-            tiny(kind.code()),
-            long(rowset as i64),
-            int(0),
-            short(1),
-            page(unit.first),
-            page(unit.root),
-            page(unit.iam),
-            long(unit.used),
-            long(unit.data),
-            long(unit.reserved),
-        ];
-        self.insert_system_row(by, SYSALLOCUNITS, &row);
-    }
-
-    pub(super) fn insert_schema_row(&mut self, by: By, id: u32, name: &str, created: Option<Vec<u8>>) {
-        self.insert_system_row(
-            by,
-            SYSCLSOBJS,
-            &vec![tiny(CLASS_SCHEMA), int(id), text(name), int(0), Some(vec![0, 0]), int(1), created.clone(), created],
-        );
-        self.schemas.insert(name.to_owned(), id);
-    }
-
     pub(super) fn insert_system_row(&mut self, by: By, object: u32, row: &Row) {
         let rowset = system_rowset(object);
         let layout = Arc::clone(&self.rowset(rowset).layout);
@@ -477,38 +257,5 @@ impl Database {
         self.tree_put(by, rowset, &key, &image);
         self.index_insert(by, object, Indexed { row, key: &RowKey::Key(key) })
             .expect("nobody else changes system tables");
-    }
-
-    pub(super) fn next_object_id(&mut self) -> u32 {
-        let id = self.next_object;
-        self.next_object += OBJECT_STEP;
-        if self.next_object > i32::MAX as u32 {
-            self.next_object -= i32::MAX as u32;
-        }
-        id
-    }
-
-    /// An id for an allocation unit; the boot page remembers the next one.
-    pub(super) fn next_unit_id(&mut self) -> u64 {
-        let id = self.next_unit;
-        self.next_unit += 1 << 16;
-        // The number is kept shifted: as the upper parts of the id.
-        let stored = |id: u64| {
-            let mut b = ((id >> 16) as u32).to_le_bytes().to_vec();
-            b.extend(((id >> 48) as u32).to_le_bytes());
-            b
-        };
-        self.change_boot(By::None, Context::OBJECT_ID, 736, &stored(self.next_unit), 2);
-        id
-    }
-
-    /// Changes bytes of the boot page's record.
-    pub(super) fn change_boot(&mut self, by: By, context: Context, offset: u16, after: &[u8], elements: usize) {
-        let at = 96 + usize::from(offset);
-        let before = self.page(BOOT_PAGE).bytes()[at..at + after.len()].to_vec();
-        self.write_page(by, BOOT_PAGE, 0, |r, h, t| {
-            r.modify_special(h, context, t, offset, (&before, after), &[], elements);
-        });
-        self.page_mut(BOOT_PAGE).bytes_mut()[at..at + after.len()].copy_from_slice(after);
     }
 }

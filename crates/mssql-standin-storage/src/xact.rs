@@ -44,7 +44,9 @@ impl Default for XactOptions<'_> {
 pub(super) enum SystemXact {
     /// Xact Type 3.
     Nested,
-    /// Type 1 with a parent: allocations.
+    /// Type 1 with a parent.
+    Inside,
+    /// The same, with a status of its own: allocations.
     Allocation,
     /// The same without a parent: the first page of a tree.
     Alone,
@@ -288,6 +290,7 @@ impl Database {
     pub(super) fn begin_system(&mut self, parent: u64, name: &str, kind: SystemXact) -> u64 {
         let (status, xact_type) = match kind {
             SystemXact::Nested => (1, 3),
+            SystemXact::Inside => (1, 1),
             SystemXact::Allocation | SystemXact::Alone => (0x10_0001, 1),
         };
         let spid = self.xacts[&parent].spid;

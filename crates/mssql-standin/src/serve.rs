@@ -112,8 +112,8 @@ impl Standin {
             .thread_name("standin")
             .enable_all()
             .build()
-            .map_err(tds::Error::Io)?;
-        let listener = TcpListener::bind(address).map_err(tds::Error::Io)?;
+            .map_err(tds::Error::Listen)?;
+        let listener = TcpListener::bind(address).map_err(tds::Error::Listen)?;
         let read_intent_only = Arc::new(AtomicBool::new(false));
         let engine = SqlEngine {
             sql: sql.clone(),

@@ -4,6 +4,12 @@
 // What the engine's own tests read its files with.
 #[path = "../../mssql-standin-storage/tests/readers/mod.rs"]
 mod readers;
+// And what its records are compared by.
+#[path = "../../mssql-standin-storage/src/real/shape.rs"]
+mod shape;
+
+#[path = "definitions/records.rs"]
+mod records;
 
 use std::path::PathBuf;
 

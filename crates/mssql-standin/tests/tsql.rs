@@ -15,6 +15,7 @@ mod tsql {
     pub mod dblog;
     pub mod define;
     pub mod index;
+    pub mod keep;
     pub mod merge;
     pub mod module;
     pub mod query;
@@ -41,6 +42,8 @@ struct Seen {
     rows: Vec<String>,
     open: bool,
     out: Vec<String>,
+    /// Of errors and messages.
+    numbers: Vec<i32>,
 }
 
 impl Seen {
@@ -88,12 +91,14 @@ impl ResultSink for Seen {
     }
 
     fn info(&mut self, message: &SqlError) {
+        self.numbers.push(message.number);
         if message.number != 3621 {
             self.out.push(format!("i: {}", message.message));
         }
     }
 
     fn error(&mut self, error: &SqlError) {
+        self.numbers.push(error.number);
         self.close();
         self.out.push(format!("!{} {}", error.number, error.message));
     }
@@ -127,6 +132,13 @@ pub(crate) fn run(session: &mut Session, sql: &str) -> String {
     let _status = session.execute(sql, &[], &mut seen);
     seen.close();
     seen.out.join(" ; ")
+}
+
+/// The numbers of all errors and messages.
+pub(crate) fn numbers(session: &mut Session, sql: &str) -> Vec<i32> {
+    let mut seen = Seen::default();
+    let _status = session.execute(sql, &[], &mut seen);
+    seen.numbers
 }
 
 /// Runs all cases in one session, in their order; says all that differ.

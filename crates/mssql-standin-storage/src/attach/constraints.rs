@@ -77,7 +77,10 @@ impl Constraints {
         let text = || self.texts.get(&object).cloned();
         let kind = match &row.object.kind {
             b"D " => ConstraintKind::Default(row.column, text()?),
-            b"C " => ConstraintKind::Check(Some(row.column).filter(|column| *column > 0), text()?),
+            b"C " => {
+                let column = Some(row.column).filter(|column| *column > 0);
+                ConstraintKind::Check { column, text: text()?, named: column.into_iter().collect() }
+            }
             _ => {
                 let [key, own, other] = REFERENCE;
                 let (table, index) = *self.references.get(&(object, key, 0))?;

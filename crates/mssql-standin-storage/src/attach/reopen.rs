@@ -19,6 +19,7 @@ use super::super::clock::Clock;
 use super::super::ddl::KeyName;
 use super::super::entry::{Index, Kept as KeptIndex, entry_layout};
 use super::super::space::{AllocUnit, UnitKind};
+use super::super::system::definitions::definitions;
 use super::super::table::Form;
 use super::super::{Database, Error, FILE, Guids, Ids, Node, Options, Row, RowKey, Rowset};
 use super::log::read_log;
@@ -169,6 +170,14 @@ impl Database {
 
         let system: Vec<u64> = db.rowsets.keys().copied().collect();
         for rowset in system {
+            if base.units_of(rowset).is_empty() {
+                let table = definitions().into_iter().find(|(id, _)| *id == db.rowset(rowset).object_id);
+                let name = table.map_or_else(|| rowset.to_string(), |(_, def)| def.name);
+                return Err(Error::Unsupported(format!(
+                    "opening {}, which lacks the system table {name}",
+                    data.display()
+                )));
+            }
             db.read_rowset(rowset, &base)?;
         }
         for object in &base.tables {

@@ -106,22 +106,26 @@ fn create_index() {
 fn add_foreign_key() {
     check(
         SHELTER,
-        ([0x22, 0xF0, 0x10A], [0x22, 0xF0, 0x118]),
+        ([0x22, 0xF0, 0x10A], [0x22, 0xF0, 0x124]),
         |real, db| {
             let make = |db: &mut Database, name: &str| {
                 let (_, def, key) = def_of(real, name);
                 db.create_table_with_key(def, KeyName { name: key, ..KeyName::default() }).expect("a table")
             };
-            (make(db, "Shelters"), make(db, "Pets"))
+            let (employees, shelters, pets) = (make(db, "Employees"), make(db, "Shelters"), make(db, "Pets"));
+            db.set_constraints(employees, &[to_shelters("Employees", shelters, 999_999_984)]).expect("a foreign key");
+            (shelters, pets)
         },
         |db, (shelters, pets)| {
-            let kind = ConstraintKind::Foreign { columns: vec![(2, 1)], table: shelters, index: 1 };
-            let name = "FK_dbo.Pets_dbo.Shelters_ShelterId".to_owned();
-            let key =
-                ConstraintDef { object: 1_000_000_000, name, system_named: false, kind, switch: Default::default() };
-            db.set_constraints(pets, &[key]).expect("a foreign key");
+            db.set_constraints(pets, &[to_shelters("Pets", shelters, 1_000_000_000)]).expect("a foreign key");
         },
     );
+}
+
+fn to_shelters(table: &str, shelters: u32, object: u32) -> ConstraintDef {
+    let kind = ConstraintKind::Foreign { columns: vec![(2, 1)], table: shelters, index: 1 };
+    let name = format!("FK_dbo.{table}_dbo.Shelters_ShelterId");
+    ConstraintDef { object, name, system_named: false, kind, switch: Default::default() }
 }
 
 /// Orders and what it refers to, or Products, with checks.
@@ -144,7 +148,11 @@ fn switch_all(
             let own = make(table);
             let keys =
                 others.into_iter().map(|table| ConstraintKind::Foreign { columns: vec![(2, 1)], table, index: 1 });
-            let tests = (0..checks).map(|_| ConstraintKind::Check(Some(2), "([a]>(0))".to_owned()));
+            let tests = (0..checks).map(|_| ConstraintKind::Check {
+                column: Some(2),
+                text: "([a]>(0))".to_owned(),
+                named: vec![2],
+            });
             let constraints: Vec<ConstraintDef> = keys
                 .chain(tests)
                 .enumerate()

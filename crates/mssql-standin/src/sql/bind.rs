@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use logferry_model::SqlType;
 
-use super::ast::Query;
+use super::ast::{Hold, Query};
 use super::error::{Result, SqlError, invalid_object};
 use super::plan::{Access, AggPlan, Column, From, Node, Typed, WindowPlan};
 use super::state::{Scalars, State};
@@ -55,8 +55,8 @@ pub(crate) struct Binder<'a> {
     views: u32,
     /// Tables that are read and whose locks count.
     pub read: Vec<TableAt>,
-    /// Those of them that nobody may change until the transaction ends.
-    pub held: Vec<TableAt>,
+    /// Those of them that are locked, and how.
+    pub held: Vec<(TableAt, Hold)>,
     /// Where it is noted what the text names.
     pub uses: Option<Uses>,
 }

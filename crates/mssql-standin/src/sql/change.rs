@@ -25,7 +25,7 @@ use super::types;
 use super::value::{Value, same_name, to_bytes};
 use logferry_mssql_standin_storage::{Row, RowKey, Transaction};
 
-pub(crate) use check::{column_part, one_column};
+pub(crate) use check::{column_part, key_values, one_column};
 pub(crate) use delete::delete;
 pub(crate) use images::Images;
 pub(crate) use insert::{insert, select_into};

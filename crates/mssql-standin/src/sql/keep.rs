@@ -34,9 +34,24 @@ use logferry_mssql_standin_storage::{Database, Kept};
 /// `datetime`: days, ticks.
 type Moment = Option<(i32, u32)>;
 
+/// The form that folders are written in. It changes whenever what is in them does; others are not read.
+const FORMAT: u32 = 2;
+
+/// What is read before anything else. (The first form did not say which it is.)
+#[derive(Deserialize)]
+struct KeptFormat {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
+fn first_format() -> u32 {
+    1
+}
+
 /// A database beside its files.
 #[derive(Deserialize, Serialize)]
 struct KeptDb {
+    format: u32,
     storage: Kept,
     /// Its place among the databases of the server.
     place: usize,
@@ -44,7 +59,6 @@ struct KeptDb {
     read_committed_snapshot: bool,
     allow_snapshot: bool,
     row_version: u64,
-    next_constraint: u32,
     tables: BTreeMap<u32, KeptTable>,
     modules: BTreeMap<u32, KeptModule>,
     triggers: BTreeMap<u32, KeptTrigger>,
@@ -63,9 +77,7 @@ struct KeptTable {
     computed: Vec<(usize, String, bool)>,
     checks: Vec<KeptExpression>,
     /// Of the checks in their order: of which column it is, how it is switched.
-    #[serde(default)]
     check_switches: Vec<(Option<usize>, Switch)>,
-    #[serde(default)]
     rowguid: Option<usize>,
     /// Each of the column at its place.
     defaults: Vec<(usize, KeptExpression)>,
@@ -135,6 +147,18 @@ fn io(path: &Path, error: &dyn std::fmt::Display) -> SqlError {
     )
 }
 
+fn other_format(path: &Path, format: u32) -> SqlError {
+    let (written, advice) = match format < FORMAT {
+        true => ("an older", "serve it with the stand-in that wrote it, or begin with a new folder"),
+        false => ("a newer", "serve it with the stand-in that wrote it"),
+    };
+    let message = format!(
+        "{} was written by {written} stand-in: it has format {format}, this one reads and writes format {FORMAT}; {advice}.",
+        path.display()
+    );
+    SqlError::batch(5120, message)
+}
+
 impl Server {
     /// Writes the user databases into a folder, where [`reopen`](Self::reopen) finds them; gives their names. Sessions should have ended: what they
     /// changed and did not commit is rolled back, and they do not know. Attached ones, which cannot have changed, are left out.
@@ -170,6 +194,10 @@ impl Server {
             let path = entry.map_err(|e| io(folder, &e))?.path();
             if path.extension().is_some_and(|end| end == "json") && path.with_extension("mdf").is_file() {
                 let text = std::fs::read(&path).map_err(|e| io(&path, &e))?;
+                let KeptFormat { format } = serde_json::from_slice(&text).map_err(|e| io(&path, &e))?;
+                if format != FORMAT {
+                    return Err(other_format(&path, format));
+                }
                 found.push(serde_json::from_slice::<KeptDb>(&text).map_err(|e| io(&path, &e))?);
             }
         }
@@ -227,7 +255,6 @@ impl Server {
             db.modules.extend(module.definition()?.map(|def| (id, def)));
         }
         db.triggers = kept.triggers.into_iter().map(|(id, t)| (id, t.definition())).collect();
-        db.next_constraint = kept.next_constraint;
         let runs = kept.jobs.is_some_and(|jobs| cdc::reopen(db, &jobs, now));
         drop(state);
         if runs {
@@ -249,13 +276,13 @@ fn kept(state: &State, at: usize, storage: Kept) -> KeptDb {
     };
     let tables = db.tables.iter().filter(|(id, _)| db.storage.table_def(**id).is_some());
     KeptDb {
+        format: FORMAT,
         storage,
         place: at,
         created: moment(&db.created),
         read_committed_snapshot: db.read_committed_snapshot,
         allow_snapshot: db.allow_snapshot,
         row_version: db.row_version,
-        next_constraint: db.next_constraint,
         tables: tables.map(|(id, meta)| (*id, KeptTable::of(meta))).collect(),
         modules: db.modules.iter().map(|(id, m)| (*id, KeptModule::of(m))).collect(),
         triggers: db.triggers.iter().map(|(id, t)| (*id, KeptTrigger::of(t))).collect(),

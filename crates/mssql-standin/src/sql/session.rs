@@ -12,6 +12,7 @@ mod dbcc;
 mod definition;
 mod describe;
 mod option;
+mod parsed;
 mod procedure;
 mod raise;
 mod select;
@@ -30,12 +31,12 @@ use logferry_model::SqlType;
 use super::ast::{InsertBulk, ParameterType, Stmt, StmtKind};
 use super::define;
 use super::error::{Effect, Result, SqlError};
-use super::parse::parse;
 use super::server::{Shared, utc_now};
 use super::sink::{Param, ResultSink, Rows, TransactionChange};
 use super::state::{Scalars, TEMPDB};
 use super::value::{Value, to_bytes};
 pub(crate) use definition::{Defining, Definition};
+use parsed::Parsed;
 pub(crate) use select::send_values;
 use stop::STOPPED;
 pub(crate) use stop::Stop;
@@ -52,6 +53,7 @@ pub struct Session {
     pub(crate) scalars: Scalars,
     pub(crate) variables: RefCell<BTreeMap<String, (SqlType, Value)>>,
     tran_name: Option<String>,
+    parsed: Parsed,
     prepared: BTreeMap<i32, (Vec<(String, ParameterType)>, String)>,
     next_handle: i32,
     nest: u32,
@@ -89,6 +91,7 @@ impl Session {
             scalars,
             variables: RefCell::new(BTreeMap::new()),
             tran_name: None,
+            parsed: Parsed::default(),
             prepared: BTreeMap::new(),
             next_handle: 1,
             nest: 0,
@@ -176,7 +179,7 @@ impl Session {
         self.scalars.now = utc_now();
         self.nest += 1;
         let outer = self.enter_scope();
-        let result = match parse(sql) {
+        let result = match self.parsed.of(sql) {
             Ok(_) if self.nest > NEST_MAX => Err(SqlError::batch(
                 217,
                 "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32).",
@@ -307,7 +310,7 @@ impl Session {
             )),
             false => self
                 .make_table_arguments(tables)
-                .and_then(|()| parse(sql))
+                .and_then(|()| self.parsed.of(sql))
                 .and_then(|list| self.statements(&list, out, false)),
         };
         self.leave_scope(outer);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use logferry_model::SqlType;
 
+use super::ast::Hold;
 use super::bind::TableAt;
 use super::cdc::Cdc;
 use super::error::{Result, SqlError};
@@ -38,8 +39,8 @@ pub(crate) struct State {
     pub blocked_by: Cell<Option<(usize, Transaction)>>,
     /// The same, of a session that keeps a table from being changed.
     pub blocked_by_reader: Cell<Option<i16>>,
-    /// Whole tables that sessions keep others from changing, until their transactions end.
-    pub table_locks: Vec<(TableAt, i16)>,
+    /// Whole tables that sessions have locked until their transactions end.
+    pub table_locks: Vec<TableLock>,
     /// What a program does not see.
     pub hidden: Hidden,
     /// Sessions by their numbers.
@@ -90,7 +91,6 @@ pub(crate) struct Db {
     pub snapshots: BTreeMap<u64, Before>,
     /// Last value of `rowversion`.
     pub row_version: u64,
-    pub next_constraint: u32,
     /// Where it is enabled for CDC.
     pub cdc: Option<Cdc>,
     pub lookups: super::lookup::Lookups,
@@ -199,7 +199,6 @@ impl State {
             simple_recovery: false,
             snapshots: BTreeMap::new(),
             row_version: 2000,
-            next_constraint: 1_000_000_000,
             cdc: None,
             lookups: Default::default(),
             modules,
@@ -256,28 +255,38 @@ impl State {
 
     /// Whether nobody else keeps a table from being changed; the error means that it is to be waited for.
     pub fn may_change(&self, scalars: &Scalars, at: TableAt) -> Result<()> {
-        match self.table_locks.iter().find(|(locked, spid)| *locked == at && *spid != scalars.spid) {
-            Some((_, spid)) => {
-                self.blocked_by_reader.set(Some(*spid));
+        self.may_lock(scalars, at, Hold::Exclusive)
+    }
+
+    /// Whether a lock on a table goes with those that others have on it; the error means that it is to be waited for.
+    pub fn may_lock(&self, scalars: &Scalars, at: TableAt, hold: Hold) -> Result<()> {
+        let in_the_way = |lock: &&TableLock| lock.at == at && lock.spid != scalars.spid && !lock.hold.goes_with(hold);
+        match self.table_locks.iter().find(in_the_way) {
+            Some(lock) => {
+                self.blocked_by_reader.set(Some(lock.spid));
                 Err(SqlError::new(super::session::BLOCKED, ""))
             }
             None => Ok(()),
         }
     }
 
-    /// Keeps tables from being changed by others until the transaction ends; the error means that one has been, and is to be waited for.
-    pub fn keep_from_changes(&mut self, scalars: &Scalars, tables: &[TableAt]) -> Result<()> {
-        for at in tables {
+    /// Locks tables, until the transaction ends where that is asked for; the error means that one has been changed or locked by others, and is to be waited
+    /// for.
+    pub fn lock_tables(&mut self, scalars: &Scalars, tables: &[(TableAt, Hold)]) -> Result<()> {
+        for (at, hold) in tables {
             let own = scalars.xacts.get(&at.database).copied();
             if let Some(by) = self.db(at.database).storage.holder_of_any(own, at.table) {
                 return Err(self.blocked(at.database, by));
             }
+            self.may_lock(scalars, *at, *hold)?;
         }
-        if scalars.depth > 0 {
-            for at in tables {
-                if !self.table_locks.contains(&(*at, scalars.spid)) {
-                    self.table_locks.push((*at, scalars.spid));
-                }
+        if scalars.depth == 0 {
+            return Ok(());
+        }
+        for (at, hold) in tables.iter().filter(|(_, hold)| *hold > Hold::Statement) {
+            match self.table_locks.iter_mut().find(|lock| lock.at == *at && lock.spid == scalars.spid) {
+                Some(lock) => lock.hold = lock.hold.max(*hold),
+                None => self.table_locks.push(TableLock { at: *at, spid: scalars.spid, hold: *hold }),
             }
         }
         Ok(())
@@ -314,6 +323,14 @@ impl State {
     pub fn find_schema(&self, database: usize, name: &str) -> Option<(String, u32)> {
         self.db(database).storage.schemas().find(|(n, _)| same_name(n, name)).map(|(n, id)| (n.to_owned(), id))
     }
+}
+
+/// A whole table that a session has locked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableLock {
+    pub at: TableAt,
+    pub spid: i16,
+    pub hold: Hold,
 }
 
 /// The keys and indexes of a table as its storage knows them.
@@ -362,9 +379,9 @@ pub(crate) fn temp_suffix(spid: i16) -> String {
 }
 
 impl Db {
-    pub fn constraint_id(&mut self) -> u32 {
-        self.next_constraint += 16;
-        self.next_constraint
+    /// An id for an object that is about to be made.
+    pub fn object_id(&mut self) -> Result<u32> {
+        self.storage.new_object_id().map_err(from_storage)
     }
 
     pub fn meta(&self, table: u32) -> &TableMeta {

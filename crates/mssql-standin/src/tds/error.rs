@@ -7,6 +7,9 @@ use logferry_mssql_format::bytes::Malformed;
 /// Why a server could not start, or a connection was ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The address cannot be listened on, or there are no threads to serve it.
+    #[error("{0}")]
+    Listen(io::Error),
     /// The socket.
     #[error("the connection: {0}")]
     Io(#[from] io::Error),

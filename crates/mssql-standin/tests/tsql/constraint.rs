@@ -35,7 +35,7 @@ fn what_rows_that_are_there_do_not_keep() {
             // A key is a key.
             (
                 "INSERT t VALUES (1, NULL), (1, NULL); ALTER TABLE t WITH NOCHECK ADD CONSTRAINT u UNIQUE (a)",
-                "#2 ; !1505 The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name 'dbo.t' and the index name 'u'. ; !1750 Could not create constraint or index. See previous errors.",
+                "#2 ; !1505 The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name 'dbo.t' and the index name 'u'. The duplicate key value is (1). ; !1750 Could not create constraint or index. See previous errors.",
             ),
             ("ALTER TABLE t WITH CHECK CHECK CONSTRAINT c", &check_c),
             ("ALTER TABLE t WITH CHECK CHECK CONSTRAINT ALL", &check_c),

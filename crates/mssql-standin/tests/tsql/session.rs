@@ -7,7 +7,7 @@ use logferry_mssql_backup::backups::Backups;
 use logferry_mssql_backup::chain::PlanOptions;
 use logferry_mssql_backup::scan::read_table;
 
-use crate::{check, connect, run, server};
+use crate::{check, connect, numbers, run, server};
 
 #[test]
 fn control_of_flow() {
@@ -278,6 +278,96 @@ fn what_was_read_with_a_hint_stays() {
         run(&mut a, "COMMIT");
         check(&mut b, &[("INSERT t VALUES (1); DELETE t", "#1 ; #1")]);
     }
+}
+
+/// What another session may do while one has locked a table by a hint.
+#[test]
+fn hints_lock_tables() {
+    const LATE: &str = "!1222 Lock request time out period exceeded.";
+    const OTHERS: [&str; 6] = [
+        "SELECT n FROM t WHERE id = 1",
+        "SELECT n FROM t WITH (HOLDLOCK) WHERE id = 1",
+        "SELECT n FROM t WITH (UPDLOCK) WHERE id = 1",
+        "SELECT n FROM t WITH (XLOCK) WHERE id = 1",
+        "UPDATE t SET n = 1 WHERE id = 1",
+        "SELECT n FROM t WITH (NOLOCK) WHERE id = 1",
+    ];
+    let server = server();
+    let (mut a, mut b) = (connect(&server), connect(&server));
+    run(&mut a, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT t VALUES (1, 1), (2, 2)");
+    run(&mut b, "SET LOCK_TIMEOUT 20");
+    // Whether others read the versions that were committed, the statement, and which of the others wait then.
+    let cases = [
+        ("OFF", "SELECT n FROM t WITH (ROWLOCK)", "......"),
+        ("OFF", "SELECT n FROM t WITH (TABLOCK)", "......"),
+        ("OFF", "SELECT n FROM t WITH (HOLDLOCK)", "...!!."),
+        ("OFF", "SELECT n FROM t WITH (UPDLOCK)", "..!!!."),
+        ("OFF", "SELECT n FROM t WITH (UPDLOCK, HOLDLOCK, ROWLOCK)", "..!!!."),
+        ("OFF", "SELECT n FROM t WITH (XLOCK)", "!!!!!."),
+        ("OFF", "SELECT n FROM t (TABLOCKX)", "!!!!!."),
+        ("OFF", "UPDATE t WITH (TABLOCK) SET n = 2 WHERE id = 2", "!!!!!."),
+        ("OFF", "DELETE t WITH (UPDLOCK) WHERE id = 7", "..!!!."),
+        ("OFF", "INSERT t WITH (TABLOCKX) SELECT 3, 3 WHERE 1 = 0", "!!!!!."),
+        (
+            "OFF",
+            "MERGE t WITH (HOLDLOCK) USING (SELECT 7 AS id) AS s ON t.id = s.id WHEN MATCHED THEN DELETE;",
+            "...!!.",
+        ),
+        ("ON", "SELECT n FROM t WITH (UPDLOCK)", "..!!!."),
+        ("ON", "SELECT n FROM t WITH (XLOCK)", ".!!!!."),
+    ];
+    let mut wrong = String::new();
+    for (versions, sql, expect) in cases {
+        run(&mut a, &format!("ALTER DATABASE shop SET READ_COMMITTED_SNAPSHOT {versions}"));
+        run(&mut a, &format!("BEGIN TRAN; {sql}"));
+        let found: String = OTHERS.iter().map(|other| if run(&mut b, other) == LATE { '!' } else { '.' }).collect();
+        if found != expect {
+            wrong += &format!("{versions} {sql}: expected {expect}, found {found}\n");
+        }
+        run(&mut a, "ROLLBACK");
+        assert!(OTHERS.iter().all(|other| run(&mut b, other) != LATE), "{sql}: nothing is locked behind it");
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    run(&mut a, "BEGIN TRAN; SELECT n FROM t WITH (UPDLOCK)");
+    let locks = "SELECT request_mode, OBJECT_NAME(resource_associated_entity_id) FROM sys.dm_tran_locks WHERE resource_type = 'OBJECT'";
+    check(&mut b, &[(locks, "\"U\", \"t\"")]);
+    let refused = |hint: &str| format!("!40517 The SQL Server stand-in does not support the hint {hint}.");
+    check(
+        &mut b,
+        &[
+            ("SELECT n FROM t WITH (READPAST)", &refused("READPAST")),
+            ("SELECT n FROM t WITH (UPDLOCK, NOWAIT)", &refused("NOWAIT")),
+            ("SELECT n FROM t WITH (SNAPSHOT)", &refused("SNAPSHOT")),
+            (
+                "DELETE t WITH (NOLOCK)",
+                "!1065 The NOLOCK and READUNCOMMITTED lock hints are not allowed for target tables of INSERT, UPDATE, DELETE or MERGE statements.",
+            ),
+        ],
+    );
+}
+
+/// Two that have read the same to change it wait for one another at once, not when both have read.
+#[test]
+fn who_reads_to_change_is_alone() {
+    let server = server();
+    run(&mut connect(&server), "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT t VALUES (1, 0)");
+    let sessions: Vec<_> = (0..4).map(|_| connect(&server)).collect();
+    let change = "DECLARE @n int = 0, @v int; WHILE @n < 25 BEGIN BEGIN TRAN; SELECT @v = v FROM t WITH (UPDLOCK) WHERE id = 1; UPDATE t SET v = @v + 1 WHERE id = 1; COMMIT; SET @n += 1 END";
+    let all: Vec<_> = sessions.into_iter().map(|mut s| std::thread::spawn(move || run(&mut s, change))).collect();
+    let said: Vec<String> = all.into_iter().map(|t| t.join().expect("no panic")).collect();
+    assert!(said.iter().all(|s| !s.contains('!')), "{said:?}");
+    check(&mut connect(&server), &[("SELECT v FROM t", "100")]);
+}
+
+/// A key that is there twice ends the statement and not the batch, and says so.
+#[test]
+fn a_duplicate_key_terminates_the_statement() {
+    let mut s = connect(&server());
+    run(&mut s, "CREATE TABLE t (a int NOT NULL, b varchar(9)); INSERT t VALUES (1, 'x'), (1, 'X')");
+    let duplicate = "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name 'dbo.t' and the index name 'ux'. The duplicate key value is (1, X).";
+    check(&mut s, &[("CREATE UNIQUE INDEX ux ON t (a, b); SELECT COUNT(*) FROM t", &format!("!1505 {duplicate} ; 2"))]);
+    assert_eq!(numbers(&mut s, "CREATE UNIQUE INDEX ux ON t (a)"), [1505, 3621]);
+    assert_eq!(numbers(&mut s, "ALTER TABLE t ADD CONSTRAINT pk PRIMARY KEY (a)"), [1505, 1750, 3621]);
 }
 
 /// Two that have read the same and want to change it wait for each other.

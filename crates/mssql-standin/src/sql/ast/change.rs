@@ -3,11 +3,12 @@
 use logferry_model::SqlType;
 
 use super::super::value::Value;
-use super::{BinOp, Expr, Item, Name, Query, TableRef};
+use super::{BinOp, Expr, Item, Locks, Name, Query, TableRef};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Insert {
     pub table: Name,
+    pub locks: Locks,
     pub columns: Vec<String>,
     pub output: Output,
     pub source: InsertSource,
@@ -31,6 +32,8 @@ pub(crate) struct BulkOptions {
     pub checks: bool,
     /// `FIRE_TRIGGERS`
     pub triggers: bool,
+    /// `TABLOCK`: nobody else is to read or change the table.
+    pub whole: bool,
     /// `KEEP_NULLS`: NULL does not mean the default.
     pub keep_nulls: bool,
 }
@@ -56,6 +59,7 @@ pub(crate) struct Output {
 pub(crate) struct Merge {
     pub with: Vec<(String, Vec<String>, Query)>,
     pub target: Name,
+    pub locks: Locks,
     pub alias: Option<String>,
     pub source: TableRef,
     pub on: Expr,
@@ -91,6 +95,7 @@ pub(crate) struct Update {
     pub with: Vec<(String, Vec<String>, Query)>,
     pub top: Option<Expr>,
     pub target: Name,
+    pub locks: Locks,
     /// Column or variable, operator of `+=`, value (`None` for DEFAULT).
     pub sets: Vec<(Name, Option<BinOp>, Option<Expr>)>,
     pub output: Output,
@@ -103,6 +108,7 @@ pub(crate) struct Delete {
     pub with: Vec<(String, Vec<String>, Query)>,
     pub top: Option<Expr>,
     pub target: Name,
+    pub locks: Locks,
     pub output: Output,
     pub from: Vec<TableRef>,
     pub filter: Option<Expr>,

@@ -38,6 +38,16 @@ pub(crate) struct Module {
     pub text: String,
 }
 
+impl Module {
+    /// Name of the transaction that makes it.
+    pub fn transaction(&self) -> &'static str {
+        match self.kind {
+            ModuleKind::View { .. } => "CREATE/ALTER VIEW",
+            _ => "CREATE/ALTER PROCEDURE",
+        }
+    }
+}
+
 /// What `WITH` of a view, a procedure or a trigger says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModuleOptions {

@@ -59,13 +59,50 @@ pub(crate) enum Item {
 pub(crate) struct Locks {
     /// None is waited for.
     pub none: bool,
-    /// `HOLDLOCK` and its like: until the transaction ends. A server locks rows and ranges of keys; here it is the whole table.
-    pub held: bool,
+    /// `TABLOCK`: of a table that is changed, nobody else is to read or change it.
+    pub whole: bool,
+    /// The strongest lock that is asked for.
+    pub hold: Option<Hold>,
+}
+
+/// A lock on what is read, the weakest first. A server locks rows and ranges of keys; here it is the whole table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hold {
+    /// For the statement, also where readers see versions: `TABLOCK`, `READCOMMITTEDLOCK`.
+    Statement,
+    /// Nobody else changes it until the transaction ends: `HOLDLOCK` and its like.
+    Shared,
+    /// The same, and nobody else takes this lock: `UPDLOCK`.
+    Update,
+    /// Nobody else takes any lock on it, also to read: `XLOCK`, `TABLOCKX`.
+    Exclusive,
 }
 
 impl Locks {
     pub fn and(self, other: Locks) -> Locks {
-        Locks { none: self.none || other.none, held: self.held || other.held }
+        Locks { none: self.none || other.none, whole: self.whole || other.whole, hold: self.hold.max(other.hold) }
+    }
+
+    /// What is held of a table that the statement changes.
+    pub fn of_target(self) -> Option<Hold> {
+        if self.whole { Some(Hold::Exclusive) } else { self.hold.filter(|hold| *hold > Hold::Statement) }
+    }
+}
+
+impl Hold {
+    /// Whether two transactions may have these locks on a table.
+    pub fn goes_with(self, other: Hold) -> bool {
+        let (weak, strong) = (self.min(other), self.max(other));
+        strong < Hold::Exclusive && (weak < Hold::Update || strong < Hold::Update)
+    }
+
+    /// As `sys.dm_tran_locks` has it.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Hold::Statement | Hold::Shared => "S",
+            Hold::Update => "U",
+            Hold::Exclusive => "X",
+        }
     }
 }
 

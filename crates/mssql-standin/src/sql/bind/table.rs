@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{CmpOp, JoinKind, ModuleKind, TableRef};
+use super::super::ast::{CmpOp, Hold, JoinKind, ModuleKind, TableRef};
 use super::super::catalog;
 use super::super::error::{Result, SqlError, invalid_object, syntax, unsupported};
 use super::super::plan::{Column, From, Node, Plan, Typed};
@@ -45,8 +45,9 @@ impl Binder<'_> {
             TableRef::Named { name, alias, locks } => {
                 let waits = self.read.len();
                 let (from, mut found) = self.named_table(name, source, scope)?;
-                if locks.held || self.scalars.keeps_what_it_reads() && !locks.none {
-                    self.held.extend(self.read.get(waits..).unwrap_or_default());
+                let kept = (self.scalars.keeps_what_it_reads() && !locks.none).then_some(Hold::Shared);
+                if let Some(hold) = locks.hold.max(kept) {
+                    self.held.extend(self.read.get(waits..).unwrap_or_default().iter().map(|at| (*at, hold)));
                 }
                 if locks.none {
                     self.read.truncate(waits);

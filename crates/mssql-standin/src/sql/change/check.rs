@@ -74,7 +74,7 @@ pub(super) fn check_rows(
     Ok(())
 }
 
-pub(super) fn key_values(
+pub(crate) fn key_values(
     row: &Row,
     types: &[SqlType],
     columns: impl Iterator<Item = usize>,

@@ -27,14 +27,14 @@ pub(crate) fn delete(
         let mut binder = Binder::new(state, scalars, &held);
         binder.with.clone_from(&stmt.with);
         let (target, from, sources, at, filter) =
-            bind_target(&mut binder, state, &stmt.target, &stmt.from, stmt.filter.as_ref())?;
+            bind_target(&mut binder, state, &stmt.target, (&stmt.from, stmt.locks), stmt.filter.as_ref())?;
         let top = stmt.top.as_ref().map(|t| binder.value(t, &Scope::EMPTY)).transpose()?;
         let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
         let hits = find_hits(&ctx, &from, sources.len(), at, filter.as_ref(), top.as_ref(), |_| Ok(Vec::new()))?;
         let output = bind_output(&mut binder, &target, &stmt.output, &sources, OutputOf::Deleted)?;
         (target, hits, output, binder.held)
     };
-    state.keep_from_changes(scalars, &read)?;
+    state.lock_tables(scalars, &read)?;
     lock_hits(state, scalars, &target, &hits)?;
     let gone: Vec<_> = hits.iter().map(|h| (Arc::clone(&h.key), Arc::clone(&h.row))).collect();
     check_referenced(state, scalars, &target, &gone, &[], "DELETE")?;

@@ -176,9 +176,10 @@ pub(crate) fn insert(
             rows.push(values);
         }
         let output = bind_output(&mut binder, &target, &stmt.output, &[], OutputOf::Inserted)?;
+        binder.held.extend(stmt.locks.of_target().map(|hold| (target.at, hold)));
         (target, rows, output, binder.held)
     };
-    state.keep_from_changes(scalars, &read)?;
+    state.lock_tables(scalars, &read)?;
 
     // Values that the server gives.
     let mut finished: Vec<Vec<Value>> = Vec::new();
@@ -308,7 +309,7 @@ pub(crate) fn select_into(
         })?;
         (plan.columns, rows, binder.held)
     };
-    state.keep_from_changes(scalars, &read)?;
+    state.lock_tables(scalars, &read)?;
     let at = define::create_plain(state, scalars, into, &columns)?;
     if !rows.is_empty() {
         let xact = begin_in(state, scalars, at.database, "SELECT INTO");

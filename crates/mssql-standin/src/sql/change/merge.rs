@@ -22,7 +22,12 @@ use super::{Outcome, Variables, delete, insert, update};
 
 pub(crate) fn merge(state: &mut State, scalars: &mut Scalars, variables: &Variables, stmt: &Merge) -> Result<Outcome> {
     let alias = stmt.alias.clone().or_else(|| stmt.target.last().cloned()).unwrap_or_default();
-    let target = TableRef::Named { name: stmt.target.clone(), alias: Some(alias.clone()), locks: Locks::default() };
+    let target = TableRef::Named {
+        name: stmt.target.clone(),
+        alias: Some(alias.clone()),
+        locks: Locks { none: false, ..stmt.locks },
+    };
+    let locks = stmt.locks;
     let joined = TableRef::Join {
         left: Box::new(target.clone()),
         right: Box::new(stmt.source.clone()),
@@ -75,12 +80,17 @@ pub(crate) fn merge(state: &mut State, scalars: &mut Scalars, variables: &Variab
                         state,
                         scalars,
                         variables,
-                        &Update { with, top: None, target: name, sets, output, from, filter },
+                        &Update { with, top: None, target: name, locks, sets, output, from, filter },
                     )
                 }
                 _ => {
                     let output = output_of(stmt, "DELETE");
-                    delete(state, scalars, variables, &Delete { with, top: None, target: name, output, from, filter })
+                    delete(
+                        state,
+                        scalars,
+                        variables,
+                        &Delete { with, top: None, target: name, locks, output, from, filter },
+                    )
                 }
             }?;
             if pairs > done.count {
@@ -95,7 +105,8 @@ pub(crate) fn merge(state: &mut State, scalars: &mut Scalars, variables: &Variab
     for (columns, types, found) in rows {
         let source = InsertSource::Rows(types, found);
         let output = output_of(stmt, "INSERT");
-        let done = insert(state, scalars, variables, &Insert { table: stmt.target.clone(), columns, output, source })?;
+        let done =
+            insert(state, scalars, variables, &Insert { table: stmt.target.clone(), locks, columns, output, source })?;
         add(&mut all, done);
     }
     Ok(all)
@@ -151,7 +162,7 @@ fn worked_out(
         let mut binder = Binder::new(state, scalars, &held);
         (binder.query(query, None)?, binder.held)
     };
-    state.keep_from_changes(scalars, &read)?;
+    state.lock_tables(scalars, &read)?;
     let ctx = Ctx { state, scalars, variables, cache: RefCell::default() };
     let mut rows = Vec::new();
     run::run(&plan, &ctx, None, &mut |row| {

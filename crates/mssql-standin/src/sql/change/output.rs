@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::ast::{Insert, InsertSource, Output};
+use super::super::ast::{Insert, InsertSource, Locks, Output};
 use super::super::bind::{Binder, Scope, Source};
 use super::super::error::Result;
 use super::super::eval::{Ctx, Env, eval};
@@ -84,7 +84,13 @@ pub(super) fn run_output<'a>(
     let Some((table, places)) = &stmt.into else { return Ok(Some((columns, out))) };
     let types = columns.into_iter().map(|c| c.ty).collect();
     let source = InsertSource::Rows(types, out);
-    let into = Insert { table: table.clone(), columns: places.clone(), output: Output::default(), source };
+    let into = Insert {
+        table: table.clone(),
+        locks: Locks::default(),
+        columns: places.clone(),
+        output: Output::default(),
+        source,
+    };
     // SCOPE_IDENTITY() is that of the statement itself.
     let identity = scalars.identity;
     insert(state, scalars, variables, &into)?;

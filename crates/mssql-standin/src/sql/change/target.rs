@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::ast::{Expr, TableRef};
+use super::super::ast::{Expr, Hold, Locks, TableRef};
 use super::super::bind::{Binder, Scope, Source, TableAt};
 use super::super::error::{Result, SqlError, invalid_object};
 use super::super::eval::{Ctx, Env, eval};
@@ -31,7 +31,7 @@ pub(super) fn bind_target<'s>(
     binder: &mut Binder<'s>,
     state: &'s State,
     name: &[String],
-    from: &[TableRef],
+    (from, locks): (&[TableRef], Locks),
     filter: Option<&Expr>,
 ) -> Result<BoundTarget> {
     // A query over the same tables tells how they join; its items are not needed.
@@ -63,8 +63,9 @@ pub(super) fn bind_target<'s>(
     let table = table_of(&plan_from, at)
         .ok_or_else(|| SqlError::batch(4405, format!("View or function '{}' is not updatable.", name.join("."))))?;
     if binder.scalars.keeps_what_it_reads() {
-        binder.held.push(table);
+        binder.held.push((table, Hold::Shared));
     }
+    binder.held.extend(locks.of_target().map(|hold| (table, hold)));
     let scope = Scope { sources, outer: None };
     let filter = filter.map(|f| binder.condition(f, &scope)).transpose()?;
     if let Some(filter) = &filter {

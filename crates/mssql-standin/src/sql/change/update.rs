@@ -34,9 +34,10 @@ pub(crate) fn update(
         let mut binder = Binder::new(state, scalars, &held);
         binder.with.clone_from(&stmt.with);
         let (target, from, sources, at, filter) =
-            bind_target(&mut binder, state, &stmt.target, &stmt.from, stmt.filter.as_ref())?;
+            bind_target(&mut binder, state, &stmt.target, (&stmt.from, stmt.locks), stmt.filter.as_ref())?;
         let scope = Scope { sources, outer: None };
-        let defaults = bind_defaults(state, &mut binder, &target)?;
+        let to_default = stmt.sets.iter().any(|(.., value)| value.is_none());
+        let defaults = if to_default { bind_defaults(state, &mut binder, &target)? } else { Vec::new() };
         let (mut places, mut values, mut assigned) = (Vec::new(), Vec::new(), Vec::new());
         for (name, op, e) in &stmt.sets {
             let last = name.last().map_or("", String::as_str);
@@ -76,8 +77,7 @@ pub(crate) fn update(
                     binder.value(&Expr::Binary(*op, Box::new(Expr::Column(own)), Box::new(e.clone())), &scope)?
                 }
                 (Some(e), None) => binder.value(e, &scope)?,
-                (None, _) => defaults[column]
-                    .clone()
+                (None, _) => (defaults.get(column).cloned().flatten())
                     .unwrap_or_else(|| Typed::constant(target.types[column].clone(), Value::Null)),
             };
             places.push(column);
@@ -106,7 +106,7 @@ pub(crate) fn update(
         let output = bind_output(&mut binder, &target, &stmt.output, &scope.sources, OutputOf::Both)?;
         (target, hits, places, output, binder.held)
     };
-    state.keep_from_changes(scalars, &read)?;
+    state.lock_tables(scalars, &read)?;
     lock_hits(state, scalars, &target, &hits)?;
     let versions: Vec<usize> =
         target.types.iter().enumerate().filter(|(_, t)| **t == SqlType::RowVersion).map(|(n, _)| n).collect();

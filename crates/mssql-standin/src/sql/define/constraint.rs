@@ -12,7 +12,9 @@ use super::super::deparse::definition;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::eval::{Ctx, Env, eval, truth};
 use super::super::plan::{Column, Part};
-use super::super::state::{CheckDef, Db, DefaultDef, ForeignDef, KeyDef, Scalars, State, Switch, TableMeta};
+use super::super::state::{
+    CheckDef, Db, DefaultDef, ForeignDef, KeyDef, Scalars, State, Switch, TableMeta, from_storage,
+};
 use super::super::value::{Value, from_bytes, group_key, same_name};
 use super::column::{add_columns, alter_column, drop_column, names_column};
 use super::index::push_key;
@@ -41,11 +43,22 @@ pub(super) fn key_name(table: &str, object: u32) -> String {
     format!("PK__{}", suffix(table, object))
 }
 
-/// The name that the server makes up for what belongs to a column: `DF__Orders__Freigh__0AD2A005`.
-fn column_name(prefix: &str, table: &str, column: &str, object: u32) -> String {
+/// The name that the server makes up for what belongs to a column, or to none alone: `DF__Orders__Freigh__0AD2A005`.
+fn column_name(prefix: &str, table: &str, column: Option<&str>, object: u32) -> String {
     let head: String = table.chars().take(9).collect();
-    let tail: String = column.chars().take(14 - head.chars().count()).collect();
-    format!("{prefix}__{head}__{tail}__{object:08X}")
+    match column {
+        Some(column) => {
+            let tail: String = column.chars().take(14 - head.chars().count()).collect();
+            format!("{prefix}__{head}__{tail}__{object:08X}")
+        }
+        None => format!("{prefix}__{head}__{object:08X}"),
+    }
+}
+
+/// Whether a constraint is the clustered primary key that CREATE TABLE has made with its table.
+fn is_of_create_table(db: &Db, table: u32, kind: &ConstraintKind) -> bool {
+    let primary = matches!(kind, ConstraintKind::Key { primary: true, .. });
+    primary && db.storage.key_name(table).is_some() && !db.meta(table).keys.iter().any(|k| k.clustered)
 }
 
 pub(super) fn add_constraints(
@@ -84,9 +97,9 @@ fn add_each(
                 SqlError::batch(2714, format!("There is already an object named '{name}' in the database.")).state(5)
             );
         }
-        let id = state.db_mut(at.database).constraint_id();
-        let named =
-            |prefix: &str| constraint.name.clone().unwrap_or_else(|| format!("{prefix}__{}", suffix(&table, id)));
+        let own = is_of_create_table(state.db(at.database), at.table, &constraint.kind);
+        let id = if own { key_object(at.table) } else { state.db_mut(at.database).object_id()? };
+        let named = |made_up: &dyn Fn() -> String| constraint.name.clone().unwrap_or_else(made_up);
         let named_by_system = constraint.name.is_none();
         let not_for_replication = constraint.not_for_replication;
         // What replication need not keep is never trusted.
@@ -94,10 +107,8 @@ fn add_each(
         match &constraint.kind {
             ConstraintKind::Key { primary, clustered, columns: key } => {
                 let meta = state.db(at.database).meta(at.table);
-                // That of CREATE TABLE is there already.
                 let stored = state.db(at.database).storage.key_name(at.table);
                 let given = meta.keys.iter().find(|k| k.clustered);
-                let own = *primary && stored.is_some() && given.is_none();
                 let clustered = match clustered {
                     Some(clustered) => *clustered,
                     None => {
@@ -128,8 +139,10 @@ fn add_each(
                 let next = meta.keys.iter().map(|k| k.index_id).max().unwrap_or(1).max(1) + 1;
                 let known = state.db(at.database).storage.key_name(at.table).filter(|_| own);
                 let key = KeyDef {
-                    name: known.unwrap_or_else(|| named(if *primary { "PK" } else { "UQ" })),
-                    object: Some(if own { key_object(at.table) } else { id }),
+                    name: known.unwrap_or_else(|| {
+                        named(&|| format!("{}__{}", if *primary { "PK" } else { "UQ" }, suffix(&table, id)))
+                    }),
+                    object: Some(id),
                     primary: *primary,
                     unique: true,
                     clustered,
@@ -147,7 +160,7 @@ fn add_each(
                 binder.condition(test, &Scope { sources: vec![source], outer: None })?;
                 let column = of_column(columns, constraint.column.as_deref(), test, &table)?;
                 let check = CheckDef {
-                    name: named("CK"),
+                    name: named(&|| column_name("CK", &table, constraint.column.as_deref(), id)),
                     object: id,
                     column,
                     test: test.clone(),
@@ -165,9 +178,8 @@ fn add_each(
                 if meta.defaults.iter().any(|d| d.column == column) {
                     return Err(SqlError::batch(1781, "Column already has a DEFAULT bound to it."));
                 }
-                let made_up = || column_name("DF", &table, &columns[column].name, id);
                 meta.defaults.push(DefaultDef {
-                    name: constraint.name.clone().unwrap_or_else(made_up),
+                    name: named(&|| column_name("DF", &table, Some(&columns[column].name), id)),
                     object: id,
                     column,
                     value: value.clone(),
@@ -213,8 +225,9 @@ fn add_each(
                     )
                     .state(0));
                 }
+                let only = Some(&own).filter(|own| own.len() == 1).map(|own| own[0]);
                 let foreign = ForeignDef {
-                    name: named("FK"),
+                    name: named(&|| column_name("FK", &table, only.map(|at| &*columns[at].name), id)),
                     object: id,
                     columns: own,
                     table: found.table,
@@ -341,6 +354,9 @@ fn switch_constraints(
     wait_for_table(state, scalars, at)?;
     let meta = state.db(at.database).meta(at.table);
     let mut objects: Vec<u32> = if names.is_empty() { switched(meta).collect() } else { Vec::new() };
+    if names.is_empty() && objects.is_empty() {
+        return state.db_mut(at.database).storage.switch_nothing(at.table).map_err(from_storage);
+    }
     for name in names {
         let check = meta.checks.iter().find(|c| same_name(&c.name, name)).map(|c| c.object);
         let found = check.or_else(|| meta.foreign.iter().find(|f| same_name(&f.name, name)).map(|f| f.object));

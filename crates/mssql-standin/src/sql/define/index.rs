@@ -6,10 +6,12 @@ use logferry_model::SqlType;
 
 use super::super::ast::IndexDef;
 use super::super::bind::{Binder, TableAt};
+use super::super::change::key_values;
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::plan::Column;
 use super::super::state::{Db, ForeignDef, KeyDef, Scalars, State, Switch, from_storage};
-use super::super::value::{Value, from_bytes, group_key, same_name};
+use super::super::value::same_name;
+use super::column::names_column;
 use super::{meta_mut, place_of};
 use logferry_mssql_standin_storage::{ConstraintDef, ConstraintKind, ConstraintSwitch, KeyKind, KeyName};
 
@@ -30,24 +32,18 @@ pub(super) fn push_key(state: &mut State, at: TableAt, key: KeyDef) -> Result<()
     }
     if key.unique {
         let mut seen = std::collections::HashSet::new();
-        let mut twice = false;
         for (_, row) in db.storage.rows(at.table) {
-            let mut value = Vec::new();
-            for (column, _) in &key.columns {
-                let v = row[*column].as_deref().map_or(Value::Null, |b| from_bytes(&types[*column], b));
-                group_key(&v, &mut value);
+            let (value, _, shown) = key_values(row, &types, key.columns.iter().map(|(column, _)| *column));
+            if !seen.insert(value) {
+                let (schema, name) = db.table_name(at.table);
+                return Err(SqlError::new(
+                    1505,
+                    format!(
+                        "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name '{schema}.{name}' and the index name '{}'. The duplicate key value is ({shown}).",
+                        key.name
+                    ),
+                ));
             }
-            twice |= !seen.insert(value);
-        }
-        if twice {
-            let (schema, name) = db.table_name(at.table);
-            return Err(SqlError::batch(
-                1505,
-                format!(
-                    "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name '{schema}.{name}' and the index name '{}'.",
-                    key.name
-                ),
-            ));
         }
     }
     meta_mut(state, at).keys.push(key);
@@ -138,7 +134,9 @@ pub(crate) fn constraints_of(db: &Db, table: u32) -> Vec<ConstraintDef> {
         .iter()
         .map(|d| one(d.object, &d.name, d.named_by_system, ConstraintKind::Default(id(d.column), d.text.clone())));
     let checks = meta.checks.iter().map(|c| {
-        let kind = ConstraintKind::Check(c.column.map(id), c.text.clone());
+        let columns = db.storage.table_def(table).map(|d| &d.columns[..]).unwrap_or_default();
+        let named = (0..columns.len()).filter(|at| names_column(&c.test, &columns[*at].name)).map(id).collect();
+        let kind = ConstraintKind::Check { column: c.column.map(id), text: c.text.clone(), named };
         ConstraintDef { switch: switch_of(c.switch), ..one(c.object, &c.name, c.named_by_system, kind) }
     });
     let foreign = meta.foreign.iter().map(|f| {

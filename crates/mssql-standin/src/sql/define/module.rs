@@ -57,7 +57,7 @@ pub(crate) fn define_module(state: &mut State, scalars: &Scalars, module: &Modul
     };
     let created = now(scalars);
     let db = state.db_mut(database);
-    let id = known.unwrap_or_else(|| db.constraint_id());
+    let id = known.map_or_else(|| db.object_id(), Ok)?;
     let created = db.modules.get(&id).map_or(created, |m| m.created.clone());
     let def = ModuleDef {
         schema,

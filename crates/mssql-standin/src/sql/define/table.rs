@@ -206,10 +206,6 @@ pub(crate) fn drop_table(state: &mut State, scalars: &Scalars, name: &[String], 
     }
     wait_for_table(state, scalars, at)?;
     let db = state.db_mut(at.database);
-    // In a transaction, when it commits.
-    if scalars.depth == 0 {
-        cdc::source_dropped(db, at.table)?;
-    }
     let own: Vec<u32> = db.triggers.iter().filter(|(_, t)| t.table == Some(at.table)).map(|(id, _)| *id).collect();
     own.into_iter().try_for_each(|trigger| db.drop_trigger(trigger))?;
     db.storage.drop_table(at.table).map_err(from_storage)?;

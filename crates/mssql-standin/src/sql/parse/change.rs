@@ -1,7 +1,8 @@
 //! INSERT, UPDATE, DELETE, and the hints of all statements.
 
 use super::super::ast::{
-    BinOp, BulkOptions, Delete, Expr, Insert, InsertBulk, InsertSource, Locks, Name, Output, StmtKind, TableRef, Update,
+    BinOp, BulkOptions, Delete, Expr, Hold, Insert, InsertBulk, InsertSource, Locks, Name, Output, StmtKind, TableRef,
+    Update,
 };
 use super::super::error::{Result, SqlError, unsupported};
 use super::super::token::Tok;
@@ -19,7 +20,7 @@ impl Parser<'_> {
         }
         self.word("INTO");
         let table = self.table_name()?;
-        self.hints()?;
+        let locks = self.target_hints()?;
         let columns = if self.is_op("(") && !self.is_word_at(1, "SELECT") { self.ident_list()? } else { Vec::new() };
         let output = self.output()?;
         let source = if self.words(&["DEFAULT", "VALUES"]) {
@@ -45,7 +46,10 @@ impl Parser<'_> {
         } else if self.is_word("EXEC") || self.is_word("EXECUTE") {
             let exec = self.statement()?;
             let source = InsertSource::Defaults;
-            return Ok(StmtKind::InsertExec(Box::new(Insert { table, columns, output, source }), Box::new(exec)));
+            return Ok(StmtKind::InsertExec(
+                Box::new(Insert { table, locks, columns, output, source }),
+                Box::new(exec),
+            ));
         } else if self.is_word("WITH") {
             let with = self.with_list()?;
             let mut query = self.query()?;
@@ -54,7 +58,7 @@ impl Parser<'_> {
         } else {
             InsertSource::Query(Box::new(self.query()?))
         };
-        Ok(StmtKind::Insert(Box::new(Insert { table, columns, output, source })))
+        Ok(StmtKind::Insert(Box::new(Insert { table, locks, columns, output, source })))
     }
 
     /// What follows `INSERT BULK`.
@@ -84,7 +88,7 @@ impl Parser<'_> {
                     "CHECK_CONSTRAINTS" => options.checks = true,
                     "FIRE_TRIGGERS" => options.triggers = true,
                     "KEEP_NULLS" => options.keep_nulls = true,
-                    "TABLOCK" => {}
+                    "TABLOCK" => options.whole = true,
                     "ROWS_PER_BATCH" | "KILOBYTES_PER_BATCH" => {
                         self.expect_op("=")?;
                         self.skip();
@@ -164,13 +168,13 @@ impl Parser<'_> {
         }
         let top = self.dml_top()?;
         let target = self.table_name()?;
-        self.hints()?;
+        let locks = self.target_hints()?;
         let sets = self.sets()?;
         let output = self.output()?;
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
         let filter = self.filter()?;
         self.option_clause()?;
-        Ok(StmtKind::Update(Box::new(Update { with: Vec::new(), top, target, sets, output, from, filter })))
+        Ok(StmtKind::Update(Box::new(Update { with: Vec::new(), top, target, locks, sets, output, from, filter })))
     }
 
     /// `SET a = 1, b += 2, c = DEFAULT`
@@ -193,12 +197,12 @@ impl Parser<'_> {
         let top = self.dml_top()?;
         self.word("FROM");
         let target = self.table_name()?;
-        self.hints()?;
+        let locks = self.target_hints()?;
         let output = self.output()?;
         let from = if self.word("FROM") { self.table_refs()? } else { Vec::new() };
         let filter = self.filter()?;
         self.option_clause()?;
-        Ok(StmtKind::Delete(Box::new(Delete { with: Vec::new(), top, target, output, from, filter })))
+        Ok(StmtKind::Delete(Box::new(Delete { with: Vec::new(), top, target, locks, output, from, filter })))
     }
 
     pub(super) fn filter(&mut self) -> Result<Option<Expr>> {
@@ -229,7 +233,18 @@ impl Parser<'_> {
         Ok(op)
     }
 
-    /// `WITH (NOLOCK)`, `(NOLOCK)`: read and left aside, but for whether locks are not waited for.
+    /// The hints of a table that is changed.
+    pub(super) fn target_hints(&mut self) -> Result<Locks> {
+        let line = self.line();
+        let locks = self.hints()?;
+        if locks.none {
+            let message = "The NOLOCK and READUNCOMMITTED lock hints are not allowed for target tables of INSERT, UPDATE, DELETE or MERGE statements.";
+            return Err(SqlError::batch(1065, message).class(15).at_line(line));
+        }
+        Ok(locks)
+    }
+
+    /// `WITH (NOLOCK)`, `(NOLOCK)`: what they say of locks.
     pub(super) fn hints(&mut self) -> Result<Locks> {
         let with = self.is_word("WITH") && self.is_op_at(1, "(");
         let bare = self.is_op("(") && matches!(self.peek_at(1), Tok::Word(w) if is_hint(w)) && self.is_op_at(2, ")");
@@ -251,8 +266,18 @@ impl Parser<'_> {
             }
             self.skip();
             match word.to_ascii_uppercase().as_str() {
-                "NOLOCK" | "READUNCOMMITTED" | "READPAST" | "SNAPSHOT" => locks.none = true,
-                "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" => locks.held = true,
+                "NOLOCK" | "READUNCOMMITTED" => locks.none = true,
+                "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" => locks.hold = locks.hold.max(Some(Hold::Shared)),
+                "UPDLOCK" => locks.hold = locks.hold.max(Some(Hold::Update)),
+                "XLOCK" | "TABLOCKX" => locks.hold = Some(Hold::Exclusive),
+                "READCOMMITTEDLOCK" => locks.hold = locks.hold.max(Some(Hold::Statement)),
+                "TABLOCK" => {
+                    locks.whole = true;
+                    locks.hold = locks.hold.max(Some(Hold::Statement));
+                }
+                "NOWAIT" | "READPAST" | "SNAPSHOT" => {
+                    return Err(unsupported(format!("the hint {}", word.to_ascii_uppercase())));
+                }
                 // INDEX = ix, and INDEX = (ix), whose parentheses are read below.
                 "INDEX" => {
                     let equals = self.op("=");
@@ -280,7 +305,21 @@ impl Parser<'_> {
 }
 
 pub(super) fn is_hint(word: &str) -> bool {
-    const HAVE_EFFECT: &[&str] =
-        &["NOLOCK", "READUNCOMMITTED", "READPAST", "SNAPSHOT", "HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"];
-    HAVE_EFFECT.iter().any(|h| h.eq_ignore_ascii_case(word)) || is_accepted(Place::Hint, word)
+    /// These have an effect, or are refused.
+    const KNOWN: &[&str] = &[
+        "HOLDLOCK",
+        "NOLOCK",
+        "NOWAIT",
+        "READCOMMITTEDLOCK",
+        "READPAST",
+        "READUNCOMMITTED",
+        "REPEATABLEREAD",
+        "SERIALIZABLE",
+        "SNAPSHOT",
+        "TABLOCK",
+        "TABLOCKX",
+        "UPDLOCK",
+        "XLOCK",
+    ];
+    KNOWN.iter().any(|h| h.eq_ignore_ascii_case(word)) || is_accepted(Place::Hint, word)
 }

@@ -14,7 +14,7 @@ impl Parser<'_> {
         }
         self.word("INTO");
         let target = self.table_name()?;
-        self.hints()?;
+        let locks = self.target_hints()?;
         let alias = match self.word("AS") {
             true => Some(self.ident()?),
             false if self.is_word("USING") => None,
@@ -58,7 +58,7 @@ impl Parser<'_> {
             let message = "A MERGE statement must be terminated by a semi-colon (;).";
             return Err(SqlError::batch(10713, message).class(15).at_line(line));
         }
-        Ok(StmtKind::Merge(Box::new(Merge { with: Vec::new(), target, alias, source, on, clauses, output })))
+        Ok(StmtKind::Merge(Box::new(Merge { with: Vec::new(), target, locks, alias, source, on, clauses, output })))
     }
 
     fn merge_insert(&mut self) -> Result<MergeAction> {

@@ -55,7 +55,7 @@ impl Parser<'_> {
             self.at = self.tokens.len().saturating_sub(1);
             ModuleKind::Procedure { parameters, body }
         };
-        let text = self.sql.trim().to_owned();
+        let text = self.sql.to_owned();
         Ok(Some(StmtKind::DefineModule(Box::new(Module { name, make, alter, kind, options, text }))))
     }
 }

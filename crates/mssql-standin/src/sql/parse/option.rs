@@ -29,6 +29,7 @@ const FILL: &str = "pages are filled as rows come; how full they are is no promi
 const PLAN: &str = "it is about how rows are found, and not about which";
 const COST: &str = "it is about what work costs";
 const LOCK: &str = "rows and tables are locked by whoever changes them; those that read see versions, and a change that comes too late waits";
+const WHOLE: &str = "what a hint asks to be held is held as a whole table, which is more";
 const DEFAULT: &str = "it is so in any case";
 const KEPT: &str = "it is kept for those who ask for it, and changes no result that this engine gives";
 
@@ -76,15 +77,9 @@ const ACCEPTED: &[(Place, &str, &str)] = &[
     (Place::Hint, "IGNORE_CONSTRAINTS", "it is for OPENROWSET, which there is not"),
     (Place::Hint, "IGNORE_TRIGGERS", "it is for OPENROWSET, which there is not"),
     (Place::Hint, "NOEXPAND", PLAN),
-    (Place::Hint, "NOWAIT", "who reads does not wait, who changes has its lock timeout"),
-    (Place::Hint, "PAGLOCK", LOCK),
+    (Place::Hint, "PAGLOCK", WHOLE),
     (Place::Hint, "READCOMMITTED", DEFAULT),
-    (Place::Hint, "READCOMMITTEDLOCK", LOCK),
-    (Place::Hint, "ROWLOCK", LOCK),
-    (Place::Hint, "TABLOCK", LOCK),
-    (Place::Hint, "TABLOCKX", LOCK),
-    (Place::Hint, "UPDLOCK", LOCK),
-    (Place::Hint, "XLOCK", LOCK),
+    (Place::Hint, "ROWLOCK", WHOLE),
     (Place::Module, "RECOMPILE", PLAN),
     (Place::Module, "SCHEMABINDING", "who drops what a view is of gets an error when it is read"),
     (Place::Module, "VIEW_METADATA", "results are described by what they are of"),

@@ -5,7 +5,7 @@
 
 use logferry_model::SqlType;
 
-use super::super::ast::{Insert, InsertBulk, InsertSource, Name, Output};
+use super::super::ast::{Insert, InsertBulk, InsertSource, Locks, Name, Output};
 use super::super::bind::TableAt;
 use super::super::change;
 use super::super::define;
@@ -59,6 +59,7 @@ impl Session {
         let rows = values_of(&sent);
         let insert = Insert {
             table: bulk.table.clone(),
+            locks: Locks { whole: bulk.options.whole, ..Locks::default() },
             columns: bulk.columns.clone(),
             output: Output::default(),
             source: InsertSource::Bulk(sent.types, rows, bulk.options),
@@ -105,7 +106,7 @@ impl Session {
         if !trusts {
             return Ok(());
         }
-        self.defining_tables(&[table], |state, s, _| {
+        self.defining_tables("ALTER TABLE", &[table], |state, s, _| {
             if let Some(at) = state.find_table(s, table)? {
                 define::switches(state.db_mut(at.database), at.table).for_each(|s| s.not_trusted = true);
             }
@@ -124,6 +125,7 @@ impl Session {
             }
             let insert = Insert {
                 table: vec![name.clone()],
+                locks: Locks::default(),
                 columns: Vec::new(),
                 output: Output::default(),
                 source: InsertSource::Rows(sent.types.clone(), values_of(sent)),

@@ -60,6 +60,7 @@ impl Session {
                     .state(4));
                 };
                 self.defining(
+                    "OBJECT_RENAME",
                     |state, s| define::renamed(state, s, &old, &kind),
                     |state, s, _| define::rename(state, s, &old, &new, &kind),
                 )?;

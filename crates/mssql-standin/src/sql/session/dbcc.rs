@@ -24,7 +24,7 @@ impl Session {
             "DBREINDEX" => {
                 let table = split_name(args.first().map_or("", String::as_str));
                 let index = args.get(1).filter(|name| !name.is_empty()).cloned();
-                self.defining_tables(&[&table], |state, s, _| {
+                self.defining_tables("DBCC", &[&table], |state, s, _| {
                     define::maintain_index(state, s, index.as_deref(), &table, false)
                 })?;
             }

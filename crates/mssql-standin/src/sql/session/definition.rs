@@ -11,11 +11,13 @@ use logferry_model::SqlType;
 use super::super::ast::{Name, Stmt, StmtKind};
 use super::super::bind::TableAt;
 use super::super::cdc;
+use super::super::define;
 use super::super::error::{Effect, Result, SqlError, unsupported};
 use super::super::state::{ModuleDef, Scalars, State, TableMeta, TableTypeDef, from_storage};
+use super::super::time::to_300ths;
 use super::super::trigger::TriggerDef;
-use super::super::value::Value;
-use super::transaction::{begin_in, keep_for_snapshots};
+use super::super::value::{DAYS_TO_1900, Value};
+use super::transaction::{begin_in, commit_all, give_up, keep_for_snapshots};
 use super::{Out, Session};
 use logferry_mssql_standin_storage::{Mark, Transaction};
 
@@ -66,6 +68,8 @@ impl Defining {
         let xact = begin_in(state, scalars, database, name);
         let snapshot = scalars.snapshots.get(&database).copied();
         let db = state.db_mut(database);
+        // What a transaction defines has the time of its own statement.
+        db.storage.clock_reaches((scalars.now.0 - DAYS_TO_1900).max(0) as u32, to_300ths(scalars.now.1));
         keep_for_snapshots(db, xact, snapshot, |table| taken.contains(&table));
         let mark = db.storage.mark(xact).map_err(from_storage)?;
         let pointing = |m: &TableMeta| m.foreign.iter().any(|f| taken.contains(&f.table));
@@ -172,34 +176,44 @@ fn put_back<T>(map: &mut BTreeMap<u32, T>, old: Vec<(u32, Option<T>)>) {
 }
 
 impl Session {
-    /// Runs something that defines: alone, or as a part of the open transaction.
+    /// Runs something that defines: in a transaction of its own, which has the name, or as a part of the open one.
     pub(super) fn defining(
         &mut self,
+        name: &str,
         of: impl Fn(&State, &Scalars) -> Result<About>,
         mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<()>,
     ) -> Result<()> {
-        if self.scalars.depth == 0 {
-            return self.waiting(work);
-        }
-        self.waiting(|state, scalars, variables| {
+        let alone = self.scalars.depth == 0;
+        let result = self.waiting(|state, scalars, variables| {
             let about = of(state, scalars)?;
             if state.db(about.0).storage.is_read_only() {
                 return work(state, scalars, variables);
             }
-            let defining = Defining::begin(state, scalars, about, "user_transaction")?;
+            let defining = Defining::begin(state, scalars, about, name)?;
             let result = work(state, scalars, variables);
             defining.end(state, scalars, result.is_ok())?;
+            match (&result, alone) {
+                (Ok(()), true) => commit_all(scalars, state)?,
+                (Err(_), true) => give_up(scalars, state)?,
+                _ => {}
+            }
             result
-        })
+        });
+        if alone {
+            self.shared.released.notify_all();
+        }
+        result
     }
 
     /// The same, of tables by their names.
     pub(super) fn defining_tables(
         &mut self,
+        name: &str,
         names: &[&Name],
         work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<()>,
     ) -> Result<()> {
         self.defining(
+            name,
             |state, scalars| {
                 let mut about = (scalars.database, Vec::new());
                 for name in names {
@@ -215,9 +229,10 @@ impl Session {
     /// The same, of what has nothing to do with tables.
     pub(super) fn defining_in(
         &mut self,
+        name: &str,
         work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<()>,
     ) -> Result<()> {
-        self.defining_tables(&[], work)
+        self.defining_tables(name, &[], work)
     }
 
     /// `ALTER TABLE` was done: CDC hears of it, now or when the transaction commits.
@@ -266,7 +281,8 @@ impl Session {
 
     pub(super) fn drop_tables(&mut self, names: &[Name], if_exists: bool, out: Out<'_>) -> Result<()> {
         for name in names {
-            self.defining_tables(&[name], |state, s, _| super::super::define::drop_table(state, s, name, if_exists))?;
+            let drop = |state: &mut State, s: &mut Scalars, _: &_| define::drop_table(state, s, name, if_exists);
+            self.defining_tables("DROPOBJ", &[name], drop)?;
         }
         out.done(None);
         Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use logferry_model::{Cell, SqlType};
 
-use super::super::ast::{Expr, Query};
+use super::super::ast::{Expr, Hold, Query};
 use super::super::bind::{Binder, Scope, TableAt};
-use super::super::change::{self};
+use super::super::change;
 use super::super::convert::convert;
 use super::super::error::{Result, SqlError};
 use super::super::eval::{Ctx, Env, eval, holds};
@@ -17,7 +17,6 @@ use super::super::sink::ResultColumn;
 use super::super::state::{Isolation, Scalars, State};
 use super::super::value::{Value, to_bytes};
 use super::{BLOCKED, Defining, Out, Session};
-use logferry_mssql_standin_storage::Transaction;
 
 impl Session {
     pub(super) fn select(&mut self, query: &Query, out: Out<'_>) -> Result<()> {
@@ -50,15 +49,13 @@ impl Session {
                 }
                 bound => bound?,
             };
-            if reader_waits_for(&state, &self.scalars, &read).is_none()
-                && state.keep_from_changes(&self.scalars, &held).is_ok()
-            {
+            if may_read(&state, &self.scalars, &read).is_ok() && state.lock_tables(&self.scalars, &held).is_ok() {
                 break (state, plan);
             }
             drop(state);
-            self.waiting(|state, scalars, _| match reader_waits_for(state, scalars, &read) {
-                Some(by) => Err(change::blocked(state, by.0, by.1)),
-                None => state.keep_from_changes(scalars, &held),
+            self.waiting(|state, scalars, _| {
+                may_read(state, scalars, &read)?;
+                state.lock_tables(scalars, &held)
             })?;
         };
         let ctx = Ctx { state: &state, scalars: &self.scalars, variables: &self.variables, cache: RefCell::default() };
@@ -136,9 +133,9 @@ impl Session {
             let bound = {
                 let variables = self.variables.borrow();
                 let mut binder = Binder::new(&state, &self.scalars, &variables);
-                bind(&mut binder).map(|bound| (bound, binder.held))
+                bind(&mut binder).map(|bound| (bound, binder.read, binder.held))
             };
-            let (bound, held) = match bound {
+            let (bound, read, held) = match bound {
                 Err(e) if e.number == BLOCKED => {
                     drop(state);
                     self.wait_to_bind(|binder| bind(binder).map(drop))?;
@@ -146,9 +143,12 @@ impl Session {
                 }
                 bound => bound?,
             };
-            if state.keep_from_changes(&self.scalars, &held).is_err() {
+            if may_read(&state, &self.scalars, &read).is_err() || state.lock_tables(&self.scalars, &held).is_err() {
                 drop(state);
-                self.waiting(|state, scalars, _| state.keep_from_changes(scalars, &held))?;
+                self.waiting(|state, scalars, _| {
+                    may_read(state, scalars, &read)?;
+                    state.lock_tables(scalars, &held)
+                })?;
                 continue;
             }
             let ctx =
@@ -176,17 +176,22 @@ impl Session {
     }
 }
 
-/// Who has changed one of these tables and not committed, where readers wait for that: without READ COMMITTED SNAPSHOT. A
-/// server waits for the rows in question; here it is their tables.
-fn reader_waits_for(state: &State, scalars: &Scalars, read: &[TableAt]) -> Option<(usize, Transaction)> {
+/// Whether nobody else has changed one of these tables and not committed, or keeps it for itself, where readers wait for that: without READ COMMITTED
+/// SNAPSHOT. A server waits for the rows in question; here it is their tables. The error means that it is to be waited for.
+fn may_read(state: &State, scalars: &Scalars, read: &[TableAt]) -> Result<()> {
     if matches!(scalars.isolation, Isolation::ReadUncommitted | Isolation::Snapshot) {
-        return None;
+        return Ok(());
     }
-    read.iter().find_map(|at| {
-        let db = state.databases.get(at.database)?.as_ref().filter(|db| !db.read_committed_snapshot)?;
+    for at in read {
+        let db = state.databases.get(at.database).and_then(Option::as_ref);
+        let Some(db) = db.filter(|db| !db.read_committed_snapshot) else { continue };
         let own = scalars.xacts.get(&at.database);
-        db.storage.holder_of_any(own.copied(), at.table).map(|by| (at.database, by))
-    })
+        if let Some(by) = db.storage.holder_of_any(own.copied(), at.table) {
+            return Err(state.blocked(at.database, by));
+        }
+        state.may_lock(scalars, *at, Hold::Statement)?;
+    }
+    Ok(())
 }
 
 /// Sends rows that are there already.

@@ -48,11 +48,11 @@ impl Session {
             }
             StmtKind::DeclareOf(name, of) => self.declare_of(name, of)?,
             StmtKind::CreateType(table, text) => {
-                self.defining_in(|state, s, _| define::create_type(state, s, table, text))?;
+                self.defining_in("CREATE TYPE", |state, s, _| define::create_type(state, s, table, text))?;
                 out.done(None);
             }
             StmtKind::DropType { name, if_exists } => {
-                self.defining_in(|state, s, _| define::drop_type(state, s, name, *if_exists))?;
+                self.defining_in("DROP TYPE", |state, s, _| define::drop_type(state, s, name, *if_exists))?;
                 out.done(None);
             }
             StmtKind::InsertBulk(bulk) => {
@@ -61,11 +61,11 @@ impl Session {
             }
             StmtKind::Dbcc(name, args) => self.dbcc(name, args, out)?,
             StmtKind::Truncate(name) => {
-                self.defining_tables(&[name], |state, s, _| define::truncate(state, s, name))?;
+                self.defining_tables("TRUNCATE TABLE", &[name], |state, s, _| define::truncate(state, s, name))?;
                 out.done(None);
             }
             StmtKind::CreateTable(table) => {
-                self.defining_tables(&[&table.name], |state, s, _| {
+                self.defining_tables("CREATE TABLE", &[&table.name], |state, s, _| {
                     define::create_table(state, s, table)?;
                     define::note_indexes(state, s, &table.name)
                 })?;
@@ -73,14 +73,14 @@ impl Session {
             }
             StmtKind::DropTable { names, if_exists } => self.drop_tables(names, *if_exists, out)?,
             StmtKind::CreateIndex(index, table) => {
-                self.defining_tables(&[table], |state, s, _| {
+                self.defining_tables("CREATE INDEX", &[table], |state, s, _| {
                     define::create_index(state, s, index, table)?;
                     define::note_indexes(state, s, table)
                 })?;
                 out.done(None);
             }
             StmtKind::DropIndex { index, table, if_exists } => {
-                self.defining_tables(&[table], |state, s, _| {
+                self.defining_tables("DROP INDEX", &[table], |state, s, _| {
                     define::drop_index(state, s, index, table, *if_exists)?;
                     define::note_indexes(state, s, table)
                 })?;
@@ -88,13 +88,13 @@ impl Session {
             }
             StmtKind::AlterIndex { index, table, reorganize } => {
                 let names: &[&_] = if *reorganize { &[] } else { &[table] };
-                self.defining_tables(names, |state, s, _| {
+                self.defining_tables("ALTER INDEX", names, |state, s, _| {
                     define::maintain_index(state, s, index.as_deref(), table, *reorganize)
                 })?;
                 out.done(None);
             }
             StmtKind::AlterTable(table, change) => {
-                self.defining_tables(&[table], |state, s, v| {
+                self.defining_tables("ALTER TABLE", &[table], |state, s, v| {
                     cdc::check_alter(state, s, table, change)?;
                     define::alter_table(state, s, v, table, change)?;
                     define::note_indexes(state, s, table)
@@ -103,31 +103,31 @@ impl Session {
                 out.done(None);
             }
             StmtKind::DefineModule(module) => {
-                self.defining_in(|state, s, _| define::define_module(state, s, module))?;
+                self.defining_in(module.transaction(), |state, s, _| define::define_module(state, s, module))?;
                 out.done(None);
             }
             StmtKind::DropModule { view, names, if_exists } => {
                 for name in names {
-                    self.defining_in(|state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
+                    self.defining_in("DROPOBJ", |state, s, _| define::drop_module(state, s, *view, name, *if_exists))?;
                 }
                 out.done(None);
             }
             StmtKind::DefineTrigger(trigger) => {
-                self.defining_in(|state, s, _| define_trigger(state, s, trigger))?;
+                self.defining_in("CREATE/ALTER TRIGGER", |state, s, _| define_trigger(state, s, trigger))?;
                 out.done(None);
             }
             StmtKind::DropTrigger { names, if_exists, on_database } => {
                 for name in names {
-                    self.defining_in(|state, s, _| drop_trigger(state, s, name, *if_exists, *on_database))?;
+                    self.defining_in("DROPOBJ", |state, s, _| drop_trigger(state, s, name, *if_exists, *on_database))?;
                 }
                 out.done(None);
             }
             StmtKind::SwitchTrigger { enable, names, on } => {
-                self.defining_in(|state, s, _| switch_trigger(state, s, names, on, *enable))?;
+                self.defining_in("ALTER TABLE", |state, s, _| switch_trigger(state, s, names, on, *enable))?;
                 out.done(None);
             }
             StmtKind::CreateSchema(name) => {
-                self.defining_in(|state, s, _| define::create_schema(state, s, name))?;
+                self.defining_in("CREATE SCHEMA", |state, s, _| define::create_schema(state, s, name))?;
                 out.done(None);
             }
             StmtKind::Fails(error) => return Err(error.clone()),

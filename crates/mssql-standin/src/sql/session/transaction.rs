@@ -184,9 +184,19 @@ pub(super) fn commit_all(scalars: &mut Scalars, state: &mut State) -> Result<()>
     Ok(())
 }
 
+/// Rolls back what a statement outside of a transaction has begun.
+pub(super) fn give_up(scalars: &mut Scalars, state: &mut State) -> Result<()> {
+    for (database, xact) in std::mem::take(&mut scalars.xacts) {
+        state.owners.remove(&(database, xact));
+        state.db_mut(database).storage.rollback(xact).map_err(from_storage)?;
+    }
+    end_snapshots(scalars, state);
+    Ok(())
+}
+
 /// What ends with a transaction however it ends.
 fn end_snapshots(scalars: &mut Scalars, state: &mut State) {
-    state.table_locks.retain(|(_, spid)| *spid != scalars.spid);
+    state.table_locks.retain(|lock| lock.spid != scalars.spid);
     for (database, id) in std::mem::take(&mut scalars.snapshots) {
         if let Some(Some(db)) = state.databases.get_mut(database) {
             db.snapshots.remove(&id);

@@ -109,7 +109,7 @@ impl TableMeta {
                     let (value, text) = (expression(text), text.clone());
                     DefaultDef { name, object, column, value, text, named_by_system }
                 })),
-                ConstraintKind::Check(column, text) => {
+                ConstraintKind::Check { column, text, .. } => {
                     let column = column.and_then(|column| place(table, column));
                     let (test, text) = (expression(text), text.clone());
                     self.checks.push(CheckDef { name, object, column, test, text, named_by_system, switch });

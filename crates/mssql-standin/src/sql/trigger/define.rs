@@ -54,7 +54,7 @@ pub(crate) fn define_trigger(state: &mut State, scalars: &Scalars, trigger: &Tri
     let references = define::named_in(state, scalars, &trigger.body, std::iter::empty(), watched);
     let now = datetime(scalars.now);
     let db = state.db_mut(database);
-    let id = known.unwrap_or_else(|| db.constraint_id());
+    let id = known.map_or_else(|| db.object_id(), Ok)?;
     let old = db.triggers.get(&id);
     let def = TriggerDef {
         table,

@@ -125,9 +125,24 @@ pub(super) fn view(binder: &Binder<'_>, _: usize, view: &str) -> Option<(Vec<Col
             every().flat_map(|(_, d)| d.snapshots.keys().map(|id| [n(*id as i64)]).collect::<Vec<_>>()),
         ),
         "dm_tran_locks" => table(
-            "resource_type n60, resource_subtype n60=, resource_database_id int, resource_description n256=, resource_associated_entity_id bigint?=0, resource_lock_partition int=0, request_mode n60?, request_type n60=LOCK, request_status n60=GRANT, request_reference_count smallint=1, request_lifetime int=0, request_session_id int, request_exec_context_id int=0, request_request_id int=0, request_owner_type n60=SHARED_TRANSACTION_WORKSPACE, request_owner_id bigint?, request_owner_guid guid?, request_owner_lockspace_id n32=, lock_owner_address varbin8?",
-            ["resource_type", "resource_database_id", "request_mode", "request_session_id"],
-            state.sessions.iter().map(|(id, s)| [t("DATABASE"), n(State::database_id(s.database)), t("S"), n(*id)]),
+            "resource_type n60, resource_subtype n60=, resource_database_id int, resource_description n256=, resource_associated_entity_id bigint?, resource_lock_partition int=0, request_mode n60?, request_type n60=LOCK, request_status n60=GRANT, request_reference_count smallint=1, request_lifetime int=0, request_session_id int, request_exec_context_id int=0, request_request_id int=0, request_owner_type n60, request_owner_id bigint?, request_owner_guid guid?, request_owner_lockspace_id n32=, lock_owner_address varbin8?",
+            [
+                "resource_type",
+                "resource_database_id",
+                "request_mode",
+                "request_session_id",
+                "resource_associated_entity_id",
+                "request_owner_type",
+            ],
+            (state.sessions.iter())
+                .map(|(id, s)| {
+                    let database = n(State::database_id(s.database));
+                    [t("DATABASE"), database, t("S"), n(*id), n(0), t("SHARED_TRANSACTION_WORKSPACE")]
+                })
+                .chain(state.table_locks.iter().map(|lock| {
+                    let (database, mode) = (n(State::database_id(lock.at.database)), t(lock.hold.mode()));
+                    [t("OBJECT"), database, mode, n(lock.spid), n(lock.at.table), t("TRANSACTION")]
+                })),
         ),
         "dm_tran_version_store_space_usage" => {
             none("database_id int, reserved_page_count bigint, reserved_space_kb bigint")

@@ -1,0 +1,370 @@
+//! Statements of which real logs hold the records, done again through T-SQL: operations, contexts, elements and lengths are the same.
+//!
+//! What a text names is the exception: which order a server brings the tables into is not known (a hash, as it seems), here it is that of
+//! their mention. So of these rows (`sysmultiobjrefs`, `syssoftobjrefs`, which are the last of a statement) the order is not compared, all else of them is.
+//! Of 2008, what system tables got with 2012 is not compared ([`shape`], [`came_with_2012`]); it wrote identities, DROP TABLE and the boot page's object ids in other
+//! ways than later ones, whose ways are the stand-in's. Locks of statements that look at foreign keys are not compared either: a server locks what it has to
+//! read of them, which depends on what it has read before. Statistics that a server makes inside of a statement are none of its own.
+//! Transactions inside of a statement's are not compared, as they depend on how full pages are (`mssql-standin-storage/src/real.rs` does), but for those that
+//! take object ids.
+
+use std::path::{Path, PathBuf};
+
+use logferry_model::{Lsn, TransactionId};
+use logferry_mssql_format::log::op::{Context, Op};
+use logferry_mssql_format::log::record::Record;
+use logferry_mssql_standin_storage::{Database, LogBlock, Options};
+
+use super::{Shop, run, shape};
+
+/// What lies between two statements of a case.
+const NEXT: &str = ";\n";
+
+/// `sysmultiobjrefs` and `syssoftobjrefs`, as [`shape::shape`] ends with them.
+const NAMED: [&str; 2] = [" 75/", " 98/"];
+
+fn pairs() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+    let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from).join("pairs");
+    if !folder.is_dir() {
+        eprintln!("skipped: no real files in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+/// What is run and not compared.
+const ONLY_RUN: (u32, u32, u16) = (0, 0, 0);
+
+/// Of a real log: the LSN of a statement's begin and the slot of its end, or block and slot where that is in a later one, and the statement.
+type Case<'a> = ((u32, u32, u16), u32, &'a str);
+
+/// An end in a later block.
+const fn at(block: u32, slot: u32) -> u32 {
+    block << 16 | slot
+}
+
+fn records(blocks: &[LogBlock]) -> Vec<Record<'_>> {
+    blocks.iter().flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>()).collect()
+}
+
+/// The records of the first transaction, without its begin and its end, with those of the transactions inside of it that take object ids.
+fn of_one(records: &[Record<'_>], old: bool, locks: bool) -> Vec<String> {
+    let none = TransactionId::default();
+    let mut xacts = Vec::new();
+    let mut ours: Vec<TransactionId> = records.iter().map(|r| r.transaction).find(|t| *t != none).into_iter().collect();
+    let own = ours.first().copied().unwrap_or_default();
+    let mut out = Vec::new();
+    for record in records {
+        if record.op == Op::BEGIN_XACT && record.element(0).starts_with(b"C\0M\0E\0D\0") {
+            ours.push(record.transaction);
+        }
+        let ends = matches!(record.op, Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT) && record.transaction == own;
+        let counts = ours.contains(&record.transaction) || record.transaction == none;
+        if old && came_with_2012(record) || !locks && record.op == Op::LOCK_XACT {
+            continue;
+        }
+        if counts && !ends && shape::left_out(record).is_none() {
+            out.push(shape::shape(record, &mut xacts, (old, false)));
+        }
+    }
+    // The order of what a text names.
+    let named = |line: &String| NAMED.iter().any(|table| line.contains(table));
+    if let Some(first) = out.iter().position(named)
+        && out[first..].iter().all(named)
+    {
+        out[first..].sort();
+    }
+    out
+}
+
+/// Rows of `syssingleobjrefs` that say which data space or index something is on, and what a record of the boot page was before.
+fn came_with_2012(record: &Record<'_>) -> bool {
+    let class = match shape::rowset_of(record) {
+        Some((74, 1)) => record.element(0).get(4),
+        Some((74, 2)) => record.element(0).get(5),
+        _ => None,
+    };
+    let object_id = record.op == Op::MODIFY_ROW && record.context == Context::OBJECT_ID && record.element(0).len() == 4;
+    object_id || record.op == Op::INSERT_ROWS && matches!(class, Some(8 | 93))
+}
+
+/// Runs statements in their order, and compares the records of each with those that a server wrote.
+#[track_caller]
+fn check(files: (&str, &str), old: bool, before: &str, cases: &[Case<'_>]) {
+    let Some(folder) = pairs() else { return };
+    let real = Database::attach(&folder.join(files.0), &folder.join(files.1), Options::default()).expect("the pair");
+    let blocks: Vec<LogBlock> = real.log_blocks(real.start_of_log()).collect();
+    let all = records(&blocks);
+    let mut shop = Shop::new();
+    if !before.is_empty() {
+        shop.run(before);
+    }
+    let mut text = String::new();
+    for ((vlf, block, slot), last, sql) in cases {
+        if *vlf == 0 {
+            shop.run(sql);
+            continue;
+        }
+        let locks = !sql.contains("FOREIGN KEY") && !sql.contains("DROP COLUMN");
+        let last_block = if *last >> 16 == 0 { *block } else { *last >> 16 };
+        let range = Lsn::new(*vlf, *block, *slot)..=Lsn::new(*vlf, last_block, *last as u16);
+        let theirs: Vec<Record<'_>> = all.iter().filter(|r| range.contains(&r.lsn)).cloned().collect();
+        let theirs = of_one(&theirs, old, locks);
+        assert!(!theirs.is_empty(), "the log has {vlf:x}:{block:x}:{slot:x}");
+        let storage =
+            |work: &mut dyn FnMut(&mut Database)| shop.server.with_storage("shop", work).expect("it is there");
+        storage(&mut |db| {
+            db.ghost_cleanup();
+        });
+        let mut begin = Lsn::ZERO;
+        storage(&mut |db| begin = db.end_of_log());
+        for one in sql.split(NEXT) {
+            run(&mut shop.session, one);
+        }
+        let blocks: Vec<LogBlock> =
+            shop.server.with_storage("shop", |db| db.log_blocks(begin).collect()).expect("the database is there");
+        let ours = of_one(&records(&blocks), old, locks);
+        if ours == theirs {
+            continue;
+        }
+        text += &format!("\n{vlf:x}:{block:x}:{slot:x} {sql}\n");
+        for n in 0..ours.len().max(theirs.len()) {
+            let line = |of: &[String]| of.get(n).cloned().unwrap_or_default();
+            let mark = if ours.get(n) == theirs.get(n) { " " } else { "!" };
+            text += &format!("{mark} {:<80} | {}\n", line(&theirs), line(&ours));
+        }
+    }
+    assert!(text.is_empty(), "a server's | the stand-in's:{text}");
+}
+
+const NORTHWIND: (&str, &str) = ("northwind-2008/northwnd.mdf", "northwind-2008/northwnd.ldf");
+
+/// The tables that the log of Northwind finds there.
+const NORTHWIND_TABLES: &str = "
+    CREATE TABLE Employees (EmployeeID int IDENTITY (1, 1) NOT NULL, LastName nvarchar(20) NOT NULL, FirstName nvarchar(10) NOT NULL, Title nvarchar(30) NULL, TitleOfCourtesy nvarchar(25) NULL, BirthDate datetime NULL, HireDate datetime NULL, Address nvarchar(60) NULL, City nvarchar(15) NULL, Region nvarchar(15) NULL, PostalCode nvarchar(10) NULL, Country nvarchar(15) NULL, HomePhone nvarchar(24) NULL, Extension nvarchar(4) NULL, Photo image NULL, Notes ntext NULL, ReportsTo int NULL, PhotoPath nvarchar(255) NULL,
+        CONSTRAINT PK_Employees PRIMARY KEY CLUSTERED (EmployeeID), CONSTRAINT FK_Employees_Employees FOREIGN KEY (ReportsTo) REFERENCES Employees (EmployeeID), CONSTRAINT CK_Birthdate CHECK (BirthDate < getdate()));
+    CREATE TABLE Categories (CategoryID int IDENTITY (1, 1) NOT NULL, CategoryName nvarchar(15) NOT NULL, Description ntext NULL, Picture image NULL, CONSTRAINT PK_Categories PRIMARY KEY CLUSTERED (CategoryID));
+    CREATE TABLE Customers (CustomerID nchar(5) NOT NULL, CompanyName nvarchar(40) NOT NULL, ContactName nvarchar(30) NULL, ContactTitle nvarchar(30) NULL, Address nvarchar(60) NULL, City nvarchar(15) NULL, Region nvarchar(15) NULL, PostalCode nvarchar(10) NULL, Country nvarchar(15) NULL, Phone nvarchar(24) NULL, Fax nvarchar(24) NULL, CONSTRAINT PK_Customers PRIMARY KEY CLUSTERED (CustomerID));
+    CREATE TABLE Shippers (ShipperID int IDENTITY (1, 1) NOT NULL, CompanyName nvarchar(40) NOT NULL, Phone nvarchar(24) NULL, CONSTRAINT PK_Shippers PRIMARY KEY CLUSTERED (ShipperID));
+    CREATE TABLE Suppliers (SupplierID int IDENTITY (1, 1) NOT NULL, CompanyName nvarchar(40) NOT NULL, ContactName nvarchar(30) NULL, CONSTRAINT PK_Suppliers PRIMARY KEY CLUSTERED (SupplierID));
+    CREATE TABLE Orders (OrderID int IDENTITY (1, 1) NOT NULL, CustomerID nchar(5) NULL, EmployeeID int NULL, OrderDate datetime NULL, RequiredDate datetime NULL, ShippedDate datetime NULL, ShipVia int NULL, Freight money NULL CONSTRAINT DF_Orders_Freight DEFAULT (0), ShipName nvarchar(40) NULL,
+        CONSTRAINT PK_Orders PRIMARY KEY CLUSTERED (OrderID), CONSTRAINT FK_Orders_Customers FOREIGN KEY (CustomerID) REFERENCES Customers (CustomerID), CONSTRAINT FK_Orders_Employees FOREIGN KEY (EmployeeID) REFERENCES Employees (EmployeeID), CONSTRAINT FK_Orders_Shippers FOREIGN KEY (ShipVia) REFERENCES Shippers (ShipperID));
+    CREATE TABLE Products (ProductID int IDENTITY (1, 1) NOT NULL, ProductName nvarchar(40) NOT NULL, SupplierID int NULL, CategoryID int NULL, QuantityPerUnit nvarchar(20) NULL, UnitPrice money NULL CONSTRAINT DF_Products_UnitPrice DEFAULT (0), UnitsInStock smallint NULL, UnitsOnOrder smallint NULL, ReorderLevel smallint NULL, Discontinued bit NOT NULL,
+        CONSTRAINT PK_Products PRIMARY KEY CLUSTERED (ProductID), CONSTRAINT FK_Products_Categories FOREIGN KEY (CategoryID) REFERENCES Categories (CategoryID), CONSTRAINT FK_Products_Suppliers FOREIGN KEY (SupplierID) REFERENCES Suppliers (SupplierID),
+        CONSTRAINT CK_Products_UnitPrice CHECK (UnitPrice >= 0), CONSTRAINT CK_ReorderLevel CHECK (ReorderLevel >= 0), CONSTRAINT CK_UnitsInStock CHECK (UnitsInStock >= 0), CONSTRAINT CK_UnitsOnOrder CHECK (UnitsOnOrder >= 0));
+    CREATE TABLE [Order Details] (OrderID int NOT NULL, ProductID int NOT NULL, UnitPrice money NOT NULL, Quantity smallint NOT NULL, Discount real NOT NULL, CONSTRAINT PK_Order_Details PRIMARY KEY CLUSTERED (OrderID, ProductID));
+    ALTER TABLE Orders NOCHECK CONSTRAINT ALL";
+
+#[test]
+fn northwind_switches_constraints() {
+    check(
+        NORTHWIND,
+        true,
+        NORTHWIND_TABLES,
+        &[
+            ((0x2E, 0x182, 1), 0x20, "ALTER TABLE Orders CHECK CONSTRAINT ALL"),
+            ((0x2E, 0x187, 1), 0x33, "ALTER TABLE Products NOCHECK CONSTRAINT ALL"),
+            ((0x2F, 0xC1, 1), 0x2C, "ALTER TABLE Products CHECK CONSTRAINT ALL"),
+            ((0x2F, 0xC8, 1), 4, "ALTER TABLE Shippers NOCHECK CONSTRAINT ALL"),
+            ((0x2F, 0xCF, 1), 5, "ALTER TABLE Shippers CHECK CONSTRAINT ALL"),
+            ((0x2F, 0xD0, 1), 4, "ALTER TABLE Suppliers NOCHECK CONSTRAINT ALL"),
+            ((0x2F, 0x11B, 1), 5, "ALTER TABLE Suppliers CHECK CONSTRAINT ALL"),
+        ],
+    );
+}
+
+/// Procedures by the texts that the data file has of them.
+fn procedures(files: (&str, &str), before: &str, cases: &[Case<'_>]) {
+    let Some(folder) = pairs() else { return };
+    let real = Database::attach(&folder.join(files.0), &folder.join(files.1), Options::default()).expect("the pair");
+    let text = |name: &str| real.attached_modules().iter().find(|m| m.name == name).expect("it is there").text.clone();
+    let texts: Vec<(_, _, String)> = cases.iter().map(|(from, to, name)| (*from, *to, text(name))).collect();
+    let cases: Vec<Case<'_>> = texts.iter().map(|(from, to, text)| (*from, *to, text.as_str())).collect();
+    check(files, true, before, &cases);
+}
+
+#[test]
+fn northwind_creates_procedures() {
+    procedures(
+        NORTHWIND,
+        NORTHWIND_TABLES,
+        &[
+            ((0x2F, 0x11C, 2), 0x1F, "CustOrdersDetail"),
+            ((0x2F, 0x125, 2), 0x19, "CustOrdersOrders"),
+            ((0x2F, 0x12C, 2), 0x25, "CustOrderHist"),
+            ((0x2F, 0x137, 2), 0x2F, "SalesByCategory"),
+        ],
+    );
+}
+
+#[test]
+fn northwind_creates_tables_and_their_keys() {
+    check(
+        NORTHWIND,
+        true,
+        NORTHWIND_TABLES,
+        &[
+            (
+                (0x2F, 0x145, 2),
+                0x1A,
+                "CREATE TABLE [dbo].[CustomerCustomerDemo] ([CustomerID] nchar (5) NOT NULL, [CustomerTypeID] [nchar] (10) NOT NULL) ON [PRIMARY]",
+            ),
+            // 2008 wrote the columns of a rowset before the rowset had all of its allocation units.
+            (
+                ONLY_RUN,
+                0,
+                "CREATE TABLE [dbo].[CustomerDemographics] ([CustomerTypeID] [nchar] (10) NOT NULL, [CustomerDesc] [ntext] NULL) ON [PRIMARY]",
+            ),
+            (
+                (0x2F, 0x156, 2),
+                0x1A,
+                "CREATE TABLE [dbo].[Region] ([RegionID] [int] NOT NULL, [RegionDescription] [nchar] (50) NOT NULL) ON [PRIMARY]",
+            ),
+            (
+                (0x2F, 0x15D, 2),
+                0x1D,
+                "CREATE TABLE [dbo].[Territories] ([TerritoryID] [nvarchar] (20) NOT NULL, [TerritoryDescription] [nchar] (50) NOT NULL, [RegionID] [int] NOT NULL) ON [PRIMARY]",
+            ),
+            (
+                (0x2F, 0x165, 2),
+                0x1A,
+                "CREATE TABLE [dbo].[EmployeeTerritories] ([EmployeeID] [int] NOT NULL, [TerritoryID] [nvarchar] (20) NOT NULL) ON [PRIMARY]",
+            ),
+            (
+                (0x30, 0x25, 1),
+                0x1E,
+                "ALTER TABLE CustomerCustomerDemo ADD CONSTRAINT [PK_CustomerCustomerDemo] PRIMARY KEY NONCLUSTERED ([CustomerID], [CustomerTypeID]) ON [PRIMARY]",
+            ),
+            (
+                (0x30, 0x2D, 1),
+                0x1B,
+                "ALTER TABLE CustomerDemographics ADD CONSTRAINT [PK_CustomerDemographics] PRIMARY KEY NONCLUSTERED ([CustomerTypeID]) ON [PRIMARY]",
+            ),
+            (
+                (0x30, 0x34, 1),
+                0x1A,
+                "ALTER TABLE CustomerCustomerDemo ADD CONSTRAINT [FK_CustomerCustomerDemo] FOREIGN KEY ([CustomerTypeID]) REFERENCES [dbo].[CustomerDemographics] ([CustomerTypeID])",
+            ),
+            (
+                (0x30, 0x39, 1),
+                0x1C,
+                "ALTER TABLE CustomerCustomerDemo ADD CONSTRAINT [FK_CustomerCustomerDemo_Customers] FOREIGN KEY ([CustomerID]) REFERENCES [dbo].[Customers] ([CustomerID])",
+            ),
+        ],
+    );
+}
+
+const WEBTOOL: (&str, &str) = ("webtool-2008r2/second/WebTool.mdf", "webtool-2008r2/second/WebTool_log.ldf");
+const WEBTOOL_TABLES: &str = "
+    CREATE TABLE [dbo].[Users] ([UserId] [int] IDENTITY(1,1) NOT NULL, [UserName] [nvarchar](50) NOT NULL, [Password] [nvarchar](100) NULL, [CreationDate] [datetime] NULL, CONSTRAINT [PK_Users] PRIMARY KEY CLUSTERED ([UserId] ASC));
+    CREATE TABLE [dbo].[WOL] ([WOLID] [int] IDENTITY(1,1) NOT NULL, [UserId] [int] NOT NULL, [WOLName] [nvarchar](50) NULL, [MACAddress] [nvarchar](20) NULL, [SubnetMask] [nvarchar](20) NULL, [HostName] [nvarchar](50) NULL, [Port] [int] NULL, [Protocol] [nvarchar](20) NULL, CONSTRAINT [PK_WOL] PRIMARY KEY CLUSTERED ([WOLID] ASC))";
+
+#[test]
+fn webtool_creates_indexes() {
+    check(
+        WEBTOOL,
+        true,
+        WEBTOOL_TABLES,
+        &[
+            ((0x13, 0xBA, 1), 0x13, "CREATE NONCLUSTERED INDEX [IX_UserName] ON [dbo].[Users] ([UserName] ASC)"),
+            ((0x13, 0xD1, 1), 0x13, "CREATE NONCLUSTERED INDEX [IX_WOL_UserId] ON [dbo].[WOL] ([UserId] ASC)"),
+            ((0x13, 0xD6, 1), 0x13, "CREATE NONCLUSTERED INDEX [IX_WOL_WOLName] ON [dbo].[WOL] ([WOLName] ASC)"),
+        ],
+    );
+}
+
+#[test]
+fn webtool_creates_procedures() {
+    let cases = [((0x13, 0xDB, 2), 0x3A, "SelectUser"), ((0x13, 0xE7, 2), 0x31, "SelectWOL")];
+    procedures(WEBTOOL, WEBTOOL_TABLES, &cases);
+}
+
+/// What Entity Framework makes of a model, in one transaction, to where the table of its migrations begins; and what it made of it later.
+#[test]
+fn shelter_is_created_and_changed() {
+    let create = "BEGIN TRAN;
+CREATE TABLE [dbo].[Employees] ([Id] [int] NOT NULL IDENTITY, [FirstName] [nvarchar](max) NOT NULL, [LastName] [nvarchar](max) NOT NULL, [Email] [nvarchar](max), [Phone] [nvarchar](max), [Login] [nvarchar](max), [Password] [nvarchar](max), [ShelterId] [int] NOT NULL, CONSTRAINT [PK_dbo.Employees] PRIMARY KEY ([Id]));
+CREATE INDEX [IX_ShelterId] ON [dbo].[Employees]([ShelterId]);
+CREATE TABLE [dbo].[Shelters] ([Id] [int] NOT NULL IDENTITY, [City] [nvarchar](max), [Street] [nvarchar](max), [Number] [int] NOT NULL, [Phone] [nvarchar](max), CONSTRAINT [PK_dbo.Shelters] PRIMARY KEY ([Id]));
+CREATE TABLE [dbo].[Pets] ([Id] [int] NOT NULL IDENTITY, [PetName] [nvarchar](max) NOT NULL, [Species] [nvarchar](max), [Breed] [nvarchar](max), [Description] [nvarchar](max), [ShelterId] [int] NOT NULL, [BirthDate] [datetime] NOT NULL, [IsAdopted] [bit] NOT NULL, CONSTRAINT [PK_dbo.Pets] PRIMARY KEY ([Id]));
+CREATE INDEX [IX_ShelterId] ON [dbo].[Pets]([ShelterId]);
+ALTER TABLE [dbo].[Employees] ADD CONSTRAINT [FK_dbo.Employees_dbo.Shelters_ShelterId] FOREIGN KEY ([ShelterId]) REFERENCES [dbo].[Shelters] ([Id]);
+ALTER TABLE [dbo].[Pets] ADD CONSTRAINT [FK_dbo.Pets_dbo.Shelters_ShelterId] FOREIGN KEY ([ShelterId]) REFERENCES [dbo].[Shelters] ([Id]);
+COMMIT";
+    check(
+        ("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf"),
+        false,
+        "",
+        &[
+            ((0x22, 0xE8, 1), at(0xF0, 0x124), create),
+            ((0x23, 0x1C8, 1), 0xB, "ALTER TABLE [dbo].[Pets] ADD [Color] [bit]"),
+            ((0x23, 0x3F8, 1), 0x14, "ALTER TABLE [dbo].[Pets] DROP COLUMN [Color]"),
+            ((0x23, 0x690, 1), 0xB, "ALTER TABLE [dbo].[Pets] ADD [PhotoPath] [nvarchar](max)"),
+        ],
+    );
+}
+
+#[test]
+fn tax_is_created_and_dropped() {
+    // The first tables are gone: what is known of them are the lengths of their names.
+    let first = "CREATE TABLE [Employee] ([EmployeeId] int NOT NULL IDENTITY, [first name xx] nvarchar(max) NULL, [second name x] nvarchar(max) NULL, [third name ] nvarchar(max) NULL, [the fourth one] nvarchar(max) NULL, [the fifth on] nvarchar(max) NULL, CONSTRAINT [PK_Employee] PRIMARY KEY ([EmployeeId]))";
+    let last = "CREATE TABLE [Employee] ([EmployeeId] int NOT NULL IDENTITY, [Name] nvarchar(max) NULL, [Income] float NOT NULL, [PostalCode] nvarchar(max) NULL, [TaxCalculated] float NOT NULL, [CreatedDate] datetime2 NULL, CONSTRAINT [PK_Employee] PRIMARY KEY ([EmployeeId]))";
+    let row = "INSERT Employee ([first name xx]) VALUES (N'a')";
+    check(
+        ("tax-2019/tax.mdf", "tax-2019/tax_log.ldf"),
+        false,
+        "CREATE TABLE t (id int); DROP TABLE t",
+        &[
+            ((0x25, 0x593, 0x3B), 0x72, first),
+            (ONLY_RUN, 0, row),
+            ((0x25, 0x628, 1), 0x56, "DROP TABLE [Employee]"),
+            ((0x25, 0x63A, 0x3E), 0x75, last),
+        ],
+    );
+}
+
+#[test]
+fn flights_are_created() {
+    check(
+        ("flights-2016/flightdb.mdf", "flights-2016/flightdb_log.ldf"),
+        false,
+        "",
+        &[
+            (
+                (0x21, 0x316, 1),
+                at(0x318, 0x34),
+                "CREATE TABLE [dbo].[Admin] ([adminID] INT NOT NULL PRIMARY KEY IDENTITY, [adminIC] NVARCHAR(MAX) NOT NULL, [adminEmail] NVARCHAR(MAX) NOT NULL, [adminContactNo] NVARCHAR(MAX) NOT NULL, [adminPassword] NVARCHAR(50) NOT NULL)",
+            ),
+            (
+                (0x21, 0x333, 1),
+                0x43,
+                "CREATE TABLE [dbo].[User] ([username] NVARCHAR(20) NOT NULL PRIMARY KEY, [userIC] NVARCHAR(MAX) NOT NULL, [userEmail] NVARCHAR(MAX) NOT NULL, [userContactNo] NVARCHAR(MAX) NOT NULL, [userPassword] NVARCHAR(50) NOT NULL)",
+            ),
+            // Its columns had other names then.
+            (
+                (0x21, 0x346, 1),
+                0x3E,
+                "CREATE TABLE [dbo].[Flight] ([flightID] INT NOT NULL PRIMARY KEY IDENTITY, [flightModel] NVARCHAR(MAX) NOT NULL, [seats ] INT NOT NULL)",
+            ),
+        ],
+    );
+}
+
+/// A column with a default, and one that goes.
+#[test]
+fn health_changes_columns() {
+    check(
+        ("health-2019/health.mdf", "health-2019/health_log.ldf"),
+        false,
+        "CREATE TABLE Policies (PolicyId int IDENTITY NOT NULL, PolicyName nvarchar(max) NOT NULL, PolicyDescription nvarchar(max) NULL, CompanyId int NOT NULL, MedicalId nvarchar(max) NOT NULL, CONSTRAINT [PK_dbo.Policies] PRIMARY KEY (PolicyId)); DECLARE @n int = 0; WHILE @n < 18 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
+        &[(
+            (0x25, 0x7D0, 1),
+            0x29,
+            "BEGIN TRAN;
+ALTER TABLE Policies ADD Description nvarchar(max) NOT NULL DEFAULT '';
+ALTER TABLE Policies DROP COLUMN PolicyDescription;
+COMMIT",
+        )],
+    );
+}
