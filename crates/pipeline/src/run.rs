@@ -1,21 +1,22 @@
 //! A task from its start to its end.
 
+mod reload;
+mod settings;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use logferry_config::{DdlPolicy, OnExisting, Pattern, ServerMode, Source, TableFilter, Task};
+use logferry_config::{DdlPolicy, Task};
 use logferry_model::{
-    ChangeSource, Checkpoint, Class, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableId, TableVersion,
-    TargetBatch,
+    ChangeSource, Checkpoint, Class, Fault, SchemaChange, SnapshotPoint, SourceEvent, TableVersion, TargetBatch,
 };
-use logferry_pg_apply::{
-    ApplyMode, ExistingTables, KnownTable, PgSink, Phase as TargetPhase, ReloadRequest, Target, TaskSettings,
-    TaskState, TaskTarget,
-};
+use logferry_pg_apply::{KnownTable, PgSink, Phase as TargetPhase, Target, TaskState, TaskTarget};
 use tracing::{debug, info, warn};
 
+use self::settings::awaited;
+pub(crate) use self::settings::existing_tables;
 use crate::batch::Limits;
 use crate::convert::Converter;
 use crate::copy::CopyWork;
@@ -261,70 +262,6 @@ impl Runner<'_> {
         Ok(Done { end, copied, again, lossy_columns: plans.lossy_columns() })
     }
 
-    /// Tables that are to be read once more: those that this run was started for, and those that somebody has asked for since.
-    async fn requests(
-        &self,
-        target: &TaskTarget,
-        known: &[KnownTable],
-        tables: &[Arc<TableVersion>],
-    ) -> Result<Vec<ReloadRequest>, Fault> {
-        if !self.task.follows_server() {
-            return match self.task.reload.is_empty() {
-                true => Ok(Vec::new()),
-                false => {
-                    Err(Fault::operator("tables can be read once more only where the changes of a server are followed"))
-                }
-            };
-        }
-        let there = |id: TableId| {
-            known.iter().any(|known| match known {
-                KnownTable::There(table) | KnownTable::Kept(table) => table.source_id == id,
-                KnownTable::LeftOut(_) => false,
-            })
-        };
-        if !self.has_asked.load(Ordering::Relaxed) {
-            let is_named = |t: &&Arc<TableVersion>| {
-                self.task.reload.iter().any(|name| t.name.to_string().eq_ignore_ascii_case(name)) && there(t.id)
-            };
-            let named: Vec<TableId> = tables.iter().filter(is_named).map(|t| t.id).collect();
-            target.request_reloads(&named).await?;
-            self.has_asked.store(true, Ordering::Relaxed);
-        }
-        let mut requests = target.reload_requests().await?;
-        let is_gone = |request: &ReloadRequest| !there(request.table) || !tables.iter().any(|t| t.id == request.table);
-        for gone in requests.extract_if(.., |request| is_gone(request)) {
-            warn!(table = gone.table.0, "a table that was to be read once more is gone: that is forgotten");
-            target.forget_reload(gone).await?;
-        }
-        Ok(requests)
-    }
-
-    /// Has tables read once more: those that are asked for.
-    fn reload<S: ChangeSource>(
-        &self,
-        source: &mut S,
-        plans: &Plans,
-        new: &[TableId],
-        requests: &[ReloadRequest],
-    ) -> Result<(), Fault> {
-        let tables = source.tables();
-        for name in &self.task.reload {
-            let mut called = tables.iter().filter(|t| t.name.to_string().eq_ignore_ascii_case(name));
-            if !called.any(|t| new.contains(&t.id) || plans.of(t).is_some()) {
-                return Err(Fault::operator(format!("the task has no table \"{name}\" to be read once more"))
-                    .with_hint("give it as schema.table, with the schema and name that it has on the source"));
-            }
-        }
-        let mut ids = Vec::new();
-        for table in tables.iter().filter(|t| plans.of(t).is_some() && !new.contains(&t.id)) {
-            if requests.iter().any(|request| request.table == table.id) {
-                info!(table = %table.name, "the table is read once more");
-                ids.push(table.id);
-            }
-        }
-        if ids.is_empty() { Ok(()) } else { source.reload(&ids) }
-    }
-
     /// The full copy, up to the first checkpoint; `None` when the task is to stop before that.
     async fn copy<S>(
         &self,
@@ -418,109 +355,6 @@ impl Runner<'_> {
 
     fn plans<S: ChangeSource>(&self, source: &S) -> Result<Plans, Fault> {
         Plans::compile(&source.tables(), &self.task.transform, &self.task.tables, self.task.ddl)
-    }
-
-    fn target_settings(&self) -> Result<TaskSettings, Fault> {
-        Ok(TaskSettings {
-            settings_hash: self.copy_settings()?,
-            existing_tables: existing_tables(self.task),
-            make_tables: self.task.phases.schema,
-            connections_max: u32::from(self.task.copy.workers),
-            mode: match &self.task.source {
-                Source::Server(server) => match server.mode {
-                    ServerMode::Snapshot => ApplyMode::Exact,
-                    // Of changed rows the log of a server tells the keys; what they are now is read then. Change tables tell what
-                    // the copy may show already.
-                    ServerMode::Log | ServerMode::Cdc | ServerMode::Hybrid => ApplyMode::Replace,
-                },
-                Source::Backup(_) => ApplyMode::Exact,
-            },
-            ..TaskSettings::new(&self.task.name)
-        })
-    }
-
-    /// The settings that decide what the rows on the target look like.
-    fn copy_settings(&self) -> Result<Vec<u8>, Fault> {
-        self.settings_while(&[])
-    }
-
-    /// The same, while tables that they add to the task are not on the target yet.
-    fn settings_while(&self, awaited: &[String]) -> Result<Vec<u8>, Fault> {
-        let filter = &self.task.tables;
-        let text = |patterns: &[logferry_config::Pattern]| -> Vec<String> {
-            patterns.iter().map(|p| p.as_str().to_owned()).collect()
-        };
-        let conditions: Vec<_> = filter.conditions.iter().map(|c| (&c.table, &c.sql)).collect();
-        let (include, exclude) = (text(&filter.include), text(&filter.exclude));
-        let transform = &self.task.transform;
-        let written = match awaited {
-            [] => serde_json::to_vec(&(transform, include, exclude, conditions)),
-            _ => serde_json::to_vec(&(transform, include, exclude, conditions, awaited)),
-        };
-        written.map_err(|e| Fault::bug(format!("the settings could not be written: {e}")))
-    }
-
-    fn check_settings(&self, state: &TaskState) -> Result<(), Fault> {
-        if state.phase == TargetPhase::Created || state.settings_hash.is_empty() {
-            return Ok(());
-        }
-        let (before, now) = (parts(&state.settings_hash), parts(&self.copy_settings()?));
-        // A task that is copied may take other tables, and each table remembers its condition.
-        let must_be_same = if state.phase == TargetPhase::Streaming { 1 } else { before.len().min(now.len()) };
-        match (0..must_be_same).all(|at| before.get(at) == now.get(at)) {
-            true => Ok(()),
-            false => Err(self.other_settings()),
-        }
-    }
-
-    fn other_settings(&self) -> Fault {
-        Fault::operator(format!(
-            "tables, names, types or columns of task \"{}\" are not those that its rows on the target were copied with",
-            self.task.name
-        ))
-        .with_hint("put the settings back, or give the task another name and on_existing: recreate to copy anew")
-    }
-
-    /// Which tables belonged to the task until now.
-    fn before(&self, state: &TaskState) -> TableFilter {
-        let parts = parts(&state.settings_hash);
-        let patterns = |at: usize| -> Option<Vec<Pattern>> {
-            let texts = parts.get(at)?.as_array()?.iter();
-            Some(texts.filter_map(|text| text.as_str()).map(Pattern::new).collect())
-        };
-        match (patterns(1), patterns(2)) {
-            (Some(include), Some(exclude)) => TableFilter { include, exclude, conditions: Vec::new() },
-            _ => self.patterns(),
-        }
-    }
-
-    fn patterns(&self) -> TableFilter {
-        TableFilter { conditions: Vec::new(), ..self.task.tables.clone() }
-    }
-}
-
-/// The parts of what is kept of the settings: names and types, patterns that include, that exclude, conditions, and where there
-/// are any, the names of tables that were added and are not on the target yet.
-fn parts(settings: &[u8]) -> Vec<serde_json::Value> {
-    serde_json::from_slice(settings).unwrap_or_default()
-}
-
-/// Tables that the settings have added, and that are not on the target yet.
-fn awaited(settings: &[u8]) -> Vec<String> {
-    parts(settings).get(4).and_then(|names| serde_json::from_value(names.clone()).ok()).unwrap_or_default()
-}
-
-/// What is to be done about tables that are on the target.
-pub(crate) fn existing_tables(task: &Task) -> ExistingTables {
-    if !task.phases.full && !task.phases.schema {
-        // Changes go on in them.
-        return ExistingTables::Ignore;
-    }
-    match task.target.on_existing {
-        OnExisting::Error => ExistingTables::Error,
-        OnExisting::Ignore => ExistingTables::Ignore,
-        OnExisting::Truncate => ExistingTables::Truncate,
-        OnExisting::Recreate => ExistingTables::Recreate,
     }
 }
 
