@@ -64,7 +64,7 @@ impl Database {
             r.delete_rows(h, Context::HEAP, t, rowset, 0, image, lock);
         });
         self.page_mut(page).free_slot(at.slot);
-        self.reserve(by, page, row.len() + 2);
+        self.reserve_row(by, at, row.len());
         self.note_fullness(page);
         self.count_rows(rowset, -counts(&row));
         self.undoable(by, before, Undo::HeapDelete { rowset, at, row });
@@ -218,7 +218,7 @@ impl Database {
             // Nobody else may take the slot while the value may come back.
             let key = RowKey::Rid(at);
             self.lock(id, lob_lock_space(rowset, kind), &key).expect("whoever has the row has its values");
-            self.reserve(by, page, row.len() + 2);
+            self.reserve_row(by, at, row.len());
         }
         self.note_fullness(page);
         self.undoable(by, before, Undo::LobDelete { rowset, kind, at, row });

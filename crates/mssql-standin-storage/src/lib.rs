@@ -175,8 +175,8 @@ pub struct Database {
     next_version: u32,
     /// Who holds rows, by rowset.
     locks: HashMap<u64, HashMap<RowKey, u64>>,
-    /// Bytes on a page that a transaction freed and may need again.
-    reserved: HashMap<u32, HashMap<u64, usize>>,
+    /// What a transaction freed on a page and may need again.
+    reserved: HashMap<u32, HashMap<u64, xact::Reserved>>,
     /// Pages with ghosts.
     ghost_pages: BTreeMap<u32, u64>,
     /// Pages of mixed extents that are free.

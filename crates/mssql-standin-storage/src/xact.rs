@@ -209,6 +209,14 @@ pub(super) enum Undo {
     },
 }
 
+/// What a transaction freed on a page and may need again.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    bytes: usize,
+    /// Slots that the page must have then.
+    slots: u16,
+}
+
 impl Database {
     /// Begins a transaction.
     pub fn begin(&mut self, options: XactOptions<'_>) -> Transaction {
@@ -339,16 +347,27 @@ impl Database {
     /// Holds room back on a page until the transaction ends, in case that it has to be put back.
     pub(super) fn reserve(&mut self, by: By, page: u32, bytes: usize) {
         if let By::Xact(id) = by {
-            *self.reserved.entry(page).or_default().entry(id).or_default() += bytes;
+            self.reserved.entry(page).or_default().entry(id).or_default().bytes += bytes;
             self.xacts.get_mut(&id).expect("it is open").reserved_pages.insert(page);
+        }
+    }
+
+    /// The same of a row that must come back to its slot: free slots behind the last row are not there any more.
+    pub(super) fn reserve_row(&mut self, by: By, at: RowId, len: usize) {
+        self.reserve(by, at.page.page, len + 2);
+        if let By::Xact(id) = by {
+            let reserved = self.reserved.entry(at.page.page).or_default().entry(id).or_default();
+            reserved.slots = reserved.slots.max(at.slot + 1);
         }
     }
 
     /// Free bytes on a page that a transaction may use.
     pub(super) fn free_for(&self, xact: u64, page: u32) -> usize {
-        let others: usize =
-            self.reserved.get(&page).map_or(0, |r| r.iter().filter(|(id, _)| **id != xact).map(|(_, n)| n).sum());
-        self.page(page).free().saturating_sub(others)
+        let others = self.reserved.get(&page).into_iter().flatten().filter(|(id, _)| **id != xact);
+        let (bytes, slots) =
+            others.fold((0, 0), |(bytes, slots), (_, other)| (bytes + other.bytes, slots.max(other.slots)));
+        let page = self.page(page);
+        page.free().saturating_sub(bytes + 2 * usize::from(slots.saturating_sub(page.slot_count())))
     }
 
     fn begin_xact(&mut self, name: &str, spid: u32, status: u32, xact_type: u32, parent: Option<u64>) -> u64 {

@@ -105,6 +105,37 @@ fn rows_of_trees_and_heaps() {
     assert_eq!(read(&files, true), committed(&db));
 }
 
+/// Free slots behind the last row give their room up; whoever deleted a row behind them needs it again.
+#[test]
+fn a_deleted_row_comes_back_to_its_slot_whatever_others_put_on_its_page() {
+    let page_of = |key: &RowKey| match key {
+        RowKey::Rid(row) => row.page,
+        RowKey::Key(_) => panic!("a heap"),
+    };
+    let mut fitted = BTreeSet::new();
+    for len in 0..150 {
+        let mut db = Database::create(Options::default()).unwrap();
+        let table = db.create_table(heap("h")).unwrap();
+        let xact = db.begin(XactOptions::default());
+        let keys: Vec<_> = (0..362).map(|n| db.insert(xact, table, row(n, "")).unwrap()).collect();
+        db.commit(xact).unwrap();
+        let (last, before) = keys[keys.len() - 6..].split_last().unwrap();
+        let xact = db.begin(XactOptions::default());
+        before.iter().for_each(|key| db.delete(xact, table, key).unwrap());
+        db.commit(xact).unwrap();
+        let expect = committed(&db);
+
+        let (deletes, inserts) = (db.begin(XactOptions::default()), db.begin(XactOptions::default()));
+        db.delete(deletes, table, last).unwrap();
+        let added = db.insert(inserts, table, row(1000, &"x".repeat(len))).unwrap();
+        fitted.insert(page_of(&added) == page_of(last));
+        db.rollback(deletes).unwrap();
+        db.rollback(inserts).unwrap();
+        assert_eq!(committed(&db), expect, "a row of {len} letters");
+    }
+    assert_eq!(fitted, BTreeSet::from([false, true]), "some fit on the page, some do not");
+}
+
 #[test]
 fn trees_of_many_levels() {
     let folder = tempfile::tempdir().unwrap();
