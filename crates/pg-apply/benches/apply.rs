@@ -15,7 +15,7 @@ use logferry_model::{
     SnapshotPoint, TableId, TableName, TargetBatch, TargetChange, TargetColumn, TargetTable,
 };
 use logferry_pg_apply::Client;
-use logferry_pg_apply::{PgSink, Target, TaskSettings, TaskTarget};
+use logferry_pg_apply::{ApplyMode, PgSink, Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::{Options, PrivatePostgres};
 
 fn main() {
@@ -31,7 +31,9 @@ async fn run(rows: usize, batch: usize, rounds: usize) {
     let cluster = PrivatePostgres::start_with(Options { settings, ..Options::default() }).expect("a PostgreSQL");
     let database = cluster.create_database().expect("a database");
     let target = Target::parse(&database.socket_url()).expect("a connection string");
-    let mut bench = Bench::new(&target, rows).await;
+    let mut bench = Bench::new(&target, "t", ApplyMode::Exact, rows).await;
+    let mut states = Bench::new(&target, "r", ApplyMode::Replace, rows).await;
+    bench.raw.batch_execute("CREATE INDEX ON s.r (a)").await.expect("an index");
     bench.raw.batch_execute(STAGING).await.expect("staging tables");
     println!("{rows} rows in the table, batches of {batch}, median of {rounds} interleaved rounds\n");
     println!("{:<44} {:>10} {:>9}", "", "rows/s", "ms/batch");
@@ -59,6 +61,11 @@ async fn run(rows: usize, batch: usize, rounds: usize) {
             took("delete: sink", bench.sink_delete(&keys).await);
             took("insert: sink (COPY)", bench.sink_insert(&keys).await);
         }
+        // Of a table with another index besides.
+        took("as it is now, rows that are there: sink", states.sink_insert(&keys).await);
+        took("as it is now, there: DELETE unnest, COPY", states.delete_insert(&keys).await);
+        let new: Vec<usize> = (0..batch).map(|n| rows + round * batch + n).collect();
+        took("as it is now, new rows: sink", states.sink_insert(&new).await);
         took("mixed 50 U / 30 I / 20 D: sink", bench.sink_mixed(batch).await);
     }
     for (name, mut all) in modes {
@@ -99,7 +106,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(target: &Target, rows: usize) -> Self {
+    async fn new(target: &Target, name: &str, mode: ApplyMode, rows: usize) -> Self {
         let column = |name: &str, pg_type, nullable| TargetColumn {
             source_id: 0,
             name: name.into(),
@@ -112,7 +119,7 @@ impl Bench {
         let table = Arc::new(TargetTable {
             source_id: TableId(1),
             schema: "s".into(),
-            name: "t".into(),
+            name: name.into(),
             columns: vec![
                 column("id", PgType::Int4, false),
                 column("a", PgType::Int8, true),
@@ -124,10 +131,11 @@ impl Bench {
             key: vec![0],
             key_name: None,
             unique: Vec::new(),
-            source: TableName::new("dbo", "t"),
+            source: TableName::new("dbo", name),
             condition: None,
         });
-        let (task, _) = TaskTarget::open(target, TaskSettings::new("bench")).await.expect("a task");
+        let (task, _) =
+            TaskTarget::open(target, TaskSettings { mode, ..TaskSettings::new(name) }).await.expect("a task");
         let point = checkpoint(0);
         let snapshot = SnapshotPoint { checkpoint: point, lineage: point.lineage, id: [1; 16], end_lsn: Lsn::ZERO };
         task.create_tables(std::slice::from_ref(&table), &snapshot).await.expect("tables");
@@ -138,7 +146,7 @@ impl Bench {
         let raw = target.connect().await.expect("a connection");
         for round in 0..3 {
             let began = Instant::now();
-            raw.batch_execute("CREATE TABLE s.bare (LIKE s.t)").await.expect("a table");
+            raw.batch_execute(&format!("CREATE TABLE s.bare (LIKE s.{name})")).await.expect("a table");
             let mut copy = Box::pin(raw.copy_in("COPY s.bare FROM STDIN BINARY").await.expect("a COPY"));
             copy.feed(Bytes::from_static(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0")).await.expect("a connection");
             for piece in &pieces {
@@ -147,7 +155,7 @@ impl Bench {
             copy.feed(Bytes::from_static(b"\xff\xff")).await.expect("a connection");
             copy.as_mut().finish().await.expect("rows");
             let bare = began.elapsed();
-            raw.batch_execute("DROP TABLE s.bare; TRUNCATE s.t").await.expect("a table");
+            raw.batch_execute(&format!("DROP TABLE s.bare; TRUNCATE s.{name}")).await.expect("a table");
             let began = Instant::now();
             let mut chunk = task.copy_chunk(&table, round).await.expect("a chunk");
             for piece in &pieces {
@@ -261,10 +269,11 @@ impl Bench {
         let (data, ids) = copy_data(keys, 8);
         let began = Instant::now();
         self.raw.batch_execute("BEGIN").await.expect("a transaction");
-        let sql = "DELETE FROM s.t USING unnest($1::int4[]) x(id) WHERE t.id = x.id";
-        let n = self.raw.execute(sql, &[&ids]).await.expect("a delete");
+        let name = &self.table.name;
+        let sql = format!("DELETE FROM s.{name} AS t USING unnest($1::int4[]) x(id) WHERE t.id = x.id");
+        let n = self.raw.execute(&sql, &[&ids]).await.expect("a delete");
         assert_eq!(n, keys.len() as u64);
-        self.copy_into("COPY s.t FROM STDIN BINARY", data).await;
+        self.copy_into(&format!("COPY s.{name} FROM STDIN BINARY"), data).await;
         self.raw.batch_execute("COMMIT").await.expect("a commit");
         began.elapsed()
     }

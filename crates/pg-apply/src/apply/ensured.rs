@@ -1,11 +1,13 @@
 //! Netting of states: what each key's row is now, whatever it was.
 //!
 //! A source that reads rows after it has learnt that they changed ([`ApplyMode::Replace`](super::ApplyMode)) gives a row as it is, perhaps
-//! for the second time. So nothing is known of what the target has under a key, and nothing is asked: all rows of the keys go, and
-//! those that are come.
+//! for the second time. So nothing is known of what the target has under a key: it is asked which of the rows are there, these get their
+//! values, the others come, and what is not goes.
 //!
 //! A row of which some values are not told is another row with the same key: where there is one, it gets those that are. Where there
 //! is none, it went in what is told later.
+
+use std::cmp::Ordering;
 
 use logferry_model::{Cell, TargetTable};
 
@@ -70,19 +72,23 @@ impl Ensured {
         Ok(())
     }
 
-    /// Keys whose rows go, in the order of their bytes.
+    /// Keys of which there is to be no row, in the order of their bytes.
     pub fn deletes(&self, table: &TargetTable, rows: &Rows<'_>) -> Vec<At> {
-        let goes = self.entries.iter().filter(|(_, now)| !matches!(now, Now::Patched(_)));
+        let goes = self.entries.iter().filter(|(_, now)| matches!(now, Now::Nothing));
         let mut keys: Vec<At> = goes.map(|(key, _)| *key).collect();
-        let cells = |at: At| table.key.iter().map(move |&c| rows.row(at).cell(c).bytes());
-        keys.sort_unstable_by(|&a, &b| cells(a).cmp(cells(b)));
+        keys.sort_unstable_by(|&a, &b| by_key(table, rows, a, b));
         keys
     }
 
-    /// Rows that come.
-    pub fn inserts(&self) -> Vec<At> {
-        let rows = self.entries.iter().filter_map(|(_, now)| if let Now::Row(row) = now { Some(*row) } else { None });
-        rows.collect()
+    /// Rows that are to be there, in the order of their keys' bytes.
+    pub fn rows(&self, table: &TargetTable, rows: &Rows<'_>) -> Vec<Pair> {
+        let pairs = self.entries.iter().filter_map(|(key, now)| match now {
+            Now::Row(row) => Some(Pair { key: *key, row: *row }),
+            Now::Nothing | Now::Patched(_) => None,
+        });
+        let mut pairs: Vec<Pair> = pairs.collect();
+        pairs.sort_unstable_by(|a, b| by_key(table, rows, a.key, b.key));
+        pairs
     }
 
     /// Rows that get some values, if they are there.
@@ -109,4 +115,9 @@ impl Ensured {
             self.chains.push(hash)
         }))
     }
+}
+
+fn by_key(table: &TargetTable, rows: &Rows<'_>, a: At, b: At) -> Ordering {
+    let cells = |at: At| table.key.iter().map(move |&c| rows.row(at).cell(c).bytes());
+    cells(a).cmp(cells(b))
 }

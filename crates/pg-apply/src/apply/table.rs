@@ -35,6 +35,10 @@ pub(super) enum Kind {
     Update,
     /// `$1..`: key columns, then the known others.
     PartialUpdate(Known),
+    /// Numbers, from 1, of the keys that there are rows of. `$1..`: key columns.
+    Find,
+    /// `$1..`: key columns, then those whose equal values may differ ([`Defined::replaced_key`]), then all others.
+    Replace,
     /// Keeps old rows for [`Kind::BringBack`]. `$1..`: key columns.
     PutAside,
     /// Inserts rows of which some cells come from rows put aside. `$1..`: key columns of those, then the known columns.
@@ -82,6 +86,12 @@ impl Defined {
         format!("pg_temp.\"aside_{}\"", self.number)
     }
 
+    /// Columns of the key of which two values may be equal and yet differ: in case, or in the sign of a zero.
+    pub fn replaced_key(&self) -> Vec<usize> {
+        let exact = |t: &PgType| matches!(t, PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Uuid | PgType::Bytea);
+        self.table.key.iter().copied().filter(|&c| !exact(&self.table.columns[c].pg_type)).collect()
+    }
+
     /// The columns that a partial row knows, apart from the key.
     pub fn known_values(&self, known: &Known) -> Vec<usize> {
         self.values.iter().copied().filter(|&c| known.has(c)).collect()
@@ -103,6 +113,15 @@ impl Defined {
             }
             Kind::Update => self.update(&self.values),
             Kind::PartialUpdate(known) => self.update(&self.known_values(known)),
+            Kind::Find => format!(
+                "SELECT coalesce(array_agg(s.n), '{{}}') FROM {name} AS t JOIN {} ON {}",
+                self.numbered(key),
+                self.by_key("t")
+            ),
+            Kind::Replace => {
+                let values: Vec<usize> = self.replaced_key().into_iter().chain(self.values.iter().copied()).collect();
+                self.update(&values)
+            }
             Kind::PutAside => {
                 let all = 0..table.columns.len();
                 let from_t = all.clone().map(|c| format!("t.{}", self.column(c))).collect::<Vec<_>>().join(", ");
@@ -202,6 +221,16 @@ impl Defined {
             .collect::<Vec<_>>();
         let names = all().map(|(letter, c)| format!("{letter}{c}")).collect::<Vec<_>>();
         format!("unnest({}) AS s({})", arrays.join(", "), names.join(", "))
+    }
+
+    /// Key columns as rows `k..`, with their numbers `n`.
+    fn numbered(&self, key: &[usize]) -> String {
+        let arrays = key
+            .iter()
+            .enumerate()
+            .map(|(i, &c)| format!("${}::{}[]", i + 1, element_type(&self.table.columns[c].pg_type)));
+        let names = key.iter().map(|c| format!("k{c}, ")).collect::<String>();
+        format!("unnest({}) WITH ORDINALITY AS s({names}n)", arrays.collect::<Vec<_>>().join(", "))
     }
 
     fn by_key(&self, alias: &str) -> String {

@@ -343,13 +343,17 @@ fn a_user_with_few_rights_is_told_what_that_means() {
 /// A source that tells rows as they are now may tell them twice, and of rows that the target never had.
 #[test]
 fn rows_that_are_told_as_they_are_replace_what_is_there() {
-    let check = |changes: &str, expect: &str| {
+    let check_as = |table: &str, changes: &str, expect: &str| {
         let found = run(async {
-            let mut s = streaming_as("t(id:int key, v, w unique)", ApplyMode::Replace).await;
+            let mut s = streaming_as(table, ApplyMode::Replace).await;
             s.apply(changes, 1).await.expect("nothing is asked of what is there");
             s.rows().await
         });
         assert_eq!(found, expect, "{changes}");
+    };
+    let check = |changes: &str, expect: &str| {
+        check_as("t(id:int key, v, w unique)", changes, expect);
+        check_as(KEYED, changes, expect);
     };
     check("ins 1 a b % ins 1 c d", "1 c d");
     check("ins 1 a b; ins 1 c d", "1 c d");
@@ -365,6 +369,39 @@ fn rows_that_are_told_as_they_are_replace_what_is_there() {
     check("ins 1 a b % del 1 ? ?; upd 1 ? ? > 1 c ?", "");
     check("ins 1 a b % upd 1 ? ? > 1 c ?; del 1 ? ?", "");
     check("ins 1 a b % upd 1 ? ? > 1 c ?; ins 1 x y; upd 1 ? ? > 1 ? ~", "1 x ~");
+    check("ins 1 a b; ins 2 c d % trunc; ins 2 e f; ins 3 g h; upd 9 ? ? > 9 i ?", "2 e f, 3 g h");
+    check(
+        "ins 1 a b; ins 2 c d % del 1 ? ?; ins 2 c d; ins 3 e f; ins 4 g h % ins 3 e i; ins 5 k l",
+        "2 c d, 3 e i, 4 g h, 5 k l",
+    );
+    // All columns are the key.
+    check_as("t(a key, b:int key)", "ins x 1; ins x 2 % ins x 2; ins y 1; del x 1", "x 2, y 1");
+    // Keys that are equal and differ.
+    check_as("t(k:ci key, v)", "ins a x; ins b y % ins A z", "A z, b y");
+    check_as("t(k:ci key, v)", "ins a x % del a ?; ins A z", "A z");
+    check_as("t(k:float key, v)", "ins 0 x % ins -0 x; ins 1 y", "-0 x, 1 y");
+    let large = "x".repeat((1 << 20) + 1);
+    check_as(
+        "t(id:int key, v)",
+        &format!("ins 1 a; ins 2 b % ins 1 {large}; ins 2 c; ins 3 d % ins 1 e"),
+        "1 e, 2 c, 3 d",
+    );
+    check_as("t(id:int key, v)", &format!("ins 1 a % ins 1 {large}"), &format!("1 {large}"));
+}
+
+/// A row that is there is updated: nothing else of it is lost, and indexes whose columns stay are left alone.
+#[test]
+fn a_replaced_row_keeps_what_else_the_target_has_of_it() {
+    run(async {
+        let mut s = streaming_as("t(id:int key, v, w)", ApplyMode::Replace).await;
+        s.apply("ins 1 a b; ins 2 c d", 1).await.expect("they are new");
+        s.client.batch_execute("ALTER TABLE s.t ADD own text; UPDATE s.t SET own = 'mine'").await.expect("a column");
+        s.apply("ins 1 e f; ins 3 g h; del 2 ? ?; ins 2 i k", 2).await.expect("nothing is asked of what is there");
+        let found =
+            s.client.query("SELECT id || v || w || coalesce(own, '~') FROM s.t ORDER BY id", &[]).await.expect("rows");
+        let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        assert_eq!(found, ["1efmine", "2ikmine", "3gh~"]);
+    });
 }
 
 /// Of a table without a key nothing can be told twice.

@@ -7,10 +7,10 @@ use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 use logferry_model::{ChangeSink, Class};
-use logferry_pg_apply::{Target, TaskSettings, TaskTarget};
+use logferry_pg_apply::{ApplyMode, Target, TaskSettings, TaskTarget};
 use logferry_testkit::postgres::PrivatePostgres;
 
-use crate::support::{batches, run, streaming};
+use crate::support::{batches, run, streaming_as};
 use logferry_testkit::proxy::{Cut, Proxy};
 
 const TABLES: &str = "k(id:int key, v, w), q(id:int key, u unique, w), m(v, n:int), p(a key, b:int key)";
@@ -19,29 +19,33 @@ const TABLES: &str = "k(id:int key, v, w), q(id:int key, u unique, w), m(v, n:in
 fn whatever_happens_the_target_is_the_model() {
     let seconds = std::env::var("LOGFERRY_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(4);
     let until = Instant::now() + Duration::from_secs(seconds);
+    let both = |seed| {
+        one(seed, ApplyMode::Exact);
+        one(seed, ApplyMode::Replace);
+    };
     if let Ok(seed) = std::env::var("LOGFERRY_SEED") {
-        return one(seed.parse().unwrap());
+        return both(seed.parse().unwrap());
     }
     let first = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
     for seed in first.. {
-        one(seed);
+        both(seed);
         if Instant::now() > until {
             break;
         }
     }
 }
 
-fn one(seed: u64) {
+fn one(seed: u64, mode: ApplyMode) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut model = Model::default();
+    let mut model = Model { whole: mode == ApplyMode::Replace, ..Model::default() };
     let transactions: Vec<String> = (0..30).map(|_| model.transaction(&mut random)).collect();
     let expect = model.shown();
     let (found, cuts) = run(async {
-        let s = streaming(TABLES).await;
+        let s = streaming_as(TABLES, mode).await;
         let port = PrivatePostgres::shared().port();
         let proxy = Proxy::before(port).await.unwrap();
         let target = Target::parse(&proxy.url(&s.database.url(), port)).unwrap();
-        let (task, _) = TaskTarget::open(&target, TaskSettings::new("test")).await.unwrap();
+        let (task, _) = TaskTarget::open(&target, TaskSettings { mode, ..TaskSettings::new("test") }).await.unwrap();
         let mut cuts = 0;
         'again: loop {
             let mut sink = task.sink().await.unwrap();
@@ -71,7 +75,7 @@ fn one(seed: u64) {
         }
         (s.rows().await, cuts)
     });
-    assert_eq!(found, expect, "seed {seed}, {cuts} cuts: {transactions:#?}");
+    assert_eq!(found, expect, "seed {seed}, {mode:?}, {cuts} cuts: {transactions:#?}");
 }
 
 struct Random(u64);
@@ -96,6 +100,8 @@ impl Random {
 /// What the tables hold.
 #[derive(Default)]
 struct Model {
+    /// Rows are told with all their values.
+    whole: bool,
     k: BTreeMap<usize, [String; 2]>,
     q: BTreeMap<usize, [String; 2]>,
     m: Vec<String>,
@@ -108,8 +114,8 @@ impl Model {
         let mut text = String::new();
         for _ in 0..1 + random.below(12) {
             let change = match random.below(6) {
-                0 | 1 => keyed("k", &mut self.k, false, random),
-                2 | 3 => keyed("q", &mut self.q, true, random),
+                0 | 1 => keyed("k", &mut self.k, (false, self.whole), random),
+                2 | 3 => keyed("q", &mut self.q, (true, self.whole), random),
                 4 => rows("m", &mut self.m, random, |r| format!("{} {}", r.value(), r.below(3))),
                 _ => rows("p", &mut self.p, random, |r| format!("a{} {}", r.below(4), r.below(4))),
             };
@@ -133,8 +139,13 @@ impl Model {
     }
 }
 
-/// A change of a table with a key, and perhaps a unique second column.
-fn keyed(name: &str, table: &mut BTreeMap<usize, [String; 2]>, unique: bool, random: &mut Random) -> Option<String> {
+/// A change of a table with a key, and perhaps a unique second column; perhaps always with all values.
+fn keyed(
+    name: &str,
+    table: &mut BTreeMap<usize, [String; 2]>,
+    (unique, whole): (bool, bool),
+    random: &mut Random,
+) -> Option<String> {
     const IDS: usize = 9;
     let free_id = |table: &BTreeMap<usize, [String; 2]>, random: &mut Random| {
         let id = random.below(IDS);
@@ -163,14 +174,14 @@ fn keyed(name: &str, table: &mut BTreeMap<usize, [String; 2]>, unique: bool, ran
     };
     let [v, w] = table.remove(&id)?;
     // A large value outside the row is often not there, neither before nor after.
-    let w_shown = if random.one_in(2) { "?" } else { &w };
+    let w_shown = if random.one_in(2) && !whole { "?" } else { &w };
     if random.one_in(4) {
         return Some(format!("{name}: del {id} {v} {w_shown}"));
     }
     let new_id = if random.one_in(3) { free_id(table, random).unwrap_or(id) } else { id };
     let new_v = if random.one_in(2) { second(table, random).unwrap_or_else(|| v.clone()) } else { v.clone() };
     let (new_w, new_w_shown) = if random.one_in(2) {
-        (w.clone(), "?".to_owned())
+        (w.clone(), if whole { w.clone() } else { "?".to_owned() })
     } else {
         let value = random.value();
         (value.clone(), value)
