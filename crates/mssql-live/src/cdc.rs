@@ -23,6 +23,7 @@ mod health;
 mod instances;
 mod reload;
 mod rotate;
+mod served;
 mod verdict;
 mod window;
 
@@ -42,7 +43,6 @@ use crate::session::Session;
 use crate::source::Wanted;
 use crate::sql;
 pub(crate) use begin::enable_database;
-use feed::Served;
 pub(crate) use health::jobs;
 use health::{Health, Trouble};
 pub(crate) use instances::Facts;
@@ -50,6 +50,7 @@ pub(crate) use instances::lsn;
 use instances::{Instance, Look, Seen};
 use reload::Reload;
 pub(crate) use rotate::{disable_ours, enable_heartbeat, has_no_instances};
+use served::Served;
 pub(crate) use verdict::{Verdict, trouble, verdicts};
 use window::Window;
 

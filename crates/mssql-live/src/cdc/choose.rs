@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use logferry_model::Lsn;
 
-use super::feed::Served;
 use super::instances::{Facts, Instance};
+use super::served::Served;
 use crate::catalog::Table;
 
 /// What serves a table.

@@ -12,15 +12,15 @@
 //! Of a table without a key the whole row before a change tells which one it was. Capture has all of it, but for large values
 //! (`text`, `varchar(max)`, `xml` and the like), which it leaves NULL: such a table is refused, for two rows may differ in nothing else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use logferry_model::{Cell, Change, ChangeOp, EventBatch, Lsn, RowRef, RowStore, RowView, SourceEvent};
+use logferry_model::{Change, ChangeOp, EventBatch, Lsn, RowRef, RowStore, SourceEvent};
 use tiberius::{ColumnData, ToSql};
 
-use super::instances::{self, Instance};
 use super::rotate;
-use crate::catalog::{Order, Table};
+use super::served::{Found, Served, key_of};
+use crate::catalog::Order;
 use crate::chunks::{self, Value};
 use crate::error::Error;
 use crate::session::Session;
@@ -32,23 +32,6 @@ const ROWS_MAX: i64 = 4_096;
 /// Rows that are looked up by one statement. Two sizes, so that the server keeps two plans per table.
 const KEYS_MAX: usize = 128;
 const KEYS_FEW: usize = 8;
-
-/// A table and the instance that it is read by.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) table: Arc<Table>,
-    pub(crate) instance: Instance,
-    form: Form,
-    texts: Texts,
-    /// Columns that the row before an update does not have unless they changed, and perhaps the one after it neither; with
-    /// their bits.
-    large: Vec<(usize, Option<usize>)>,
-    /// Columns that are read from the table.
-    fetched: Vec<usize>,
-    key: Vec<usize>,
-    /// Why its condition cannot be asked of captured rows, if so.
-    condition_wrong: Option<String>,
-}
 
 /// A place in a change table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,14 +55,14 @@ impl Cursor {
 /// One SELECT for each part of the order, the rest of the innermost first: each is one seek in the index, and reads what it gives and no more.
 /// As one comparison of all parts, a server would read a transaction from its begin on for each page of it.
 #[derive(Debug)]
-struct Texts {
+pub(super) struct Texts {
     behind: String,
     /// Of a place whose `__$command_id` is NULL.
     behind_null: String,
 }
 
 impl Texts {
-    fn of(change_table: &str, has_commands: bool, list: &str) -> Self {
+    pub(super) fn of(change_table: &str, has_commands: bool, list: &str) -> Self {
         const LSN: &str = "[__$start_lsn]";
         const SEQVAL: &str = "[__$seqval]";
         let (command, order) = match has_commands {
@@ -129,9 +112,6 @@ struct Entry {
     wanted: bool,
 }
 
-/// Values of some columns, as the table has them now; by key.
-type Found = HashMap<Vec<u8>, Vec<Option<Vec<u8>>>>;
-
 /// What a change table has between two LSNs.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -145,92 +125,6 @@ pub(crate) struct Feed {
     /// Of an update whose second row is on the next page.
     before: Option<(Cursor, RowStore, RowRef, bool)>,
     pub(crate) done: bool,
-}
-
-impl Served {
-    pub(crate) fn new(table: Arc<Table>, instance: Instance, database_collation: Option<&str>) -> Self {
-        // What is not captured is read from the table.
-        let missing: Vec<u32> = instance.missing(&table.version).iter().map(|c| c.id).collect();
-        let form = Form::of_captured(&table.version.columns, |c| missing.contains(&c.id));
-        let wanted = table.condition.as_ref().map(|c| format!("{}, ", c.as_number())).unwrap_or_default();
-        let list = format!("{wanted}{}", form.select_list());
-        let texts = Texts::of(&instance.change_table(), instance.has_commands, &list);
-        let large = table.version.columns.iter().enumerate().filter(|(_, c)| c.sql_type.is_lob());
-        let large: Vec<_> = large.map(|(at, c)| (at, instance.bit(c.id))).collect();
-        let condition_wrong = condition_wrong(&table, &missing, database_collation);
-        let mut fetched = instances::fetched(&table, database_collation);
-        fetched.extend((0..).zip(&table.version.columns).filter(|(_, c)| missing.contains(&c.id)).map(|(at, _)| at));
-        if table.condition.is_some() {
-            // A row that comes in by an update of other columns must be told in full.
-            fetched.extend(large.iter().map(|(at, _)| *at));
-        }
-        fetched.sort_unstable();
-        fetched.dedup();
-        let key = table.row_key().unwrap_or_default().to_vec();
-        Served { table, instance, form, texts, large, fetched, key, condition_wrong }
-    }
-
-    /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
-    /// are not captured yet.
-    pub(crate) fn refused(&self, followed: bool, has_snapshots: bool) -> Option<(String, String)> {
-        let missing = self.instance.missing(&self.table.version);
-        if !missing.is_empty() && !followed {
-            let names: Vec<&str> = missing.iter().map(|c| c.name.as_str()).collect();
-            let why = format!(
-                "capture instance \"{}\" does not have column \"{}\"",
-                self.instance.name,
-                names.join("\", \"")
-            );
-            let mend = instances::statement_for(&self.table.version, Some(&format!("{}_2", self.instance.name)));
-            return Some((why, mend));
-        }
-        let name = |at: usize| self.table.version.columns.get(at).map_or("", |c| c.name.as_str());
-        let leave_out = || format!("tables.exclude: [\"{}\"]", self.table.version.name);
-        if let Some(why) = &self.condition_wrong {
-            return Some((why.clone(), "mend tables.where".to_owned()));
-        }
-        if let Some(&first) = self.fetched.first()
-            && (self.table.lookup().is_none() || self.fetched.iter().any(|at| self.key.contains(at)))
-        {
-            let why = format!(
-                "the captured values of column \"{}\" are not to be believed (it is computed or new, or its collation is not that of the \
-                 database, or it is large and not all rows are wanted), and its rows cannot be looked up by a key that is",
-                name(first)
-            );
-            return Some((why, leave_out()));
-        }
-        if self.is_keyed() {
-            return None;
-        }
-        // Its rows are told apart by all their values.
-        if let Some((at, _)) = self.large.first() {
-            let why = format!(
-                "it has no key, and capture does not tell what the large value of column \"{}\" was before a change",
-                name(*at)
-            );
-            return Some((why, leave_out()));
-        }
-        if !has_snapshots {
-            let why = "it has no key, and the database does not allow SNAPSHOT isolation, by which its rows are read as of one position";
-            return Some((why.to_owned(), "ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON".to_owned()));
-        }
-        None
-    }
-
-    /// Whether changes that are in rows that were read must not be told again: rows without a key would be there twice, and those of another
-    /// unique key might meet a value that another row has by now.
-    pub(crate) fn is_exact(&self) -> bool {
-        !self.is_keyed()
-            || self.table.version.unique_keys.len() + usize::from(self.table.version.primary_key.is_some()) > 1
-    }
-
-    pub(crate) fn is_keyed(&self) -> bool {
-        !self.key.is_empty()
-    }
-
-    fn doing(&self) -> String {
-        format!("read the captured changes of table \"{}\"", self.table.version.name)
-    }
 }
 
 impl Feed {
@@ -379,78 +273,6 @@ impl Feed {
     }
 }
 
-impl Served {
-    /// A row that is gone: of a keyed table only its key counts.
-    fn gone(&self, row: RowView<'_>, rows: &mut RowStore) -> RowRef {
-        rows.push_row(row.cells().enumerate().map(|(at, cell)| match self.is_keyed() && !self.key.contains(&at) {
-            true => Cell::Unchanged,
-            false => cell,
-        }))
-    }
-
-    /// A row that came, or is another now.
-    fn came(
-        &self,
-        row: RowView<'_>,
-        mask: &[u8],
-        before: Option<RowView<'_>>,
-        found: &Found,
-        rows: &mut RowStore,
-    ) -> ChangeOp {
-        let is_update = before.is_some();
-        let unchanged = |at: usize| {
-            let large = self.large.iter().find(|(column, _)| *column == at);
-            is_update && large.is_some_and(|(_, bit)| bit.is_some_and(|bit| !instances::is_set(mask, bit)))
-        };
-        if !self.is_keyed() {
-            // What did not change is what it was; of large values capture tells that in the row after the update only.
-            let after = rows.push_row(row.cells());
-            let Some(before) = before else { return ChangeOp::Insert { after } };
-            let whole = before.cells().enumerate().map(|(at, cell)| if unchanged(at) { row.cell(at) } else { cell });
-            return ChangeOp::Update { before: rows.push_row(whole), after };
-        }
-        let now = match self.fetched.is_empty() {
-            true => None,
-            false => match found.get(&key_of(row, &self.key)) {
-                Some(now) => Some(now),
-                // It is gone by now: so it will be captured that it went.
-                None => return ChangeOp::Delete { before: self.gone(before.unwrap_or(row), rows) },
-            },
-        };
-        let moved = before.is_some_and(|before| self.key.iter().any(|&c| before.cell(c) != row.cell(c)));
-        let after = rows.push_row(row.cells().enumerate().map(|(at, cell)| {
-            if let (Some(now), Some(place)) = (now, self.fetched.iter().position(|c| *c == at)) {
-                return now.get(place).and_then(Option::as_deref).map_or(Cell::Null, Cell::Bytes);
-            }
-            // Not changed and not there is the same as not changed. A row whose key changed is told in full.
-            if cell == Cell::Null && !moved && unchanged(at) { Cell::Unchanged } else { cell }
-        }));
-        match before {
-            Some(before) => ChangeOp::Update { before: self.gone(before, rows), after },
-            None => ChangeOp::Insert { after },
-        }
-    }
-}
-
-/// Columns that a condition names must be captured as they are: what is looked at is the captured row. Text must compare there as it
-/// does in the table.
-fn condition_wrong(table: &Table, missing: &[u32], database_collation: Option<&str>) -> Option<String> {
-    let spoiled = instances::fetched(table, database_collation);
-    let wrong = |at: usize| {
-        let (column, plain) = (table.version.columns.get(at)?, table.columns.get(at)?);
-        let of_another = plain.collation.is_some() && plain.collation.as_deref() != database_collation;
-        let why = match () {
-            () if missing.contains(&column.id) => "is not captured",
-            () if column.sql_type.is_lob() => "is not captured where it did not change: it is large",
-            () if column.computed => "is computed, and not captured",
-            () if of_another || spoiled.contains(&at) => "has another collation than the database",
-            () => return None,
-        };
-        Some(format!("tables.where names column \"{}\", which {why}", column.name))
-    };
-    table.condition.as_ref()?.columns.iter().find_map(|&at| wrong(at))
-}
-
 fn cursor(cells: &mut impl Iterator<Item = ColumnData<'static>>) -> Option<Cursor> {
     let lsn = |cell: Option<ColumnData<'static>>| match cell {
         Some(ColumnData::Binary(Some(bytes))) => <[u8; 10]>::try_from(&*bytes).ok(),
@@ -466,17 +288,6 @@ fn cursor(cells: &mut impl Iterator<Item = ColumnData<'static>>) -> Option<Curso
         seqval: lsn(cells.next())?,
         operation: number(cells.next())??,
     })
-}
-
-/// The cells of a key, one after the other with their lengths.
-fn key_of(row: RowView<'_>, key: &[usize]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for &column in key {
-        let cell = row.cell(column).bytes().unwrap_or_default();
-        out.extend_from_slice(&(cell.len() as u32).to_le_bytes());
-        out.extend_from_slice(cell);
-    }
-    out
 }
 
 fn cells_of(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {

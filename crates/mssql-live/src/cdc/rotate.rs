@@ -20,8 +20,8 @@ use tiberius::ToSql;
 use tracing::{info, warn};
 
 use super::choose::{Choice, choose};
-use super::feed::Served;
 use super::instances::{self, Instance, Seen};
+use super::served::Served;
 use super::{CdcReader, gap};
 use crate::catalog::{self, Reader, Table};
 use crate::error::Error;

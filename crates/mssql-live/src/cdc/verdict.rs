@@ -1,8 +1,8 @@
 //! What is known of captured tables before anything is made or read: for `logferry check`.
 
-use super::feed::Served;
 use super::health::{Health, Trouble};
 use super::instances::{self, Facts, Instance};
+use super::served::Served;
 use crate::catalog::Table;
 use crate::error::Error;
 use crate::session::Session;

@@ -7,7 +7,8 @@ use logferry_model::{Checkpoint, CommitLsn, Lsn, TransactionHead, TransactionId}
 use tiberius::time::DateTime;
 use tiberius::{ColumnData, ToSql};
 
-use super::feed::{Cursor, Feed, Served};
+use super::feed::{Cursor, Feed};
+use super::served::Served;
 use crate::error::Error;
 use crate::pool::{Pool, Pooled};
 use crate::session::Session;
