@@ -62,7 +62,8 @@ async fn run(rows: usize, batch: usize, rounds: usize) {
             took("insert: sink (COPY)", bench.sink_insert(&keys).await);
         }
         // Of a table with another index besides.
-        took("as it is now, rows that are there: sink", states.sink_insert(&keys).await);
+        took("as it is now, other than before: sink", states.sink_put(&keys).await);
+        took("as it is now, told again: sink", states.sink_told_again(&keys).await);
         took("as it is now, there: DELETE unnest, COPY", states.delete_insert(&keys).await);
         let new: Vec<usize> = (0..batch).map(|n| rows + round * batch + n).collect();
         took("as it is now, new rows: sink", states.sink_insert(&new).await);
@@ -202,6 +203,18 @@ impl Bench {
 
     async fn sink_delete(&mut self, keys: &[usize]) -> Duration {
         self.apply(|rows| keys.iter().map(|&id| ChangeOp::Delete { before: push(rows, id, 0) }).collect()).await
+    }
+
+    /// Rows as they are now: others than before.
+    async fn sink_put(&mut self, keys: &[usize]) -> Duration {
+        let version = self.commit;
+        self.apply(|rows| keys.iter().map(|&id| ChangeOp::Insert { after: push(rows, id, version) }).collect()).await
+    }
+
+    /// The rows that were put last.
+    async fn sink_told_again(&mut self, keys: &[usize]) -> Duration {
+        let version = self.commit - 1;
+        self.apply(|rows| keys.iter().map(|&id| ChangeOp::Insert { after: push(rows, id, version) }).collect()).await
     }
 
     async fn sink_insert(&mut self, keys: &[usize]) -> Duration {

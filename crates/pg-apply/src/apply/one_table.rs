@@ -1,5 +1,6 @@
 //! The changes of one table in one batch, as statements.
 
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -151,13 +152,21 @@ impl OneTable<'_, '_> {
             let (key, values) = (self.defined.replaced_key(), self.defined.values.clone());
             let statement = self.defined.statement(self.client, Kind::Replace).await?;
             let width = table.key.len() + key.len() + values.len();
-            self.in_parts(&statement, "an update", &there, width, |pair, arrays| {
-                let (keys, others) = arrays.split_at_mut(table.key.len());
-                let (new_keys, others) = others.split_at_mut(key.len());
-                push(&table, keys, rows, pair.key, &table.key);
-                push(&table, new_keys, rows, pair.row, &key);
-                push(&table, others, rows, pair.row, &values);
-            })
+            // Not those that are as they are to be.
+            self.in_counted_parts(
+                &statement,
+                "an update",
+                &there,
+                width,
+                |_| 0..=1,
+                |pair, arrays| {
+                    let (keys, others) = arrays.split_at_mut(table.key.len());
+                    let (new_keys, others) = others.split_at_mut(key.len());
+                    push(&table, keys, rows, pair.key, &table.key);
+                    push(&table, new_keys, rows, pair.row, &key);
+                    push(&table, others, rows, pair.row, &values);
+                },
+            )
             .await?;
         }
         for (known, pairs) in by_known(rows, &ensured.patches()) {
@@ -241,9 +250,9 @@ impl OneTable<'_, '_> {
             let statement = self.defined.statement(self.client, kind).await?;
             let columns: Vec<usize> = (0..self.defined.table.columns.len()).collect();
             let width = columns.len() + 1;
-            let weight = |(_, n): &(At, i64)| *n as u64;
+            let hits = |(_, n): &(At, i64)| *n as u64..=*n as u64;
             let table = self.defined.table.clone();
-            self.in_weighted_parts(&statement, "a delete", &removals, width, weight, |(at, n), arrays| {
+            self.in_counted_parts(&statement, "a delete", &removals, width, hits, |(at, n), arrays| {
                 let (cells, count) = arrays.split_at_mut(columns.len());
                 push(&table, cells, rows, *at, &columns);
                 for array in count {
@@ -280,7 +289,7 @@ impl OneTable<'_, '_> {
         }
         copy.feed(tuples.finish()).await.map_err(|e| self.refused(op, expected, e))?;
         let found = copy.as_mut().finish().await.map_err(|e| self.refused(op, expected, e))?;
-        self.exactly(op, expected, found)
+        self.hit(op, expected..=expected, found)
     }
 
     /// Runs a statement over items, a bounded number at a time; each must hit one row.
@@ -292,26 +301,28 @@ impl OneTable<'_, '_> {
         width: usize,
         fill: impl Fn(&T, &mut [Array]),
     ) -> Result<(), Error> {
-        self.in_weighted_parts(statement, op, items, width, |_| 1, fill).await
+        self.in_counted_parts(statement, op, items, width, |_| 1..=1, fill).await
     }
 
-    /// The same where an item must hit `weight` rows.
-    async fn in_weighted_parts<T>(
+    /// The same where an item must hit that many rows.
+    async fn in_counted_parts<T>(
         &self,
         statement: &Statement,
         op: &'static str,
         items: &[T],
         width: usize,
-        weight: impl Fn(&T) -> u64,
+        hits: impl Fn(&T) -> RangeInclusive<u64>,
         fill: impl Fn(&T, &mut [Array]),
     ) -> Result<(), Error> {
         let mut rest = items;
         while !rest.is_empty() {
             let mut arrays: Vec<Array> = (0..width).map(|_| Array::new()).collect();
-            let (mut taken, mut expected) = (0, 0);
+            let (mut taken, mut least, mut most) = (0, 0, 0);
             while let Some(item) = rest.get(taken) {
                 fill(item, &mut arrays);
-                expected += weight(item);
+                let hits = hits(item);
+                least += hits.start();
+                most += hits.end();
                 taken += 1;
                 let bytes: usize = arrays.iter().map(Array::byte_len).sum();
                 if taken == STATEMENT_ROWS_MAX || bytes > STATEMENT_BYTES_MAX {
@@ -321,7 +332,7 @@ impl OneTable<'_, '_> {
             rest = &rest[taken..];
             let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
             let done = self.client.execute(statement, &params).await;
-            self.exactly(op, expected, done.map_err(|e| self.refused(op, expected, e))?)?;
+            self.hit(op, least..=most, done.map_err(|e| self.refused(op, most, e))?)?;
         }
         Ok(())
     }
@@ -331,11 +342,11 @@ impl OneTable<'_, '_> {
         self.client.batch_execute(sql).await.map_err(doing)
     }
 
-    fn exactly(&self, op: &'static str, expected: u64, found: u64) -> Result<(), Error> {
-        if found == expected {
+    fn hit(&self, op: &'static str, expected: RangeInclusive<u64>, found: u64) -> Result<(), Error> {
+        if expected.contains(&found) {
             return Ok(());
         }
-        Err(Error::Diverged { table: shown(&self.defined.table), op, expected, found })
+        Err(Error::Diverged { table: shown(&self.defined.table), op, expected: *expected.end(), found })
     }
 
     fn refused(&self, op: &'static str, rows: u64, e: tokio_postgres::Error) -> Error {

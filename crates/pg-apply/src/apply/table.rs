@@ -120,7 +120,13 @@ impl Defined {
             ),
             Kind::Replace => {
                 let values: Vec<usize> = self.replaced_key().into_iter().chain(self.values.iter().copied()).collect();
-                self.update(&values)
+                // What is told again as it is costs no write.
+                format!(
+                    "{} AND NOT record_image_eq({}, {})",
+                    self.update(&values),
+                    self.image("t", &values),
+                    self.image("s", &values)
+                )
             }
             Kind::PutAside => {
                 let all = 0..table.columns.len();
@@ -170,18 +176,6 @@ impl Defined {
         let table = &*self.table;
         let all: Vec<usize> = (0..table.columns.len()).collect();
         let hashed = |&c: &usize| !table.columns[c].nullable && !without_equality(&table.columns[c].pg_type);
-        let image = |of: &str| {
-            let cells = all.iter().map(|&c| {
-                let t = &table.columns[c].pg_type;
-                // The array's element has no length or precision; the stored value went through them.
-                if of == "t" {
-                    format!("t.{}::{}", self.column(c), sql_type(t))
-                } else {
-                    format!("s.c{c}::{}::{}", type_name(t), sql_type(t))
-                }
-            });
-            format!("ROW({})", cells.collect::<Vec<_>>().join(", "))
-        };
         let mut narrow: Vec<String> = all
             .iter()
             .filter(|c| !hollow && hashed(c))
@@ -191,7 +185,7 @@ impl Defined {
             })
             .collect();
         if narrow.is_empty() {
-            narrow.push(format!("{}::text = {}::text", image("t"), image("s")));
+            narrow.push(format!("{}::text = {}::text", self.image("t", &all), self.image("s", &all)));
         }
         let mut arrays = String::new();
         let mut names = String::new();
@@ -207,9 +201,23 @@ impl Defined {
              DELETE FROM {name} WHERE ctid = ANY (ARRAY(SELECT place FROM hit WHERE nth <= wanted))",
             all.len() + 1,
             narrow.join(" AND "),
-            image("t"),
-            image("s"),
+            self.image("t", &all),
+            self.image("s", &all),
         )
+    }
+
+    /// A row of some columns, of the table (`t`) or of the arrays (`s`), to be compared byte by byte.
+    fn image(&self, of: &str, columns: &[usize]) -> String {
+        let cells = columns.iter().map(|&c| {
+            let t = &self.table.columns[c].pg_type;
+            // The array's element has no length or precision; the stored value went through them.
+            if of == "t" {
+                format!("t.{}::{}", self.column(c), sql_type(t))
+            } else {
+                format!("s.c{c}::{}::{}", type_name(t), sql_type(t))
+            }
+        });
+        format!("ROW({})", cells.collect::<Vec<_>>().join(", "))
     }
 
     /// Arrays as rows: key columns `k..`, then other columns `c..`.
