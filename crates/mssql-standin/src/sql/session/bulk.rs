@@ -69,7 +69,7 @@ impl Session {
             self.begin(None);
         }
         let given = self.scalars.identity_insert;
-        let result = self.changes(|state, s, v| {
+        let result = self.changes(&mut |state, s, v| {
             // Values of the identity column are those that were sent, where it is among the columns.
             let at = state.find_table(s, &bulk.table)?.ok_or_else(|| invalid_object(&bulk.table.join(".")))?;
             let columns = state.db(at.database).storage.table_def(at.table).map(|d| &d.columns[..]).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Session {
                 output: Output::default(),
                 source: InsertSource::Rows(sent.types.clone(), values_of(sent)),
             };
-            self.changes(|state, s, v| change::insert(state, s, v, &insert))?;
+            self.changes(&mut |state, s, v| change::insert(state, s, v, &insert))?;
             self.scalars.table_parameters.extend(made);
         }
         Ok(())

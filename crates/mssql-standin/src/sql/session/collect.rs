@@ -69,7 +69,7 @@ impl Session {
         let insert = Insert { source, ..insert.clone() };
         let rows = match &insert.source {
             InsertSource::Rows(types, _) if types.is_empty() => change::Outcome::default(),
-            _ => self.changes(|state, s, v| change::insert(state, s, v, &insert))?,
+            _ => self.changes(&mut |state, s, v| change::insert(state, s, v, &insert))?,
         };
         self.changed(rows, out)
     }

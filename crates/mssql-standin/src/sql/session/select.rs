@@ -23,7 +23,7 @@ impl Session {
         if let super::super::ast::Body::Select(select) = &query.body
             && let Some(into) = &select.into
         {
-            let outcome = self.changes(|state, s, v| {
+            let outcome = self.changes(&mut |state, s, v| {
                 let database = state.resolve(s, into)?.0;
                 let defining = Defining::begin(state, s, (database, Vec::new()), "SELECT INTO")?;
                 let result = change::select_into(state, s, v, query, into);

@@ -23,19 +23,19 @@ impl Session {
         match &stmt.kind {
             StmtKind::Select(query) => self.select(query, out)?,
             StmtKind::Insert(insert) => {
-                let rows = self.changes(|state, s, v| change::insert(state, s, v, insert))?;
+                let rows = self.changes(&mut |state, s, v| change::insert(state, s, v, insert))?;
                 self.changed(rows, out)?;
             }
             StmtKind::Update(update) => {
-                let rows = self.changes(|state, s, v| change::update(state, s, v, update))?;
+                let rows = self.changes(&mut |state, s, v| change::update(state, s, v, update))?;
                 self.changed(rows, out)?;
             }
             StmtKind::Delete(delete) => {
-                let rows = self.changes(|state, s, v| change::delete(state, s, v, delete))?;
+                let rows = self.changes(&mut |state, s, v| change::delete(state, s, v, delete))?;
                 self.changed(rows, out)?;
             }
             StmtKind::Merge(merge) => {
-                let rows = self.changes(|state, s, v| change::merge(state, s, v, merge))?;
+                let rows = self.changes(&mut |state, s, v| change::merge(state, s, v, merge))?;
                 self.changed(rows, out)?;
             }
             StmtKind::InsertExec(insert, exec) => self.insert_exec(insert, exec, out)?,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logferry_model::SqlType;
+use parking_lot::MutexGuard;
 
 use super::super::change::Outcome;
 use super::super::error::{Effect, Result, SqlError};
@@ -22,11 +23,16 @@ const UNTOLD: u32 = 5;
 /// Number of the error that means: wait and try again. Never shown.
 pub(crate) const BLOCKED: i32 = -1;
 
+type Variables = RefCell<BTreeMap<String, (SqlType, Value)>>;
+
+/// Something that changes what is shared, and may be done several times until it is not in the way of others.
+type Work<'w, T> = dyn FnMut(&mut State, &mut Scalars, &Variables) -> Result<T> + 'w;
+
 impl Session {
     /// Runs something that changes what is shared; waits for locks and tries again.
     pub(crate) fn waiting<T>(
         &mut self,
-        mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<T>,
+        mut work: impl FnMut(&mut State, &mut Scalars, &Variables) -> Result<T>,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let deadline = self.scalars.lock_timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
@@ -34,56 +40,58 @@ impl Session {
         loop {
             self.take_snapshot(&mut state)?;
             match work(&mut state, &mut self.scalars, &self.variables) {
-                Err(e) if e.number == BLOCKED => {}
+                Err(e) if e.number == BLOCKED => self.wait(&mut state, deadline)?,
                 other => return other,
             }
-            let spid = self.scalars.spid;
-            let owner = state.blocked_by.take().and_then(|by| state.owners.get(&by).copied());
-            let owner = owner.or(state.blocked_by_reader.take());
-            if let Some(owner) = owner {
-                let mut at = Some(owner);
-                while let Some(other) = at {
-                    if other == spid {
-                        return Err(SqlError {
-                            class: 13,
-                            state: 51,
-                            effect: Effect::Transaction,
-                            ..SqlError::new(
-                                1205,
-                                format!(
-                                    "Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been chosen as the deadlock victim. Rerun the transaction."
-                                ),
-                            )
-                        });
-                    }
-                    at = state.waits.get(&other).copied();
-                }
-                state.waits.insert(spid, owner);
-            }
-            for _ in 0..UNTOLD {
-                let left = deadline.map_or(SLICE, |d| d.saturating_duration_since(Instant::now()));
-                if deadline.is_some() && left.is_zero() {
-                    state.waits.remove(&spid);
-                    return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
-                }
-                if let Err(e) = self.scalars.stop.check() {
-                    state.waits.remove(&spid);
-                    return Err(e);
-                }
-                let waited = shared.released.wait_for(&mut state, left.min(SLICE));
-                if !waited.timed_out() {
-                    break;
-                }
-            }
-            state.waits.remove(&spid);
         }
     }
 
+    /// Waits until locks are released, or for a while; whoever waits for itself by way of others is a deadlock's victim.
+    fn wait(&self, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> Result<()> {
+        let spid = self.scalars.spid;
+        let owner = state.blocked_by.take().and_then(|by| state.owners.get(&by).copied());
+        let owner = owner.or(state.blocked_by_reader.take());
+        if let Some(owner) = owner {
+            let mut at = Some(owner);
+            while let Some(other) = at {
+                if other == spid {
+                    return Err(SqlError {
+                        class: 13,
+                        state: 51,
+                        effect: Effect::Transaction,
+                        ..SqlError::new(
+                            1205,
+                            format!(
+                                "Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been chosen as the deadlock victim. Rerun the transaction."
+                            ),
+                        )
+                    });
+                }
+                at = state.waits.get(&other).copied();
+            }
+            state.waits.insert(spid, owner);
+        }
+        for _ in 0..UNTOLD {
+            let left = deadline.map_or(SLICE, |d| d.saturating_duration_since(Instant::now()));
+            if deadline.is_some() && left.is_zero() {
+                state.waits.remove(&spid);
+                return Err(SqlError::new(1222, "Lock request time out period exceeded.").state(51));
+            }
+            if let Err(e) = self.scalars.stop.check() {
+                state.waits.remove(&spid);
+                return Err(e);
+            }
+            let waited = self.shared.released.wait_for(state, left.min(SLICE));
+            if !waited.timed_out() {
+                break;
+            }
+        }
+        state.waits.remove(&spid);
+        Ok(())
+    }
+
     /// Runs a statement that changes rows: in the open transaction, or in one of its own.
-    pub(super) fn changes(
-        &mut self,
-        mut work: impl FnMut(&mut State, &mut Scalars, &RefCell<BTreeMap<String, (SqlType, Value)>>) -> Result<Outcome>,
-    ) -> Result<Outcome> {
+    pub(super) fn changes(&mut self, work: &mut Work<'_, Outcome>) -> Result<Outcome> {
         let explicit = self.scalars.depth > 0;
         let shared = Arc::clone(&self.shared);
         let result = self.waiting(|state, scalars, variables| {
