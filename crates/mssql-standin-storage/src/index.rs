@@ -293,7 +293,8 @@ impl Database {
         }
         let build = self.begin_system(xact, "offline index build", SystemXact::Nested);
         let first = First { by, heap: false, locks: false };
-        let mut page = Some(self.take_first_of(xact, rowset, UnitKind::InRow, first));
+        let (page, deltas) = self.take_first_of(xact, rowset, UnitKind::InRow, first);
+        let mut page = Some(page);
         let layout = Arc::clone(&self.rowset(rowset).layout);
         let heap = self.rowset(rowset).is_heap();
         let leaf_type = if layout.form == Form::Row { PageType::DATA } else { PageType::INDEX };
@@ -379,7 +380,7 @@ impl Database {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
-        self.write_unit(by, &unit);
+        self.write_unit(by, &unit, deltas);
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
@@ -398,14 +399,18 @@ impl Database {
         });
     }
 
-    /// Pages and counts of an allocation unit, as two changes of its row.
-    fn write_unit(&mut self, by: By, unit: &AllocUnit) {
+    /// Counts and pages of an allocation unit, as two changes of its row: what HOBT_DELTA told of it, then all. `deltas` are the counts that it did not tell.
+    fn write_unit(&mut self, by: By, unit: &AllocUnit, [_, data, used, reserved]: [i64; 4]) {
         let (page, slot) = self.find_alloc_unit(unit.id);
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        for (offset, count) in [(45, unit.used), (53, unit.data), (61, unit.reserved)] {
-            row[offset..offset + 8].copy_from_slice(&count.to_le_bytes());
-        }
+        let counts = |row: &mut [u8], used: i64, data: i64, reserved: i64| {
+            for (offset, count) in [(45, used), (53, data), (61, reserved)] {
+                row[offset..offset + 8].copy_from_slice(&count.to_le_bytes());
+            }
+        };
+        counts(&mut row, unit.used - used, unit.data - data, unit.reserved - reserved);
         self.modify_system_row(by, page, slot, &row);
+        counts(&mut row, unit.used, unit.data, unit.reserved);
         for (offset, page) in [(27, unit.first), (33, unit.root), (39, unit.iam)] {
             row[offset..offset + 6].copy_from_slice(&PageId::new(FILE, page).to_bytes());
         }

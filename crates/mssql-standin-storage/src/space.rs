@@ -203,8 +203,12 @@ impl Database {
             });
             outer
         };
-        let page = self.take_first_of(outer, rowset, kind, First { by: By::Xact(outer), heap, locks: true });
+        let first = First { by: By::Xact(outer), heap, locks: true };
+        let (page, deltas) = self.take_first_of(outer, rowset, kind, first);
         let by = By::Xact(outer);
+        self.write(by, |r, h| {
+            r.hobt_delta(h, rowset, deltas);
+        });
         let iam = self.unit(rowset, kind).iam;
         self.change_locked_root(by, rowset, kind, 39, iam);
         self.change_locked_root(by, rowset, kind, 27, page);
@@ -219,8 +223,8 @@ impl Database {
         page
     }
 
-    /// The first page and the IAM page of an allocation unit.
-    pub(super) fn take_first_of(&mut self, outer: u64, rowset: u64, kind: UnitKind, first: First) -> u32 {
+    /// The first page and the IAM page of an allocation unit, with the counts of the first page, which no HOBT_DELTA has yet.
+    pub(super) fn take_first_of(&mut self, outer: u64, rowset: u64, kind: UnitKind, first: First) -> (u32, [i64; 4]) {
         let inner = self.begin_system(outer, "AllocFirstPage", SystemXact::Nested);
         let (by_outer, by_inner) = (By::Xact(outer), By::Xact(inner));
         let (page, deltas) = self.take_page_of(by_inner, rowset, kind, kind == UnitKind::InRow, Some(first));
@@ -241,10 +245,7 @@ impl Database {
             r.create_alloc_chain(h, PageId::new(FILE, iam), unit.obj_id(), unit.index_id());
         });
         self.end_system(inner);
-        self.write(by_outer, |r, h| {
-            r.hobt_delta(h, rowset, deltas);
-        });
-        page
+        (page, deltas)
     }
 
     fn format_first(&mut self, by: By, rowset: u64, kind: UnitKind, page: u32) {

@@ -5,6 +5,8 @@ use logferry_model::TransactionId;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 
+/// `sysobjvalues.valclass` of statistics.
+const STATISTICS: u8 = 60;
 /// The system table of objects.
 const SYSSCHOBJS: u32 = 34;
 
@@ -44,6 +46,10 @@ pub(crate) fn shape(record: &Record<'_>, xacts: &mut Vec<TransactionId>, (old, v
         (Op::LOCK_XACT, _) if old => Vec::new(),
         // A word that follows the fixed part where there is none, in the same 8 bytes.
         (Op::DELETE_SPLIT | Op::CREATE_ALLOCCHAIN | Op::HOBT_DELTA, _) => Vec::new(),
+        // What a page of a mixed extent is locked by names its rowset since 2012.
+        (Op::MODIFY_ROW, _) if old && record.context == Context::PFS => {
+            (0..record.element_count()).map(|n| record.element(n).len().min(10)).collect()
+        }
         // Before 2012, MODIFY_ROW had four elements; the other two are empty.
         (Op::MODIFY_ROW, _) if old => (0..record.element_count().min(4)).map(|n| record.element(n).len()).collect(),
         // Where in tempdb the version before is: as many bytes of the tag have changed as happens to be.
@@ -79,8 +85,11 @@ pub(crate) fn shape(record: &Record<'_>, xacts: &mut Vec<TransactionId>, (old, v
     out
 }
 
+/// Length of a row of `sysobjvalues` that holds statistics without a histogram.
+const EMPTY_STATISTICS: usize = 34;
+
 /// How many bytes a row of a system table has more than it had before 2012, or less than it has now, so that both count as the shorter one: `status2` of
-/// `sysschobjs`, three bytes of `sysiscols` and NULL bits of an index came, `dbfragid` of `sysallocunits` and `sysrscols` went.
+/// `sysschobjs`, three bytes of `sysiscols` and NULL bits of an index came, `dbfragid` of `sysallocunits` and `sysrscols` went. Histograms of statistics are not compared.
 fn came_later(record: &Record<'_>) -> usize {
     let row = record.element(0);
     let fixed = |n: u8| row.get(2) == Some(&n);
@@ -91,6 +100,7 @@ fn came_later(record: &Record<'_>) -> usize {
         Some((3, 0)) if row.len() == 62 => 4,
         Some((55, 1)) if row.len() == 32 => 3,
         Some((55, 2)) if row.len() == 20 => 3,
+        Some((60, 1)) if row.get(4) == Some(&STATISTICS) => row.len() - EMPTY_STATISTICS,
         _ => 0,
     }
 }
