@@ -102,7 +102,6 @@ fn parts(row: &[u8]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::path::{Path, PathBuf};
 
     use logferry_mssql_format::log::op::{Context, Op};
     use logferry_mssql_format::log::record::Record;
@@ -110,6 +109,7 @@ mod tests {
     use logferry_mssql_format::redo;
 
     use super::*;
+    use crate::real::files::fixtures;
     use crate::{Database, Options};
 
     /// The stretches that a record of a real server says.
@@ -128,12 +128,7 @@ mod tests {
 
     /// Replays a log over the pages that it formats, and compares every change of a row with what this engine would log.
     fn check(data: &str, log: &str, expect: usize) {
-        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-        let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from).join("pairs");
-        if !folder.is_dir() {
-            eprintln!("skipped: no real files in {}", folder.display());
-            return;
-        }
+        let Some(folder) = fixtures().map(|folder| folder.join("pairs")) else { return };
         let db = Database::attach(&folder.join(data), &folder.join(log), Options::default()).expect("the pair");
         let mut pages: HashMap<PageId, Box<PageBytes>> = HashMap::new();
         let (mut same, mut other) = (0, String::new());

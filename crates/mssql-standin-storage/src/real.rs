@@ -4,10 +4,11 @@
 //! What cannot be the same is named in [`left_out`].
 
 mod define;
+pub(crate) mod files;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use logferry_model::{SqlType, TransactionId};
 use logferry_mssql_format::log::op::{Context, Op};
@@ -15,18 +16,13 @@ use logferry_mssql_format::log::record::Record;
 use logferry_mssql_format::log::xact::Xact;
 use logferry_mssql_format::row::{FixedVar, Place, RecordKind};
 
+use self::files::fixtures;
 use self::shape::{left_out, shape};
 use super::change::plain_row;
 use super::{ColumnDef, Database, IndexDef, LogBlock, Options, Row, RowKey, TableDef, Transaction, XactOptions};
 
 fn pairs() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from).join("pairs");
-    if !folder.is_dir() {
-        eprintln!("skipped: no real files in {}", folder.display());
-        return None;
-    }
-    Some(folder)
+    fixtures().map(|folder| folder.join("pairs"))
 }
 
 fn blocks(db: &Database) -> Vec<LogBlock> {

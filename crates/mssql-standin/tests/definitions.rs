@@ -4,7 +4,9 @@
 // What the engine's own tests read its files with.
 #[path = "../../mssql-standin-storage/tests/readers/mod.rs"]
 mod readers;
-// And what its records are compared by.
+// Where it finds real files, and what its records are compared by.
+#[path = "../../mssql-standin-storage/src/real/files.rs"]
+mod files;
 #[path = "../../mssql-standin-storage/src/real/shape.rs"]
 mod shape;
 

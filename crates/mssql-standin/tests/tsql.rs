@@ -29,6 +29,10 @@ mod tsql {
     pub mod xml;
 }
 
+// Where the engine's own tests find real files.
+#[path = "../../mssql-standin-storage/src/real/files.rs"]
+mod files;
+
 use logferry_model::{Cell, SqlType};
 use logferry_mssql_format::render;
 use logferry_mssql_standin::sql::{Login, ResultColumn, ResultSink, Server, Session, SqlError};

@@ -10,13 +10,14 @@
 //! Transactions inside of a statement's are not compared, as they depend on how full pages are (`mssql-standin-storage/src/real.rs` does), but for those that
 //! take object ids.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use logferry_model::{Lsn, TransactionId};
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_standin_storage::{Database, LogBlock, Options};
 
+use super::files::fixtures;
 use super::{Shop, run, shape};
 
 /// What lies between two statements of a case.
@@ -26,13 +27,7 @@ const NEXT: &str = ";\n";
 const NAMED: [&str; 2] = [" 75/", " 98/"];
 
 fn pairs() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from).join("pairs");
-    if !folder.is_dir() {
-        eprintln!("skipped: no real files in {}", folder.display());
-        return None;
-    }
-    Some(folder)
+    fixtures().map(|folder| folder.join("pairs"))
 }
 
 /// What is run and not compared.

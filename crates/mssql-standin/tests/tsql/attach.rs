@@ -1,25 +1,13 @@
 //! Files of real servers, served: every row and every record as the product's own readers have them.
 
-use std::path::{Path, PathBuf};
-
 use logferry_model::Cell;
 use logferry_mssql_backup::log_file::LogFiles;
 use logferry_mssql_backup::scan::read_table;
 use logferry_mssql_backup::{Catalog, DataFiles, Error, LogBlocks};
 
+use crate::files::fixtures;
 use crate::tsql::dblog::{cells, texts};
 use crate::{check, connect, run, server};
-
-/// The folder of real files; none: says so.
-fn fixtures() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let folder = std::env::var_os("LOGFERRY_FIXTURES").map_or_else(beside, PathBuf::from);
-    if !folder.is_dir() {
-        eprintln!("skipped: no real files in {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
 
 /// Attaches a pair and compares all of it; `numbers` are what `fn_dblog` must count: records, commits, aborts.
 #[track_caller]
