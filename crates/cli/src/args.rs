@@ -310,7 +310,7 @@ pub(crate) struct Demo {
     /// How long sessions write to the server, with the modes that read one.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
-    /// How many transactions they commit per second, with --mode log; 0: as many as they can.
+    /// How many transactions they commit per second, with the modes that read a server; 0: as many as they can.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub rate: u32,
     /// Where the backups are made; a temporary folder without it.
