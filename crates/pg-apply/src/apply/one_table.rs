@@ -34,6 +34,15 @@ const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a row from which on it goes through COPY, in pieces, rather than as part of an array.
 const LARGE_ROW: usize = 1024 * 1024;
 
+/// What is there under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A row with the values of other unique keys that it is to have.
+    Row,
+    RowWithOtherKeys,
+}
+
 /// The changes of one table in one batch.
 pub(super) struct OneTable<'a, 'b> {
     pub client: &'a Client,
@@ -117,39 +126,31 @@ impl OneTable<'_, '_> {
     }
 
     /// Rows as they are to be, whatever is there: a row that is there is updated, which leaves the indexes alone whose columns stay. It goes
-    /// and comes again where values of another unique key may change hands, and where it is too large for an array.
+    /// and comes again where a value of another unique key is another one, which may change hands, and where it is too large for an array.
     async fn ensured(&mut self, ensured: &Ensured, emptied: bool) -> Result<(), Error> {
         let rows = self.rows;
         let table = self.defined.table.clone();
         let mut wanted = ensured.rows(&table, rows);
-        let updates = table.unique.is_empty() && !self.defined.values.is_empty();
-        let mut deletes = ensured.deletes(&table, rows);
-        if !updates {
-            deletes.extend(wanted.iter().map(|pair| pair.key));
-        }
         if emptied {
             return self.insert(&wanted.iter().map(|pair| pair.row).collect::<Vec<_>>()).await;
         }
         // First of all: a key that goes may be equal to one that comes.
-        self.delete_any(&deletes).await?;
-        let (mut there, mut large) = (Vec::new(), Vec::new());
-        if updates {
-            let found = self.find(&wanted).await?;
-            let mut found = found.iter();
-            wanted.retain(|pair| {
-                let is_there = found.next() == Some(&true);
-                let is_large = is_there && byte_len(rows.row(pair.row)) > LARGE_ROW;
-                if is_large {
-                    large.push(pair.key);
-                } else if is_there {
-                    there.push(*pair);
-                }
-                is_large || !is_there
-            });
-        }
-        self.delete_any(&large).await?;
-        if !there.is_empty() {
-            let (key, values) = (self.defined.replaced_key(), self.defined.values.clone());
+        self.delete_any(&ensured.deletes(&table, rows)).await?;
+        let (mut there, mut again) = (Vec::new(), Vec::new());
+        let mut found = self.find(&wanted).await?.into_iter();
+        wanted.retain(|pair| {
+            let found = found.next().unwrap_or(Found::Nothing);
+            let stays = found == Found::Row && byte_len(rows.row(pair.row)) <= LARGE_ROW;
+            if stays {
+                there.push(*pair);
+            } else if found != Found::Nothing {
+                again.push(pair.key);
+            }
+            !stays
+        });
+        self.delete_any(&again).await?;
+        let (key, values) = (self.defined.replaced_key(), self.defined.values.clone());
+        if !there.is_empty() && key.len() + values.len() > 0 {
             let statement = self.defined.statement(self.client, Kind::Replace).await?;
             let width = table.key.len() + key.len() + values.len();
             // Not those that are as they are to be.
@@ -190,23 +191,31 @@ impl OneTable<'_, '_> {
         self.insert(&wanted.iter().map(|pair| pair.row).collect::<Vec<_>>()).await
     }
 
-    /// Which rows are there, by their keys.
-    async fn find(&mut self, pairs: &[Pair]) -> Result<Vec<bool>, Error> {
-        let mut found = vec![false; pairs.len()];
+    /// What is there of rows, by their keys.
+    async fn find(&mut self, pairs: &[Pair]) -> Result<Vec<Found>, Error> {
+        let mut found = vec![Found::Nothing; pairs.len()];
         if pairs.is_empty() {
             return Ok(found);
         }
         let table = self.defined.table.clone();
+        let unique = self.defined.unique_columns();
         let statement = self.defined.statement(self.client, Kind::Find).await?;
         for (pairs, found) in pairs.chunks(STATEMENT_ROWS_MAX).zip(found.chunks_mut(STATEMENT_ROWS_MAX)) {
-            let arrays = self.keys(&table, pairs.iter().map(|pair| pair.key));
+            let mut arrays: Vec<Array> = (0..table.key.len() + unique.len()).map(|_| Array::new()).collect();
+            for pair in pairs {
+                let (keys, others) = arrays.split_at_mut(table.key.len());
+                push(&table, keys, self.rows, pair.key, &table.key);
+                push(&table, others, self.rows, pair.row, &unique);
+            }
             let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
             let row = self.client.query_one(&statement, &params).await;
             let row = row.map_err(|e| self.refused("a search by key", pairs.len() as u64, e))?;
-            // Counted from 1.
-            for number in row.get::<_, Vec<i64>>(0) {
-                if let Some(found) = usize::try_from(number - 1).ok().and_then(|at| found.get_mut(at)) {
-                    *found = true;
+            for (column, what) in [Found::Row, Found::RowWithOtherKeys].into_iter().enumerate() {
+                // Counted from 1.
+                for number in row.get::<_, Vec<i64>>(column) {
+                    if let Some(found) = usize::try_from(number - 1).ok().and_then(|at| found.get_mut(at)) {
+                        *found = what;
+                    }
                 }
             }
         }

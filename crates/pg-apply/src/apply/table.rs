@@ -35,7 +35,8 @@ pub(super) enum Kind {
     Update,
     /// `$1..`: key columns, then the known others.
     PartialUpdate(Known),
-    /// Numbers, from 1, of the keys that there are rows of. `$1..`: key columns.
+    /// Numbers, from 1, of the keys that there are rows of: of those with these values of other unique keys, and of the others. `$1..`: key
+    /// columns, then [`Defined::unique_columns`].
     Find,
     /// `$1..`: key columns, then those whose equal values may differ ([`Defined::replaced_key`]), then all others.
     Replace,
@@ -92,6 +93,14 @@ impl Defined {
         self.table.key.iter().copied().filter(|&c| !exact(&self.table.columns[c].pg_type)).collect()
     }
 
+    /// Columns of unique keys other than the key.
+    pub fn unique_columns(&self) -> Vec<usize> {
+        let mut columns: Vec<usize> = self.table.unique.iter().flat_map(|(_, columns)| columns).copied().collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
     /// The columns that a partial row knows, apart from the key.
     pub fn known_values(&self, known: &Known) -> Vec<usize> {
         self.values.iter().copied().filter(|&c| known.has(c)).collect()
@@ -113,11 +122,19 @@ impl Defined {
             }
             Kind::Update => self.update(&self.values),
             Kind::PartialUpdate(known) => self.update(&self.known_values(known)),
-            Kind::Find => format!(
-                "SELECT coalesce(array_agg(s.n), '{{}}') FROM {name} AS t JOIN {} ON {}",
-                self.numbered(key),
-                self.by_key("t")
-            ),
+            Kind::Find => {
+                let unique = self.unique_columns();
+                let same = match unique.is_empty() {
+                    true => "true".to_owned(),
+                    false => format!("record_image_eq({}, {})", self.image("t", &unique), self.image("s", &unique)),
+                };
+                format!(
+                    "SELECT coalesce(array_agg(s.n) FILTER (WHERE {same}), '{{}}'), coalesce(array_agg(s.n) FILTER (WHERE NOT {same}), '{{}}') \
+                     FROM {name} AS t JOIN {} ON {}",
+                    self.numbered(key, &unique),
+                    self.by_key("t")
+                )
+            }
             Kind::Replace => {
                 let values: Vec<usize> = self.replaced_key().into_iter().chain(self.values.iter().copied()).collect();
                 // What is told again as it is costs no write.
@@ -222,23 +239,24 @@ impl Defined {
 
     /// Arrays as rows: key columns `k..`, then other columns `c..`.
     fn rows(&self, key: &[usize], columns: &[usize]) -> String {
+        let (arrays, names) = self.arrays(key, columns);
+        format!("unnest({arrays}) AS s({names})")
+    }
+
+    /// The same, with their numbers `n`, from 1.
+    fn numbered(&self, key: &[usize], columns: &[usize]) -> String {
+        let (arrays, names) = self.arrays(key, columns);
+        format!("unnest({arrays}) WITH ORDINALITY AS s({names}, n)")
+    }
+
+    fn arrays(&self, key: &[usize], columns: &[usize]) -> (String, String) {
         let all = || key.iter().map(|c| ('k', c)).chain(columns.iter().map(|c| ('c', c)));
         let arrays = all()
             .enumerate()
             .map(|(i, (_, &c))| format!("${}::{}[]", i + 1, element_type(&self.table.columns[c].pg_type)))
             .collect::<Vec<_>>();
         let names = all().map(|(letter, c)| format!("{letter}{c}")).collect::<Vec<_>>();
-        format!("unnest({}) AS s({})", arrays.join(", "), names.join(", "))
-    }
-
-    /// Key columns as rows `k..`, with their numbers `n`.
-    fn numbered(&self, key: &[usize]) -> String {
-        let arrays = key
-            .iter()
-            .enumerate()
-            .map(|(i, &c)| format!("${}::{}[]", i + 1, element_type(&self.table.columns[c].pg_type)));
-        let names = key.iter().map(|c| format!("k{c}, ")).collect::<String>();
-        format!("unnest({}) WITH ORDINALITY AS s({names}n)", arrays.collect::<Vec<_>>().join(", "))
+        (arrays.join(", "), names.join(", "))
     }
 
     fn by_key(&self, alias: &str) -> String {
