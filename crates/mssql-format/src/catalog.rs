@@ -270,6 +270,8 @@ pub struct IndexRow {
 pub mod index {
     /// An index, not only statistics.
     pub const INDEX: u32 = 0x1;
+    /// Statistics that the server made by itself.
+    pub const AUTOMATIC: u32 = 0x2000;
     /// UNIQUE
     pub const UNIQUE: u32 = 0x8;
     /// PRIMARY KEY
@@ -302,8 +304,10 @@ impl IndexRow {
 pub struct IndexColumnRow {
     /// The table.
     pub object: u32,
-    /// The index.
+    /// The index, or the statistics.
     pub index: u32,
+    /// `subid`: place among the columns, from 1.
+    pub place: u32,
     /// The column.
     pub column: u32,
     /// Place in the key, from 1; 0: not in the key.
@@ -321,6 +325,7 @@ impl IndexColumnRow {
         Ok(IndexColumnRow {
             object: u32_of(row, 4)?,
             index: u32_of(row, 8)?,
+            place: u32_of(row, 12)?,
             column: u32_of(row, 20)?,
             key_ordinal: u8_of(row, 24)?,
             descending: u32_of(row, 16)? & Self::DESCENDING != 0,

@@ -13,11 +13,13 @@
 //! or not on pages, more than one data or log file.
 
 mod constraints;
+mod layout;
 mod log;
 mod modules;
 mod pages;
 mod recovery;
 mod reopen;
+mod statistics;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -26,10 +28,20 @@ use std::path::Path;
 use self::log::read_log;
 use self::pages::Pages;
 pub use self::reopen::Kept;
+pub use self::statistics::StatisticsDef;
 use self::tables::{BaseTables, Source};
 use super::constraint::{ConstraintDef, ConstraintKind};
 use super::entry::Index;
-use super::{Database, Error, Options};
+use super::{Database, Error, Options, SpaceUnit};
+
+/// How much of a data file is taken.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Pages of the file.
+    pub pages: u32,
+    /// Allocation units, as [`Database::space`] gives them.
+    pub units: Vec<SpaceUnit>,
+}
 
 /// 2008
 const OLDEST: u16 = 655;
@@ -56,6 +68,9 @@ impl Database {
         db.guids.binding = pages.binding()?;
         db.schemas = base.schemas.iter().map(|(id, name)| (name.clone(), *id)).collect();
         db.attached_modules = base.modules.clone();
+        db.attached_dependencies = base.dependencies.clone();
+        db.attached_statistics = base.statistics();
+        db.attached_space = Some(Space { pages: pages.raw().count() as u32, units: base.space.clone() });
         db.tables = BTreeMap::new();
         db.indexes = BTreeMap::new();
         for table in &base.tables {

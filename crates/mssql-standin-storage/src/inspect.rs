@@ -55,6 +55,21 @@ pub struct UnitRoots {
     pub pages: [[u8; 6]; 3],
 }
 
+/// An allocation unit, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceUnit {
+    /// The table.
+    pub object: u32,
+    /// `index_id`
+    pub index: u32,
+    /// 1 rows, 2 LOBs, 3 row overflow.
+    pub kind: u8,
+    /// Pages with data, pages that are used, pages that are taken.
+    pub pages: [i64; 3],
+    /// First page, root page, first IAM page.
+    pub roots: [[u8; 6]; 3],
+}
+
 /// A transaction that has not ended.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenTransaction {
@@ -119,6 +134,30 @@ impl Database {
                 Some((unit.id, at as u8 + 1, [unit.data, unit.used, unit.reserved]))
             })
             .collect()
+    }
+
+    /// Pages of the data file.
+    pub fn file_pages(&self) -> u32 {
+        self.attached_space.as_ref().map_or(self.pages.len() as u32, |space| space.pages)
+    }
+
+    /// The allocation units of all tables, those of the system too.
+    pub fn space(&self) -> Vec<SpaceUnit> {
+        if let Some(space) = &self.attached_space {
+            return space.units.clone();
+        }
+        let units = self.rowsets.values().flat_map(|r| {
+            let roots = self.unit_roots(r.id).into_iter();
+            let own = self.rowset_units(r.id).into_iter().zip(roots);
+            own.map(|((_, kind, pages), roots)| SpaceUnit {
+                object: r.object_id,
+                index: r.index_id,
+                kind,
+                pages,
+                roots: roots.pages,
+            })
+        });
+        units.collect()
     }
 
     /// The columns of a rowset's rows or entries, dropped ones too, in the order of their NULL bits.

@@ -32,6 +32,7 @@ mod constraint;
 mod dblog;
 mod ddl;
 mod definition;
+mod depend;
 mod entry;
 mod error;
 mod heap;
@@ -65,7 +66,7 @@ use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
 pub use self::alter::NewValue;
-pub use self::attach::Kept;
+pub use self::attach::{Kept, StatisticsDef};
 pub use self::backup::FullBackup;
 pub use self::bulk::BulkLog;
 pub use self::capture::{CapturedChange, CapturedTransaction};
@@ -73,9 +74,10 @@ use self::clock::Clock;
 pub use self::constraint::{ConstraintDef, ConstraintKind, ConstraintSwitch};
 pub use self::dblog::{LogBlock, LogReuseWait, LogState, VlfInfo};
 pub use self::ddl::{KeyKind, KeyName, key_object};
+pub use self::depend::{Dependency, Named};
 pub use self::error::Error;
 pub use self::index::IndexDef;
-pub use self::inspect::{OpenTransaction, PhysicalColumn, TableRowset, UnitRoots};
+pub use self::inspect::{OpenTransaction, PhysicalColumn, SpaceUnit, TableRowset, UnitRoots};
 use self::log::LogFile;
 pub use self::media::backed_up_log;
 pub use self::module::{ColumnUse, ModuleDef, ModuleReference, ModuleSettings};
@@ -199,6 +201,10 @@ pub struct Database {
     read_only: bool,
     /// Views, procedures, functions and triggers of attached files.
     attached_modules: Vec<ModuleDef>,
+    attached_dependencies: Vec<Dependency>,
+    /// Statistics that are of no index, by table.
+    attached_statistics: BTreeMap<u32, Vec<StatisticsDef>>,
+    attached_space: Option<attach::Space>,
     guids: Guids,
     backups: backup::History,
 }
@@ -266,6 +272,9 @@ impl Database {
             constraints: BTreeMap::new(),
             read_only: false,
             attached_modules: Vec::new(),
+            attached_dependencies: Vec::new(),
+            attached_statistics: BTreeMap::new(),
+            attached_space: None,
             guids,
             backups: backup::History::new(ids),
             options,

@@ -11,9 +11,11 @@ mod tsql {
     pub mod cdc;
     pub mod change;
     pub mod clr;
+    pub mod compatibility;
     pub mod constraint;
     pub mod dblog;
     pub mod define;
+    pub mod help;
     pub mod index;
     pub mod keep;
     pub mod merge;

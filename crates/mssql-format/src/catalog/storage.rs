@@ -20,12 +20,15 @@ pub struct AllocUnitRow {
     pub root: PageId,
     /// First IAM page.
     pub first_iam: PageId,
+    /// Pages with data, pages that are used, pages that are taken: `pcdata`, `pcused`, `pcreserved`.
+    pub pages: [i64; 3],
 }
 
 impl AllocUnitRow {
     /// Reads a row.
     pub fn read(row: &FixedVar<'_>) -> Result<Self> {
         let page = |offset| PageId::read(row.fixed(offset, 6)?, 0, "page of an allocation unit");
+        let count = |offset| u64_of(row, offset).map(|n| n as i64);
         Ok(AllocUnitRow {
             id: u64_of(row, 4)?,
             kind: u8_of(row, 12)?,
@@ -33,6 +36,7 @@ impl AllocUnitRow {
             first: page(27)?,
             root: page(33)?,
             first_iam: page(39)?,
+            pages: [count(53)?, count(45)?, count(61)?],
         })
     }
 }

@@ -7,27 +7,26 @@ use logferry_mssql_format::boot::Boot;
 use logferry_mssql_format::bytes::{Malformed, Result as FormatResult};
 use logferry_mssql_format::catalog::{
     AllocUnitRow, ClassObjectRow, ColumnRow, DefaultRow, IndexColumnRow, IndexRow, ObjectRow, RowsetColumnRow,
-    RowsetRow, base_rowset, column, index, object, rowset_column,
+    RowsetRow, base_rowset, column, index, object,
 };
-use logferry_mssql_format::encode::RowShape;
-use logferry_mssql_format::row::{FixedVar, PhysicalColumn, Place, RawCell, RowLayout};
+use logferry_mssql_format::row::{FixedVar, PhysicalColumn, RawCell, RowLayout};
 
 use super::super::constraint::SYSTEM_NAMED;
 use super::super::ddl::{KeyKind, KeyName};
+use super::super::depend::{self, Dependency};
 use super::super::index::IndexDef;
 use super::super::module::ModuleDef;
 use super::super::space::AllocUnit;
-use super::super::system::definitions::{SYSOBJVALUES, SYSSINGLEOBJREFS};
-use super::super::table::{Form, NOT_STORED, Placer, StoredColumn};
-use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, Table, TableDef, TableLayout};
+use super::super::system::definitions::{SYSMULTIOBJREFS, SYSOBJVALUES, SYSSINGLEOBJREFS, SYSSOFTOBJREFS};
+use super::super::{ColumnDef, Error, Identity, Row, RowKey, Rowset, SpaceUnit, Table, TableDef};
 use super::constraints::{ConstraintRow, Constraints, read_reference, read_text};
+use super::layout::{place_of, table_layout};
 use super::modules::{self, ModuleRow};
 use super::pages::Pages;
 
 /// Kind of the allocation unit of rows.
 const IN_ROW: u8 = 1;
 const MEMORY_OPTIMISED: u32 = 0x100;
-const BIT: u8 = 104;
 /// `sysidxstats.type`
 const CLUSTERED: u8 = 1;
 const NONCLUSTERED: u8 = 2;
@@ -44,12 +43,16 @@ pub(super) struct BaseTables {
     index_rowsets: Vec<RowsetRow>,
     rowset_columns: BTreeMap<u64, Vec<RowsetColumnRow>>,
     columns: BTreeMap<u32, Vec<ColumnRow>>,
-    indexes: Vec<IndexRow>,
-    index_columns: Vec<IndexColumnRow>,
+    pub(super) indexes: Vec<IndexRow>,
+    pub(super) index_columns: Vec<IndexColumnRow>,
     keys: Vec<KeyRow>,
     pub constraints: Constraints,
     /// Views, procedures, functions and triggers that users made.
     pub modules: Vec<ModuleDef>,
+    /// Allocation units of all tables.
+    pub space: Vec<SpaceUnit>,
+    /// What they and the constraints name.
+    pub dependencies: Vec<Dependency>,
     defaults: BTreeMap<(u64, u64), Option<Vec<u8>>>,
 }
 
@@ -95,6 +98,18 @@ impl BaseTables {
             at = next.map_err(|e| pages.damaged(e))?;
         }
         let all_rowsets = rows_of(pages, &units, base_rowset(object::SYSROWSETS, 0), RowsetRow::read)?;
+        let held = |r: &RowsetRow| {
+            let own = units.get(&r.id).into_iter().flatten();
+            let unit = |u: &AllocUnitRow| SpaceUnit {
+                object: r.object,
+                index: r.index,
+                kind: u.kind,
+                pages: u.pages,
+                roots: [u.first, u.root, u.first_iam].map(|page| page.to_bytes()),
+            };
+            own.map(unit).collect::<Vec<_>>()
+        };
+        let space = all_rowsets.iter().flat_map(held).collect();
         let rowset_of = |id: u32| all_rowsets.iter().find(|r| r.index <= 1 && r.object == id).map(|r| r.id);
         let tables: Vec<ObjectRow> = rows_of_object(pages, &units, rowset_of(object::SYSSCHOBJS), ObjectRow::read)?
             .into_iter()
@@ -109,6 +124,8 @@ impl BaseTables {
             texts: texts.into_iter().flatten().collect(),
             references: references.into_iter().collect(),
         };
+        let names = rows_of_object(pages, &units, rowset_of(SYSSOFTOBJREFS), depend::read_name)?;
+        let columns_named = rows_of_object(pages, &units, rowset_of(SYSMULTIOBJREFS), depend::read_column)?;
         let ids: BTreeSet<u32> = tables.iter().map(|t| t.id).collect();
         let schemas = rows_of_object(pages, &units, rowset_of(object::SYSCLSOBJS), ClassObjectRow::read)?;
         let schemas: BTreeMap<u32, String> =
@@ -143,6 +160,8 @@ impl BaseTables {
             index_columns: rows_of_object(pages, &units, rowset_of(object::SYSISCOLS), IndexColumnRow::read)?,
             keys: keys.into_iter().flatten().collect(),
             constraints,
+            space,
+            dependencies: names.into_iter().chain(columns_named).flatten().collect(),
             defaults: defaults.into_iter().flatten().map(|r| ((r.rowset, r.hobt_column), r.value)).collect(),
             index_rowsets: all_rowsets.iter().filter(|r| ids.contains(&r.object) && r.index > 1).cloned().collect(),
             rowsets: all_rowsets.into_iter().filter(|r| ids.contains(&r.object) && r.index <= 1).collect(),
@@ -219,6 +238,7 @@ impl BaseTables {
             if let Some(slot) = slots.get_mut(usize::from(unit.kind).wrapping_sub(1)) {
                 let mut held = AllocUnit::new(unit.id);
                 (held.first, held.root, held.iam) = (unit.first.page, unit.root.page, unit.first_iam.page);
+                [held.data, held.used, held.reserved] = unit.pages;
                 *slot = Some(held);
             }
         }
@@ -367,96 +387,6 @@ fn rows_of_object<T>(
     read: fn(&FixedVar<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Error> {
     rowset.map_or(Ok(Vec::new()), |rowset| rows_of(pages, units, rowset, read))
-}
-
-fn place_of(column: &RowsetColumnRow) -> Option<Place> {
-    if column.status & rowset_column::SPARSE != 0 {
-        return Some(Place::Sparse { column_id: u16::try_from(column.column).ok()? });
-    }
-    if column.leaf_offset < 0 {
-        let index = column.leaf_offset.unsigned_abs() - 1;
-        if column.status & rowset_column::UNIQUIFIER != 0 {
-            return Some(Place::Variable { index });
-        }
-        // char, nchar and binary are variable in sparse tables; other fixed types are in vardecimal tables only.
-        return match (column.xtype, column.fixed_len()) {
-            (173 | 175 | 239, _) | (_, None) => Some(Place::Variable { index }),
-            (_, Some(_)) => None,
-        };
-    }
-    let offset = column.leaf_offset.unsigned_abs();
-    match column.xtype {
-        BIT => Some(Place::Bit { offset, bit: column.leaf_bit }),
-        _ => Some(Place::Fixed { offset, len: column.fixed_len()? }),
-    }
-}
-
-/// The layout as the rest of the engine knows it: for keys and for what the catalog says of columns.
-fn table_layout(
-    def: &TableDef,
-    kind: Option<KeyKind>,
-    rows: &[&ColumnRow],
-    physical: &[RowsetColumnRow],
-) -> Option<TableLayout> {
-    let mut own: Vec<&RowsetColumnRow> = physical.iter().filter(|p| p.leaf_null_bit > 0).collect();
-    own.sort_by_key(|p| p.leaf_null_bit);
-    let mut layout = TableLayout {
-        columns: Vec::new(),
-        of_logical: vec![NOT_STORED; def.columns.len()],
-        key: Vec::new(),
-        row: RowShape { places: Vec::new(), fixed_end: 4 },
-        key_entry: RowShape { places: Vec::new(), fixed_end: 1 },
-        form: Form::Row,
-        nulls: kind.is_some_and(KeyKind::is_loose),
-    };
-    for p in own {
-        let uniquifier = p.status & rowset_column::UNIQUIFIER != 0;
-        let logical = if p.is_live() { rows.iter().position(|c| c.id == p.column) } else { None };
-        let column = logical.and_then(|at| def.columns.get(at));
-        let Some(place) = place_of(p) else {
-            if column.is_some() {
-                return None;
-            }
-            continue;
-        };
-        if let Some(at) = logical {
-            layout.of_logical[at] = layout.columns.len();
-        }
-        layout.row.fixed_end = layout.row.fixed_end.max(match place {
-            Place::Fixed { offset, len } => offset + len,
-            Place::Bit { offset, .. } => offset + 1,
-            _ => 0,
-        });
-        layout.row.places.push(place);
-        layout.columns.push(StoredColumn {
-            logical,
-            id: p.column,
-            sql_type: match column {
-                Some(column) => column.sql_type.clone(),
-                None if uniquifier => logferry_model::SqlType::Int,
-                None => logferry_model::SqlType::Unknown { code: p.xtype },
-            },
-            nullable: column.map_or(!uniquifier, |c| c.nullable),
-            key_ordinal: p.key_ordinal,
-            place,
-            internal: None,
-            descending: false,
-            uniquifier,
-        });
-    }
-    let mut entry = Placer::new(1);
-    for at in def.primary_key.iter().filter_map(|c| layout.of_logical.get(*c).copied()) {
-        let column = layout.columns.get_mut(at)?;
-        let place = entry.place(&column.sql_type);
-        column.internal = Some(place);
-        layout.key_entry.places.push(place);
-        layout.key.push(at);
-    }
-    if let (false, Some(at)) = (def.primary_key.is_empty(), layout.columns.iter().position(|c| c.uniquifier)) {
-        layout.key_by_uniquifier(at, &mut entry);
-    }
-    layout.key_entry.fixed_end = entry.end;
-    Some(layout)
 }
 
 /// A row as callers would have given it.

@@ -4,11 +4,15 @@
 //! feature always has the same in are filled so. Sessions are all sysadmin, and see everything.
 
 mod describe;
+mod help;
 mod objects;
+mod permission;
 mod property;
 mod shape;
 mod views;
 
 pub(crate) use describe::described;
+pub(crate) use help::{Said, help};
+pub(crate) use permission::{my_permissions, my_permissions_columns};
 pub(crate) use property::{VERSION_TEXT, property};
-pub(crate) use views::{log, server::PRINCIPALS, table_function, view};
+pub(crate) use views::{is_of_server, log, server::PRINCIPALS, table_function, view};

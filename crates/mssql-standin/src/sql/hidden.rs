@@ -49,6 +49,11 @@ impl State {
         !self.is_hidden_from(scalars) || self.hidden.rights != Rights::Lost
     }
 
+    /// What a session may do all the same, where it is one that does not see everything.
+    pub fn rights_lost(&self, scalars: &Scalars) -> Option<Rights> {
+        self.is_hidden_from(scalars).then_some(self.hidden.rights)
+    }
+
     fn is_hidden_from(&self, scalars: &Scalars) -> bool {
         !self.hidden.program.is_empty() && scalars.program.split(' ').next() == Some(self.hidden.program.as_str())
     }

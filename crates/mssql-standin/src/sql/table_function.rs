@@ -7,7 +7,7 @@ use logferry_model::SqlType;
 
 use super::ast::Expr;
 use super::bind::{Binder, Scope, Source, cast};
-use super::catalog::log;
+use super::catalog::{self, log};
 use super::cdc::{CdcRead, SCHEMA};
 use super::dblog;
 use super::error::{Result, SqlError};
@@ -27,6 +27,8 @@ pub(crate) enum TableFunction {
     LogInfo,
     /// `sys.dm_db_log_stats`
     LogStats,
+    /// `sys.fn_my_permissions`
+    MyPermissions,
     /// `cdc.fn_cdc_get_all_changes_*`, `cdc.fn_cdc_get_net_changes_*`
     Cdc(CdcRead),
 }
@@ -41,6 +43,7 @@ impl TableFunction {
             "fn_dump_dblog" => TableFunction::LogDump,
             "dm_db_log_info" => TableFunction::LogInfo,
             "dm_db_log_stats" => TableFunction::LogStats,
+            "fn_my_permissions" => TableFunction::MyPermissions,
             _ => return None,
         })
     }
@@ -55,6 +58,7 @@ impl TableFunction {
                 all
             }
             TableFunction::LogInfo | TableFunction::LogStats => vec![SqlType::Int],
+            TableFunction::MyPermissions => vec![types::nvarchar(776), types::sysname()],
             TableFunction::Cdc(_) => {
                 let lsn = || SqlType::Binary { length: 10 };
                 vec![lsn(), lsn(), types::nvarchar(30)]
@@ -67,6 +71,7 @@ impl TableFunction {
             TableFunction::Log | TableFunction::LogDump => dblog::columns(),
             TableFunction::LogInfo => log::info_columns(),
             TableFunction::LogStats => log::stats_columns(),
+            TableFunction::MyPermissions => catalog::my_permissions_columns(),
             TableFunction::Cdc(read) => read.columns.clone(),
         }
     }
@@ -147,6 +152,7 @@ pub(crate) fn scan(
         TableFunction::LogDump => return dblog::dump(ctx, *database, &args, each),
         TableFunction::LogInfo => log::info(ctx.state, ctx.scalars, &args),
         TableFunction::LogStats => log::stats(ctx.state, ctx.scalars, &args),
+        TableFunction::MyPermissions => catalog::my_permissions(ctx.state, ctx.scalars, &args),
         TableFunction::Cdc(read) => read.rows(ctx.state.db(*database), &args)?,
     };
     for row in rows {

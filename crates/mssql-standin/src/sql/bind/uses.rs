@@ -1,5 +1,6 @@
 //! What a text names: tables and views by their first mention, their columns with what is done with them.
 
+use super::super::catalog;
 use super::super::state::{Scalars, State, TEMPDB};
 use super::super::value::same_name;
 use super::Source;
@@ -27,6 +28,10 @@ impl Uses {
             Ok(Some(at)) => Some(at.table),
             _ => state.find_module(scalars, name).ok().flatten().map(|(_, id)| id),
         };
+        // What the server has itself is not written down.
+        if object.is_none() && catalog::is_of_server(name) {
+            return;
+        }
         let known = |r: &ModuleReference| match object {
             Some(_) => r.object == object,
             None => r.object.is_none() && same_name(&r.name, table),

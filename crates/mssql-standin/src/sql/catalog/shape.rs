@@ -1,6 +1,6 @@
 //! The columns of a view in one text, and rows that give only those that differ.
 //!
-//! `name type`, with `?` where NULL may be and `=value` where the stand-in always has the same: most columns of most views are
+//! `name type`, or `[a name] type`, with `?` where NULL may be and `=value` where the stand-in always has the same: most columns of most views are
 //! settings that it does not have.
 
 use logferry_model::SqlType;
@@ -46,6 +46,8 @@ fn sql_type(ty: &str) -> SqlType {
         "guid" => SqlType::UniqueIdentifier,
         "variant" => SqlType::Variant,
         "nmax" => types::nvarchar_max(),
+        "ntext" => SqlType::NText { collation },
+        "image" => SqlType::Image,
         "lsn" => SqlType::Decimal { precision: 25, scale: 0 },
         "sysname" => types::sysname(),
         other => {
@@ -73,7 +75,10 @@ pub(super) fn columns(spec: &str) -> Vec<Column> {
 
 fn parse(spec: &str) -> Vec<(Column, Value)> {
     spec.split(',')
-        .filter_map(|part| part.trim().split_once(' '))
+        .filter_map(|part| {
+            let part = part.trim();
+            part.strip_prefix('[').map_or_else(|| part.split_once(' '), |part| part.split_once("] "))
+        })
         .map(|(name, rest)| {
             let (ty, fixed) = rest.split_once('=').map_or((rest, None), |(ty, v)| (ty, Some(v)));
             let (ty, nullable) = ty.strip_suffix('?').map_or((ty, false), |t| (t, true));

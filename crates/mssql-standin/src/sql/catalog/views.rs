@@ -2,14 +2,17 @@
 
 mod cdc;
 mod column;
+mod compatibility;
 mod constraint;
+mod depend;
 mod information_schema;
 pub(crate) mod log;
 mod msdb;
 mod object;
 pub(super) mod server;
-mod session;
+pub(super) mod session;
 mod space;
+mod statistics;
 mod trigger;
 
 use logferry_model::SqlType;
@@ -18,7 +21,7 @@ use super::super::bind::Binder;
 use super::super::collation;
 use super::super::error::Result;
 use super::super::plan::{Column, Typed};
-use super::super::state::{Isolation, State};
+use super::super::state::{Isolation, Scalars, State};
 use super::super::value::{Value, same_name};
 use super::objects::objects;
 use super::shape::{NULL, Rows, b, columns, n, t};
@@ -29,6 +32,7 @@ const SYS: &[&str] = &[
     "all_objects",
     "all_views",
     "allocation_units",
+    "assemblies",
     "availability_groups",
     "change_tracking_databases",
     "check_constraints",
@@ -44,6 +48,7 @@ const SYS: &[&str] = &[
     "database_role_members",
     "databases",
     "default_constraints",
+    "destination_data_spaces",
     "dm_cdc_errors",
     "dm_cdc_log_scan_sessions",
     "dm_db_log_space_usage",
@@ -77,7 +82,11 @@ const SYS: &[&str] = &[
     "master_files",
     "messages",
     "objects",
+    "parameters",
+    "partition_functions",
+    "partition_schemes",
     "partitions",
+    "periods",
     "procedures",
     "schemas",
     "sequences",
@@ -85,15 +94,28 @@ const SYS: &[&str] = &[
     "server_principals",
     "server_role_members",
     "servers",
+    "sql_expression_dependencies",
     "sql_logins",
     "sql_modules",
+    "stats",
+    "stats_columns",
     "synonyms",
+    "syscolumns",
+    "syscomments",
+    "sysdatabases",
+    "sysforeignkeys",
+    "sysindexes",
+    "sysindexkeys",
     "syslanguages",
+    "sysobjects",
     "sysprocesses",
+    "sysreferences",
     "system_internals_allocation_units",
     "system_internals_partition_columns",
     "system_internals_partitions",
     "system_views",
+    "systypes",
+    "sysusers",
     "table_types",
     "tables",
     "time_zone_info",
@@ -176,17 +198,26 @@ fn with(spec: &str) -> Vec<Column> {
     columns(&format!("{OBJECT}, {spec}"))
 }
 
+/// Whether a name is that of a view of the server, where no object of the user has it.
+pub(crate) fn is_of_server(name: &[String]) -> bool {
+    let listed = |names: &[&str], view: &str| names.iter().any(|name| same_name(name, view));
+    match name {
+        [view] => listed(compatibility::NAMES, view),
+        [schema, view] if same_name(schema, "dbo") => listed(compatibility::NAMES, view),
+        [schema, view] if same_name(schema, "sys") => listed(SYS, view),
+        [schema, view] if same_name(schema, "INFORMATION_SCHEMA") => listed(INFORMATION_SCHEMA, view),
+        _ => false,
+    }
+}
+
 /// A view: its schema, columns and rows.
 pub(crate) fn view(binder: &Binder<'_>, name: &[String]) -> Result<Option<(String, Vec<Column>, Rows)>> {
     let state = binder.state;
-    let (database, schema, view) = match name {
-        // `sysobjects` and the like are found without their schema too; they are not kept here.
-        [_] => return Ok(None),
-        _ => state.resolve(binder.scalars, name)?,
-    };
+    let (database, schema, view) = state.resolve(binder.scalars, name)?;
     let lower = view.to_lowercase();
     let listed = |names: &[&str]| names.iter().any(|name| same_name(name, &view));
-    let found = if same_name(&schema, "sys") && listed(SYS) {
+    let is_old = same_name(&schema, "dbo") && listed(compatibility::NAMES);
+    let found = if same_name(&schema, "sys") && listed(SYS) || is_old {
         match object_view(binder, database, &lower) {
             Some(found) => Some(defined(binder, database, found)?),
             None => server_view(binder, database, &lower),
@@ -216,10 +247,15 @@ pub(crate) fn table_function(_: &Binder<'_>, name: &[String], _: &[Typed]) -> Re
 
 /// What tells of objects waits for the transactions of others that have defined some.
 fn defined<T>(binder: &Binder<'_>, at: usize, found: T) -> Result<T> {
-    let own = binder.scalars.xacts.get(&at).copied();
-    match binder.state.db(at).storage.any_definer(own) {
-        Some(by) if binder.scalars.isolation != Isolation::ReadUncommitted => Err(binder.state.blocked(at, by)),
-        _ => Ok(found),
+    settled(binder.state, binder.scalars, at).map(|()| found)
+}
+
+/// An error that means waiting, where others have defined something and not committed it.
+pub(super) fn settled(state: &State, scalars: &Scalars, at: usize) -> Result<()> {
+    let own = scalars.xacts.get(&at).copied();
+    match state.db(at).storage.any_definer(own) {
+        Some(by) if scalars.isolation != Isolation::ReadUncommitted => Err(state.blocked(at, by)),
+        _ => Ok(()),
     }
 }
 
@@ -229,6 +265,9 @@ fn object_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column
         .or_else(|| column::view(binder, at, view))
         .or_else(|| constraint::view(binder, at, view))
         .or_else(|| space::view(binder, at, view))
+        .or_else(|| statistics::view(binder.state.db(at), view))
+        .or_else(|| depend::view(binder.state.db(at), view))
+        .or_else(|| compatibility::view(binder, at, view))
 }
 
 fn server_view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {

@@ -1,11 +1,13 @@
 //! `sys.schemas`, `sys.objects` and the views of one kind of object; extended properties.
 
-use super::super::super::ast::ModuleKind;
+use super::super::super::ast::{ModuleKind, ParameterType};
 use super::super::super::bind::{Binder, TableAt};
 use super::super::super::cdc::is_tracked;
 use super::super::super::plan::Column;
-use super::super::super::value::Value;
-use super::super::shape::{NULL, Rows, b, columns, n, t};
+use super::super::super::state::Db;
+use super::super::super::types;
+use super::super::super::value::{Value, same_name};
+use super::super::shape::{NULL, Rows, b, columns, n, none, t, view as shaped};
 use super::{INFORMATION_SCHEMA, OBJECT, SYS, object_rows, with};
 
 /// A view of this file.
@@ -89,6 +91,40 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             });
             (list, rows.collect())
         }
+        "assemblies" => shaped(
+            "name sysname, principal_id int?, assembly_id int, clr_name n4000?, permission_set tinyint?, permission_set_desc n60?, is_visible bit, create_date datetime, modify_date datetime, is_user_defined bit?",
+            [
+                "name",
+                "principal_id",
+                "assembly_id",
+                "clr_name",
+                "permission_set",
+                "permission_set_desc",
+                "is_visible",
+                "create_date",
+                "modify_date",
+                "is_user_defined",
+            ],
+            // The one that every database has: hierarchyid, geometry and geography are in it.
+            [[
+                t("Microsoft.SqlServer.Types"),
+                n(4),
+                n(1),
+                t(
+                    "microsoft.sqlserver.types, version=13.0.0.0, culture=neutral, publickeytoken=89845dcd8080cc91, processorarchitecture=msil",
+                ),
+                n(3),
+                t("UNSAFE_ACCESS"),
+                b(true),
+                db.created.clone(),
+                db.created.clone(),
+                b(false),
+            ]],
+        ),
+        "periods" => none(
+            "name sysname, period_type tinyint?, period_type_desc n60?, object_id int, start_column_id int, end_column_id int",
+        ),
+        "parameters" => parameters(db),
         "synonyms" => (with("base_object_name n1035?"), Vec::new()),
         "sequences" => {
             let list = with(
@@ -100,7 +136,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             columns("class tinyint, class_desc n60?, major_id int, minor_id int, name sysname, value variant?"),
             Vec::new(),
         ),
-        "sql_modules" => super::super::shape::view(
+        "sql_modules" => shaped(
             "object_id int, definition nmax?, uses_ansi_nulls bit?=1, uses_quoted_identifier bit?=1, is_schema_bound bit?=0, uses_database_collation bit?=0, is_recompiled bit?=0, null_on_null_input bit?=0, execute_as_principal_id int?, uses_native_compilation bit?=0",
             ["object_id", "definition", "is_schema_bound", "is_recompiled", "execute_as_principal_id"],
             (db.modules.iter().map(|(id, m)| (id, &m.text, m.options)))
@@ -111,6 +147,52 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
         ),
         _ => return None,
     })
+}
+
+/// Parameters of procedures.
+fn parameters(db: &Db) -> (Vec<Column>, Rows) {
+    let mut rows = Vec::new();
+    for (id, module) in &db.modules {
+        let ModuleKind::Procedure { parameters, .. } = &module.kind else { continue };
+        for (parameter, place) in parameters.iter().zip(1i64..) {
+            let (code, user, (length, precision, scale)) = match &parameter.of {
+                ParameterType::Scalar(ty) => (types::code(ty), types::user_code(ty), types::sizes(ty)),
+                ParameterType::Table(name) => {
+                    let name = name.last().map_or("", String::as_str);
+                    let known = db.table_types.iter().find(|(_, def)| same_name(&def.name, name));
+                    (243, known.map_or(0, |(id, _)| *id), (-1, 0, 0))
+                }
+            };
+            rows.push([
+                n(*id),
+                t(&parameter.name),
+                n(place),
+                n(code),
+                n(user),
+                n(length),
+                n(precision),
+                n(scale),
+                b(parameter.output),
+                b(matches!(parameter.of, ParameterType::Table(_))),
+            ]);
+        }
+    }
+    shaped(
+        "object_id int, name sysname?, parameter_id int, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint, is_output bit, is_cursor_ref bit=0, has_default_value bit=0, is_xml_document bit=0, default_value variant?, xml_collection_id int=0, is_readonly bit, is_nullable bit?=1, encryption_type int?, encryption_type_desc n64?, encryption_algorithm_name sysname?, column_encryption_key_id int?, column_encryption_key_database_name sysname?",
+        [
+            "object_id",
+            "name",
+            "parameter_id",
+            "system_type_id",
+            "user_type_id",
+            "max_length",
+            "precision",
+            "scale",
+            "is_output",
+            "is_readonly",
+        ],
+        rows,
+    )
 }
 
 /// The server's own views: ids below 0, in the schemas 3 and 4.

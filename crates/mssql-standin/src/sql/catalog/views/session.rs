@@ -16,6 +16,15 @@ const DATABASE_TRANSACTIONS: &str = "transaction_id bigint, database_id int, dat
 
 const QUERY_STATS: &str = "sql_handle varbin64, statement_start_offset int, statement_end_offset int, plan_generation_num bigint, plan_handle varbin64, creation_time datetime, last_execution_time datetime, execution_count bigint, total_worker_time bigint, last_worker_time bigint, min_worker_time bigint, max_worker_time bigint, total_physical_reads bigint, last_physical_reads bigint, min_physical_reads bigint, max_physical_reads bigint, total_logical_writes bigint, last_logical_writes bigint, min_logical_writes bigint, max_logical_writes bigint, total_logical_reads bigint, last_logical_reads bigint, min_logical_reads bigint, max_logical_reads bigint, total_clr_time bigint, last_clr_time bigint, min_clr_time bigint, max_clr_time bigint, total_elapsed_time bigint, last_elapsed_time bigint, min_elapsed_time bigint, max_elapsed_time bigint, query_hash bin8, query_plan_hash bin8, total_rows bigint, last_rows bigint, min_rows bigint, max_rows bigint, statement_sql_handle varbin64?, statement_context_id bigint?, total_dop bigint, last_dop bigint, min_dop bigint, max_dop bigint, total_grant_kb bigint, last_grant_kb bigint, min_grant_kb bigint, max_grant_kb bigint, total_used_grant_kb bigint, last_used_grant_kb bigint, min_used_grant_kb bigint, max_used_grant_kb bigint, total_ideal_grant_kb bigint, last_ideal_grant_kb bigint, min_ideal_grant_kb bigint, max_ideal_grant_kb bigint, total_reserved_threads bigint, last_reserved_threads bigint, min_reserved_threads bigint, max_reserved_threads bigint, total_used_threads bigint, last_used_threads bigint, min_used_threads bigint, max_used_threads bigint, total_columnstore_segment_reads bigint, last_columnstore_segment_reads bigint, min_columnstore_segment_reads bigint, max_columnstore_segment_reads bigint, total_columnstore_segment_skips bigint, last_columnstore_segment_skips bigint, min_columnstore_segment_skips bigint, max_columnstore_segment_skips bigint, total_spills bigint, last_spills bigint, min_spills bigint, max_spills bigint";
 
+/// Status and command of a session: of the one that asks, of one that waits for another, of one that nobody has asked anything.
+pub(in crate::sql::catalog) fn activity(state: &State, own: i16, id: i16) -> [&'static str; 2] {
+    match () {
+        () if id == own => ["runnable", "SELECT"],
+        () if state.waits.contains_key(&id) => ["suspended", "SELECT"],
+        () => ["sleeping", "AWAITING COMMAND"],
+    }
+}
+
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, _: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
     let state = binder.state;
@@ -148,7 +157,7 @@ pub(super) fn view(binder: &Binder<'_>, _: usize, view: &str) -> Option<(Vec<Col
             none("database_id int, reserved_page_count bigint, reserved_space_kb bigint")
         }
         "sysprocesses" => table(
-            "spid smallint, kpid smallint=0, blocked smallint, waittype bin2?, waittime bigint=0, lastwaittype nc32=, waitresource nc256=, dbid smallint, uid smallint=1, cpu int=0, physical_io bigint=0, memusage int=0, login_time datetime, last_batch datetime, ecid smallint=0, open_tran smallint, status nc30, sid bin86?, hostname nc128, program_name nc128, hostprocess nc10=, cmd nc52=SELECT, nt_domain nc128=, nt_username nc128=, net_address nc12=, net_library nc12=, loginame nc128, context_info bin128?, sql_handle bin20?, stmt_start int=0, stmt_end int=-1, request_id int=0",
+            "spid smallint, kpid smallint=0, blocked smallint, waittype bin2?, waittime bigint=0, lastwaittype nc32=, waitresource nc256=, dbid smallint, uid smallint=1, cpu int=0, physical_io bigint=0, memusage int=0, login_time datetime, last_batch datetime, ecid smallint=0, open_tran smallint, status nc30, sid bin86?, hostname nc128, program_name nc128, hostprocess nc10=, cmd nc52, nt_domain nc128=, nt_username nc128=, net_address nc12=, net_library nc12=, loginame nc128, context_info bin128?, sql_handle bin20?, stmt_start int=0, stmt_end int=-1, request_id int=0",
             [
                 "spid",
                 "blocked",
@@ -160,8 +169,10 @@ pub(super) fn view(binder: &Binder<'_>, _: usize, view: &str) -> Option<(Vec<Col
                 "hostname",
                 "program_name",
                 "loginame",
+                "cmd",
             ],
             state.sessions.iter().map(|(id, s)| {
+                let [status, command] = activity(state, binder.scalars.spid, *id);
                 [
                     n(*id),
                     n(state.waits.get(id).copied().unwrap_or(0)),
@@ -169,10 +180,11 @@ pub(super) fn view(binder: &Binder<'_>, _: usize, view: &str) -> Option<(Vec<Col
                     s.since.clone(),
                     now(),
                     n(open(*id)),
-                    t("runnable"),
+                    t(status),
                     t(&s.host),
                     t(&s.program),
                     t(&s.login),
+                    t(command),
                 ]
             }),
         ),

@@ -5,8 +5,9 @@ use super::super::super::plan::Column;
 use super::super::super::state::{Db, State};
 use super::super::super::types;
 use super::super::super::value::Value;
-use super::super::shape::{Rows, b, n, t, view as table};
+use super::super::shape::{Rows, b, n, none, t, view as table};
 use super::log::{bytes_since, not_backed_up};
+use logferry_mssql_standin_storage::PhysicalColumn;
 
 const UNIT_NAMES: [&str; 4] = ["DROPPED", "IN_ROW_DATA", "LOB_DATA", "ROW_OVERFLOW_DATA"];
 
@@ -17,16 +18,18 @@ const PARTITION_COLUMNS: &str = "partition_id bigint, partition_column_id int, m
 const PARTITIONS: &str = "partition_id bigint, object_id int, index_id int, partition_number int=1, rows bigint, filestream_filegroup_id smallint=0, filestream_guid guid?, is_orphaned bit=0, dropped_lob_column_state tinyint=0, is_unique bit, is_replicated bit=0, is_logged_for_replication bit=0, is_sereplicated bit=0, max_null_bit_used smallint, max_leaf_length int, min_leaf_length smallint, max_internal_length smallint=0, min_internal_length smallint=0, allows_nullable_keys bit=0, allow_row_locks bit=1, allow_page_locks bit=1, is_data_row_format bit=1, is_not_versioned bit=0";
 
 /// A heap or an index and what the views say of it.
-struct Rowset {
-    table: u32,
-    index: u32,
+pub(super) struct Rowset {
+    pub table: u32,
+    pub index: u32,
     unique: bool,
-    hobt: i64,
-    rows: i64,
-    units: Vec<(u64, u8, [i64; 3])>,
+    pub hobt: i64,
+    pub rows: i64,
+    /// Id, type, pages: with data, used, taken.
+    pub units: Vec<(u64, u8, [i64; 3])>,
 }
 
-fn rowsets(db: &Db) -> Vec<Rowset> {
+/// All of a database.
+pub(super) fn rowsets(db: &Db) -> Vec<Rowset> {
     let of = |(table, _)| {
         db.storage.table_rowsets(table).into_iter().map(move |r| Rowset {
             table,
@@ -41,9 +44,18 @@ fn rowsets(db: &Db) -> Vec<Rowset> {
 }
 
 impl Rowset {
-    fn pages(&self, kind: u8) -> [i64; 3] {
+    pub fn pages(&self, kind: u8) -> [i64; 3] {
         self.units.iter().find(|u| u.1 == kind).map_or([0; 3], |u| u.2)
     }
+}
+
+/// The shortest and the longest that a row can be.
+pub(super) fn lengths(columns: &[PhysicalColumn]) -> (i64, i64) {
+    let fixed = columns.iter().filter(|c| c.leaf_offset > 0).map(|c| {
+        let (length, ..) = types::sizes(&c.sql_type);
+        i64::from(c.leaf_offset) + i64::from(length)
+    });
+    (fixed.max().unwrap_or(4) + 2 + (columns.len() as i64 + 7) / 8, 8060)
 }
 
 /// A view of this file.
@@ -141,12 +153,7 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             ],
             rowsets(db).iter().map(|r| {
                 let columns = db.storage.rowset_columns(r.hobt as u64);
-                let fixed = |c: &&logferry_mssql_standin_storage::PhysicalColumn| c.leaf_offset > 0;
-                let end = columns.iter().filter(fixed).map(|c| {
-                    let (length, ..) = types::sizes(&c.sql_type);
-                    i64::from(c.leaf_offset) + i64::from(length)
-                });
-                let end = end.max().unwrap_or(4);
+                let (shortest, longest) = lengths(&columns);
                 [
                     n(r.hobt),
                     n(r.table),
@@ -154,8 +161,8 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                     n(r.rows),
                     b(r.unique),
                     n(columns.len() as i64),
-                    n(8060),
-                    n(end + 2 + (columns.len() as i64 + 7) / 8),
+                    n(longest),
+                    n(shortest),
                 ]
             }),
         ),
@@ -213,6 +220,13 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
             let spec = if view == "filegroups" { format!("{list}{more}") } else { list.to_owned() };
             table(&spec, ["name"], [[t("PRIMARY")]])
         }
+        "partition_schemes" => none(
+            "name sysname, data_space_id int, type char2, type_desc n60?, is_default bit?, is_system bit?, function_id int",
+        ),
+        "partition_functions" => none(
+            "name sysname, function_id int, type char2, type_desc n60?, fanout int, boundary_value_on_right bit, is_system bit, create_date datetime, modify_date datetime",
+        ),
+        "destination_data_spaces" => none("partition_scheme_id int, destination_id int, data_space_id int"),
         "database_files" | "master_files" => {
             let wanted = |d: &usize| view == "master_files" || *d == at;
             let every = (0..state.databases.len()).filter(|d| state.databases[*d].is_some()).filter(wanted);
@@ -235,16 +249,15 @@ pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Co
                         let path = t(&format!("{name}{end}"));
                         [n(id), n(file), n(kind), t(desc), n(1 - kind), t(&name), path, n(pages), b(false)]
                     };
-                    let options = db.storage.options();
                     [
-                        file(1, 0, "ROWS", db.name.clone(), ".mdf", i64::from(options.pages)),
+                        file(1, 0, "ROWS", db.name.clone(), ".mdf", i64::from(db.storage.file_pages())),
                         file(
                             2,
                             1,
                             "LOG",
                             format!("{}_log", db.name),
                             ".ldf",
-                            (options.vlf_bytes * options.vlfs as u64 / 8192) as i64,
+                            (db.storage.log_state().file_bytes / 8192) as i64,
                         ),
                     ]
                 }),
