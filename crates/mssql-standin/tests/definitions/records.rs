@@ -342,7 +342,7 @@ fn tax_is_created_and_dropped() {
 }
 
 #[test]
-fn flights_are_created() {
+fn flights_are_created_and_their_keys_checked() {
     check(
         ("flights-2016/flightdb.mdf", "flights-2016/flightdb_log.ldf"),
         false,
@@ -358,11 +358,66 @@ fn flights_are_created() {
                 0x43,
                 "CREATE TABLE [dbo].[User] ([username] NVARCHAR(20) NOT NULL PRIMARY KEY, [userIC] NVARCHAR(MAX) NOT NULL, [userEmail] NVARCHAR(MAX) NOT NULL, [userContactNo] NVARCHAR(MAX) NOT NULL, [userPassword] NVARCHAR(50) NOT NULL)",
             ),
-            // Its columns had other names then.
             (
                 (0x21, 0x346, 1),
                 0x3E,
-                "CREATE TABLE [dbo].[Flight] ([flightID] INT NOT NULL PRIMARY KEY IDENTITY, [flightModel] NVARCHAR(MAX) NOT NULL, [seats ] INT NOT NULL)",
+                "CREATE TABLE [dbo].[Ticket] ([ticketID] INT NOT NULL PRIMARY KEY IDENTITY, [ticketPrice] NUMERIC(18, 2) NOT NULL, [seatNo] NVARCHAR(MAX) NOT NULL)",
+            ),
+            (
+                (0x21, 0x35D, 1),
+                0x2C,
+                "CREATE TABLE [dbo].[Flight] ([flightID] INT NOT NULL PRIMARY KEY IDENTITY, [flightName] NVARCHAR(MAX) NOT NULL, [totalSeats] INT NOT NULL)",
+            ),
+            (
+                (0x21, 0x369, 0x68),
+                0xDB,
+                "BEGIN TRAN;
+CREATE TABLE [dbo].[Reservation] ([reservationID] INT NOT NULL PRIMARY KEY IDENTITY, [fromLocation] NVARCHAR(MAX) NOT NULL, [toDestination] NVARCHAR(MAX) NOT NULL, [departureDate] NVARCHAR(MAX) NOT NULL, [departureTime] NVARCHAR(MAX) NOT NULL, [returnDate] NVARCHAR(MAX) NULL, [returnTime] NVARCHAR(MAX) NULL, [reservationDate] NVARCHAR(MAX) NULL, [flightID] INT NOT NULL, [adminID] INT NOT NULL, [username] NVARCHAR(20) NULL);
+ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_Flight] FOREIGN KEY ([flightID]) REFERENCES [dbo].[Flight] ([flightID]);
+ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_Admin] FOREIGN KEY ([adminID]) REFERENCES [dbo].[Admin] ([adminID]);
+ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_User] FOREIGN KEY ([username]) REFERENCES [dbo].[User] ([username]);
+COMMIT",
+            ),
+            (
+                (0x21, 0x392, 1),
+                0x19,
+                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_Flight]",
+            ),
+            (
+                (0x21, 0x396, 4),
+                0x1C,
+                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_Admin]",
+            ),
+            (
+                (0x21, 0x39A, 4),
+                0x1C,
+                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_User]",
+            ),
+            (
+                (0x21, 0x39E, 1),
+                0x2A,
+                "BEGIN TRAN;
+ALTER TABLE [dbo].[Ticket] ADD [reservationID] INT NOT NULL;
+ALTER TABLE [dbo].[Ticket] WITH NOCHECK ADD CONSTRAINT [FK_Ticket_Reservation] FOREIGN KEY ([reservationID]) REFERENCES [dbo].[Reservation] ([reservationID]);
+COMMIT",
+            ),
+            (
+                (0x21, 0x3A7, 1),
+                0x15,
+                "ALTER TABLE [dbo].[Ticket] WITH CHECK CHECK CONSTRAINT [FK_Ticket_Reservation]",
+            ),
+            (
+                (0x21, 0x3AA, 1),
+                0x41,
+                "BEGIN TRAN;
+CREATE TABLE [dbo].[Payment] ([paymentID] INT NOT NULL PRIMARY KEY IDENTITY, [paymentType] NVARCHAR(MAX) NOT NULL, [paymentDate] NVARCHAR(MAX) NOT NULL, [reservationID] INT NOT NULL);
+ALTER TABLE [dbo].[Payment] WITH NOCHECK ADD CONSTRAINT [FK_Payment_Reservation] FOREIGN KEY ([reservationID]) REFERENCES [dbo].[Reservation] ([reservationID]);
+COMMIT",
+            ),
+            (
+                (0x21, 0x3BB, 1),
+                0x15,
+                "ALTER TABLE [dbo].[Payment] WITH CHECK CHECK CONSTRAINT [FK_Payment_Reservation]",
             ),
         ],
     );

@@ -32,9 +32,9 @@ fn cannot_find(name: &[String]) -> SqlError {
     )
 }
 
-/// Eight digits for the names that the server makes up.
+/// What the names of keys that the server makes up end with: eight characters of the table's, and sixteen digits.
 fn suffix(table: &str, id: u32) -> String {
-    let head: String = table.chars().take(9).collect();
+    let head: String = table.chars().take(8).collect();
     format!("{head}__{:016X}", u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
