@@ -10,9 +10,11 @@
 //! Transactions inside of a statement's are not compared, as they depend on how full pages are (`mssql-standin-storage/src/real.rs` does), but for those that
 //! take object ids.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use logferry_model::{Lsn, TransactionId};
+use logferry_mssql_backup::{LogBlocks, log_dump};
+use logferry_mssql_format::log::block::Block;
 use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::Record;
 use logferry_mssql_standin_storage::{Database, LogBlock, Options};
@@ -26,10 +28,6 @@ const NEXT: &str = ";\n";
 /// `sysmultiobjrefs` and `syssoftobjrefs`, as [`shape::shape`] ends with them.
 const NAMED: [&str; 2] = [" 75/", " 98/"];
 
-fn pairs() -> Option<PathBuf> {
-    fixtures().map(|folder| folder.join("pairs"))
-}
-
 /// What is run and not compared.
 const ONLY_RUN: (u32, u32, u16) = (0, 0, 0);
 
@@ -41,19 +39,29 @@ const fn at(block: u32, slot: u32) -> u32 {
     block << 16 | slot
 }
 
-fn records(blocks: &[LogBlock]) -> Vec<Record<'_>> {
-    blocks.iter().flat_map(|b| b.block().records().map(|r| r.expect("a record")).collect::<Vec<_>>()).collect()
+fn records<'a>(blocks: impl Iterator<Item = Block<'a>>) -> Vec<Record<'a>> {
+    blocks.flat_map(|b| b.records().map(|r| r.expect("a record")).collect::<Vec<_>>()).collect()
+}
+
+/// The blocks of a log file or of a log backup, their sectors restored.
+fn real_blocks(log: &Path) -> Vec<Vec<u8>> {
+    let mut blocks = log_dump::open(&[log], None).expect("it has a log");
+    let mut all = Vec::new();
+    while let Some(block) = blocks.next_block().expect("a block") {
+        all.push(block.bytes().to_vec());
+    }
+    all
 }
 
 /// The records of the first transaction, without its begin and its end, with those of the transactions inside of it that take object ids.
-fn of_one(records: &[Record<'_>], old: bool, locks: bool) -> Vec<String> {
+fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool)) -> Vec<String> {
     let none = TransactionId::default();
     let mut xacts = Vec::new();
     let mut ours: Vec<TransactionId> = records.iter().map(|r| r.transaction).find(|t| *t != none).into_iter().collect();
     let own = ours.first().copied().unwrap_or_default();
     let mut out = Vec::new();
     for record in records {
-        if record.op == Op::BEGIN_XACT && record.element(0).starts_with(b"C\0M\0E\0D\0") {
+        if record.op == Op::BEGIN_XACT && (inner || record.element(0).starts_with(b"C\0M\0E\0D\0")) {
             ours.push(record.transaction);
         }
         let ends = matches!(record.op, Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT) && record.transaction == own;
@@ -86,13 +94,12 @@ fn came_with_2012(record: &Record<'_>) -> bool {
     object_id || record.op == Op::INSERT_ROWS && matches!(class, Some(8 | 93))
 }
 
-/// Runs statements in their order, and compares the records of each with those that a server wrote.
+/// Runs statements in their order, and compares the records of each with those that a server wrote into a log file or a log backup.
 #[track_caller]
-fn check(files: (&str, &str), old: bool, before: &str, cases: &[Case<'_>]) {
-    let Some(folder) = pairs() else { return };
-    let real = Database::attach(&folder.join(files.0), &folder.join(files.1), Options::default()).expect("the pair");
-    let blocks: Vec<LogBlock> = real.log_blocks(real.start_of_log()).collect();
-    let all = records(&blocks);
+fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
+    let Some(folder) = fixtures() else { return };
+    let blocks = real_blocks(&folder.join(log));
+    let all = records(blocks.iter().map(|b| Block::read_restored(b).expect("a block")));
     let mut shop = Shop::new();
     if !before.is_empty() {
         shop.run(before);
@@ -103,11 +110,13 @@ fn check(files: (&str, &str), old: bool, before: &str, cases: &[Case<'_>]) {
             shop.run(sql);
             continue;
         }
+        // Of rows, all of it.
+        let inner = sql.starts_with("INSERT");
         let locks = !sql.contains("FOREIGN KEY") && !sql.contains("DROP COLUMN");
         let last_block = if *last >> 16 == 0 { *block } else { *last >> 16 };
         let range = Lsn::new(*vlf, *block, *slot)..=Lsn::new(*vlf, last_block, *last as u16);
         let theirs: Vec<Record<'_>> = all.iter().filter(|r| range.contains(&r.lsn)).cloned().collect();
-        let theirs = of_one(&theirs, old, locks);
+        let theirs = of_one(&theirs, old, (locks, inner));
         assert!(!theirs.is_empty(), "the log has {vlf:x}:{block:x}:{slot:x}");
         let storage =
             |work: &mut dyn FnMut(&mut Database)| shop.server.with_storage("shop", work).expect("it is there");
@@ -121,7 +130,7 @@ fn check(files: (&str, &str), old: bool, before: &str, cases: &[Case<'_>]) {
         }
         let blocks: Vec<LogBlock> =
             shop.server.with_storage("shop", |db| db.log_blocks(begin).collect()).expect("the database is there");
-        let ours = of_one(&records(&blocks), old, locks);
+        let ours = of_one(&records(blocks.iter().map(LogBlock::block)), old, (locks, inner));
         if ours == theirs {
             continue;
         }
@@ -135,7 +144,7 @@ fn check(files: (&str, &str), old: bool, before: &str, cases: &[Case<'_>]) {
     assert!(text.is_empty(), "a server's | the stand-in's:{text}");
 }
 
-const NORTHWIND: (&str, &str) = ("northwind-2008/northwnd.mdf", "northwind-2008/northwnd.ldf");
+const NORTHWIND: (&str, &str) = ("pairs/northwind-2008/northwnd.mdf", "pairs/northwind-2008/northwnd.ldf");
 
 /// The tables that the log of Northwind finds there.
 const NORTHWIND_TABLES: &str = "
@@ -156,7 +165,7 @@ const NORTHWIND_TABLES: &str = "
 #[test]
 fn northwind_switches_constraints() {
     check(
-        NORTHWIND,
+        NORTHWIND.1,
         true,
         NORTHWIND_TABLES,
         &[
@@ -173,12 +182,12 @@ fn northwind_switches_constraints() {
 
 /// Procedures by the texts that the data file has of them.
 fn procedures(files: (&str, &str), before: &str, cases: &[Case<'_>]) {
-    let Some(folder) = pairs() else { return };
+    let Some(folder) = fixtures() else { return };
     let real = Database::attach(&folder.join(files.0), &folder.join(files.1), Options::default()).expect("the pair");
     let text = |name: &str| real.attached_modules().iter().find(|m| m.name == name).expect("it is there").text.clone();
     let texts: Vec<(_, _, String)> = cases.iter().map(|(from, to, name)| (*from, *to, text(name))).collect();
     let cases: Vec<Case<'_>> = texts.iter().map(|(from, to, text)| (*from, *to, text.as_str())).collect();
-    check(files, true, before, &cases);
+    check(files.1, true, before, &cases);
 }
 
 #[test]
@@ -198,7 +207,7 @@ fn northwind_creates_procedures() {
 #[test]
 fn northwind_creates_tables_and_their_keys() {
     check(
-        NORTHWIND,
+        NORTHWIND.1,
         true,
         NORTHWIND_TABLES,
         &[
@@ -272,7 +281,8 @@ fn northwind_creates_tables_and_their_keys() {
     );
 }
 
-const WEBTOOL: (&str, &str) = ("webtool-2008r2/second/WebTool.mdf", "webtool-2008r2/second/WebTool_log.ldf");
+const WEBTOOL: (&str, &str) =
+    ("pairs/webtool-2008r2/second/WebTool.mdf", "pairs/webtool-2008r2/second/WebTool_log.ldf");
 const WEBTOOL_TABLES: &str = "
     CREATE TABLE [dbo].[Users] ([UserId] [int] IDENTITY(1,1) NOT NULL, [UserName] [nvarchar](50) NOT NULL, [Password] [nvarchar](100) NULL, [CreationDate] [datetime] NULL, CONSTRAINT [PK_Users] PRIMARY KEY CLUSTERED ([UserId] ASC));
     CREATE TABLE [dbo].[WOL] ([WOLID] [int] IDENTITY(1,1) NOT NULL, [UserId] [int] NOT NULL, [WOLName] [nvarchar](50) NULL, [MACAddress] [nvarchar](20) NULL, [SubnetMask] [nvarchar](20) NULL, [HostName] [nvarchar](50) NULL, [Port] [int] NULL, [Protocol] [nvarchar](20) NULL, CONSTRAINT [PK_WOL] PRIMARY KEY CLUSTERED ([WOLID] ASC))";
@@ -280,7 +290,7 @@ const WEBTOOL_TABLES: &str = "
 #[test]
 fn webtool_creates_indexes() {
     check(
-        WEBTOOL,
+        WEBTOOL.1,
         true,
         WEBTOOL_TABLES,
         &[
@@ -310,7 +320,7 @@ ALTER TABLE [dbo].[Employees] ADD CONSTRAINT [FK_dbo.Employees_dbo.Shelters_Shel
 ALTER TABLE [dbo].[Pets] ADD CONSTRAINT [FK_dbo.Pets_dbo.Shelters_ShelterId] FOREIGN KEY ([ShelterId]) REFERENCES [dbo].[Shelters] ([Id]);
 COMMIT";
     check(
-        ("shelter-2016/shelter.mdf", "shelter-2016/shelter_log.ldf"),
+        "pairs/shelter-2016/shelter_log.ldf",
         false,
         "",
         &[
@@ -329,7 +339,7 @@ fn tax_is_created_and_dropped() {
     let last = "CREATE TABLE [Employee] ([EmployeeId] int NOT NULL IDENTITY, [Name] nvarchar(max) NULL, [Income] float NOT NULL, [PostalCode] nvarchar(max) NULL, [TaxCalculated] float NOT NULL, [CreatedDate] datetime2 NULL, CONSTRAINT [PK_Employee] PRIMARY KEY ([EmployeeId]))";
     let row = "INSERT Employee ([first name xx]) VALUES (N'a')";
     check(
-        ("tax-2019/tax.mdf", "tax-2019/tax_log.ldf"),
+        "pairs/tax-2019/tax_log.ldf",
         false,
         "CREATE TABLE t (id int); DROP TABLE t",
         &[
@@ -344,7 +354,7 @@ fn tax_is_created_and_dropped() {
 #[test]
 fn flights_are_created_and_their_keys_checked() {
     check(
-        ("flights-2016/flightdb.mdf", "flights-2016/flightdb_log.ldf"),
+        "pairs/flights-2016/flightdb_log.ldf",
         false,
         "",
         &[
@@ -427,7 +437,7 @@ COMMIT",
 #[test]
 fn health_changes_columns() {
     check(
-        ("health-2019/health.mdf", "health-2019/health_log.ldf"),
+        "pairs/health-2019/health_log.ldf",
         false,
         "CREATE TABLE Policies (PolicyId int IDENTITY NOT NULL, PolicyName nvarchar(max) NOT NULL, PolicyDescription nvarchar(max) NULL, CompanyId int NOT NULL, MedicalId nvarchar(max) NOT NULL, CONSTRAINT [PK_dbo.Policies] PRIMARY KEY (PolicyId)); DECLARE @n int = 0; WHILE @n < 18 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
         &[(
@@ -438,5 +448,21 @@ ALTER TABLE Policies ADD Description nvarchar(max) NOT NULL DEFAULT '';
 ALTER TABLE Policies DROP COLUMN PolicyDescription;
 COMMIT",
         )],
+    );
+}
+
+/// A heap that is emptied and filled again.
+#[test]
+fn steps_are_truncated_and_inserted() {
+    check(
+        "chains/steps-2016/RestoreTimeClean_1.trn",
+        false,
+        "CREATE TABLE steps (step int NULL, dt datetime2 NULL); DECLARE @n int = 0; WHILE @n < 40 BEGIN INSERT steps VALUES (@n, '2019-05-02T20:00:00.5'); SET @n += 1 END",
+        &[
+            ((0x27, 0x1E1, 1), 3, "INSERT steps VALUES (10, '2019-05-02T20:59:58.7')"),
+            ((0x27, 0x1E2, 1), 0x10, "TRUNCATE TABLE steps"),
+            ((0x27, 0x20E, 1), 0x1F, "INSERT steps VALUES (1, '2019-05-02T21:00:55.887')"),
+            ((0x27, 0x214, 1), 3, "INSERT steps VALUES (2, '2019-05-02T21:01:25.9')"),
+        ],
     );
 }
