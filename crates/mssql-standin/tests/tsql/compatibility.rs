@@ -1,6 +1,6 @@
 //! Statistics, dependencies, permissions, jobs, and the views of SQL Server 2000: by statements, and of a file of a real server.
 
-use logferry_mssql_standin::sql::Session;
+use logferry_mssql_standin::sql::{Rights, Session};
 
 use crate::files::fixtures;
 use crate::{check, connect, server};
@@ -188,6 +188,24 @@ fn sessions_may_do_everything() {
             ("SELECT * FROM fn_my_permissions('nosuch', 'OBJECT')", "(none)"),
         ],
     );
+}
+
+#[test]
+fn what_is_lost_is_no_permission() {
+    let database = "SELECT permission_name FROM fn_my_permissions(NULL, 'DATABASE') ORDER BY 1";
+    let table = "SELECT subentity_name, permission_name FROM fn_my_permissions('dbo.t', 'OBJECT') ORDER BY 1, 2";
+    let cases = [
+        (Rights::Lost, "\"CONNECT\"", "(none)"),
+        (Rights::SelectDenied, "\"CONNECT\" | \"VIEW DEFINITION\"", "\"\", \"VIEW DEFINITION\""),
+        (Rights::ViewDenied, "\"CONNECT\"", "\"\", \"SELECT\" | \"id\", \"SELECT\""),
+    ];
+    for (rights, of_database, of_table) in cases {
+        let server = server();
+        let mut s = connect(&server);
+        check(&mut s, &[("CREATE TABLE t (id int)", "")]);
+        server.hide("test", "shop", &["dbo.t"], rights).expect("the table is there");
+        check(&mut s, &[(database, of_database), (table, of_table)]);
+    }
 }
 
 #[test]

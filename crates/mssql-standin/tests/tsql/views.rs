@@ -1,4 +1,4 @@
-//! Views as they are documented: names, order, types and NULLs of their columns. `views.txt` has them.
+//! Views and procedures as they are documented: names, order, types and NULLs of their columns. `views.txt` and `procedures.txt` have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,8 @@ struct Documented {
 /// The views in their order, and what is wrong with the list itself.
 fn documented() -> Vec<(String, Vec<Documented>)> {
     let mut out: Vec<(String, Vec<Documented>)> = Vec::new();
-    let lines = include_str!("views.txt").lines().filter(|l| !l.starts_with('#') && !l.is_empty());
+    let texts = concat!(include_str!("views.txt"), include_str!("procedures.txt"));
+    let lines = texts.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
     for line in lines {
         match line.strip_prefix("  ") {
             None => {
@@ -46,7 +47,8 @@ fn documented() -> Vec<(String, Vec<Documented>)> {
 }
 
 fn one(text: &str) -> Documented {
-    let (name, rest) = text.trim_start_matches('+').split_once(' ').unwrap_or_else(|| panic!("a column: {text}"));
+    // Names can have spaces, types have none.
+    let (name, rest) = text.trim_start_matches('+').rsplit_once(' ').unwrap_or_else(|| panic!("a column: {text}"));
     let (sql_type, nullable) = match (rest.strip_suffix('?'), rest.strip_suffix('!')) {
         (Some(rest), _) => (rest, Some(true)),
         (_, Some(rest)) => (rest, Some(false)),
@@ -89,7 +91,7 @@ struct Columns(Vec<(String, String, bool)>, Option<String>);
 
 impl ResultSink for Columns {
     fn columns(&mut self, columns: &[ResultColumn]) {
-        self.0 = columns.iter().map(|c| (c.name.clone(), type_name(&c.sql_type), c.nullable)).collect();
+        self.0.extend(columns.iter().map(|c| (c.name.clone(), type_name(&c.sql_type), c.nullable)));
     }
     fn row(&mut self, _: &[Cell<'_>]) -> bool {
         true
@@ -108,7 +110,8 @@ fn compare(session: &mut Session, view: &str, documented: &[Documented]) -> Vec<
     };
     let mut found = Columns::default();
     // An error is in what was found.
-    let _status = session.execute(&format!("SELECT * FROM {view}{call}"), &[], &mut found);
+    let sql = if view.starts_with("EXEC ") { view.to_owned() } else { format!("SELECT * FROM {view}{call}") };
+    let _status = session.execute(&sql, &[], &mut found);
     if let Some(error) = found.1 {
         return vec![error];
     }
@@ -119,8 +122,7 @@ fn compare(session: &mut Session, view: &str, documented: &[Documented]) -> Vec<
     if have != want {
         wrong.push(format!("columns {}\n  documented {}", names(have), names(want)));
     }
-    for (name, sql_type, nullable) in &found.0 {
-        let Some(page) = documented.iter().find(|c| c.name == *name) else { continue };
+    for ((name, sql_type, nullable), page) in found.0.iter().zip(documented).filter(|(c, page)| c.0 == page.name) {
         if *sql_type != page.sql_type {
             wrong.push(format!("{name} {sql_type}, documented {}", page.sql_type));
         }
@@ -135,7 +137,10 @@ fn compare(session: &mut Session, view: &str, documented: &[Documented]) -> Vec<
 fn views_are_as_they_are_documented() {
     let server = server();
     let mut s = connect(&server);
-    run(&mut s, "CREATE TABLE t (id int IDENTITY PRIMARY KEY, a varchar(max), b AS id * 2); INSERT t (a) VALUES ('x')");
+    run(
+        &mut s,
+        "CREATE TABLE t (id int IDENTITY PRIMARY KEY, a varchar(max), b AS id * 2); INSERT t (a) VALUES ('x'); CREATE TABLE o (t int REFERENCES t (id))",
+    );
     assert_eq!(run(&mut s, "EXEC sys.sp_cdc_enable_db; EXEC sys.sp_cdc_enable_table 'dbo', 't', NULL"), "");
     let views = documented();
     let mut wrong = BTreeMap::new();
