@@ -10,6 +10,8 @@ mod hand_over;
 mod server;
 #[path = "log_mode/target.rs"]
 mod target;
+#[path = "log_mode/unique.rs"]
+mod unique;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

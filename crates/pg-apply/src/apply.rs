@@ -11,8 +11,8 @@
 //!  COPY ... FROM STDIN BINARY                    all inserts, and the moved rows again
 //! ```
 //!
-//! All deletes come before all inserts, so that keys and unique values may change hands inside a batch, and
-//! every count is checked: a row that is not there is never passed over.
+//! All deletes come before all inserts, so that keys and unique values may change hands inside a batch (of a transaction of several,
+//! [`unique`]), and every count is checked: a row that is not there is never passed over.
 //!
 //! Measured side by side (`benches/apply.rs`, batches of 10,000): arrays are as fast as a COPY into a temporary table,
 //! and need one round trip and no catalog; `UPDATE` beats `DELETE` and `COPY` by a quarter or more, and leaves other
@@ -34,6 +34,7 @@ mod params;
 mod schema;
 mod sink;
 mod table;
+mod unique;
 
 pub use sink::PgSink;
 

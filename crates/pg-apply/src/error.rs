@@ -222,11 +222,12 @@ pub enum Error {
 pub struct Said {
     code: Option<SqlState>,
     text: String,
+    constraint: Option<String>,
 }
 
 impl Said {
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Said { code: None, text: text.into() }
+        Said { code: None, text: text.into(), constraint: None }
     }
 
     /// The same, without what it says of single values: they are in its messages where a value cannot be converted.
@@ -244,6 +245,11 @@ impl Said {
     /// The SQLSTATE, where it was the server who said it.
     pub fn code(&self) -> Option<&SqlState> {
         self.code.as_ref()
+    }
+
+    /// The constraint, or the unique index, that stands against it.
+    pub(crate) fn constraint(&self) -> Option<&str> {
+        self.constraint.as_deref()
     }
 
     fn class(&self) -> Class {
@@ -274,7 +280,7 @@ impl From<tokio_postgres::Error> for Said {
                 }
                 cause = c.source();
             }
-            return Said { code: None, text };
+            return Said { code: None, text, constraint: None };
         };
         let mut text = db.message().to_owned();
         // "COPY t, line 3, column c": binary data, so no value in it.
@@ -283,7 +289,7 @@ impl From<tokio_postgres::Error> for Said {
         } else if let Some(column) = db.column() {
             text = format!("{text} (column \"{column}\")");
         }
-        Said { code: Some(db.code().clone()), text }
+        Said { code: Some(db.code().clone()), text, constraint: db.constraint().map(str::to_owned) }
     }
 }
 

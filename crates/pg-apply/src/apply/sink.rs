@@ -12,6 +12,7 @@ use super::net::Net;
 use super::one_table::OneTable;
 use super::schema::Later;
 use super::table::Defined;
+use super::unique::Gone;
 use crate::client::Client;
 use crate::ddl::ExistingTables;
 use crate::door::door;
@@ -33,11 +34,15 @@ pub struct PgSink {
     mode: ApplyMode,
     /// What becomes of a table that is there and has rows, where one of its name is new.
     pub(super) existing: ExistingTables,
-    tables: Vec<Defined>,
+    pub(super) tables: Vec<Defined>,
     by_name: FxHashMap<(String, String), usize>,
     /// Tables and shapes so far.
-    defined: usize,
+    pub(super) defined: usize,
     in_transaction: bool,
+    /// The transaction has had a batch that did not end it.
+    parted: bool,
+    /// Unique indexes that are made again before the commit.
+    pub(super) gone: Vec<Gone>,
     /// From here on rows are of one moment: keys wait until then.
     pub(crate) whole_at: Option<Lsn>,
     /// What is to be done to the tables before the commit.
@@ -86,6 +91,8 @@ impl PgSink {
             by_name: FxHashMap::default(),
             defined: 0,
             in_transaction: false,
+            parted: false,
+            gone: Vec::new(),
             whole_at,
             later: Vec::new(),
             broken: false,
@@ -135,6 +142,8 @@ impl PgSink {
     fn alter_door<'a>(&'a mut self, changes: &'a [SchemaChange]) -> BoxFuture<'a, Result<(), Fault>> {
         door(async move {
             self.begin().await?;
+            // Under the names that they have.
+            self.make_unique_again().await?;
             self.alter_tables(changes).await?;
             self.broken = false;
             Ok(())
@@ -147,6 +156,7 @@ impl PgSink {
 
     async fn apply_batch(&mut self, batch: &TargetBatch) -> Result<(), Error> {
         self.begin().await?;
+        self.parted |= batch.checkpoint.is_none();
         self.change(batch).await?;
         match &batch.checkpoint {
             Some(checkpoint) => self.commit(checkpoint).await,
@@ -173,6 +183,7 @@ impl PgSink {
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.finish_tables().await?;
+        self.make_unique_again().await?;
         if self.whole_at.is_some_and(|lsn| lsn <= checkpoint.applied.0) {
             self.make_keys_that_waited().await?;
         }
@@ -186,6 +197,7 @@ impl PgSink {
             }
         })?;
         self.in_transaction = false;
+        self.parted = false;
         self.broken = false;
         Ok(())
     }
@@ -215,6 +227,10 @@ impl PgSink {
             let name = (table.table.schema.clone(), table.table.name.clone());
             let at = self.by_name.get(&name).copied().filter(|&at| *self.tables[at].table == *table.table);
             let at = at.ok_or_else(|| Error::Undefined { table: shown(&table.table) })?;
+            if self.parted {
+                self.apply_part(at, &net.rows, table).await?;
+                continue;
+            }
             let mut one = OneTable { client: &self.client, defined: &mut self.tables[at], rows: &net.rows };
             one.apply(table).await?;
         }

@@ -8,3 +8,4 @@ mod schema;
 mod silence;
 mod support;
 mod tls;
+mod unique;
