@@ -126,6 +126,14 @@ pub(crate) fn server() -> Server {
     server
 }
 
+/// A server that has Northwind as `nw`, where the real files are.
+fn with_northwind() -> Option<Server> {
+    let pair = files::fixtures()?.join("pairs/northwind-2008");
+    let server = server();
+    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    Some(server)
+}
+
 pub(crate) fn connect(server: &Server) -> Session {
     server
         .connect(&Login { name: "sa".into(), host: "here".into(), program: "test".into(), database: "shop".into() })

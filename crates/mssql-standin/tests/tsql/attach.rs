@@ -7,7 +7,7 @@ use logferry_mssql_backup::{Catalog, DataFiles, Error, LogBlocks};
 
 use crate::files::fixtures;
 use crate::tsql::dblog::{cells, texts};
-use crate::{check, connect, run, server};
+use crate::{check, connect, run, server, with_northwind};
 
 /// Attaches a pair and compares all of it; `numbers` are what `fn_dblog` must count: records, commits, aborts.
 #[track_caller]
@@ -244,10 +244,7 @@ fn files_that_were_not_shut_down_are_recovered() {
 /// Views and procedures as the script of Northwind left them: shown, and run where their text is understood.
 #[test]
 fn attached_files_have_their_views_and_procedures() {
-    let Some(folder) = fixtures() else { return };
-    let pair = folder.join("pairs/northwind-2008");
-    let server = server();
-    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    let Some(server) = with_northwind() else { return };
     check(
         &mut connect(&server),
         &[
@@ -323,10 +320,7 @@ fn attached_files_have_their_triggers() {
 /// Defaults, checks and foreign keys as the script of Northwind left them: what it loaded with NOCHECK is not trusted.
 #[test]
 fn attached_tables_have_their_constraints() {
-    let Some(folder) = fixtures() else { return };
-    let pair = folder.join("pairs/northwind-2008");
-    let server = server();
-    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    let Some(server) = with_northwind() else { return };
     check(
         &mut connect(&server),
         &[

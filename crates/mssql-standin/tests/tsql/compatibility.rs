@@ -2,8 +2,7 @@
 
 use logferry_mssql_standin::sql::{Rights, Session};
 
-use crate::files::fixtures;
-use crate::{check, connect, server};
+use crate::{check, connect, server, with_northwind};
 
 /// Tables with everything that the views tell.
 const TABLES: &[&str] = &[
@@ -231,10 +230,7 @@ fn capturing_databases_have_jobs() {
 /// What the system tables of Northwind say, which a server of 2008 wrote.
 #[test]
 fn of_a_real_file() {
-    let Some(folder) = fixtures() else { return };
-    let pair = folder.join("pairs/northwind-2008");
-    let server = server();
-    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    let Some(server) = with_northwind() else { return };
     check(
         &mut connect(&server),
         &[

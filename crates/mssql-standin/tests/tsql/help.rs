@@ -2,8 +2,7 @@
 
 use logferry_mssql_standin::sql::Session;
 
-use crate::files::fixtures;
-use crate::{connect, numbers, server};
+use crate::{connect, numbers, server, with_northwind};
 
 /// As [`crate::check`], with `when` for what has the date of the test.
 #[track_caller]
@@ -168,10 +167,7 @@ fn the_server_is_told() {
 /// Northwind as a server of 2008 left it.
 #[test]
 fn of_a_real_file() {
-    let Some(folder) = fixtures() else { return };
-    let pair = folder.join("pairs/northwind-2008");
-    let server = server();
-    server.attach_database("nw", &pair.join("northwnd.mdf"), &pair.join("northwnd.ldf")).expect("the pair is attached");
+    let Some(server) = with_northwind() else { return };
     check(
         &mut connect(&server),
         &[
