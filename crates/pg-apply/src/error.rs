@@ -377,8 +377,12 @@ impl Error {
                 "changes before it are applied; ddl: ignore leaves the tables as they are, or copy anew under another task name"
             }
             Error::NameTooLong(_) => "map it to a shorter name",
-            Error::Diverged { .. } | Error::Duplicate { .. } => {
+            Error::Diverged { .. } => {
                 "something else writes to this table, or it was changed after the copy: reload the table"
+            }
+            Error::Duplicate { .. } => {
+                "something else writes to this table, or it was changed after the copy: reload the table. Where rows of one large transaction \
+                 take each other's keys: set apply.batch_rows and apply.batch_mb so high that it is one batch"
             }
             Error::Incomplete { .. } => "reload the table, or give it a primary key",
             Error::Sql { said, .. } if said.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
