@@ -13,7 +13,7 @@ use super::ddl::fits;
 use super::system::definitions::{SYSCOLPARS, SYSRSCOLS, SYSSCHOBJS};
 use super::system::{column_row, int, long, short, stored_column_row, system_rowset};
 use super::table::{NOT_STORED, TypeCodes};
-use super::{By, ColumnDef, Database, Error, Row, RowKey};
+use super::{By, ColumnDef, Database, Error, Row, RowKey, XactOptions};
 
 /// Place of `dflt` in `syscolpars`.
 const DEFAULT: usize = 13;
@@ -21,7 +21,33 @@ const DEFAULT: usize = 13;
 /// A row's new value of the column that changes; what it was found by.
 pub type NewValue = (RowKey, Option<Vec<u8>>);
 
+/// What a row gets in columns, by their places; what it is found by.
+pub type NewValues = (RowKey, Vec<(usize, Option<Vec<u8>>)>);
+
 impl Database {
+    /// Gives rows what they have in columns that the same statement has added: under the lock of the table, as a server does. (Observed on 2019, of an edition that
+    /// changes the rows; others keep the value of a default beside them.)
+    ///
+    /// # Errors
+    /// When another transaction has changed the table and not ended, or a row gets too long: then the caller undoes the statement.
+    pub fn fill_columns(&mut self, table: u32, values: &[NewValues]) -> Result<(), Error> {
+        self.writable()?;
+        self.unlocked(table)?;
+        let options = XactOptions { name: "ALTER TABLE", ..XactOptions::default() };
+        let xact = self.begin_definition(options, Some(table));
+        self.definitions.fill(Some(table));
+        let filled = values.iter().try_for_each(|(key, values)| self.update(xact, table, key, values).map(drop));
+        self.definitions.fill(None);
+        if let Err(e) = filled {
+            self.fail_definition(xact)?;
+            return Err(e);
+        }
+        // The statement goes on with what it has written.
+        self.count_changes(xact, table);
+        self.end_definition(xact)?;
+        Ok(())
+    }
+
     /// Gives the column at a place another definition. `values` are the new values of all rows; they are written only where
     /// the column gets a new place.
     ///

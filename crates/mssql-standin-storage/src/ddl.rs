@@ -198,16 +198,14 @@ impl Database {
         Ok(object)
     }
 
-    /// ALTER TABLE ADD: the rows that are there already stay as they are and have NULL in the new column.
+    /// ALTER TABLE ADD: the rows that are there already stay as they are and have NULL in the new column, until [`Database::fill_columns`] gives them something
+    /// else. Where the column does not allow NULL, that has to be in the same transaction.
     ///
     /// # Errors
-    /// When a transaction has changed the table and not ended, or the column does not allow NULL and there are rows.
+    /// When a transaction has changed the table and not ended.
     pub fn add_column(&mut self, table: u32, column: ColumnDef) -> Result<(), Error> {
         self.writable()?;
         let held = self.unlocked(table)?;
-        if !column.nullable && !held.committed.is_empty() {
-            return Err(Error::Unsupported("adding a column that does not allow NULL to rows".into()));
-        }
         let (rowset, id) = (held.rowset, held.next_column);
         if held.def.columns.iter().any(|c| c.name == column.name) {
             return Err(Error::NameTaken(column.name));

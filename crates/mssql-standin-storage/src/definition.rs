@@ -39,6 +39,8 @@ pub(super) struct Definitions {
     names: BTreeMap<(String, String), u64>,
     /// The table that the statement has added a column to: its lock and its date are written.
     altered: Option<u32>,
+    /// The table whose rows the statement gives values of a new column: it is locked as a whole.
+    filled: Option<u32>,
     /// Extents that an open transaction gave back.
     extents: BTreeMap<u32, u64>,
     /// The same, of pages of mixed extents.
@@ -70,6 +72,16 @@ impl Definitions {
     /// Whether the statement has added a column to a table.
     pub(super) fn is_altered(&self, table: u32) -> bool {
         self.altered == Some(table)
+    }
+
+    /// Begins to give the rows of a table values of a new column, or ends it.
+    pub(super) fn fill(&mut self, table: Option<u32>) {
+        self.filled = table;
+    }
+
+    /// Whether the rows of a table get values of a new column.
+    pub(super) fn fills(&self, table: u32) -> bool {
+        self.filled == Some(table)
     }
 
     /// Keeps a name for a transaction until it ends.
@@ -254,18 +266,24 @@ impl Database {
             rowsets,
             changes: None,
         };
-        let open = self.xacts.get_mut(&xact.0).expect("definitions are made in open transactions");
-        if open.changes.iter().any(|(of, ..)| *of == table) {
-            let all = std::mem::take(&mut open.changes);
-            shape.changes = Some(all.clone());
-            let (own, others): (Vec<Change>, Vec<Change>) = all.into_iter().partition(|(of, ..)| *of == table);
-            open.set_changes(others);
-            if let Some(held) = self.tables.get_mut(&table) {
-                held.apply(own.into_iter().map(|(_, key, row)| (key, row)));
-            }
-        }
+        shape.changes = self.count_changes(xact, table);
         let lsn = self.last_lsn(By::Xact(xact.0));
         self.undoable(By::Xact(xact.0), lsn, Undo::Shape(Box::new(shape)));
+    }
+
+    /// Counts what a transaction changed in a table as committed; gives what it had changed at all, if any of it was there.
+    pub(super) fn count_changes(&mut self, xact: Transaction, table: u32) -> Option<Vec<Change>> {
+        let open = self.xacts.get_mut(&xact.0).expect("definitions are made in open transactions");
+        if !open.changes.iter().any(|(of, ..)| *of == table) {
+            return None;
+        }
+        let all = std::mem::take(&mut open.changes);
+        let (own, others): (Vec<Change>, Vec<Change>) = all.iter().cloned().partition(|(of, ..)| *of == table);
+        open.set_changes(others);
+        if let Some(held) = self.tables.get_mut(&table) {
+            held.apply(own.into_iter().map(|(_, key, row)| (key, row)));
+        }
+        Some(all)
     }
 
     /// Makes a table what it was.

@@ -65,7 +65,7 @@ use logferry_mssql_format::log::op::{Context, Op};
 use logferry_mssql_format::log::record::flags;
 use logferry_mssql_format::page::{PageId, RowId};
 
-pub use self::alter::NewValue;
+pub use self::alter::{NewValue, NewValues};
 pub use self::attach::{Kept, StatisticsDef};
 pub use self::backup::FullBackup;
 pub use self::bulk::BulkLog;

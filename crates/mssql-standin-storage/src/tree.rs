@@ -10,6 +10,7 @@ use logferry_mssql_format::row::{RecordKind, status};
 
 use super::chunks::changed_chunks;
 use super::space::UnitKind;
+use super::system::object_lock;
 use super::table::{Form, UNIQUIFIER_LEN};
 use super::xact::Undo;
 use super::{By, Database};
@@ -257,9 +258,12 @@ impl Database {
         }
     }
 
-    /// The lock element of a row: object, page, key. Rows of system tables are locked without their pages.
+    /// The lock element of a row: object, page, key. Rows of system tables are locked without their pages, those that a new column is filled in by their table.
     pub(super) fn row_lock(&self, rowset: u64, key: &[u8]) -> Vec<u8> {
         let rowset = self.rowset(rowset);
+        if self.definitions.fills(rowset.object_id) {
+            return object_lock(2, rowset.object_id);
+        }
         let mut lock = vec![1, 1, 0, 0x0C, 0, 0];
         lock.extend(rowset.object_id.to_le_bytes());
         lock.extend([0, 0]);

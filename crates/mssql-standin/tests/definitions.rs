@@ -172,6 +172,7 @@ const CASES: &[&str] = &[
     "ALTER TABLE dbo.parent ADD more int NULL; UPDATE dbo.parent SET more = id; INSERT dbo.parent (id, more) VALUES (4, 4)",
     "ALTER TABLE dbo.heap ADD c nvarchar(max) NULL; UPDATE dbo.heap SET c = REPLICATE(CAST(N'z' AS nvarchar(max)), 6000) WHERE a = 1",
     "INSERT dbo.parent (id, n) VALUES (5, 5); ALTER TABLE dbo.parent ADD more int NOT NULL CONSTRAINT DF_more DEFAULT 7; UPDATE dbo.parent SET more = 8 WHERE id = 5",
+    "DELETE dbo.heap WHERE a = 2; ALTER TABLE dbo.heap ADD c char(90) NOT NULL DEFAULT 'c', d nvarchar(40) NULL CHECK (d > N'c') DEFAULT N'd' WITH VALUES; UPDATE dbo.heap SET d = N'e' WHERE c = 'c'",
     "UPDATE dbo.heap SET a = 3; ALTER TABLE dbo.heap DROP COLUMN b; INSERT dbo.heap VALUES (4)",
     "ALTER TABLE dbo.parent ALTER COLUMN name nvarchar(100) NOT NULL; INSERT dbo.parent (id, name) VALUES (6, REPLICATE(N'w', 90))",
     "ALTER TABLE dbo.parent ALTER COLUMN big bigint NULL; UPDATE dbo.parent SET big = 5000000000 WHERE id = 1",

@@ -138,6 +138,16 @@ fn columns_come_go_and_change() {
                 "ALTER TABLE t ADD f int NULL, g varchar(5) NOT NULL CONSTRAINT DF_g DEFAULT 'q', h int DEFAULT 3 WITH VALUES; SELECT * FROM t",
                 "1, 10, \"x\", null, \"q\", 3 | 2, 20, \"x\", null, \"q\", 3",
             ),
+            // What the rows get is what is checked, and an error leaves nothing.
+            (
+                "ALTER TABLE t ADD j int NULL CONSTRAINT CK_j CHECK (j > 1) CONSTRAINT DF_j DEFAULT 1 WITH VALUES",
+                "!547 The ALTER TABLE statement conflicted with the CHECK constraint \"CK_j\". The conflict occurred in database \"shop\", table \"dbo.t\", column 'j'.",
+            ),
+            ("ALTER TABLE t ADD j int NOT NULL DEFAULT 1 / 0", "!8134 Divide by zero error encountered."),
+            (
+                "SELECT COUNT(*) FROM sys.columns WHERE name = 'j'; SELECT COUNT(*) FROM sys.default_constraints WHERE name LIKE 'DF%j%'",
+                "0 ; 0",
+            ),
             (
                 "ALTER TABLE t DROP COLUMN g",
                 "!5074 The object 'DF_g' is dependent on column 'g'. ; !4922 ALTER TABLE DROP COLUMN g failed because one or more objects access this column.",

@@ -16,9 +16,10 @@ use super::super::state::{self, ComputedDef, Scalars, State, TableMeta, from_sto
 use super::super::types;
 use super::super::value::{Value, from_bytes, same_name, to_bytes};
 use super::constraint::{add_constraints, check_existing, new_objects};
+use super::index::note_constraints;
 use super::table::wait_for_table;
 use super::{Variables, meta_mut};
-use logferry_mssql_standin_storage::{ColumnDef, Identity, XactOptions};
+use logferry_mssql_standin_storage::{ColumnDef, Identity};
 
 /// A column that a statement defines.
 pub(super) struct Defined {
@@ -167,6 +168,7 @@ pub(super) fn add_columns(
     let defined = columns_of(state, scalars, specs, &known, &table)?;
     let rows = state.db(at.database).storage.rows(at.table).next().is_some();
     let before = state.db(at.database).meta(at.table).clone();
+    let mut filled = Vec::new();
     for (n, (spec, defined)) in specs.iter().zip(&defined).enumerate() {
         let place = known.len() + n;
         let default = spec.constraints.iter().find_map(|c| match &c.kind {
@@ -174,9 +176,8 @@ pub(super) fn add_columns(
             _ => None,
         });
         let stored = &defined.stored;
-        let filled = rows && (default.is_some() && (!stored.nullable || with_values) || defined.computed.is_some());
         let given = stored.identity.is_some() || stored.sql_type == SqlType::RowVersion || stored.computed;
-        if rows && !stored.nullable && default.is_none() && !given {
+        if rows && !stored.nullable && default.is_none() && defined.computed.is_none() && !given {
             return Err(SqlError::batch(
                 4901,
                 format!(
@@ -188,8 +189,7 @@ pub(super) fn add_columns(
         if rows && (stored.identity.is_some() || stored.sql_type == SqlType::RowVersion) {
             return Err(unsupported("adding an identity or rowversion column to a table with rows"));
         }
-        let first = ColumnDef { nullable: stored.nullable || rows && !stored.computed, ..stored.clone() };
-        state.db_mut(at.database).storage.add_column(at.table, first).map_err(from_storage)?;
+        state.db_mut(at.database).storage.add_column(at.table, stored.clone()).map_err(from_storage)?;
         if stored.identity.is_some() {
             let columns = state.db(at.database).storage.table_def(at.table).map(|d| d.columns.clone());
             meta_mut(state, at).identity = identity_of(&columns.unwrap_or_default(), specs);
@@ -199,43 +199,34 @@ pub(super) fn add_columns(
         }
         let computed = computed_of(std::slice::from_ref(defined), place);
         meta_mut(state, at).computed.extend(computed);
-        if filled && !stored.computed {
-            let value = defined.computed.as_ref().map(|(e, _)| e).or(default);
-            if let Some(value) = value {
-                fill(state, scalars, variables, at, place, value)?;
-            }
-        }
-        if !stored.nullable && rows && !stored.computed {
-            let alter = state.db_mut(at.database).storage.alter_column(at.table, place, stored.clone(), &[]);
-            alter.map_err(from_storage)?;
-        }
+        let default = default.filter(|_| !stored.nullable || with_values);
+        let value = defined.computed.as_ref().map(|(value, _)| value).or(default);
+        filled.extend(value.filter(|_| rows && !stored.computed).map(|value| (place, value)));
     }
     note_altered(state, at);
     let held = BTreeMap::new();
     let columns = Binder::new(state, scalars, &held).table_columns(at);
-    let constraints: Vec<&Constraint> = specs.iter().flat_map(|s| &s.constraints).collect();
-    let added = add_constraints(state, scalars, at, &columns, &constraints, nocheck).and_then(|()| {
-        let objects = if nocheck { Vec::new() } else { new_objects(state, at, &before) };
-        check_existing(state, scalars, variables, at, &objects)
-    });
-    if added.is_err() {
-        for place in (known.len()..columns.len()).rev() {
-            state.db_mut(at.database).storage.drop_column(at.table, place).map_err(from_storage)?;
-        }
-        *meta_mut(state, at) = before;
-        note_altered(state, at);
+    let all = specs.iter().flat_map(|s| &s.constraints);
+    let (defaults, others): (Vec<&Constraint>, Vec<&Constraint>) =
+        all.partition(|c| matches!(c.kind, ConstraintKind::Default { .. }));
+    add_constraints(state, scalars, at, &columns, &defaults, nocheck)?;
+    if !filled.is_empty() {
+        // A server writes the defaults, then the rows.
+        note_constraints(state, at)?;
+        fill(state, scalars, variables, at, &filled)?;
     }
-    added
+    add_constraints(state, scalars, at, &columns, &others, nocheck)?;
+    let objects = if nocheck { Vec::new() } else { new_objects(state, at, &before) };
+    check_existing(state, scalars, variables, at, &objects)
 }
 
-/// Gives all rows a value in a column.
+/// Gives all rows values in columns: the columns' places, and what is in them.
 fn fill(
     state: &mut State,
     scalars: &Scalars,
     variables: &Variables,
     at: TableAt,
-    place: usize,
-    value: &Expr,
+    columns: &[(usize, &Expr)],
 ) -> Result<()> {
     let mut changes = Vec::new();
     {
@@ -243,27 +234,23 @@ fn fill(
         let held = BTreeMap::new();
         let mut binder = Binder::new(state, scalars, &held);
         let (_, source) = binder.table_source(at, 0)?;
-        let ty = source.columns[place].ty.clone();
         let types = std::rc::Rc::new(source.columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>());
-        let bound = binder.value(value, &Scope { sources: vec![source], outer: None })?;
+        let scope = Scope { sources: vec![source], outer: None };
+        let bound = columns.iter().map(|(place, value)| Ok((*place, binder.value(value, &scope)?)));
+        let bound = bound.collect::<Result<Vec<_>>>()?;
         let ctx = Ctx { state, scalars, variables, cache: Default::default() };
         for (key, row) in state.db(at.database).storage.rows(at.table) {
             let parts = [super::super::plan::Part::Stored(row.clone(), std::rc::Rc::clone(&types), None)];
-            let v = eval(&bound, &Env { ctx: &ctx, parts: &parts, aggs: &[], outer: None })?;
-            let v = implicit(v, &bound.ty, &ty, ("", ""))?;
-            changes.push((key.clone(), to_bytes(&ty, &v)?));
+            let env = Env { ctx: &ctx, parts: &parts, aggs: &[], outer: None };
+            let mut values = Vec::new();
+            for (place, bound) in &bound {
+                let value = implicit(eval(bound, &env)?, &bound.ty, &types[*place], ("", ""))?;
+                values.push((*place, to_bytes(&types[*place], &value)?));
+            }
+            changes.push((key.clone(), values));
         }
     }
-    let storage = &mut state.db_mut(at.database).storage;
-    let options = XactOptions { name: "ALTER TABLE", spid: scalars.spid.unsigned_abs().into() };
-    let xact = storage.begin_definition(options, None);
-    for (key, value) in changes {
-        if let Err(e) = storage.update(xact, at.table, &key, &[(place, value)]) {
-            storage.fail_definition(xact).map_err(from_storage)?;
-            return Err(from_storage(e));
-        }
-    }
-    storage.end_definition(xact).map(drop).map_err(from_storage)
+    state.db_mut(at.database).storage.fill_columns(at.table, &changes).map_err(from_storage)
 }
 
 /// ALTER TABLE DROP COLUMN.

@@ -69,6 +69,11 @@ pub(crate) fn note_indexes(state: &mut State, scalars: &Scalars, table: &[String
         })
         .collect();
     db.storage.set_indexes(at.table, &indexes).map_err(from_storage)?;
+    note_constraints(state, at)
+}
+
+/// The same of its constraints.
+pub(super) fn note_constraints(state: &mut State, at: TableAt) -> Result<()> {
     let constraints = constraints_of(state.db(at.database), at.table);
     state.db_mut(at.database).storage.set_constraints(at.table, &constraints).map_err(from_storage)
 }
