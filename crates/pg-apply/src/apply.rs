@@ -12,7 +12,7 @@
 //! ```
 //!
 //! All deletes come before all inserts, so that keys and unique values may change hands inside a batch (of a transaction of several,
-//! [`unique`]), and every count is checked: a row that is not there is never passed over.
+//! [`waiting`] and [`unique`]), and every count is checked: a row that is not there is never passed over.
 //!
 //! Measured side by side (`benches/apply.rs`, batches of 10,000): arrays are as fast as a COPY into a temporary table,
 //! and need one round trip and no catalog; `UPDATE` beats `DELETE` and `COPY` by a quarter or more, and leaves other
@@ -35,6 +35,7 @@ mod schema;
 mod sink;
 mod table;
 mod unique;
+mod waiting;
 
 pub use sink::PgSink;
 

@@ -181,6 +181,16 @@ pub enum Error {
         /// the server's words
         said: Said,
     },
+    /// Keys that rows are to have are still those of other rows.
+    #[error("{rows} rows of table {table} are to have keys that other rows of it have {when} of their transaction")]
+    Taken {
+        /// the table
+        table: String,
+        /// rows that wait for their keys
+        rows: usize,
+        /// so far or in the end
+        when: &'static str,
+    },
     /// PostgreSQL refuses the values.
     #[error("table {table} refused {op} of {rows} rows: {said}")]
     Refused {
@@ -316,7 +326,7 @@ impl Error {
             | Error::Refused { said, .. }
             | Error::Schema { said, .. } => said.class(),
             Error::CommitUnknown { .. } => Class::Transient,
-            Error::Diverged { .. } | Error::Duplicate { .. } => Class::Table,
+            Error::Diverged { .. } | Error::Duplicate { .. } | Error::Taken { .. } => Class::Table,
             Error::Broken
             | Error::Contradiction { .. }
             | Error::Undefined { .. }
@@ -383,6 +393,10 @@ impl Error {
             Error::Duplicate { .. } => {
                 "something else writes to this table, or it was changed after the copy: reload the table. Where rows of one large transaction \
                  take each other's keys: set apply.batch_rows and apply.batch_mb so high that it is one batch"
+            }
+            Error::Taken { .. } => {
+                "set apply.batch_rows and apply.batch_mb so high that the transaction is one batch; or, where something else writes to this \
+                 table: reload it"
             }
             Error::Incomplete { .. } => "reload the table, or give it a primary key",
             Error::Sql { said, .. } if said.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {

@@ -6,21 +6,43 @@
 //!
 //! A row of which some values are not told is another row with the same key: where there is one, it gets those that are. Where there
 //! is none, it went in what is told later.
+//!
+//! As in [`keyed`](super::keyed), a row may get a key before the row that had it leaves it. It is there at once, then, and takes the other's place;
+//! that the other one leaves, which its values tell, is no more of interest.
+//!
+//! If the values of both are equal, one of them is there, or the row that came has moved on: without another row before it, the key is as it was.
+//! While rows are told again that were read after their changes, nothing follows from what the target has, and the row has moved on.
 
 use std::cmp::Ordering;
 
 use logferry_model::{Cell, TargetTable};
 
 use super::keyed::Pair;
-use super::net::{At, Chains, Rows, hash_cells, is_complete};
+use super::net::{At, Chains, Rows, differ, hash_cells, is_complete};
 use crate::error::Error;
 use crate::names::shown;
 
-#[derive(Default)]
 pub(super) struct Ensured {
     chains: Chains,
-    /// A row that has the key, and what is there now.
-    entries: Vec<(At, Now)>,
+    entries: Vec<Entry>,
+    /// What the target has may be of a later moment than what is told.
+    told_again: bool,
+}
+
+struct Entry {
+    /// A row that has the key.
+    key: At,
+    now: Now,
+    early: Early,
+}
+
+/// Whether the row that is there came before another one left its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Early {
+    No,
+    /// It came from another key, and what the target has is not known.
+    Perhaps,
+    Yes,
 }
 
 #[derive(Clone, Copy)]
@@ -29,62 +51,118 @@ enum Now {
     Row(At),
     /// What was there, with these values.
     Patched(At),
+    /// The target has it.
+    There(At),
+    /// What was there.
+    AsBefore,
 }
 
 impl Ensured {
+    pub fn new(told_again: bool) -> Self {
+        Ensured { chains: Chains::default(), entries: Vec::new(), told_again }
+    }
+
     pub fn clear(&mut self) {
         self.chains.clear();
         self.entries.clear();
     }
 
-    /// The row is there.
-    pub fn put(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At) -> Result<(), Error> {
+    /// The row is there; perhaps it `moved` there from another key.
+    pub fn put(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At, moved: bool) -> Result<(), Error> {
         if !is_complete(rows.row(row)) {
             let what = "a row that is to replace another does not have all its values";
             return Err(Error::Incomplete { table: shown(table), what });
         }
+        let known = self.entries.len();
         let at = self.entry(table, rows, row)?;
-        self.entries[at].1 = Now::Row(row);
+        let entry = &mut self.entries[at];
+        entry.early = match entry.now {
+            _ if !moved => Early::No,
+            Now::Nothing if at < known => Early::No,
+            Now::Nothing | Now::AsBefore => Early::Perhaps,
+            Now::Row(_) | Now::Patched(_) | Now::There(_) => Early::Yes,
+        };
+        entry.now = Now::Row(row);
         Ok(())
     }
 
     /// The row that has this key gets these values.
     pub fn patch(&mut self, table: &TargetTable, rows: &mut Rows<'_>, row: At) -> Result<(), Error> {
         if is_complete(rows.row(row)) {
-            return self.put(table, rows, row);
+            return self.put(table, rows, row, false);
         }
         let known = self.entries.len();
         let at = self.entry(table, rows, row)?;
-        let now = match self.entries[at].1 {
+        let now = match self.entries[at].now {
             Now::Nothing if at < known => Now::Nothing,
-            Now::Nothing => Now::Patched(row),
-            Now::Row(old) => Now::Row(rows.merge(row, &[old])),
+            Now::Nothing | Now::AsBefore => Now::Patched(row),
+            Now::Row(old) | Now::There(old) => Now::Row(rows.merge(row, &[old])),
             Now::Patched(old) => Now::Patched(rows.merge(row, &[old])),
         };
-        self.entries[at].1 = now;
+        self.entries[at].now = now;
         Ok(())
     }
 
-    /// No row of this key is there.
-    pub fn remove(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At) -> Result<(), Error> {
+    /// No row of this key is there; perhaps it `moves` to another.
+    pub fn remove(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At, moves: bool) -> Result<(), Error> {
         let at = self.entry(table, rows, row)?;
-        self.entries[at].1 = Now::Nothing;
+        let told_again = self.told_again;
+        let entry = &mut self.entries[at];
+        let differ = |there| differ(rows.row(row), rows.row(there));
+        let now = match (entry.now, entry.early) {
+            // The other row leaves the key.
+            (Now::Row(there) | Now::There(there), Early::No) if moves && differ(there) => entry.now,
+            (Now::Row(there) | Now::There(there), Early::Perhaps) if differ(there) => entry.now,
+            (Now::Row(there) | Now::There(there), Early::Yes) if !told_again || differ(there) => entry.now,
+            // Either there was an equal row, or there was none.
+            (Now::Row(_), Early::Perhaps) if !told_again => Now::AsBefore,
+            _ => Now::Nothing,
+        };
+        *entry = Entry { key: entry.key, now, early: Early::No };
         Ok(())
+    }
+
+    /// A row that the target has, early as it is.
+    pub fn wait(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At) -> Result<(), Error> {
+        let at = self.entry(table, rows, row)?;
+        self.entries[at] = Entry { key: row, now: Now::There(row), early: Early::Yes };
+        Ok(())
+    }
+
+    /// Rows that came from other keys: the target may have other rows of theirs; with their entries.
+    pub fn arrivals(&self) -> Vec<(usize, At)> {
+        let arrived = |entry: &Entry| entry.early == Early::Perhaps && matches!(entry.now, Now::Row(_));
+        self.entries.iter().enumerate().filter(|(_, entry)| arrived(entry)).map(|(at, entry)| (at, entry.key)).collect()
+    }
+
+    /// Whether the target had a row of the key of an entry.
+    pub fn found(&mut self, at: usize, is_there: bool) {
+        self.entries[at].early = if is_there { Early::Yes } else { Early::No };
+    }
+
+    /// Rows that came before others left their keys.
+    pub fn waiting(&self) -> Vec<At> {
+        let early = self.entries.iter().filter(|entry| entry.early == Early::Yes);
+        let rows = early.filter_map(|entry| match entry.now {
+            Now::Row(row) | Now::There(row) => Some(row),
+            Now::Nothing | Now::Patched(_) | Now::AsBefore => None,
+        });
+        rows.collect()
     }
 
     /// Keys of which there is to be no row, in the order of their bytes.
     pub fn deletes(&self, table: &TargetTable, rows: &Rows<'_>) -> Vec<At> {
-        let goes = self.entries.iter().filter(|(_, now)| matches!(now, Now::Nothing));
-        let mut keys: Vec<At> = goes.map(|(key, _)| *key).collect();
+        let goes = self.entries.iter().filter(|entry| matches!(entry.now, Now::Nothing));
+        let mut keys: Vec<At> = goes.map(|entry| entry.key).collect();
         keys.sort_unstable_by(|&a, &b| by_key(table, rows, a, b));
         keys
     }
 
     /// Rows that are to be there, in the order of their keys' bytes.
     pub fn rows(&self, table: &TargetTable, rows: &Rows<'_>) -> Vec<Pair> {
-        let pairs = self.entries.iter().filter_map(|(key, now)| match now {
-            Now::Row(row) => Some(Pair { key: *key, row: *row }),
-            Now::Nothing | Now::Patched(_) => None,
+        let pairs = self.entries.iter().filter_map(|entry| match entry.now {
+            Now::Row(row) => Some(Pair { key: entry.key, row }),
+            Now::Nothing | Now::Patched(_) | Now::There(_) | Now::AsBefore => None,
         });
         let mut pairs: Vec<Pair> = pairs.collect();
         pairs.sort_unstable_by(|a, b| by_key(table, rows, a.key, b.key));
@@ -93,9 +171,9 @@ impl Ensured {
 
     /// Rows that get some values, if they are there.
     pub fn patches(&self) -> Vec<Pair> {
-        let pairs = self.entries.iter().filter_map(|(key, now)| match now {
-            Now::Patched(row) => Some(Pair { key: *key, row: *row }),
-            Now::Nothing | Now::Row(_) => None,
+        let pairs = self.entries.iter().filter_map(|entry| match entry.now {
+            Now::Patched(row) => Some(Pair { key: entry.key, row }),
+            Now::Nothing | Now::Row(_) | Now::There(_) | Now::AsBefore => None,
         });
         pairs.collect()
     }
@@ -107,11 +185,11 @@ impl Ensured {
         }
         let hash = hash_cells(view, table.key.iter().copied());
         let found = self.chains.find(hash, |at| {
-            let other = rows.row(self.entries[at].0);
+            let other = rows.row(self.entries[at].key);
             table.key.iter().all(|&c| other.cell(c) == view.cell(c))
         });
         Ok(found.unwrap_or_else(|| {
-            self.entries.push((row, Now::Nothing));
+            self.entries.push(Entry { key: row, now: Now::Nothing, early: Early::No });
             self.chains.push(hash)
         }))
     }

@@ -6,10 +6,21 @@
 //!
 //! A row may be partial: cells that the source calls unchanged have their value on the target only. Such a
 //! row remembers `from` which key's old row they are to be taken, because the key may have moved since.
+//!
+//! A source looks at its keys when a statement ends. Within one, rows that are changed where they are, as those of a heap are, may get keys
+//! that other rows give up only later:
+//!
+//! ```text
+//!  UPDATE t SET id = id + 1        1 a > 2 a        2 b > 3 b        3 c > 4 c
+//! ```
+//!
+//! So a key has a row `now`, and perhaps one that is `coming`. Of which of the two a change tells, its values say: if they are not those of the
+//! row that came, it is the row that the target has. (If all that is known of both is equal, either will do.) A row that still
+//! waits for its key when a part of its transaction ends waits on, see [`waiting`](super::waiting).
 
 use logferry_model::{Cell, RowView, TargetTable};
 
-use super::net::{At, Chains, Rows, hash_cells, is_complete};
+use super::net::{At, Chains, Rows, differ, hash_cells, is_complete, moves};
 use crate::error::Error;
 use crate::names::shown;
 
@@ -25,8 +36,32 @@ struct Entry {
     /// Whether the target had a row of this key before the batch.
     was_there: bool,
     now: Option<Now>,
+    /// What is to be under the key once the row of `now` has left it.
+    coming: Option<Now>,
+    /// A row got the key that had another one before, and nothing was told of what the target has.
+    perhaps_there: bool,
     /// Whether a value of another unique key may differ from the old row's.
     unique_moved: bool,
+}
+
+impl Entry {
+    fn new(key: At, was_there: bool, now: Now) -> Self {
+        Entry {
+            key,
+            was_there,
+            now: Some(now),
+            coming: None,
+            perhaps_there: !was_there && now.moved,
+            unique_moved: false,
+        }
+    }
+
+    /// The row leaves its key to the one that waits for it.
+    fn leave(&mut self, table: &TargetTable) {
+        self.now = self.coming.take();
+        // Its other values are not the old row's.
+        self.unique_moved |= self.now.is_some() && !table.unique.is_empty();
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -35,6 +70,16 @@ struct Now {
     complete: bool,
     /// The entry whose old row has the cells that are missing here.
     from: usize,
+    /// It had another key before.
+    moved: bool,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    Nowhere,
+    Away,
+    ToAnotherKey,
 }
 
 /// Of a complete row: nothing is taken from anywhere.
@@ -97,12 +142,12 @@ impl Keyed {
             let what = "an inserted row does not have all its values";
             return Err(Error::Incomplete { table: shown(table), what });
         }
-        self.arrive(table, rows, Now { row: after, complete: true, from: NOWHERE })
+        self.arrive(table, rows, Now { row: after, complete: true, from: NOWHERE, moved: false })
     }
 
     pub fn delete(&mut self, table: &TargetTable, rows: &Rows<'_>, before: At, emptied: bool) -> Result<(), Error> {
-        let (at, _) = self.present(table, rows, before, emptied)?;
-        self.entries[at].now = None;
+        let (at, _) = self.present(table, rows, before, emptied, Goes::Away)?;
+        self.entries[at].leave(table);
         Ok(())
     }
 
@@ -114,20 +159,59 @@ impl Keyed {
         after: At,
         emptied: bool,
     ) -> Result<(), Error> {
-        let (at, old) = self.present(table, rows, before, emptied)?;
+        let moved = moves(table, rows.row(before), rows.row(after));
+        let goes = if moved { Goes::ToAnotherKey } else { Goes::Nowhere };
+        let (at, old) = self.present(table, rows, before, emptied, goes)?;
         let row = rows.merge(after, &[before, old.row]);
-        let now = Now { row, complete: is_complete(rows.row(row)), from: old.from };
-        let (old_row, new_row) = (rows.row(before), rows.row(row));
-        let same = |column: &usize| old_row.cell(*column) == new_row.cell(*column);
-        if !table.key.iter().all(same) {
-            self.entries[at].now = None;
+        let now = Now { row, complete: is_complete(rows.row(row)), from: old.from, moved };
+        if moved {
+            self.entries[at].leave(table);
             return self.arrive(table, rows, now);
         }
+        let (old_row, new_row) = (rows.row(before), rows.row(row));
+        let same = |column: &usize| old_row.cell(*column) == new_row.cell(*column);
         let unique_moved = !table.unique.iter().flat_map(|(_, columns)| columns).all(same);
         let entry = &mut self.entries[at];
         entry.now = Some(now);
         entry.unique_moved |= unique_moved;
         Ok(())
+    }
+
+    /// A row that waits for its key, which another row has on the target.
+    pub fn wait(&mut self, table: &TargetTable, rows: &mut Rows<'_>, row: At) -> Result<(), Error> {
+        let (hash, _) = self.find(table, rows, row)?;
+        let at = self.chains.push(hash);
+        self.entries.push(Entry::new(row, false, Now { row, complete: true, from: NOWHERE, moved: true }));
+        self.is_taken(table, rows, at);
+        Ok(())
+    }
+
+    /// Rows that got keys of which nothing is told: the target may have rows of them; with their entries.
+    pub fn arrivals(&self) -> Vec<(usize, At)> {
+        let arrived = |entry: &Entry| !entry.was_there && entry.now.is_some_and(|now| now.moved);
+        self.entries.iter().enumerate().filter(|(_, entry)| arrived(entry)).map(|(at, entry)| (at, entry.key)).collect()
+    }
+
+    /// The target has a row of the key of an entry: the one that arrived waits.
+    pub fn is_taken(&mut self, table: &TargetTable, rows: &mut Rows<'_>, at: usize) {
+        let row = rows.key_of(table, self.entries[at].key);
+        let there = Now { row, complete: is_complete(rows.row(row)), from: at, moved: false };
+        let entry = &mut self.entries[at];
+        entry.was_there = true;
+        entry.perhaps_there = false;
+        entry.coming = entry.now.replace(there);
+    }
+
+    /// Rows that wait for their keys.
+    ///
+    /// # Errors
+    /// Some of their values are to be found under a key that they do not have any more.
+    pub fn waiting(&self, table: &TargetTable) -> Result<Vec<At>, Error> {
+        let what = "a row that waits for its key does not have all its values";
+        let coming = self.entries.iter().filter_map(|entry| entry.coming);
+        coming
+            .map(|row| if row.complete { Ok(row.row) } else { Err(Error::Incomplete { table: shown(table), what }) })
+            .collect()
     }
 
     /// What the changes come to, in the order of the keys' bytes: neighbours in the index are then changed one after the
@@ -179,22 +263,43 @@ impl Keyed {
     }
 
     /// The entry of a row that must be there, and the row: since an earlier change, or on the target.
-    fn present(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At, emptied: bool) -> Result<(usize, Now), Error> {
+    fn present(
+        &mut self,
+        table: &TargetTable,
+        rows: &Rows<'_>,
+        row: At,
+        emptied: bool,
+        goes: Goes,
+    ) -> Result<(usize, Now), Error> {
         let contradiction = |what| Err(Error::Contradiction { table: shown(table), what });
         let (hash, found) = self.find(table, rows, row)?;
+        let on_target = |at| Now { row, complete: is_complete(rows.row(row)), from: at, moved: false };
         if let Some(at) = found {
-            return match self.entries[at].now {
-                Some(now) => Ok((at, now)),
-                None => contradiction("a row changes that is gone"),
+            let entry = &mut self.entries[at];
+            let is_another = match entry.now {
+                None if entry.perhaps_there && !emptied => true,
+                None => return contradiction("a row changes that is gone"),
+                Some(now) => {
+                    let may_be = !entry.was_there && !emptied && goes != Goes::Nowhere;
+                    may_be
+                        && (now.moved || goes == Goes::ToAnotherKey)
+                        && differ(rows.row(row), rows.row(now.row))
+                }
             };
+            if is_another {
+                entry.was_there = true;
+                entry.perhaps_there = false;
+                entry.coming = entry.now.replace(on_target(at));
+            }
+            let now = entry.now.unwrap_or_else(|| on_target(at));
+            return Ok((at, now));
         }
         if emptied {
             return contradiction("a row changes that went with the truncation of the table");
         }
         let at = self.chains.push(hash);
-        let now = Now { row, complete: is_complete(rows.row(row)), from: at };
-        self.entries.push(Entry { key: row, was_there: true, now: Some(now), unique_moved: false });
-        Ok((at, now))
+        self.entries.push(Entry::new(row, true, on_target(at)));
+        Ok((at, on_target(at)))
     }
 
     /// A row begins to be under a key that had none.
@@ -202,17 +307,17 @@ impl Keyed {
         let (hash, found) = self.find(table, rows, now.row)?;
         let Some(at) = found else {
             self.chains.push(hash);
-            self.entries.push(Entry { key: now.row, was_there: false, now: Some(now), unique_moved: false });
+            self.entries.push(Entry::new(now.row, false, now));
             return Ok(());
         };
         let entry = &mut self.entries[at];
-        if entry.now.is_some() {
-            let what = "a row comes to be that is there already";
-            return Err(Error::Contradiction { table: shown(table), what });
+        if entry.coming.replace(now).is_some() {
+            return Err(there_already(table));
         }
-        entry.now = Some(now);
-        // Its other values are not the old row's.
-        entry.unique_moved = !table.unique.is_empty();
+        entry.perhaps_there |= !entry.was_there && now.moved;
+        if entry.now.is_none() {
+            entry.leave(table);
+        }
         Ok(())
     }
 
@@ -228,4 +333,9 @@ impl Keyed {
         });
         Ok((hash, found))
     }
+}
+
+/// Of a row whose key another row has.
+pub(super) fn there_already(table: &TargetTable) -> Error {
+    Error::Contradiction { table: shown(table), what: "a row comes to be that is there already" }
 }

@@ -9,6 +9,7 @@ use super::ApplyMode;
 use super::ensured::Ensured;
 use super::keyed::Keyed;
 use super::keyless::Keyless;
+use super::waiting::Waiting;
 use crate::error::Error;
 use crate::names::shown;
 
@@ -53,6 +54,32 @@ impl Rows<'_> {
     }
 }
 
+impl Rows<'_> {
+    /// A row of its own, as it is.
+    pub fn add(&mut self, row: RowView<'_>) -> At {
+        At::Merged(self.merged.push_row(row.cells()))
+    }
+
+    /// The key of a row, and nothing else of it.
+    pub fn key_of(&mut self, table: &TargetTable, row: At) -> At {
+        // The row may be in the very store that the new one goes to.
+        let cells: Vec<Option<Vec<u8>>> = (0..table.columns.len())
+            .map(|c| self.row(row).cell(c).bytes().filter(|_| table.key.contains(&c)).map(<[u8]>::to_vec))
+            .collect();
+        At::Merged(self.merged.push_row(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Unchanged, Cell::Bytes))))
+    }
+}
+
+/// Whether a value that is known of two rows is another one.
+pub(super) fn differ(a: RowView<'_>, b: RowView<'_>) -> bool {
+    a.cells().zip(b.cells()).any(|(a, b)| a != b && a != Cell::Unchanged && b != Cell::Unchanged)
+}
+
+/// Whether a row gets another key.
+pub(super) fn moves(table: &TargetTable, before: RowView<'_>, after: RowView<'_>) -> bool {
+    table.key.iter().any(|&c| after.cell(c) != Cell::Unchanged && before.cell(c) != after.cell(c))
+}
+
 /// Whether every cell is known.
 pub(super) fn is_complete(row: RowView<'_>) -> bool {
     row.cells().all(|c| c != Cell::Unchanged)
@@ -62,6 +89,7 @@ pub(super) fn is_complete(row: RowView<'_>) -> bool {
 pub(super) struct Net<'b> {
     pub rows: Rows<'b>,
     pub tables: Vec<TableNet>,
+    told_again: bool,
 }
 
 /// What a batch comes to for one table.
@@ -79,9 +107,16 @@ pub(super) enum Changes {
 }
 
 impl<'b> Net<'b> {
-    /// Nets a batch. Tables come in the order of their first change.
-    pub fn of(batch: &'b TargetBatch, mode: ApplyMode) -> Result<Self, Error> {
-        let mut net = Net { rows: Rows { batch: &batch.rows, merged: RowStore::new() }, tables: Vec::new() };
+    /// Nets a batch. Tables come in the order of their first change. Rows that wait for their keys are taken over where the batch changes
+    /// their tables. What the target has may be of a later moment while it is `told_again`.
+    pub fn of(
+        batch: &'b TargetBatch,
+        mode: ApplyMode,
+        told_again: bool,
+        waiting: &mut Vec<Waiting>,
+    ) -> Result<Self, Error> {
+        let rows = Rows { batch: &batch.rows, merged: RowStore::new() };
+        let mut net = Net { rows, tables: Vec::new(), told_again };
         // By address first: the batch keeps the tables alive, and almost always there is one `Arc` per table.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
         for change in &batch.changes {
@@ -89,7 +124,7 @@ impl<'b> Net<'b> {
             let at = match by_address.get(&address) {
                 Some(&at) => at,
                 None => {
-                    let at = net.slot(&change.table, mode)?;
+                    let at = net.slot(&change.table, mode, waiting)?;
                     by_address.insert(address, at);
                     at
                 }
@@ -99,7 +134,12 @@ impl<'b> Net<'b> {
         Ok(net)
     }
 
-    fn slot(&mut self, table: &Arc<TargetTable>, mode: ApplyMode) -> Result<usize, Error> {
+    fn slot(
+        &mut self,
+        table: &Arc<TargetTable>,
+        mode: ApplyMode,
+        waiting: &mut Vec<Waiting>,
+    ) -> Result<usize, Error> {
         let same_name = |t: &TableNet| t.table.schema == table.schema && t.table.name == table.name;
         if let Some(at) = self.tables.iter().position(same_name) {
             let same = *self.tables[at].table == **table;
@@ -110,14 +150,64 @@ impl<'b> Net<'b> {
             // Nothing tells one of its rows from another: what is told of it must be exact in either mode.
             (ApplyMode::Exact | ApplyMode::Replace, true) => Changes::Keyless(Keyless::default()),
             (ApplyMode::Exact, false) => Changes::Keyed(Keyed::default()),
-            (ApplyMode::Replace, false) => Changes::Ensured(Ensured::default()),
+            (ApplyMode::Replace, false) => Changes::Ensured(Ensured::new(self.told_again)),
         };
-        self.tables.push(TableNet { table: table.clone(), truncated: false, changes });
+        let mut net = TableNet { table: table.clone(), truncated: false, changes };
+        if let Some(at) = waiting.iter().position(|waiting| waiting.is_of(table)) {
+            net.wait(&mut self.rows, &waiting.swap_remove(at))?;
+        }
+        self.tables.push(net);
         Ok(self.tables.len() - 1)
     }
 }
 
 impl TableNet {
+    /// Takes over rows that wait for their keys.
+    fn wait(&mut self, rows: &mut Rows<'_>, waiting: &Waiting) -> Result<(), Error> {
+        let table = &*self.table;
+        if *waiting.table != *table {
+            let what = "the shape of the table changes while its rows wait for their keys";
+            return Err(Error::Contradiction { table: shown(table), what });
+        }
+        for row in waiting.rows() {
+            let row = rows.add(row);
+            match &mut self.changes {
+                Changes::Keyed(keyed) => keyed.wait(table, rows, row)?,
+                Changes::Ensured(ensured) => ensured.wait(table, rows, row)?,
+                Changes::Keyless(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that got keys of which it is not known whether the target has rows of them; with the numbers that [`Self::found`] takes.
+    pub fn arrivals(&self) -> Vec<(usize, At)> {
+        match &self.changes {
+            _ if self.truncated => Vec::new(),
+            Changes::Keyed(keyed) => keyed.arrivals(),
+            Changes::Ensured(ensured) => ensured.arrivals(),
+            Changes::Keyless(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the target has a row of the key of an arrival.
+    pub fn found(&mut self, rows: &mut Rows<'_>, arrival: usize, is_there: bool) {
+        match &mut self.changes {
+            Changes::Keyed(keyed) if is_there => keyed.is_taken(&self.table, rows, arrival),
+            Changes::Ensured(ensured) => ensured.found(arrival, is_there),
+            Changes::Keyed(_) | Changes::Keyless(_) => {}
+        }
+    }
+
+    /// Rows that wait for others to leave their keys.
+    pub fn waiting(&self) -> Result<Vec<At>, Error> {
+        match &self.changes {
+            Changes::Keyed(keyed) => keyed.waiting(&self.table),
+            Changes::Ensured(ensured) => Ok(ensured.waiting()),
+            Changes::Keyless(_) => Ok(Vec::new()),
+        }
+    }
+
     fn add(&mut self, rows: &mut Rows<'_>, op: ChangeOp) -> Result<(), Error> {
         let table = &*self.table;
         let width = |row: RowRef| {
@@ -140,7 +230,7 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.insert(table, rows, after),
                     Changes::Keyless(keyless) => keyless.insert(table, rows, after),
-                    Changes::Ensured(ensured) => ensured.put(table, rows, after),
+                    Changes::Ensured(ensured) => ensured.put(table, rows, after, false),
                 }
             }
             ChangeOp::Delete { before } => {
@@ -148,7 +238,7 @@ impl TableNet {
                 match &mut self.changes {
                     Changes::Keyed(keyed) => keyed.delete(table, rows, before, self.truncated),
                     Changes::Keyless(keyless) => keyless.delete(table, rows, before),
-                    Changes::Ensured(ensured) => ensured.remove(table, rows, before),
+                    Changes::Ensured(ensured) => ensured.remove(table, rows, before, false),
                 }
             }
             ChangeOp::Update { before, after } => {
@@ -157,12 +247,11 @@ impl TableNet {
                     Changes::Keyed(keyed) => keyed.update(table, rows, before, after, self.truncated),
                     Changes::Keyless(keyless) => keyless.update(table, rows, before, after),
                     Changes::Ensured(ensured) => {
-                        let same = |c: &usize| rows.row(before).cell(*c) == rows.row(after).cell(*c);
-                        if table.key.iter().all(same) {
+                        if !moves(table, rows.row(before), rows.row(after)) {
                             return ensured.patch(table, rows, after);
                         }
-                        ensured.remove(table, rows, before)?;
-                        ensured.put(table, rows, after)
+                        ensured.remove(table, rows, before, true)?;
+                        ensured.put(table, rows, after, true)
                     }
                 }
             }

@@ -36,7 +36,7 @@ const LARGE_ROW: usize = 1024 * 1024;
 
 /// What is there under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// A row with the values of other unique keys that it is to have.
     Row,
@@ -192,7 +192,7 @@ impl OneTable<'_, '_> {
     }
 
     /// What is there of rows, by their keys.
-    async fn find(&mut self, pairs: &[Pair]) -> Result<Vec<Found>, Error> {
+    pub async fn find(&mut self, pairs: &[Pair]) -> Result<Vec<Found>, Error> {
         let mut found = vec![Found::Nothing; pairs.len()];
         if pairs.is_empty() {
             return Ok(found);

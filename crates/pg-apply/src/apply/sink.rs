@@ -13,6 +13,7 @@ use super::one_table::OneTable;
 use super::schema::Later;
 use super::table::Defined;
 use super::unique::Gone;
+use super::waiting::Waiting;
 use crate::client::Client;
 use crate::ddl::ExistingTables;
 use crate::door::door;
@@ -31,7 +32,7 @@ use crate::state::{self, Lease, Phase};
 pub struct PgSink {
     pub(super) client: Client,
     pub(super) lease: Lease,
-    mode: ApplyMode,
+    pub(super) mode: ApplyMode,
     /// What becomes of a table that is there and has rows, where one of its name is new.
     pub(super) existing: ExistingTables,
     pub(super) tables: Vec<Defined>,
@@ -40,7 +41,9 @@ pub struct PgSink {
     pub(super) defined: usize,
     in_transaction: bool,
     /// The transaction has had a batch that did not end it.
-    parted: bool,
+    pub(super) parted: bool,
+    /// Rows of the transaction whose keys other rows have.
+    pub(super) waiting: Vec<Waiting>,
     /// Unique indexes that are made again before the commit.
     pub(super) gone: Vec<Gone>,
     /// From here on rows are of one moment: keys wait until then.
@@ -92,6 +95,7 @@ impl PgSink {
             defined: 0,
             in_transaction: false,
             parted: false,
+            waiting: Vec::new(),
             gone: Vec::new(),
             whole_at,
             later: Vec::new(),
@@ -142,6 +146,7 @@ impl PgSink {
     fn alter_door<'a>(&'a mut self, changes: &'a [SchemaChange]) -> BoxFuture<'a, Result<(), Fault>> {
         door(async move {
             self.begin().await?;
+            self.none_waits()?;
             // Under the names that they have.
             self.make_unique_again().await?;
             self.alter_tables(changes).await?;
@@ -182,6 +187,7 @@ impl PgSink {
     }
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.none_waits()?;
         self.finish_tables().await?;
         self.make_unique_again().await?;
         if self.whole_at.is_some_and(|lsn| lsn <= checkpoint.applied.0) {
@@ -222,17 +228,19 @@ impl PgSink {
         if !self.reloads.is_empty() {
             self.forget_reloads(batch).await?;
         }
-        let net = Net::of(batch, self.mode)?;
-        for table in &net.tables {
+        let mut net = Net::of(batch, self.mode, self.whole_at.is_some(), &mut self.waiting)?;
+        for table in &mut net.tables {
             let name = (table.table.schema.clone(), table.table.name.clone());
             let at = self.by_name.get(&name).copied().filter(|&at| *self.tables[at].table == *table.table);
             let at = at.ok_or_else(|| Error::Undefined { table: shown(&table.table) })?;
             if self.parted {
+                self.meet(at, &mut net.rows, table).await?;
                 self.apply_part(at, &net.rows, table).await?;
-                continue;
+            } else {
+                let mut one = OneTable { client: &self.client, defined: &mut self.tables[at], rows: &net.rows };
+                one.apply(table).await?;
             }
-            let mut one = OneTable { client: &self.client, defined: &mut self.tables[at], rows: &net.rows };
-            one.apply(table).await?;
+            self.keep_waiting(&net.rows, table)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! The source looks at its keys when a statement ends. Here a unique index that a batch violates goes until the commit, in the transaction of the rows:
 //! others wait for the table meanwhile, and never see it without. What is there twice at the commit is an error.
 //!
-//! The key that rows are known by stays: by it they are found.
+//! The key that rows are known by stays: by it they are found. Rows that are to have one that another row has [wait](super::waiting).
 
 use std::sync::Arc;
 

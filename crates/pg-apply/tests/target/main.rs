@@ -3,6 +3,7 @@
 mod apply;
 mod copy;
 mod faults;
+mod keys;
 mod random;
 mod schema;
 mod silence;

@@ -113,6 +113,10 @@ impl Model {
     fn transaction(&mut self, random: &mut Random) -> String {
         let mut text = String::new();
         for _ in 0..1 + random.below(12) {
+            if random.one_in(8) {
+                let (name, table) = [("k", &mut self.k), ("q", &mut self.q)].into_iter().nth(random.below(2)).expect("one of two");
+                text += &shifted(name, table, random);
+            }
             let change = match random.below(6) {
                 0 | 1 => keyed("k", &mut self.k, (false, self.whole), random),
                 2 | 3 => keyed("q", &mut self.q, (true, self.whole), random),
@@ -189,6 +193,38 @@ fn keyed(
     let text = format!("{name}: upd {id} {v} {w_shown} > {new_id} {new_v} {new_w_shown}");
     table.insert(new_id, [new_v, new_w]);
     Some(text)
+}
+
+/// Rows of one statement that take each other's keys, in any order.
+fn shifted(name: &str, table: &mut BTreeMap<usize, [String; 2]>, random: &mut Random) -> String {
+    let old: Vec<(usize, [String; 2])> = std::mem::take(table).into_iter().collect();
+    // Up by one, or down, and the last one takes the free place or the first one's.
+    let (step, round) = (1 + random.below(old.len().max(1)), random.one_in(2));
+    let key = |at: usize| match old.get(at + step) {
+        Some((id, _)) => *id,
+        None if round => old[(at + step) % old.len()].0,
+        None => 100 + (at + step) % old.len(),
+    };
+    let mut changes: Vec<String> = Vec::new();
+    for (at, (id, [v, w])) in old.iter().enumerate() {
+        if key(at) != *id {
+            changes.push(format!("{name}: upd {id} {v} {w} > {} {v} {w}", key(at)));
+        }
+        table.insert(key(at), [v.clone(), w.clone()]);
+    }
+    let mut text = String::new();
+    while !changes.is_empty() {
+        let change = changes.swap_remove(random.below(changes.len()));
+        let end = if random.one_in(4) { "|" } else { ";" };
+        let _fits = write!(text, "{change}{end}");
+    }
+    // So that they stay few.
+    let high: Vec<usize> = table.keys().copied().filter(|id| *id >= 100).collect();
+    for id in high {
+        let [v, w] = table.remove(&id).expect("it is there");
+        let _fits = write!(text, "{name}: del {id} {v} {w};");
+    }
+    text
 }
 
 /// A change of a table of which rows are compared whole. `p` has a key of all its columns: no row twice.

@@ -85,20 +85,3 @@ fn what_is_there_twice_at_the_commit_is_told() {
         TRUNCATE s.child; ALTER TABLE s.child ADD FOREIGN KEY (w) REFERENCES s.t (w)";
     check_as(ApplyMode::Exact, refers, &format!("{ROWS} upd 1 a x > 1 a y | upd 2 b y > 2 b x"), twice);
 }
-
-/// By it rows are found: what to do is told.
-#[test]
-fn the_key_of_rows_stays() {
-    let changes = format!("{ROWS} upd 1 a x > 2 f x | upd 2 b y > 1 b y");
-    run(async {
-        let mut s = streaming_as(TABLE, ApplyMode::Exact).await;
-        let hint = s.apply(&changes, 1).await.expect_err("the key is taken").hint.expect("a hint");
-        assert!(hint.ends_with("set apply.batch_rows and apply.batch_mb so high that it is one batch"), "{hint}");
-    });
-    check_as(
-        ApplyMode::Exact,
-        "",
-        &changes,
-        "Table: table \"s.t\" has diverged: an insert of 1 rows hit a row that is there already: duplicate key value violates unique constraint \"t_pkey\" (COPY t, line 1) [23505]",
-    );
-}
