@@ -17,6 +17,9 @@ use super::{By, Database, Error, Row, RowKey};
 pub(super) use values::{Stored, plain_row, stored_values};
 use values::{fresh, is_text, keep_nulls, value_of};
 
+/// A column's place in the table, and its new value.
+pub type Change = (usize, Option<Vec<u8>>);
+
 impl Database {
     /// Inserts a row; gives what it is found by.
     ///
@@ -74,13 +77,43 @@ impl Database {
 
     /// Gives columns of a row new values: place in the table's columns, and value. Gives what the row is found by now: a
     /// changed key makes it another row.
-    pub fn update(
+    pub fn update(&mut self, xact: Transaction, table: u32, key: &RowKey, changes: &[Change]) -> Result<RowKey, Error> {
+        self.update_row(xact, table, key, changes, true).map(|(key, _)| key)
+    }
+
+    /// The same for rows of which one may get the values of a unique index that another one of them has: all their entries go before any comes back.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub fn update_together(
+        &mut self,
+        xact: Transaction,
+        table: u32,
+        rows: &[(RowKey, Vec<Change>)],
+    ) -> Result<(), Error> {
+        let mut moved = Vec::with_capacity(rows.len());
+        for (key, changes) in rows {
+            let (new_key, old) = self.update_row(xact, table, key, changes, false)?;
+            moved.push((key, old, new_key));
+        }
+        let new: Vec<Arc<Row>> =
+            moved.iter().map(|(.., key)| self.visible_row(xact, table, key)).collect::<Result<_, _>>()?;
+        let images = moved
+            .iter()
+            .zip(&new)
+            .map(|((key, old, new_key), row)| (Indexed { row: old, key }, Indexed { row, key: new_key }));
+        self.index_update_together(xact.0, table, &images.collect::<Vec<_>>())
+    }
+
+    /// What a row is found by now, and what it was; perhaps its entries in indexes are told.
+    fn update_row(
         &mut self,
         xact: Transaction,
         table: u32,
         key: &RowKey,
-        changes: &[(usize, Option<Vec<u8>>)],
-    ) -> Result<RowKey, Error> {
+        changes: &[Change],
+        entries: bool,
+    ) -> Result<(RowKey, Arc<Row>), Error> {
         self.writable()?;
         let old = self.visible_row(xact, table, key)?;
         let rowset = self.table_at(table)?.rowset;
@@ -104,7 +137,7 @@ impl Database {
                 return Err(Error::DuplicateKey(self.table_at(table)?.def.name.clone()));
             }
         }
-        let indexed = self.indexes.contains_key(&table);
+        let indexed = entries && self.indexes.contains_key(&table);
         if indexed {
             let (from, to) = (Indexed { row: &old, key }, Indexed { row: &row, key: &new_key });
             self.index_check(xact.0, table, Some(from), to)?;
@@ -146,7 +179,7 @@ impl Database {
             self.note_change(xact, table, key.clone(), None);
         }
         self.note_change(xact, table, new_key.clone(), Some(Arc::new(row)));
-        Ok(new_key)
+        Ok((new_key, old))
     }
 
     /// Gives a value that is outside of its row another one without a record of the row, as UPDATETEXT does; says whether that could be.

@@ -150,8 +150,7 @@ impl Database {
         for index in self.kept_indexes(table) {
             let (from, before) = self.index_entry(by, table, &index, old);
             let (to, after) = self.index_entry(by, table, &index, new);
-            let same = |a: &[u8], b: &[u8]| a.get(..a.len() - self.tag_len()) == b.get(..b.len() - self.tag_len());
-            if same(&before, &after) {
+            if self.is_same_entry(&before, &after) {
                 continue;
             }
             if from == to {
@@ -160,6 +159,45 @@ impl Database {
             }
             self.ghost_entry(by, &index, &from, MOVED)?;
             self.put_entry(by, &index, &to, &after, MOVED)?;
+        }
+        Ok(())
+    }
+
+    /// Whether two entries are equal but for their row versions.
+    fn is_same_entry(&self, a: &[u8], b: &[u8]) -> bool {
+        a.get(..a.len() - self.tag_len()) == b.get(..b.len() - self.tag_len())
+    }
+
+    /// The same for the rows of a statement, index by index: all entries go before any comes back.
+    pub(super) fn index_update_together(
+        &mut self,
+        xact: u64,
+        table: u32,
+        rows: &[(Indexed<'_>, Indexed<'_>)],
+    ) -> Result<(), Error> {
+        let by = By::Xact(xact);
+        for index in self.kept_indexes(table) {
+            let mut comes = Vec::new();
+            for &(old, new) in rows {
+                let (from, before) = self.index_entry(by, table, &index, old);
+                let (to, after) = self.index_entry(by, table, &index, new);
+                if self.is_same_entry(&before, &after) {
+                    continue;
+                }
+                if from != to {
+                    self.ghost_entry(by, &index, &from, MOVED)?;
+                }
+                comes.push((from != to, to, after));
+            }
+            for (moved, to, entry) in comes {
+                if !moved {
+                    self.tree_modify(by, index.rowset, &to, &entry);
+                } else if self.locked_by_other(xact, index.rowset, &RowKey::Key(to.clone())) {
+                    return Err(Error::Locked);
+                } else {
+                    self.put_entry(by, &index, &to, &entry, MOVED)?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Unique values that change hands in one statement, whose rows are several batches on the target.
+//! Keys and unique values that change hands in one statement, whose rows are several batches on the target.
 
 use logferry_testkit::postgres::PrivatePostgres;
 
@@ -9,6 +9,8 @@ async fn check(mode: &str, made: &str) {
     let standin = serve(&format!(
         "CREATE TABLE dbo.Seats (id int NOT NULL PRIMARY KEY, seat int NOT NULL, CONSTRAINT one_each UNIQUE (seat));
          DECLARE @n int = 0; WHILE @n < 400 BEGIN INSERT dbo.Seats VALUES (@n, @n); SET @n += 1 END;
+         CREATE TABLE dbo.Queue (place int NOT NULL PRIMARY KEY NONCLUSTERED, name varchar(20) NOT NULL);
+         INSERT dbo.Queue SELECT seat, CONCAT('n', id % 7) FROM dbo.Seats;
          {made}; BACKUP DATABASE shop TO DISK = 'NUL'"
     ));
     let database = PrivatePostgres::shared().create_database().expect("a database");
@@ -17,11 +19,19 @@ async fn check(mode: &str, made: &str) {
     write_task(&task, mode, &standin, &database, "apply: {batch_rows: 100}\n");
     let mut running = Running::start(&task, &standin, &[]);
     wait_for_checkpoint(&database, None, &mut running).await;
-    wait_until_equal(&standin, &database, &["Seats"]).await;
-    change(&standin, "UPDATE dbo.Seats SET seat = 399 - seat");
-    wait_until_equal(&standin, &database, &["Seats"]).await;
-    change(&standin, "UPDATE dbo.Seats SET seat = seat + 1");
-    wait_until_equal(&standin, &database, &["Seats"]).await;
+    let tables = ["Seats", "Queue"];
+    wait_until_equal(&standin, &database, &tables).await;
+    for statement in [
+        "UPDATE dbo.Seats SET seat = 399 - seat",
+        "UPDATE dbo.Seats SET seat = seat + 1",
+        // Of a heap each row gets its key where it is.
+        "UPDATE dbo.Queue SET place = place + 1",
+        "UPDATE dbo.Queue SET place = 401 - place, name = CONCAT(name, '!')",
+        "DELETE dbo.Queue WHERE place BETWEEN 10 AND 20; UPDATE dbo.Queue SET place = place - 11 WHERE place > 20",
+    ] {
+        change(&standin, statement);
+        wait_until_equal(&standin, &database, &tables).await;
+    }
     assert!(running.is_alive(), "{mode}: it ended by itself");
     let client = database.client().await.expect("a connection");
     let sql = "SELECT conname::text FROM pg_constraint WHERE conrelid = 'dbo.seats'::regclass AND contype = 'u'";

@@ -23,6 +23,8 @@ pub(crate) struct Served {
     /// Columns that are read from the table.
     pub(super) fetched: Vec<usize>,
     pub(super) key: Vec<usize>,
+    /// Its rows stay where they are when their keys change, so that one may get a key before the row that had it leaves it.
+    changes_in_place: bool,
     /// Why its condition cannot be asked of captured rows, if so.
     condition_wrong: Option<String>,
 }
@@ -50,7 +52,10 @@ impl Served {
         fetched.sort_unstable();
         fetched.dedup();
         let key = table.row_key().unwrap_or_default().to_vec();
-        Served { table, instance, form, texts, large, fetched, key, condition_wrong }
+        let clustered = table.clustered.iter().flat_map(|order| &order.columns).map(|column| &column.name);
+        let by_key = key.iter().filter_map(|&c| table.version.columns.get(c)).map(|column| &column.name);
+        let changes_in_place = !clustered.eq(by_key);
+        Served { table, instance, form, texts, large, fetched, key, changes_in_place, condition_wrong }
     }
 
     /// Why the table cannot be followed, and what mends that; `None` where it can. Once it is `followed`, columns may have come that
@@ -115,12 +120,16 @@ impl Served {
         format!("read the captured changes of table \"{}\"", self.table.version.name)
     }
 
-    /// A row that is gone: of a keyed table only its key counts.
+    /// A row that is gone. Of a keyed table only its key counts, unless rows may have it before it is given up: then they are told
+    /// apart by what capture has of both.
     pub(super) fn gone(&self, row: RowView<'_>, rows: &mut RowStore) -> RowRef {
-        rows.push_row(row.cells().enumerate().map(|(at, cell)| match self.is_keyed() && !self.key.contains(&at) {
-            true => Cell::Unchanged,
-            false => cell,
-        }))
+        let is_large = |at: usize| self.large.iter().any(|(column, _)| *column == at);
+        let counts = |at: usize| match (self.is_keyed(), self.changes_in_place) {
+            (false, _) => true,
+            (true, false) => self.key.contains(&at),
+            (true, true) => self.key.contains(&at) || !is_large(at) && !self.fetched.contains(&at),
+        };
+        rows.push_row(row.cells().enumerate().map(|(at, cell)| if counts(at) { cell } else { Cell::Unchanged }))
     }
 
     /// A row that came, or is another now.

@@ -281,9 +281,7 @@ impl Keyed {
                 None => return contradiction("a row changes that is gone"),
                 Some(now) => {
                     let may_be = !entry.was_there && !emptied && goes != Goes::Nowhere;
-                    may_be
-                        && (now.moved || goes == Goes::ToAnotherKey)
-                        && differ(rows.row(row), rows.row(now.row))
+                    may_be && (now.moved || goes == Goes::ToAnotherKey) && differ(rows.row(row), rows.row(now.row))
                 }
             };
             if is_another {

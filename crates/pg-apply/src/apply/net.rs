@@ -134,12 +134,7 @@ impl<'b> Net<'b> {
         Ok(net)
     }
 
-    fn slot(
-        &mut self,
-        table: &Arc<TargetTable>,
-        mode: ApplyMode,
-        waiting: &mut Vec<Waiting>,
-    ) -> Result<usize, Error> {
+    fn slot(&mut self, table: &Arc<TargetTable>, mode: ApplyMode, waiting: &mut Vec<Waiting>) -> Result<usize, Error> {
         let same_name = |t: &TableNet| t.table.schema == table.schema && t.table.name == table.name;
         if let Some(at) = self.tables.iter().position(same_name) {
             let same = *self.tables[at].table == **table;

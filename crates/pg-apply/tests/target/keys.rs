@@ -126,8 +126,13 @@ fn rows_that_are_told_in_part() {
 fn a_key_that_is_never_given_up() {
     const TABLE: &str = "t(id:int key, v, w)";
     const ROWS: &str = "ins 1 a x; ins 2 b y; ins 3 c z %";
-    let taken = "Table: 1 rows of table \"s.t\" are to have keys that other rows of it have at the end of their transaction";
-    for changes in ["upd 1 a x > 2 a x | upd 3 c z > 3 d z", "upd 1 a x > 2 a x | upd 2 b y > 2 d y", "upd 1 a x > 2 a x | ins 4 d w"] {
+    let taken =
+        "Table: 1 rows of table \"s.t\" are to have keys that other rows of it have at the end of their transaction";
+    for changes in [
+        "upd 1 a x > 2 a x | upd 3 c z > 3 d z",
+        "upd 1 a x > 2 a x | upd 2 b y > 2 d y",
+        "upd 1 a x > 2 a x | ins 4 d w",
+    ] {
         check_as(ApplyMode::Exact, TABLE, &format!("{ROWS} {changes}"), taken);
     }
     check_as(

@@ -114,7 +114,8 @@ impl Model {
         let mut text = String::new();
         for _ in 0..1 + random.below(12) {
             if random.one_in(8) {
-                let (name, table) = [("k", &mut self.k), ("q", &mut self.q)].into_iter().nth(random.below(2)).expect("one of two");
+                let (name, table) =
+                    [("k", &mut self.k), ("q", &mut self.q)].into_iter().nth(random.below(2)).expect("one of two");
                 text += &shifted(name, table, random);
             }
             let change = match random.below(6) {

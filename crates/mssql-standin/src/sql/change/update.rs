@@ -156,12 +156,12 @@ pub(crate) fn update(
         state.may_change(scalars, target.at)?;
         let xact = begin_in(state, scalars, target.at.database, "UPDATE");
         let def = state.db(target.at.database).storage.table_def(target.at.table);
+        let moves = def.is_some_and(|d| touches(&d.primary_key));
         let keys = &state.db(target.at.database).meta(target.at.table).keys;
         let unique = keys.iter().filter(|k| k.unique).map(|k| k.columns.iter().map(|(c, _)| *c).collect::<Vec<_>>());
-        let moves = def.is_some_and(|d| touches(&d.primary_key))
-            || unique.filter(|columns| touches(columns)).any(|columns| takes_a_place(&columns, &hits, &new_rows));
+        let in_place = unique.filter(|columns| touches(columns)).any(|c| takes_a_place(&c, &hits, &new_rows));
         if moves {
-            // Keys may change places with one another: all rows go before any comes back.
+            // Clustered keys may change places with one another: all rows go before any comes back.
             for hit in &hits {
                 state
                     .db_mut(target.at.database)
@@ -173,9 +173,19 @@ pub(crate) fn update(
                 write_row(state, scalars, &target, xact, row.clone())?;
             }
         } else {
-            for (hit, row) in hits.iter().zip(&new_rows) {
-                let changes: Vec<(usize, Option<Vec<u8>>)> =
-                    places.iter().chain(&versions).map(|c| (*c, row[*c].clone())).collect();
+            let changes = |row: &Row| places.iter().chain(&versions).map(|c| (*c, row[*c].clone())).collect::<Vec<_>>();
+            if in_place {
+                // The rows first, each where it is, and then the indexes that look at their values.
+                let rows: Vec<_> =
+                    hits.iter().zip(&new_rows).map(|(hit, row)| (RowKey::clone(&hit.key), changes(row))).collect();
+                let storage = &mut state.db_mut(target.at.database).storage;
+                storage.update_together(xact, target.at.table, &rows).map_err(from_storage)?;
+                for (hit, row) in hits.iter().zip(&new_rows) {
+                    state.db(target.at.database).lookups.note(target.at.table, &target.types, &hit.key, row);
+                }
+            }
+            for (hit, row) in hits.iter().zip(&new_rows).filter(|_| !in_place) {
+                let changes = changes(row);
                 let storage = &mut state.db_mut(target.at.database).storage;
                 let key = storage.update(xact, target.at.table, &hit.key, &changes).map_err(from_storage)?;
                 state.db(target.at.database).lookups.note(target.at.table, &target.types, &key, row);
