@@ -1,4 +1,5 @@
-//! `mode: backup` through the binary: tables that get other columns between two log backups, and a PostgreSQL that follows them.
+//! `mode: backup` through the binary: tables that get other columns, and rows that get each other's keys, between two log backups, and a
+//! PostgreSQL that follows them.
 
 // What it has beyond a comparison is for tasks of running servers.
 #[allow(dead_code)]
@@ -36,26 +37,51 @@ fn run(folder: &Path, database: &Database<'_>) {
     assert!(output.status.success(), "{}", text(&output));
 }
 
+/// A heap whose rows stay where they are when their keys change: more of them than a batch takes.
+const QUEUE: &str = "
+    CREATE TABLE dbo.Queue (place int NOT NULL PRIMARY KEY NONCLUSTERED, name varchar(20) NOT NULL);
+    INSERT dbo.Queue VALUES (0, 'a'), (1, 'b'), (2, 'c');
+    WHILE (SELECT COUNT(*) FROM dbo.Queue) < 12000 INSERT dbo.Queue SELECT place + (SELECT COUNT(*) FROM dbo.Queue), name FROM dbo.Queue";
+
 /// Follows a change of the pile by a log backup, and again what comes after it.
 #[track_caller]
 fn check(change: &str) {
+    let after = "UPDATE dbo.Pile SET c = c + 1 WHERE b IS NULL; DELETE dbo.Pile WHERE c = 2";
+    check_table("Pile", PILE, &[&format!("{change}; {after}"), after]);
+}
+
+/// Follows batches by a log backup each.
+#[track_caller]
+fn check_table(table: &str, made: &str, batches: &[&str]) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let standin = Standin::start().expect("a stand-in");
     standin.batch("CREATE DATABASE shop").expect("a database");
-    standin.batch(&format!("USE shop; {PILE}")).expect("the tables");
+    standin.batch(&format!("USE shop; {made}")).expect("the tables");
     let postgres = PrivatePostgres::shared();
     let database = postgres.create_database().expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     backup(&standin, folder.path(), "DATABASE", "full.bak");
     run(folder.path(), &database);
-    runtime.block_on(check_equal(&standin, &database, &["Pile"]));
-    let after = "UPDATE dbo.Pile SET c = c + 1 WHERE b IS NULL; DELETE dbo.Pile WHERE c = 2";
-    for (at, batch) in [&format!("{change}; {after}"), after].into_iter().enumerate() {
+    runtime.block_on(check_equal(&standin, &database, &[table]));
+    for (at, batch) in batches.iter().enumerate() {
         standin.batch(&format!("USE shop; {batch}")).unwrap_or_else(|e| panic!("{batch}: {e}"));
         backup(&standin, folder.path(), "LOG", &format!("{at}.trn"));
         run(folder.path(), &database);
-        runtime.block_on(check_equal(&standin, &database, &["Pile"]));
+        runtime.block_on(check_equal(&standin, &database, &[table]));
     }
+}
+
+#[test]
+fn rows_of_a_heap_get_each_others_keys() {
+    check_table(
+        "Queue",
+        QUEUE,
+        &[
+            "UPDATE dbo.Queue SET place = place + 1",
+            "UPDATE dbo.Queue SET place = 12289 - place, name = CONCAT(name, '!')",
+            "DELETE dbo.Queue WHERE place BETWEEN 10 AND 20; UPDATE dbo.Queue SET place = place - 11 WHERE place > 20",
+        ],
+    );
 }
 
 #[test]
