@@ -10,7 +10,7 @@
 //! As in [`keyed`](super::keyed), a row may get a key before the row that had it leaves it. It is there at once, then, and takes the other's place;
 //! that the other one leaves, which its values tell, is no more of interest.
 //!
-//! If the values of both are equal, one of them is there, or the row that came has moved on: without another row before it, the key is as it was.
+//! If all that is known of both is equal, one of them is there, or the row that came has moved on: where the target has a row, it is as the one that came.
 //! While rows are told again that were read after their changes, nothing follows from what the target has, and the row has moved on.
 
 use std::cmp::Ordering;
@@ -53,8 +53,6 @@ enum Now {
     Patched(At),
     /// The target has it.
     There(At),
-    /// What was there.
-    AsBefore,
 }
 
 impl Ensured {
@@ -79,8 +77,8 @@ impl Ensured {
         entry.early = match entry.now {
             _ if !moved => Early::No,
             Now::Nothing if at < known => Early::No,
-            Now::Nothing | Now::AsBefore => Early::Perhaps,
-            Now::Row(_) | Now::Patched(_) | Now::There(_) => Early::Yes,
+            Now::Nothing | Now::Patched(_) => Early::Perhaps,
+            Now::Row(_) | Now::There(_) => Early::Yes,
         };
         entry.now = Now::Row(row);
         Ok(())
@@ -95,7 +93,7 @@ impl Ensured {
         let at = self.entry(table, rows, row)?;
         let now = match self.entries[at].now {
             Now::Nothing if at < known => Now::Nothing,
-            Now::Nothing | Now::AsBefore => Now::Patched(row),
+            Now::Nothing => Now::Patched(row),
             Now::Row(old) | Now::There(old) => Now::Row(rows.merge(row, &[old])),
             Now::Patched(old) => Now::Patched(rows.merge(row, &[old])),
         };
@@ -114,8 +112,8 @@ impl Ensured {
             (Now::Row(there) | Now::There(there), Early::No) if moves && differ(there) => entry.now,
             (Now::Row(there) | Now::There(there), Early::Perhaps) if differ(there) => entry.now,
             (Now::Row(there) | Now::There(there), Early::Yes) if !told_again || differ(there) => entry.now,
-            // Either there was an equal row, or there was none.
-            (Now::Row(_), Early::Perhaps) if !told_again => Now::AsBefore,
+            // Where there is another row, this one is there now.
+            (Now::Row(there), Early::Perhaps) if !told_again => Now::Patched(there),
             _ => Now::Nothing,
         };
         *entry = Entry { key: entry.key, now, early: Early::No };
@@ -145,7 +143,7 @@ impl Ensured {
         let early = self.entries.iter().filter(|entry| entry.early == Early::Yes);
         let rows = early.filter_map(|entry| match entry.now {
             Now::Row(row) | Now::There(row) => Some(row),
-            Now::Nothing | Now::Patched(_) | Now::AsBefore => None,
+            Now::Nothing | Now::Patched(_) => None,
         });
         rows.collect()
     }
@@ -162,7 +160,7 @@ impl Ensured {
     pub fn rows(&self, table: &TargetTable, rows: &Rows<'_>) -> Vec<Pair> {
         let pairs = self.entries.iter().filter_map(|entry| match entry.now {
             Now::Row(row) => Some(Pair { key: entry.key, row }),
-            Now::Nothing | Now::Patched(_) | Now::There(_) | Now::AsBefore => None,
+            Now::Nothing | Now::Patched(_) | Now::There(_) => None,
         });
         let mut pairs: Vec<Pair> = pairs.collect();
         pairs.sort_unstable_by(|a, b| by_key(table, rows, a.key, b.key));
@@ -173,7 +171,7 @@ impl Ensured {
     pub fn patches(&self) -> Vec<Pair> {
         let pairs = self.entries.iter().filter_map(|entry| match entry.now {
             Now::Patched(row) => Some(Pair { key: entry.key, row }),
-            Now::Nothing | Now::Row(_) | Now::There(_) | Now::AsBefore => None,
+            Now::Nothing | Now::Row(_) | Now::There(_) => None,
         });
         pairs.collect()
     }

@@ -121,6 +121,18 @@ fn rows_that_are_told_in_part() {
     );
 }
 
+/// Of captured rows large values are not known before a change.
+#[test]
+fn rows_that_differ_in_what_is_not_told() {
+    const ROWS: &str = "ins 1 a x; ins 2 a y; ins 3 a z %";
+    for end in ["; ", " | "] {
+        let changes = "upd 1 a ? > 2 a x; upd 2 a ? > 3 a y; upd 3 a ? > 4 a z".replace("; ", end);
+        check_as(ApplyMode::Replace, "t(id:int key, v, w)", &format!("{ROWS} {changes}"), "2 a x, 3 a y, 4 a z");
+        let changes = "upd 1 a ? > 7 a x; upd 7 a ? > 8 a x".replace("; ", end);
+        check_as(ApplyMode::Replace, "t(id:int key, v, w)", &format!("{ROWS} {changes}"), "2 a y, 3 a z, 8 a x");
+    }
+}
+
 /// What a source of keys cannot have told.
 #[test]
 fn a_key_that_is_never_given_up() {
