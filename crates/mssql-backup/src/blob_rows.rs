@@ -188,7 +188,7 @@ impl BlobRows {
             if found.is_empty() {
                 continue;
             }
-            let len = row_len(row, &page.header)?;
+            let len = row_len(row, page.header.min_len)?;
             let row = row.get(..len).unwrap_or(row).to_vec();
             self.page = Some((id, bytes));
             return Ok(Some(FoundRow { shape: number, at, row, blobs: found }));

@@ -63,7 +63,7 @@ pub struct Changes {
     block: Vec<u8>,
     /// The next record of `block`.
     next_slot: u16,
-    emitting: Option<Committed>,
+    emitting: Option<Box<Committed>>,
     /// Room for the next batch.
     empty: EventBatch,
     lobs: LobReader,

@@ -73,7 +73,7 @@ pub fn page<S: PageSource>(pages: &S, id: PageId) -> Result<String> {
         match (page.slot(slot), page.row_bytes(slot)) {
             (Some(offset), Ok(Some(row))) => {
                 let kind = RecordKind::of(row.first().copied().unwrap_or_default());
-                match row_len(row, h) {
+                match row_len(row, h.min_len) {
                     Ok(len) => {
                         let target = stub_target(row).map(|at| format!(" to {at}")).unwrap_or_default();
                         let _ = writeln!(out, "{kind:?}{target} at {offset}, {len} bytes");

@@ -109,8 +109,9 @@ impl Replay {
         self.store.bring_near(block.rows());
     }
 
-    /// Redoes a record. Gives a transaction when the record commits it and it changed anything.
-    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<Option<Committed>, Error> {
+    /// Redoes a record. Gives a transaction when the record commits it and it changed anything: boxed, as most records give none, and
+    /// that should be small.
+    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<Option<Box<Committed>>, Error> {
         self.position = record.lsn;
         let id = record.transaction;
         let mut committed = None;
@@ -121,7 +122,7 @@ impl Replay {
             Some(Xact::Commit(end)) => {
                 self.last_commit = (CommitLsn(record.lsn), end.time_us.or(self.last_commit.1));
                 if let Some(open) = self.assembler.end(id).filter(|open| !open.is_empty() || self.shapes.behind) {
-                    committed = Some(self.commit(open, record.lsn, end.time_us)?);
+                    committed = Some(Box::new(self.commit(open, record.lsn, end.time_us)?));
                 }
             }
             Some(Xact::Abort(_)) => {

@@ -30,7 +30,7 @@ pub use layout::{PhysicalColumn, Place, PlainRow, RowLayout};
 pub use off_row::{Link, OffRow, OffRowKind};
 
 use crate::bytes::{Malformed, Result, array, u8_at, u16_at};
-use crate::page::{PageHeader, RowId};
+use crate::page::RowId;
 
 /// Bits of a record's first byte.
 pub mod status {
@@ -386,20 +386,18 @@ pub fn stub_target(row: &[u8]) -> Result<RowId> {
 }
 
 /// Length of a record on a page: rows, stubs, index entries (leaf and upper levels), LOB records, and the records of
-/// allocation pages. `row` begins with the record and may go on after it.
+/// allocation pages. `row` begins with the record and may go on after it; `min_len` is what the page's header says.
 ///
 /// # Errors
 /// For records that do not fit into `row`, and for compressed ones whose end is not known ([`CdRecord::record_len`](compressed::CdRecord::record_len)).
-pub fn row_len(row: &[u8], header: &PageHeader) -> Result<usize> {
+pub fn row_len(row: &[u8], min_len: u16) -> Result<usize> {
     let status = u8_at(row, 0, "row status")?;
     let tag = if status & status::VERSION_TAG != 0 { VERSION_TAG_SIZE } else { 0 };
     let len = match RecordKind::of(status) {
         _ if status & status::COMPRESSED != 0 => compressed::CdRecord::read(row)?.record_len()?,
         RecordKind::Stub => STUB_SIZE + tag,
         RecordKind::Blob => usize::from(u16_at(row, 2, "length of a LOB record")?).max(4),
-        RecordKind::Index | RecordKind::GhostIndex => {
-            FixedVar::read_index(row, usize::from(header.min_len))?.record_len()?
-        }
+        RecordKind::Index | RecordKind::GhostIndex => FixedVar::read_index(row, usize::from(min_len))?.record_len()?,
         _ => FixedVar::read(row)?.record_len()?,
     };
     if len > row.len() {

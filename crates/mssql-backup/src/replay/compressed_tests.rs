@@ -61,7 +61,7 @@ struct Log {
     next: u16,
     prev: Lsn,
     prev_page: Lsn,
-    committed: Option<Committed>,
+    committed: Option<Box<Committed>>,
     /// In place of what the next record does.
     op: Option<Op>,
 }

@@ -12,7 +12,8 @@ const ROW_LINES: usize = 3;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Frames {
-    chunks: Vec<Box<[PageBytes]>>,
+    /// The bytes of their pages, one page behind the other.
+    chunks: Vec<Vec<u8>>,
     owners: Vec<Owner>,
     /// Frames without a page.
     free: Vec<u32>,
@@ -53,7 +54,8 @@ impl Frames {
         let frame = self.owners.len();
         if frame / CHUNK >= self.chunks.len() {
             let pages = CHUNK.min(self.max - frame);
-            self.chunks.push(vec![[0; PAGE_SIZE]; pages].into_boxed_slice());
+            // Of plain bytes: such zeroes the system has, they are not written.
+            self.chunks.push(vec![0; pages * PAGE_SIZE]);
         }
         self.owners.push(Owner::default());
         // Fewer than 2^32 pages of 8 KiB are in memory.
@@ -80,13 +82,13 @@ impl Frames {
     #[inline]
     pub(super) fn page(&self, frame: u32) -> &PageBytes {
         let frame = frame as usize;
-        &self.chunks[frame / CHUNK][frame % CHUNK]
+        &self.chunks[frame / CHUNK].as_chunks().0[frame % CHUNK]
     }
 
     #[inline]
     pub(super) fn page_mut(&mut self, frame: u32) -> &mut PageBytes {
         let frame = frame as usize;
-        &mut self.chunks[frame / CHUNK][frame % CHUNK]
+        &mut self.chunks[frame / CHUNK].as_chunks_mut().0[frame % CHUNK]
     }
 
     /// The page of a frame, which is used by that.

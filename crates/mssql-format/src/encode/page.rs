@@ -249,7 +249,7 @@ impl PageImage {
         let page = Page::read(&self.bytes).expect("the page is valid");
         let at = usize::from(page.slot(slot)?);
         let row = page.row_bytes(slot).expect("the slot points into the page")?;
-        let len = row_len(row, &page.header).expect("the row is whole");
+        let len = row_len(row, page.header.min_len).expect("the row is whole");
         Some((at, len))
     }
 
@@ -396,7 +396,7 @@ mod tests {
             let found: Vec<Vec<u8>> = read
                 .rows()
                 .map(|r| r.unwrap().1)
-                .map(|r| r[..row_len(r, &read.header).unwrap()].to_vec())
+                .map(|r| r[..row_len(r, read.header.min_len).unwrap()].to_vec())
                 .collect();
             prop_assert_eq!(found, rows);
         }

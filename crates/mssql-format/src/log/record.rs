@@ -80,16 +80,23 @@ impl<'a> Record<'a> {
                 _ => 0,
             },
         };
-        let mut elements = record.elements();
-        while let Some(element) = elements.try_next() {
-            match element {
-                Ok(_) => {}
-                // HOBT_DDL, DELETE_SPLIT and others have no elements: what follows is padding, which may be anything.
-                Err(_) if !has_elements(record.op) => return Ok(Record { elements: 0, ..record }),
-                Err(e) => return Err(e),
-            }
+        match record.check_elements() {
+            Ok(()) => Ok(record),
+            // HOBT_DDL, DELETE_SPLIT and others have no elements: what follows is padding, which may be anything.
+            Err(_) if !has_elements(record.op) => Ok(Record { elements: 0, ..record }),
+            Err(e) => Err(e),
         }
-        Ok(record)
+    }
+
+    fn check_elements(&self) -> Result<()> {
+        let mut elements = self.elements();
+        if elements.lengths.len() < self.element_count() {
+            return Err(Malformed::new(format!("the lengths of {} elements are cut off", self.elements), self.fixed));
+        }
+        while let Some(element) = elements.try_next() {
+            element?;
+        }
+        Ok(())
     }
 
     /// The row that a record inserts, changes or deletes, of bytes that were not looked at any further.
@@ -123,9 +130,9 @@ impl<'a> Record<'a> {
 
     /// The elements, in order.
     pub fn elements(&self) -> Elements<'a> {
-        let lengths = self.fixed + 2;
-        let data = lengths + 2 * usize::from(self.elements);
-        Elements { bytes: self.bytes, next_len: lengths, next: data.next_multiple_of(4), left: self.elements }
+        let (start, end) = (self.fixed + 2, self.fixed + 2 + 2 * self.element_count());
+        let lengths = self.bytes.get(start..end).unwrap_or_default();
+        Elements { bytes: self.bytes, lengths: lengths.as_chunks().0, next: end.next_multiple_of(4) }
     }
 
     /// An element; empty where the record has fewer.
@@ -245,22 +252,19 @@ fn has_elements(op: Op) -> bool {
 #[derive(Clone)]
 pub struct Elements<'a> {
     bytes: &'a [u8],
-    next_len: usize,
+    /// Of the elements that are left.
+    lengths: &'a [[u8; 2]],
     next: usize,
-    left: u16,
 }
 
 impl<'a> Elements<'a> {
     fn try_next(&mut self) -> Option<Result<&'a [u8]>> {
-        self.left = self.left.checked_sub(1)?;
-        let mut read = || {
-            let len = usize::from(u16_at(self.bytes, self.next_len, "element length")?);
-            let element = slice(self.bytes, self.next, len, "element")?;
-            self.next_len += 2;
-            self.next += len.next_multiple_of(4);
-            Ok(element)
-        };
-        Some(read())
+        let (len, left) = self.lengths.split_first()?;
+        let len = usize::from(u16::from_le_bytes(*len));
+        let element = slice(self.bytes, self.next, len, "element");
+        self.lengths = left;
+        self.next += len.next_multiple_of(4);
+        Some(element)
     }
 }
 

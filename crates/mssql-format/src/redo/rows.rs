@@ -3,7 +3,7 @@
 use crate::bytes::{Malformed, u16_at};
 use crate::log::op::Op;
 use crate::log::record::Record;
-use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, PageBytes, PageHeader, PageType};
+use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, PageBytes, PageType};
 use crate::row::compressed::{CdRecord, PageCompression};
 use crate::row::{RecordKind, VERSION_TAG_SIZE, has_version_tag, row_len, status};
 
@@ -14,7 +14,7 @@ const FREE: u16 = 0;
 
 /// The bytes of the row in a slot, with its version tag; `None` where the slot is free, not there, or unknown.
 pub fn row_at(page: &PageBytes, slot: u16) -> Result<Option<&[u8]>, Malformed> {
-    let header = PageHeader::read(page)?;
+    let header = RowsHeader::read(page);
     if slot >= header.slot_count {
         return Ok(None);
     }
@@ -83,12 +83,12 @@ fn slot_offset(page: &PageBytes, slot: u16) -> Result<u16, Malformed> {
     u16_at(page, at, "slot")
 }
 
-fn row_from<'a>(page: &'a PageBytes, header: &PageHeader, offset: u16) -> Result<&'a [u8], Malformed> {
+fn row_from<'a>(page: &'a PageBytes, header: &RowsHeader, offset: u16) -> Result<&'a [u8], Malformed> {
     let start = usize::from(offset);
     let end = PAGE_SIZE.saturating_sub(2 * usize::from(header.slot_count));
     match page.get(start..end) {
         Some(bytes) if start >= HEADER_SIZE => {
-            let len = match row_len(bytes, header) {
+            let len = match row_len(bytes, header.min_len) {
                 Ok(len) => len,
                 // Not all compressed rows say how long they are: up to the next row is never too short.
                 Err(_) => next_offset(page, header, offset).saturating_sub(start),
@@ -100,21 +100,41 @@ fn row_from<'a>(page: &'a PageBytes, header: &PageHeader, offset: u16) -> Result
 }
 
 /// Where the row behind an offset begins, or the free space.
-fn next_offset(page: &PageBytes, header: &PageHeader, offset: u16) -> usize {
+fn next_offset(page: &PageBytes, header: &RowsHeader, offset: u16) -> usize {
     let rows = (0..header.slot_count).filter_map(|slot| slot_offset(page, slot).ok());
     let next = rows.filter(|&o| o > offset).min().unwrap_or(u16::MAX);
     usize::from(next.min(header.free_data.max(offset)))
 }
 
+/// What a page's header says of its rows: it is asked for every record, so the header is not read as a whole.
+#[derive(Clone, Copy)]
+struct RowsHeader {
+    min_len: u16,
+    slot_count: u16,
+    free_data: u16,
+    ghost_count: u16,
+}
+
+impl RowsHeader {
+    fn read(page: &PageBytes) -> Self {
+        RowsHeader {
+            min_len: u16::from_le_bytes([page[14], page[15]]),
+            slot_count: u16::from_le_bytes([page[22], page[23]]),
+            free_data: u16::from_le_bytes([page[30], page[31]]),
+            ghost_count: u16::from_le_bytes([page[58], page[59]]),
+        }
+    }
+}
+
 /// A page whose slots and rows are changed.
 pub(super) struct PageRows<'a> {
     page: &'a mut PageBytes,
-    header: PageHeader,
+    header: RowsHeader,
 }
 
 impl<'a> PageRows<'a> {
     pub(super) fn new(page: &'a mut PageBytes) -> Result<Self, Malformed> {
-        let header = PageHeader::read(page)?;
+        let header = RowsHeader::read(page);
         let slots = 2 * usize::from(header.slot_count);
         let free = usize::from(header.free_data);
         if HEADER_SIZE + slots > PAGE_SIZE {
@@ -383,7 +403,10 @@ impl<'a> PageRows<'a> {
         for slot in 0..self.header.slot_count {
             let tag = match self.row(slot)? {
                 // Where the end of a compressed row is not known, neither is its tag.
-                Some(row) if row.first().is_some_and(|&s| has_version_tag(s)) && row_len(row, &self.header).is_ok() => {
+                Some(row)
+                    if row.first().is_some_and(|&s| has_version_tag(s))
+                        && row_len(row, self.header.min_len).is_ok() =>
+                {
                     row.len().checked_sub(VERSION_TAG_SIZE)
                 }
                 _ => None,

@@ -56,7 +56,7 @@ fn check_len(row: &str, min_len: u16, expect: usize) {
     bytes.extend([0xAA; 40]);
     let mut page = [0; 96];
     page[14..16].copy_from_slice(&min_len.to_le_bytes());
-    assert_eq!(row_len(&bytes, &PageHeader::read(&page).unwrap()), Ok(expect));
+    assert_eq!(row_len(&bytes, PageHeader::read(&page).unwrap().min_len), Ok(expect));
 }
 
 /// int 7, then a variable column 'ab' and an empty one that is not stored.
@@ -224,7 +224,7 @@ proptest! {
         places.extend([Place::Sparse { column_id: 1 }, Place::Bit { offset: 9, bit: 255 }, fixed(u16::MAX, u16::MAX)]);
         let mut page = [0; 96];
         page[14..16].copy_from_slice(&min_len.to_le_bytes());
-        if let Ok(len) = row_len(&row, &PageHeader::read(&page).unwrap()) {
+        if let Ok(len) = row_len(&row, PageHeader::read(&page).unwrap().min_len) {
             prop_assert!(len <= row.len());
         }
         check_plain(&layout(&[THREE[0], THREE[1], THREE[2], Place::Bit { offset: 4, bit: 255 }]), &row);

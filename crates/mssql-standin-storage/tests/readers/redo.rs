@@ -19,7 +19,7 @@ fn rows(bytes: &PageBytes) -> Vec<(u16, Vec<u8>)> {
     page.rows()
         .map(|row| row.expect("the slot is valid"))
         .map(|(slot, row)| {
-            let len = if is_map { row.len() } else { row_len(row, &page.header).expect("the row is whole") };
+            let len = if is_map { row.len() } else { row_len(row, page.header.min_len).expect("the row is whole") };
             (slot, row[..len].to_vec())
         })
         .collect()
