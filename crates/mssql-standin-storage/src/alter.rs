@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use logferry_model::SqlType;
+use logferry_mssql_format::row::Place;
 
 use super::change::plain_row;
 use super::ddl::fits;
+use super::entry::Indexed;
 use super::system::definitions::{SYSCOLPARS, SYSRSCOLS, SYSSCHOBJS};
-use super::system::{column_row, int, long, short, stored_column_row, system_rowset};
-use super::table::{NOT_STORED, TypeCodes};
-use super::{By, ColumnDef, Database, Error, Row, RowKey, XactOptions};
+use super::system::{column_row, int, long, object_lock, short, stored_column_row, system_rowset, text};
+use super::table::{NOT_STORED, StoredColumn, TableLayout, TypeCodes};
+use super::{By, ColumnDef, Database, Error, Row, RowKey, Transaction, XactOptions};
 
 /// Place of `dflt` in `syscolpars`.
 const DEFAULT: usize = 13;
@@ -73,7 +75,10 @@ impl Database {
         if at == NOT_STORED {
             return Err(Error::Unsupported("altering a computed column".into()));
         }
-        let in_place = holds(&old.columns[at].sql_type, &new.sql_type);
+        // What varies in length gets a new place also where it may not be NULL any more.
+        let tighter =
+            old.columns[at].nullable && !new.nullable && matches!(old.columns[at].place, Place::Variable { .. });
+        let in_place = holds(&old.columns[at].sql_type, &new.sql_type) && !tighter;
         let mut layout = (*old).clone();
         if in_place {
             layout.columns[at].sql_type = new.sql_type.clone();
@@ -91,39 +96,92 @@ impl Database {
         }
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
-        self.replace_column_row(by, table, id, column_row(table, id, &new)?);
-        let changed = layout.of_logical[column];
-        for place in [at, changed] {
-            if place < old.columns.len() {
-                self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(place as u32 + 1)]);
-            }
-            if place == at || !in_place {
-                let stored = stored_column_row(rowset, place, &layout.columns[place])?;
-                self.insert_system_row(by, SYSRSCOLS, &stored);
-            }
-            if in_place {
-                break;
-            }
-        }
+        let given = match in_place {
+            true => self.change_in_place(by, table, (at, layout), &new),
+            false => self.change_place(xact, table, (column, layout), values, &new),
+        };
+        self.end_definition(xact)?;
+        self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
+        given
+    }
+
+    /// A column that stays where it is in the rows.
+    fn change_in_place(
+        &mut self,
+        by: By,
+        table: u32,
+        (at, layout): (usize, TableLayout),
+        new: &ColumnDef,
+    ) -> Result<(), Error> {
+        let rowset = self.table_at(table)?.rowset;
+        let id = layout.columns[at].id;
+        self.replace_column_row(by, table, id, column_row(table, id, new)?);
+        self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(at as u32 + 1)]);
+        self.insert_system_row(by, SYSRSCOLS, &stored_column_row(rowset, at, &layout.columns[at])?);
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.add_units(by, rowset);
         self.note_altered(by, table, rowset);
-        let held = self.tables.get_mut(&table).expect("it was there");
-        held.def.columns[column] = new;
-        if !in_place {
-            held.each_row(|row| row[column] = None);
-            let steps = self.xacts.get(&xact.0).map_or(0, |open| open.undo.len());
-            for (key, value) in values {
-                if let Err(e) = self.update(xact, table, key, &[(column, value.clone())]) {
-                    // The column has its type by now, and no value of it.
-                    self.undo_down_to(xact.0, steps);
-                    self.end_definition(xact)?;
-                    return Err(e);
-                }
-            }
-        }
-        self.end_definition(xact)?;
         Ok(())
+    }
+
+    /// A column that gets a new place: it is added, all rows get their values there, the old one is dropped, and the new one takes its id.
+    /// (Observed on 2019.)
+    fn change_place(
+        &mut self,
+        xact: Transaction,
+        table: u32,
+        (column, layout): (usize, TableLayout),
+        values: &[NewValue],
+        new: &ColumnDef,
+    ) -> Result<(), Error> {
+        let by = By::Xact(xact.0);
+        let held = self.table_at(table)?;
+        let (rowset, next, id) = (held.rowset, held.next_column, held.column_ids[column]);
+        let old = self.rowset(rowset).layout.of_logical[column];
+        let place = layout.of_logical[column];
+        let named = |id: u32| StoredColumn { id, ..layout.columns[place].clone() };
+        let stored = |at: usize, column: &StoredColumn| stored_column_row(rowset, at, column);
+        let (first, gone, last) =
+            (stored(place, &named(next))?, stored(old, &layout.columns[old])?, stored(place, &named(id))?);
+        let row = column_row(table, id, new)?;
+        self.rowset_mut(rowset).layout = Arc::new(layout);
+        self.write_hobt_change(by, rowset);
+        self.insert_system_row(by, SYSRSCOLS, &first);
+        self.add_units(by, rowset);
+        self.write_hobt_change(by, rowset);
+        self.note_shape(by, rowset);
+
+        self.tables.get_mut(&table).expect("it was there").each_row(|row| row[column] = None);
+        let steps = self.xacts.get(&xact.0).map_or(0, |open| open.undo.len());
+        self.definitions.fill(Some(table));
+        let mut given = Ok(());
+        for (key, value) in values {
+            given = given.and_then(|()| self.update(xact, table, key, &[(column, value.clone())]).map(drop));
+        }
+        self.definitions.fill(None);
+        if given.is_err() {
+            // The column gets its type, and no value of it.
+            self.undo_down_to(xact.0, steps);
+        }
+
+        let of = |at: usize| [long(rowset), int(at as u32 + 1)];
+        self.write_hobt_change(by, rowset);
+        self.delete_system_row(by, SYSRSCOLS, &of(old));
+        self.write_hobt_change(by, rowset);
+        self.insert_system_row(by, SYSRSCOLS, &gone);
+        self.note_dropped_column(by, rowset, old);
+        self.write_hobt_change(by, rowset);
+        self.delete_system_row(by, SYSRSCOLS, &of(place));
+        self.write_hobt_change(by, rowset);
+        self.insert_system_row(by, SYSRSCOLS, &last);
+        self.note_modified(by, table);
+        let key = [int(table), short(0), int(id)];
+        self.update_system_row(by, SYSCOLPARS, &key, |known| {
+            let default = known[DEFAULT].take();
+            known.clone_from(&row);
+            known[DEFAULT] = default;
+        });
+        given
     }
 
     /// `sp_rename` of a table.
@@ -136,16 +194,14 @@ impl Database {
         if self.table(&held.def.schema, name).is_some() {
             return Err(Error::NameTaken(name.into()));
         }
-        let rowset = held.rowset;
-        let row = self.system_row(SYSSCHOBJS, &[int(table)]);
         let xact = self.begin_ddl("OBJECT_RENAME", table);
         let by = By::Xact(xact.0);
-        if let Some(mut row) = row {
-            row[1] = Some(name.encode_utf16().flat_map(u16::to_le_bytes).collect());
-            self.delete_system_row(by, SYSSCHOBJS, &[int(table)]);
-            self.insert_system_row(by, SYSSCHOBJS, &row);
-        }
-        self.note_altered(by, table, rowset);
+        self.note_modified(by, table);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, table));
+        });
+        self.note_modified(by, table);
+        self.update_system_row(by, SYSSCHOBJS, &[int(table)], |row| row[1] = text(name));
         self.end_definition(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.name = name.to_owned();
         Ok(())
@@ -183,6 +239,20 @@ impl Database {
         }
         self.delete_system_row(by, SYSCOLPARS, &key);
         self.insert_system_row(by, SYSCOLPARS, &row);
+    }
+
+    /// Gives a row of a system table other values; its key stays.
+    fn update_system_row(&mut self, by: By, object: u32, key: &[Option<Vec<u8>>], change: impl FnOnce(&mut Row)) {
+        let Some(old) = self.system_row(object, key) else { return };
+        let mut new = old.clone();
+        change(&mut new);
+        let found = self.system_key(object, key);
+        let known = RowKey::Key(found.clone());
+        let rows = (Indexed { row: &old, key: &known }, Indexed { row: &new, key: &known });
+        self.index_update_as(by, object, rows, 0).expect("nobody else changes system tables");
+        let rowset = system_rowset(object);
+        let image = self.encode_plain(rowset, &new);
+        self.tree_modify(by, rowset, &found, &image);
     }
 
     /// A row of a system table, by its key.

@@ -144,7 +144,7 @@ impl Database {
         let is_in = |list: &[ConstraintDef], c: &ConstraintDef| list.iter().any(|other| other.same_but_switch(c));
         for gone in known.iter().filter(|c| !is_in(wanted, c)) {
             let xact = self.begin_ddl("ALTER TABLE", table);
-            self.forget_constraint(By::Xact(xact.0), table, gone);
+            self.drop_constraint(By::Xact(xact.0), table, gone);
             self.end_definition(xact)?;
         }
         self.write_switches(table, &known, wanted)?;
@@ -377,8 +377,33 @@ impl Database {
         }
     }
 
+    /// What DROP CONSTRAINT does. (Observed on 2016, of foreign keys.)
+    fn drop_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
+        [gone.object, table, table, table, table, table].into_iter().for_each(|object| self.lock_object(by, object));
+        self.note_modified(by, table);
+        self.note_modified(by, gone.object);
+        if let ConstraintKind::Foreign { table: other, .. } = gone.kind {
+            self.lock_object(by, other);
+            if self.tables.contains_key(&other) && other != table {
+                self.note_modified(by, other);
+            }
+        }
+        self.lock_object(by, table);
+        self.lock_metadata(by, gone.object);
+        self.delete_constraint(by, table, gone);
+        self.write(by, |r, h| {
+            r.invalidate_object(h, 1, gone.object);
+        });
+    }
+
+    /// What becomes of a constraint when its table is dropped.
     fn forget_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
         self.lock_object(by, gone.object);
+        self.delete_constraint(by, table, gone);
+        self.note_modified(by, table);
+    }
+
+    fn delete_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
         match &gone.kind {
             ConstraintKind::Default(column, _) => self.set_default(by, table, *column, 0),
             ConstraintKind::Check { .. } => self.delete_system_rows(by, SYSMULTIOBJREFS, &[int(gone.object)]),
@@ -393,7 +418,6 @@ impl Database {
         }
         self.delete_system_row(by, SYSOBJVALUES, &[tiny(TEXT), int(gone.object), int(0), int(0)]);
         self.delete_system_row(by, SYSSCHOBJS, &[int(gone.object)]);
-        self.note_modified(by, table);
     }
 
     fn lock_object(&mut self, by: By, object: u32) {

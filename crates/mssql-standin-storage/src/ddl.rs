@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logferry_mssql_format::catalog::{base_rowset, is_base_rowset};
+use logferry_mssql_format::row::Place;
 use serde::{Deserialize, Serialize};
 
 use super::change::plain_row;
@@ -21,6 +22,8 @@ use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
 use super::xact::{Undo, XactOptions};
 use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
 
+/// Kinds of metadata that are locked when an object goes; what they are called is not known.
+const METADATA_LOCKS: [u16; 2] = [0x12C, 0x13B];
 /// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
 const LAST_COLUMN: usize = 24;
 /// Index id that the LOBs of a table have on pages made on SQL Server 2000.
@@ -267,19 +270,15 @@ impl Database {
             self.delete_system_row(by, SYSRSCOLS, &key);
             self.write_hobt_change(by, rowset);
             self.insert_system_row(by, SYSRSCOLS, &stored);
-            self.write_hobt_change(by, rowset);
             self.rowset_mut(rowset).layout = Arc::new(layout);
-            // It has columns that are no longer there.
-            let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
-            let status = self.page(page).row(slot).expect("the row is there")[25] & !2 | 1;
-            self.change_system_row(by, SYSROWSETS, &[long(rowset)], 25, &[status]);
+            self.note_dropped_column(by, rowset, at);
         } else {
             self.rowset_mut(rowset).layout = Arc::new(layout);
         }
         self.note_modified(by, table);
         self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
         self.write(by, |r, h| {
-            r.lock_xact(h, &metadata_lock(table));
+            r.lock_xact(h, &metadata_lock(METADATA_LOCKS[0], table));
         });
         self.end_definition(xact)?;
         let held = self.tables.get_mut(&table).expect("it was there");
@@ -318,15 +317,11 @@ impl Database {
                 });
             }
             self.note_modified(by, key);
-            self.write(by, |r, h| {
-                r.lock_xact(h, &metadata_lock(key));
-            });
+            self.lock_metadata(by, key);
             self.delete_reference(by, CLASS_CONSTRAINT, key, 0);
             self.delete_system_row(by, SYSSCHOBJS, &[int(key)]);
         }
-        self.write(by, |r, h| {
-            r.lock_xact(h, &metadata_lock(table));
-        });
+        self.lock_metadata(by, table);
         self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(index)]);
         self.delete_reference(by, CLASS_INDEX, table, index);
         for ordinal in 1..=layout.key.len() {
@@ -378,14 +373,35 @@ impl Database {
         self.note_shape(by, rowset);
     }
 
-    fn write_hobt_change(&mut self, by: By, rowset: u64) {
+    /// What is known of an object is locked before it goes. (Observed on 2016; 2019 takes the first of these locks only.)
+    pub(super) fn lock_metadata(&mut self, by: By, object: u32) {
+        for kind in METADATA_LOCKS {
+            self.write(by, |r, h| {
+                r.lock_xact(h, &metadata_lock(kind, object));
+            });
+        }
+    }
+
+    pub(super) fn write_hobt_change(&mut self, by: By, rowset: u64) {
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
     }
 
+    /// A rowset has columns that are no longer there; `at`: the place of the one that went. (Of a fixed one 2016 writes nothing where that is known already.)
+    pub(super) fn note_dropped_column(&mut self, by: By, rowset: u64, at: usize) {
+        let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
+        let known = self.page(page).row(slot).expect("the row is there")[25];
+        let status = known & !2 | 1;
+        let varies = matches!(self.rowset(rowset).layout.columns[at].place, Place::Variable { .. });
+        if varies || status != known {
+            self.write_hobt_change(by, rowset);
+            self.change_system_row(by, SYSROWSETS, &[long(rowset)], 25, &[status]);
+        }
+    }
+
     /// How many columns rows have and how long they are, in `sysrowsets`.
-    fn note_shape(&mut self, by: By, rowset: u64) {
+    pub(super) fn note_shape(&mut self, by: By, rowset: u64) {
         let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
         let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
         let layout = &self.rowset(rowset).layout;
@@ -455,8 +471,10 @@ impl Table {
 }
 
 /// The lock element of what is known of an object.
-fn metadata_lock(object: u32) -> Vec<u8> {
-    let mut lock = vec![5, 0x0A, 0, 0x10, 0x2C, 1, 0, 0, 0];
+fn metadata_lock(kind: u16, object: u32) -> Vec<u8> {
+    let mut lock = vec![5, 0x0A, 0, 0x10];
+    lock.extend(kind.to_le_bytes());
+    lock.extend([0, 0, 0]);
     lock.extend(object.to_le_bytes());
     lock.extend([0, 0, 0]);
     lock

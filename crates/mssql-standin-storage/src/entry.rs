@@ -147,6 +147,17 @@ impl Database {
 
     /// Moves the entries of a changed row to where they belong.
     pub(super) fn index_update(&mut self, by: By, table: u32, old: Indexed<'_>, new: Indexed<'_>) -> Result<(), Error> {
+        self.index_update_as(by, table, (old, new), MOVED)
+    }
+
+    /// The same, with bits for the word at 58 of the records.
+    pub(super) fn index_update_as(
+        &mut self,
+        by: By,
+        table: u32,
+        (old, new): (Indexed<'_>, Indexed<'_>),
+        bits: u16,
+    ) -> Result<(), Error> {
         for index in self.kept_indexes(table) {
             let (from, before) = self.index_entry(by, table, &index, old);
             let (to, after) = self.index_entry(by, table, &index, new);
@@ -157,8 +168,8 @@ impl Database {
                 self.tree_modify(by, index.rowset, &to, &after);
                 continue;
             }
-            self.ghost_entry(by, &index, &from, MOVED)?;
-            self.put_entry(by, &index, &to, &after, MOVED)?;
+            self.ghost_entry(by, &index, &from, bits)?;
+            self.put_entry(by, &index, &to, &after, bits)?;
         }
         Ok(())
     }

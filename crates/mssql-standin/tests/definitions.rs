@@ -10,6 +10,8 @@ mod files;
 #[path = "../../mssql-standin-storage/src/real/shape.rs"]
 mod shape;
 
+#[path = "definitions/flights.rs"]
+mod flights;
 #[path = "definitions/records.rs"]
 mod records;
 
@@ -175,6 +177,7 @@ const CASES: &[&str] = &[
     "DELETE dbo.heap WHERE a = 2; ALTER TABLE dbo.heap ADD c char(90) NOT NULL DEFAULT 'c', d nvarchar(40) NULL CHECK (d > N'c') DEFAULT N'd' WITH VALUES; UPDATE dbo.heap SET d = N'e' WHERE c = 'c'",
     "UPDATE dbo.heap SET a = 3; ALTER TABLE dbo.heap DROP COLUMN b; INSERT dbo.heap VALUES (4)",
     "ALTER TABLE dbo.parent ALTER COLUMN name nvarchar(100) NOT NULL; INSERT dbo.parent (id, name) VALUES (6, REPLICATE(N'w', 90))",
+    "UPDATE dbo.child SET note = N'none' WHERE note IS NULL; ALTER TABLE dbo.child ALTER COLUMN note nvarchar(max) NOT NULL; INSERT dbo.child (parent, note) VALUES (1, N'z')",
     "ALTER TABLE dbo.parent ALTER COLUMN big bigint NULL; UPDATE dbo.parent SET big = 5000000000 WHERE id = 1",
     "ALTER TABLE dbo.heap ALTER COLUMN a bigint NULL; INSERT dbo.heap VALUES (5000000000, 'big')",
     "INSERT dbo.heap VALUES (11, 'k'); CREATE INDEX ix_heap ON dbo.heap (a) INCLUDE (b); DELETE dbo.heap WHERE a = 2",

@@ -134,7 +134,8 @@ impl Database {
         };
         let index = u32::from(!heap);
         self.insert_index_row(by, object, index, (!heap).then_some(&name), (status, u8::from(!heap)), rowset);
-        if user {
+        // Where its LOBs are. (Observed on 2016: a table that has none has no such row.)
+        if user && def.columns.iter().any(|c| c.sql_type.is_lob() && !c.computed) {
             self.insert_reference(by, (CLASS_INDEX, object, index), 1);
         }
         for (ordinal, place) in def.primary_key.iter().enumerate() {

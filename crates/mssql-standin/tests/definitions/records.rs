@@ -10,6 +10,9 @@
 //! stand-in logs it, as model FULL has to, inside of the build's own transaction. What a build of more pages writes is not known.
 //! Transactions inside of a statement's are not compared, as they depend on how full pages are (`mssql-standin-storage/src/real.rs` does), but for those that
 //! take object ids, and of INSERT.
+//!
+//! Known to differ: ALTER COLUMN of a `datetime` that may not be NULL any more (0x25:0x240 of `shelter-2016`). A server gives it another row in `sysrscols` at the
+//! same place of the rows, and writes every row as it is with a new version tag; the stand-in changes the column's rows in the system tables only.
 
 use std::path::Path;
 
@@ -30,13 +33,13 @@ const NEXT: &str = ";\n";
 const NAMED: [&str; 2] = [" 75/", " 98/"];
 
 /// What is run and not compared.
-const ONLY_RUN: (u32, u32, u16) = (0, 0, 0);
+pub(crate) const ONLY_RUN: (u32, u32, u16) = (0, 0, 0);
 
 /// Of a real log: the LSN of a statement's begin and the slot of its end, or block and slot where that is in a later one, and the statement.
-type Case<'a> = ((u32, u32, u16), u32, &'a str);
+pub(crate) type Case<'a> = ((u32, u32, u16), u32, &'a str);
 
 /// An end in a later block.
-const fn at(block: u32, slot: u32) -> u32 {
+pub(crate) const fn at(block: u32, slot: u32) -> u32 {
     block << 16 | slot
 }
 
@@ -55,7 +58,7 @@ fn real_blocks(log: &Path) -> Vec<Vec<u8>> {
 }
 
 /// The records of the first transaction, without its begin and its end, with those of the transactions inside of it that take object ids.
-fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool)) -> Vec<String> {
+fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool), gone: &[u8]) -> Vec<String> {
     let none = TransactionId::default();
     let mut xacts = Vec::new();
     let mut ours: Vec<TransactionId> = records.iter().map(|r| r.transaction).find(|t| *t != none).into_iter().collect();
@@ -67,7 +70,8 @@ fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool)) -> Ve
         }
         let ends = matches!(record.op, Op::BEGIN_XACT | Op::COMMIT_XACT | Op::ABORT_XACT) && record.transaction == own;
         let counts = ours.contains(&record.transaction) || record.transaction == none;
-        if old && came_with_2012(record) || !locks && record.op == Op::LOCK_XACT {
+        let unlike = !locks && record.op == Op::LOCK_XACT || record.element(0).starts_with(gone) && !gone.is_empty();
+        if old && came_with_2012(record) || unlike {
             continue;
         }
         if counts && !ends && shape::left_out(record).is_none() {
@@ -97,7 +101,7 @@ fn came_with_2012(record: &Record<'_>) -> bool {
 
 /// Runs statements in their order, and compares the records of each with those that a server wrote into a log file or a log backup.
 #[track_caller]
-fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
+pub(crate) fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
     let Some(folder) = fixtures() else { return };
     let blocks = real_blocks(&folder.join(log));
     let all = records(blocks.iter().map(|b| Block::read_restored(b).expect("a block")));
@@ -105,6 +109,7 @@ fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
     if !before.is_empty() {
         shop.run(before);
     }
+    let gone = if log.contains("2019") { shape::GONE_WITH_2019 } else { &[] };
     let mut text = String::new();
     for ((vlf, block, slot), last, sql) in cases {
         if *vlf == 0 {
@@ -113,17 +118,20 @@ fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
         }
         // Of rows, all of it.
         let inner = sql.starts_with("INSERT");
-        let locks = !sql.contains("FOREIGN KEY") && !sql.contains("DROP COLUMN");
+        let locks = !["FOREIGN KEY", "DROP COLUMN", "ALTER COLUMN"].iter().any(|of| sql.contains(of));
         let last_block = if *last >> 16 == 0 { *block } else { *last >> 16 };
         let range = Lsn::new(*vlf, *block, *slot)..=Lsn::new(*vlf, last_block, *last as u16);
         let theirs: Vec<Record<'_>> = all.iter().filter(|r| range.contains(&r.lsn)).cloned().collect();
-        let theirs = of_one(&theirs, old, (locks, inner));
+        let theirs = of_one(&theirs, old, (locks, inner), gone);
         assert!(!theirs.is_empty(), "the log has {vlf:x}:{block:x}:{slot:x}");
         let storage =
             |work: &mut dyn FnMut(&mut Database)| shop.server.with_storage("shop", work).expect("it is there");
-        storage(&mut |db| {
-            db.ghost_cleanup();
-        });
+        // What an open transaction has deleted stays.
+        if run(&mut shop.session, "SELECT @@TRANCOUNT") == ["0 "] {
+            storage(&mut |db| {
+                db.ghost_cleanup();
+            });
+        }
         let mut begin = Lsn::ZERO;
         storage(&mut |db| begin = db.end_of_log());
         for one in sql.split(NEXT) {
@@ -131,7 +139,7 @@ fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
         }
         let blocks: Vec<LogBlock> =
             shop.server.with_storage("shop", |db| db.log_blocks(begin).collect()).expect("the database is there");
-        let ours = of_one(&records(blocks.iter().map(LogBlock::block)), old, (locks, inner));
+        let ours = of_one(&records(blocks.iter().map(LogBlock::block)), old, (locks, inner), gone);
         if ours == theirs {
             continue;
         }
@@ -329,6 +337,14 @@ COMMIT";
             ((0x23, 0x1C8, 1), 0xB, "ALTER TABLE [dbo].[Pets] ADD [Color] [bit]"),
             ((0x23, 0x3F8, 1), 0x14, "ALTER TABLE [dbo].[Pets] DROP COLUMN [Color]"),
             ((0x23, 0x690, 1), 0xB, "ALTER TABLE [dbo].[Pets] ADD [PhotoPath] [nvarchar](max)"),
+            (
+                (0x23, 0xAD8, 1),
+                0x1A,
+                "BEGIN TRAN;
+ALTER TABLE [dbo].[Pets] ADD [AddedDate] [datetime];
+ALTER TABLE [dbo].[Pets] DROP COLUMN [BirthDate];
+COMMIT",
+            ),
         ],
     );
 }
@@ -348,88 +364,6 @@ fn tax_is_created_and_dropped() {
             (ONLY_RUN, 0, row),
             ((0x25, 0x628, 1), 0x56, "DROP TABLE [Employee]"),
             ((0x25, 0x63A, 0x3E), 0x75, last),
-        ],
-    );
-}
-
-#[test]
-fn flights_are_created_and_their_keys_checked() {
-    check(
-        "pairs/flights-2016/flightdb_log.ldf",
-        false,
-        "",
-        &[
-            (
-                (0x21, 0x316, 1),
-                at(0x318, 0x34),
-                "CREATE TABLE [dbo].[Admin] ([adminID] INT NOT NULL PRIMARY KEY IDENTITY, [adminIC] NVARCHAR(MAX) NOT NULL, [adminEmail] NVARCHAR(MAX) NOT NULL, [adminContactNo] NVARCHAR(MAX) NOT NULL, [adminPassword] NVARCHAR(50) NOT NULL)",
-            ),
-            (
-                (0x21, 0x333, 1),
-                0x43,
-                "CREATE TABLE [dbo].[User] ([username] NVARCHAR(20) NOT NULL PRIMARY KEY, [userIC] NVARCHAR(MAX) NOT NULL, [userEmail] NVARCHAR(MAX) NOT NULL, [userContactNo] NVARCHAR(MAX) NOT NULL, [userPassword] NVARCHAR(50) NOT NULL)",
-            ),
-            (
-                (0x21, 0x346, 1),
-                0x3E,
-                "CREATE TABLE [dbo].[Ticket] ([ticketID] INT NOT NULL PRIMARY KEY IDENTITY, [ticketPrice] NUMERIC(18, 2) NOT NULL, [seatNo] NVARCHAR(MAX) NOT NULL)",
-            ),
-            (
-                (0x21, 0x35D, 1),
-                0x2C,
-                "CREATE TABLE [dbo].[Flight] ([flightID] INT NOT NULL PRIMARY KEY IDENTITY, [flightName] NVARCHAR(MAX) NOT NULL, [totalSeats] INT NOT NULL)",
-            ),
-            (
-                (0x21, 0x369, 0x68),
-                0xDB,
-                "BEGIN TRAN;
-CREATE TABLE [dbo].[Reservation] ([reservationID] INT NOT NULL PRIMARY KEY IDENTITY, [fromLocation] NVARCHAR(MAX) NOT NULL, [toDestination] NVARCHAR(MAX) NOT NULL, [departureDate] NVARCHAR(MAX) NOT NULL, [departureTime] NVARCHAR(MAX) NOT NULL, [returnDate] NVARCHAR(MAX) NULL, [returnTime] NVARCHAR(MAX) NULL, [reservationDate] NVARCHAR(MAX) NULL, [flightID] INT NOT NULL, [adminID] INT NOT NULL, [username] NVARCHAR(20) NULL);
-ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_Flight] FOREIGN KEY ([flightID]) REFERENCES [dbo].[Flight] ([flightID]);
-ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_Admin] FOREIGN KEY ([adminID]) REFERENCES [dbo].[Admin] ([adminID]);
-ALTER TABLE [dbo].[Reservation] WITH NOCHECK ADD CONSTRAINT [FK_Reservation_User] FOREIGN KEY ([username]) REFERENCES [dbo].[User] ([username]);
-COMMIT",
-            ),
-            (
-                (0x21, 0x392, 1),
-                0x19,
-                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_Flight]",
-            ),
-            (
-                (0x21, 0x396, 4),
-                0x1C,
-                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_Admin]",
-            ),
-            (
-                (0x21, 0x39A, 4),
-                0x1C,
-                "ALTER TABLE [dbo].[Reservation] WITH CHECK CHECK CONSTRAINT [FK_Reservation_User]",
-            ),
-            (
-                (0x21, 0x39E, 1),
-                0x2A,
-                "BEGIN TRAN;
-ALTER TABLE [dbo].[Ticket] ADD [reservationID] INT NOT NULL;
-ALTER TABLE [dbo].[Ticket] WITH NOCHECK ADD CONSTRAINT [FK_Ticket_Reservation] FOREIGN KEY ([reservationID]) REFERENCES [dbo].[Reservation] ([reservationID]);
-COMMIT",
-            ),
-            (
-                (0x21, 0x3A7, 1),
-                0x15,
-                "ALTER TABLE [dbo].[Ticket] WITH CHECK CHECK CONSTRAINT [FK_Ticket_Reservation]",
-            ),
-            (
-                (0x21, 0x3AA, 1),
-                0x41,
-                "BEGIN TRAN;
-CREATE TABLE [dbo].[Payment] ([paymentID] INT NOT NULL PRIMARY KEY IDENTITY, [paymentType] NVARCHAR(MAX) NOT NULL, [paymentDate] NVARCHAR(MAX) NOT NULL, [reservationID] INT NOT NULL);
-ALTER TABLE [dbo].[Payment] WITH NOCHECK ADD CONSTRAINT [FK_Payment_Reservation] FOREIGN KEY ([reservationID]) REFERENCES [dbo].[Reservation] ([reservationID]);
-COMMIT",
-            ),
-            (
-                (0x21, 0x3BB, 1),
-                0x15,
-                "ALTER TABLE [dbo].[Payment] WITH CHECK CHECK CONSTRAINT [FK_Payment_Reservation]",
-            ),
         ],
     );
 }
@@ -481,6 +415,27 @@ fn steps_are_truncated_and_inserted() {
             ((0x27, 0x1E2, 1), 0x10, "TRUNCATE TABLE steps"),
             ((0x27, 0x20E, 1), 0x1F, "INSERT steps VALUES (1, '2019-05-02T21:00:55.887')"),
             ((0x27, 0x214, 1), 3, "INSERT steps VALUES (2, '2019-05-02T21:01:25.9')"),
+        ],
+    );
+}
+
+/// Columns that get another type, or may not be NULL any more.
+#[test]
+fn health_alters_columns() {
+    check(
+        "pairs/health-2019/health_log.ldf",
+        false,
+        "CREATE TABLE Employees (a int IDENTITY NOT NULL, b nvarchar(max) NOT NULL, c nvarchar(max) NOT NULL, d nvarchar(max) NOT NULL, e datetime NOT NULL, f nvarchar(max) NOT NULL, g nvarchar(max) NOT NULL, h nvarchar(max) NOT NULL, i int NOT NULL, j nvarchar(max) NULL, k nvarchar(max) NULL, l nvarchar(max) NULL, m nvarchar(max) NULL, n nvarchar(max) NULL, CONSTRAINT [PK_dbo.Employees] PRIMARY KEY (a)); DECLARE @n int = 0; WHILE @n < 18 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
+        &[
+            (
+                (0x26, 0xE8, 1),
+                0x15,
+                "BEGIN TRAN;
+ALTER TABLE Employees ADD Salary decimal(18, 2) NOT NULL DEFAULT 0",
+            ),
+            ((0x26, 0xE8, 0x16), 0x2D, "ALTER TABLE Employees ALTER COLUMN f nvarchar(16) NOT NULL"),
+            ((0x26, 0xE8, 0x2E), 0x43, "ALTER TABLE Employees ALTER COLUMN g nvarchar(16) NOT NULL"),
+            ((0x26, 0xE8, 0x44), 0x57, "ALTER TABLE Employees ALTER COLUMN n nvarchar(max) NOT NULL"),
         ],
     );
 }
