@@ -239,6 +239,6 @@ pub struct TargetBatch {
     pub checkpoint: Option<Checkpoint>,
     /// To be kept with the checkpoint.
     pub fences: Vec<Fence>,
-    /// Source transactions that end in this batch.
-    pub transactions: u64,
+    /// Where transactions of the source end: the numbers of changes before. Only within a transaction may two rows have one key.
+    pub ends: Vec<usize>,
 }

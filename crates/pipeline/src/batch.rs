@@ -71,7 +71,7 @@ impl Batcher {
     /// Ends the transaction; gives the batch when it is full.
     pub(crate) fn commit(&mut self, checkpoint: Checkpoint, now: Instant) -> Option<TargetBatch> {
         self.in_transaction = false;
-        self.batch.transactions += 1;
+        self.batch.ends.push(self.batch.changes.len());
         self.position(checkpoint, now);
         if self.is_full() { self.flush() } else { None }
     }
@@ -90,7 +90,7 @@ impl Batcher {
 
     /// Whether a target that has nothing else to do should have the batch now. A position alone can wait.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.batch.transactions > 0 && self.ready.is_some() && !self.in_transaction
+        !self.batch.ends.is_empty() && self.ready.is_some() && !self.in_transaction
     }
 
     /// Whether all was handed on, up to the end of a transaction.

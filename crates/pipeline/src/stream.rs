@@ -250,7 +250,7 @@ async fn apply<K: ChangeSink>(
     sink.apply(batch).await?;
     add(&progress.changes, batch.changes.len() as u64);
     add(&progress.change_bytes, batch.rows.byte_len() as u64);
-    add(&progress.transactions, batch.transactions);
+    add(&progress.transactions, batch.ends.len() as u64);
     if let Some(checkpoint) = batch.checkpoint {
         progress.reached(checkpoint);
     }

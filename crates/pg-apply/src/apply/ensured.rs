@@ -7,11 +7,10 @@
 //! A row of which some values are not told is another row with the same key: where there is one, it gets those that are. Where there
 //! is none, it went in what is told later.
 //!
-//! As in [`keyed`](super::keyed), a row may get a key before the row that had it leaves it. It is there at once, then, and takes the other's place;
+//! As in [`keyed`](super::keyed), a row may get a key in a transaction before the row that had it leaves it. It is there at once, then, and takes the other's place;
 //! that the other one leaves, which its values tell, is no more of interest.
 //!
 //! If all that is known of both is equal, one of them is there, or the row that came has moved on: where the target has a row, it is as the one that came.
-//! While rows are told again that were read after their changes, nothing follows from what the target has, and the row has moved on.
 
 use std::cmp::Ordering;
 
@@ -22,11 +21,12 @@ use super::net::{At, Chains, Rows, differ, hash_cells, is_complete};
 use crate::error::Error;
 use crate::names::shown;
 
+#[derive(Default)]
 pub(super) struct Ensured {
     chains: Chains,
     entries: Vec<Entry>,
-    /// What the target has may be of a later moment than what is told.
-    told_again: bool,
+    /// Which transaction it is.
+    transaction: u32,
 }
 
 struct Entry {
@@ -34,6 +34,8 @@ struct Entry {
     key: At,
     now: Now,
     early: Early,
+    /// The transaction that `now` and `early` are of.
+    since: u32,
 }
 
 /// Whether the row that is there came before another one left its key.
@@ -56,8 +58,9 @@ enum Now {
 }
 
 impl Ensured {
-    pub fn new(told_again: bool) -> Self {
-        Ensured { chains: Chains::default(), entries: Vec::new(), told_again }
+    /// From here on no key has two rows but those of the next transaction.
+    pub fn end_transaction(&mut self) {
+        self.transaction += 1;
     }
 
     pub fn clear(&mut self) {
@@ -81,6 +84,7 @@ impl Ensured {
             Now::Row(_) | Now::There(_) => Early::Yes,
         };
         entry.now = Now::Row(row);
+        entry.since = self.transaction;
         Ok(())
     }
 
@@ -104,32 +108,35 @@ impl Ensured {
     /// No row of this key is there; perhaps it `moves` to another.
     pub fn remove(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At, moves: bool) -> Result<(), Error> {
         let at = self.entry(table, rows, row)?;
-        let told_again = self.told_again;
+        let since = self.transaction;
         let entry = &mut self.entries[at];
         let differ = |there| differ(rows.row(row), rows.row(there));
         let now = match (entry.now, entry.early) {
+            _ if entry.since != since => Now::Nothing,
             // The other row leaves the key.
             (Now::Row(there) | Now::There(there), Early::No) if moves && differ(there) => entry.now,
             (Now::Row(there) | Now::There(there), Early::Perhaps) if differ(there) => entry.now,
-            (Now::Row(there) | Now::There(there), Early::Yes) if !told_again || differ(there) => entry.now,
+            (Now::Row(_) | Now::There(_), Early::Yes) => entry.now,
             // Where there is another row, this one is there now.
-            (Now::Row(there), Early::Perhaps) if !told_again => Now::Patched(there),
+            (Now::Row(there), Early::Perhaps) => Now::Patched(there),
             _ => Now::Nothing,
         };
-        *entry = Entry { key: entry.key, now, early: Early::No };
+        *entry = Entry { key: entry.key, now, early: Early::No, since };
         Ok(())
     }
 
     /// A row that the target has, early as it is.
     pub fn wait(&mut self, table: &TargetTable, rows: &Rows<'_>, row: At) -> Result<(), Error> {
         let at = self.entry(table, rows, row)?;
-        self.entries[at] = Entry { key: row, now: Now::There(row), early: Early::Yes };
+        self.entries[at] = Entry { key: row, now: Now::There(row), early: Early::Yes, since: self.transaction };
         Ok(())
     }
 
     /// Rows that came from other keys: the target may have other rows of theirs; with their entries.
     pub fn arrivals(&self) -> Vec<(usize, At)> {
-        let arrived = |entry: &Entry| entry.early == Early::Perhaps && matches!(entry.now, Now::Row(_));
+        let arrived = |entry: &Entry| {
+            entry.since == self.transaction && entry.early == Early::Perhaps && matches!(entry.now, Now::Row(_))
+        };
         self.entries.iter().enumerate().filter(|(_, entry)| arrived(entry)).map(|(at, entry)| (at, entry.key)).collect()
     }
 
@@ -140,7 +147,7 @@ impl Ensured {
 
     /// Rows that came before others left their keys.
     pub fn waiting(&self) -> Vec<At> {
-        let early = self.entries.iter().filter(|entry| entry.early == Early::Yes);
+        let early = self.entries.iter().filter(|entry| entry.since == self.transaction && entry.early == Early::Yes);
         let rows = early.filter_map(|entry| match entry.now {
             Now::Row(row) | Now::There(row) => Some(row),
             Now::Nothing | Now::Patched(_) => None,
@@ -187,7 +194,7 @@ impl Ensured {
             table.key.iter().all(|&c| other.cell(c) == view.cell(c))
         });
         Ok(found.unwrap_or_else(|| {
-            self.entries.push(Entry { key: row, now: Now::Nothing, early: Early::No });
+            self.entries.push(Entry { key: row, now: Now::Nothing, early: Early::No, since: self.transaction });
             self.chains.push(hash)
         }))
     }

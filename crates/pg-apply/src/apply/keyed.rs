@@ -14,7 +14,7 @@
 //!  UPDATE t SET id = id + 1        1 a > 2 a        2 b > 3 b        3 c > 4 c
 //! ```
 //!
-//! So a key has a row `now`, and perhaps one that is `coming`. Of which of the two a change tells, its values say: if they are not those of the
+//! So, within a transaction, a key has a row `now`, and perhaps one that is `coming`. Of which of the two a change tells, its values say: if they are not those of the
 //! row that came, it is the row that the target has. (If all that is known of both is equal, either will do.) A row that still
 //! waits for its key when a part of its transaction ends waits on, see [`waiting`](super::waiting).
 
@@ -28,6 +28,8 @@ use crate::names::shown;
 pub(super) struct Keyed {
     chains: Chains,
     entries: Vec<Entry>,
+    /// Which transaction it is.
+    transaction: u32,
 }
 
 struct Entry {
@@ -38,8 +40,8 @@ struct Entry {
     now: Option<Now>,
     /// What is to be under the key once the row of `now` has left it.
     coming: Option<Now>,
-    /// A row got the key that had another one before, and nothing was told of what the target has.
-    perhaps_there: bool,
+    /// The transaction in which a row got the key that had another one before, if nothing was told of what the target has.
+    perhaps_there: Option<u32>,
     /// Whether a value of another unique key may differ from the old row's.
     unique_moved: bool,
 }
@@ -51,7 +53,7 @@ impl Entry {
             was_there,
             now: Some(now),
             coming: None,
-            perhaps_there: !was_there && now.moved,
+            perhaps_there: (!was_there && now.moved).then_some(now.since),
             unique_moved: false,
         }
     }
@@ -72,6 +74,8 @@ struct Now {
     from: usize,
     /// It had another key before.
     moved: bool,
+    /// The transaction that it is of.
+    since: u32,
 }
 
 /// What becomes of a row.
@@ -132,6 +136,11 @@ pub(super) struct Work {
 }
 
 impl Keyed {
+    /// From here on no key has two rows but those of the next transaction.
+    pub fn end_transaction(&mut self) {
+        self.transaction += 1;
+    }
+
     pub fn clear(&mut self) {
         self.chains.clear();
         self.entries.clear();
@@ -142,7 +151,11 @@ impl Keyed {
             let what = "an inserted row does not have all its values";
             return Err(Error::Incomplete { table: shown(table), what });
         }
-        self.arrive(table, rows, Now { row: after, complete: true, from: NOWHERE, moved: false })
+        self.arrive(
+            table,
+            rows,
+            Now { row: after, complete: true, from: NOWHERE, moved: false, since: self.transaction },
+        )
     }
 
     pub fn delete(&mut self, table: &TargetTable, rows: &Rows<'_>, before: At, emptied: bool) -> Result<(), Error> {
@@ -163,7 +176,7 @@ impl Keyed {
         let goes = if moved { Goes::ToAnotherKey } else { Goes::Nowhere };
         let (at, old) = self.present(table, rows, before, emptied, goes)?;
         let row = rows.merge(after, &[before, old.row]);
-        let now = Now { row, complete: is_complete(rows.row(row)), from: old.from, moved };
+        let now = Now { row, complete: is_complete(rows.row(row)), from: old.from, moved, since: self.transaction };
         if moved {
             self.entries[at].leave(table);
             return self.arrive(table, rows, now);
@@ -181,24 +194,29 @@ impl Keyed {
     pub fn wait(&mut self, table: &TargetTable, rows: &mut Rows<'_>, row: At) -> Result<(), Error> {
         let (hash, _) = self.find(table, rows, row)?;
         let at = self.chains.push(hash);
-        self.entries.push(Entry::new(row, false, Now { row, complete: true, from: NOWHERE, moved: true }));
+        self.entries.push(Entry::new(
+            row,
+            false,
+            Now { row, complete: true, from: NOWHERE, moved: true, since: self.transaction },
+        ));
         self.is_taken(table, rows, at);
         Ok(())
     }
 
     /// Rows that got keys of which nothing is told: the target may have rows of them; with their entries.
     pub fn arrivals(&self) -> Vec<(usize, At)> {
-        let arrived = |entry: &Entry| !entry.was_there && entry.now.is_some_and(|now| now.moved);
+        let came = |now: Now| now.moved && now.since == self.transaction;
+        let arrived = |entry: &Entry| !entry.was_there && entry.now.is_some_and(came);
         self.entries.iter().enumerate().filter(|(_, entry)| arrived(entry)).map(|(at, entry)| (at, entry.key)).collect()
     }
 
     /// The target has a row of the key of an entry: the one that arrived waits.
     pub fn is_taken(&mut self, table: &TargetTable, rows: &mut Rows<'_>, at: usize) {
         let row = rows.key_of(table, self.entries[at].key);
-        let there = Now { row, complete: is_complete(rows.row(row)), from: at, moved: false };
+        let there = Now { row, complete: is_complete(rows.row(row)), from: at, moved: false, since: self.transaction };
         let entry = &mut self.entries[at];
         entry.was_there = true;
-        entry.perhaps_there = false;
+        entry.perhaps_there = None;
         entry.coming = entry.now.replace(there);
     }
 
@@ -210,7 +228,14 @@ impl Keyed {
         let what = "a row that waits for its key does not have all its values";
         let coming = self.entries.iter().filter_map(|entry| entry.coming);
         coming
-            .map(|row| if row.complete { Ok(row.row) } else { Err(Error::Incomplete { table: shown(table), what }) })
+            .map(|row| match row.complete {
+                _ if row.since != self.transaction && row.moved => {
+                    Err(Error::Taken { table: shown(table), rows: 1, when: "at the end" })
+                }
+                _ if row.since != self.transaction => Err(there_already(table)),
+                true => Ok(row.row),
+                false => Err(Error::Incomplete { table: shown(table), what }),
+            })
             .collect()
     }
 
@@ -273,20 +298,21 @@ impl Keyed {
     ) -> Result<(usize, Now), Error> {
         let contradiction = |what| Err(Error::Contradiction { table: shown(table), what });
         let (hash, found) = self.find(table, rows, row)?;
-        let on_target = |at| Now { row, complete: is_complete(rows.row(row)), from: at, moved: false };
+        let since = self.transaction;
+        let on_target = |at| Now { row, complete: is_complete(rows.row(row)), from: at, moved: false, since };
         if let Some(at) = found {
             let entry = &mut self.entries[at];
             let is_another = match entry.now {
-                None if entry.perhaps_there && !emptied => true,
+                None if entry.perhaps_there == Some(since) && !emptied => true,
                 None => return contradiction("a row changes that is gone"),
                 Some(now) => {
-                    let may_be = !entry.was_there && !emptied && goes != Goes::Nowhere;
+                    let may_be = !entry.was_there && !emptied && goes != Goes::Nowhere && now.since == since;
                     may_be && (now.moved || goes == Goes::ToAnotherKey) && differ(rows.row(row), rows.row(now.row))
                 }
             };
             if is_another {
                 entry.was_there = true;
-                entry.perhaps_there = false;
+                entry.perhaps_there = None;
                 entry.coming = entry.now.replace(on_target(at));
             }
             let now = entry.now.unwrap_or_else(|| on_target(at));
@@ -312,7 +338,9 @@ impl Keyed {
         if entry.coming.replace(now).is_some() {
             return Err(there_already(table));
         }
-        entry.perhaps_there |= !entry.was_there && now.moved;
+        if !entry.was_there && now.moved {
+            entry.perhaps_there = Some(now.since);
+        }
         if entry.now.is_none() {
             entry.leave(table);
         }

@@ -9,7 +9,7 @@ use super::ApplyMode;
 use super::ensured::Ensured;
 use super::keyed::Keyed;
 use super::keyless::Keyless;
-use super::waiting::Waiting;
+use super::waiting::{Waiting, none_waits};
 use crate::error::Error;
 use crate::names::shown;
 
@@ -89,7 +89,6 @@ pub(super) fn is_complete(row: RowView<'_>) -> bool {
 pub(super) struct Net<'b> {
     pub rows: Rows<'b>,
     pub tables: Vec<TableNet>,
-    told_again: bool,
 }
 
 /// What a batch comes to for one table.
@@ -108,18 +107,16 @@ pub(super) enum Changes {
 
 impl<'b> Net<'b> {
     /// Nets a batch. Tables come in the order of their first change. Rows that wait for their keys are taken over where the batch changes
-    /// their tables. What the target has may be of a later moment while it is `told_again`.
-    pub fn of(
-        batch: &'b TargetBatch,
-        mode: ApplyMode,
-        told_again: bool,
-        waiting: &mut Vec<Waiting>,
-    ) -> Result<Self, Error> {
-        let rows = Rows { batch: &batch.rows, merged: RowStore::new() };
-        let mut net = Net { rows, tables: Vec::new(), told_again };
+    /// their tables.
+    pub fn of(batch: &'b TargetBatch, mode: ApplyMode, waiting: &mut Vec<Waiting>) -> Result<Self, Error> {
+        let mut net = Net { rows: Rows { batch: &batch.rows, merged: RowStore::new() }, tables: Vec::new() };
         // By address first: the batch keeps the tables alive, and almost always there is one `Arc` per table.
         let mut by_address: FxHashMap<usize, usize> = FxHashMap::default();
-        for change in &batch.changes {
+        let mut ends = batch.ends.iter().copied().peekable();
+        for (number, change) in batch.changes.iter().enumerate() {
+            while ends.next_if(|end| *end <= number).is_some() {
+                net.end_transaction(mode, waiting)?;
+            }
             let address = Arc::as_ptr(&change.table) as usize;
             let at = match by_address.get(&address) {
                 Some(&at) => at,
@@ -131,7 +128,15 @@ impl<'b> Net<'b> {
             };
             net.tables[at].add(&mut net.rows, change.op)?;
         }
+        for _ in ends {
+            net.end_transaction(mode, waiting)?;
+        }
         Ok(net)
+    }
+
+    fn end_transaction(&mut self, mode: ApplyMode, waiting: &mut Vec<Waiting>) -> Result<(), Error> {
+        self.tables.iter_mut().for_each(TableNet::end_transaction);
+        none_waits(waiting, mode)
     }
 
     fn slot(&mut self, table: &Arc<TargetTable>, mode: ApplyMode, waiting: &mut Vec<Waiting>) -> Result<usize, Error> {
@@ -145,7 +150,7 @@ impl<'b> Net<'b> {
             // Nothing tells one of its rows from another: what is told of it must be exact in either mode.
             (ApplyMode::Exact | ApplyMode::Replace, true) => Changes::Keyless(Keyless::default()),
             (ApplyMode::Exact, false) => Changes::Keyed(Keyed::default()),
-            (ApplyMode::Replace, false) => Changes::Ensured(Ensured::new(self.told_again)),
+            (ApplyMode::Replace, false) => Changes::Ensured(Ensured::default()),
         };
         let mut net = TableNet { table: table.clone(), truncated: false, changes };
         if let Some(at) = waiting.iter().position(|waiting| waiting.is_of(table)) {
@@ -173,6 +178,14 @@ impl TableNet {
             }
         }
         Ok(())
+    }
+
+    fn end_transaction(&mut self) {
+        match &mut self.changes {
+            Changes::Keyed(keyed) => keyed.end_transaction(),
+            Changes::Ensured(ensured) => ensured.end_transaction(),
+            Changes::Keyless(_) => {}
+        }
     }
 
     /// Rows that got keys of which it is not known whether the target has rows of them; with the numbers that [`Self::found`] takes.

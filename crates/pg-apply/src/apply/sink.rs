@@ -13,7 +13,7 @@ use super::one_table::OneTable;
 use super::schema::Later;
 use super::table::Defined;
 use super::unique::Gone;
-use super::waiting::Waiting;
+use super::waiting::{Waiting, none_waits};
 use crate::client::Client;
 use crate::ddl::ExistingTables;
 use crate::door::door;
@@ -146,7 +146,7 @@ impl PgSink {
     fn alter_door<'a>(&'a mut self, changes: &'a [SchemaChange]) -> BoxFuture<'a, Result<(), Fault>> {
         door(async move {
             self.begin().await?;
-            self.none_waits()?;
+            none_waits(&mut self.waiting, self.mode)?;
             // Under the names that they have.
             self.make_unique_again().await?;
             self.alter_tables(changes).await?;
@@ -187,7 +187,7 @@ impl PgSink {
     }
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.none_waits()?;
+        none_waits(&mut self.waiting, self.mode)?;
         self.finish_tables().await?;
         self.make_unique_again().await?;
         if self.whole_at.is_some_and(|lsn| lsn <= checkpoint.applied.0) {
@@ -228,7 +228,7 @@ impl PgSink {
         if !self.reloads.is_empty() {
             self.forget_reloads(batch).await?;
         }
-        let mut net = Net::of(batch, self.mode, self.whole_at.is_some(), &mut self.waiting)?;
+        let mut net = Net::of(batch, self.mode, &mut self.waiting)?;
         for table in &mut net.tables {
             let name = (table.table.schema.clone(), table.table.name.clone());
             let at = self.by_name.get(&name).copied().filter(|&at| *self.tables[at].table == *table.table);

@@ -72,12 +72,12 @@ impl PgSink {
         self.waiting.push(waiting);
         Ok(())
     }
+}
 
-    /// A statement of the source has ended: none of its rows waits.
-    pub(super) fn none_waits(&mut self) -> Result<(), Error> {
-        let waiting = self.waiting.drain(..).next().filter(|_| self.mode == ApplyMode::Exact);
-        waiting.map_or(Ok(()), |waiting| {
-            Err(Error::Taken { table: shown(&waiting.table), rows: waiting.rows.len(), when: "at the end" })
-        })
+/// A transaction has ended: none of its rows waits.
+pub(super) fn none_waits(waiting: &mut Vec<Waiting>, mode: ApplyMode) -> Result<(), Error> {
+    match waiting.drain(..).next().filter(|_| mode == ApplyMode::Exact) {
+        None => Ok(()),
+        Some(of) => Err(Error::Taken { table: shown(&of.table), rows: of.rows.len(), when: "at the end" }),
     }
 }

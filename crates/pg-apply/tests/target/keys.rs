@@ -81,6 +81,27 @@ fn a_row_moves_on() {
     check(&format!("{up}; upd 2 a x > 3 a x; upd 3 b y > 4 b y; upd 4 c z > 5 c z"), "3 a x, 4 b y, 5 c z");
 }
 
+/// Only within a transaction may two rows have one key: what moves on in the next one is the row that came.
+#[test]
+fn a_row_moves_on_in_the_next_transaction() {
+    check("upd 1 a x > 5 a x; end; upd 5 a x > 6 a x", "2 b y, 3 c z, 6 a x");
+    check(
+        "upd 1 a x > 2 a x; upd 2 b y > 4 b y; end; upd 2 a x > 1 a x; end; upd 4 b y > 2 b y",
+        "1 a x, 2 b y, 3 c z",
+    );
+    check(
+        "upd 1 a x > 5 a x; end; upd 5 ? x > 5 ? q; end; upd 5 a q > 2 a q; upd 2 b y > 6 b y",
+        "2 a q, 3 c z, 6 b y",
+    );
+    // A row was read as it was in between, and its changes are told again.
+    const TABLE: &str = "t(id:int key, v, w)";
+    check_as(ApplyMode::Replace, TABLE, "ins 5 a x % upd 1 a x > 5 a x; end; upd 5 a x > 6 a x", "6 a x");
+    let taken =
+        "Table: 1 rows of table \"s.t\" are to have keys that other rows of it have at the end of their transaction";
+    let changes = "ins 1 a x; ins 2 b y; u: ins 7 % upd 1 a x > 2 a x | u: ins 8; end; del 2 b y";
+    check_as(ApplyMode::Exact, "t(id:int key, v, w), u(id:int key)", changes, taken);
+}
+
 /// But for their keys: which of them is meant cannot be told, and does not matter.
 #[test]
 fn rows_that_are_equal() {

@@ -2,7 +2,7 @@
 //!
 //! A table is `t(id key, v, w unique, n:int, x:xml)`: columns are `text` unless typed; `!` after the type is NOT NULL.
 //! A row is its values; `~` is NULL, `?` is unchanged. Changes are separated by `;`:
-//! `ins 1 a`, `upd 1 a > 1 b` (before, after), `del 1 b`, `trunc`; `|` ends a batch inside a transaction, `%` commits.
+//! `ins 1 a`, `upd 1 a > 1 b` (before, after), `del 1 b`, `trunc`; `|` ends a batch inside a transaction, `end` a transaction inside a batch, `%` both.
 //! A change of another table than the first starts with its name: `u: ins 1`.
 
 use std::ops::Deref;
@@ -143,6 +143,10 @@ pub fn batches(tables: &[Arc<TargetTable>], text: &str, first: u32) -> Vec<Targe
     for part in text.split_inclusive(['|', '%']) {
         let mut batch = TargetBatch::default();
         for change in part.trim_end_matches(['|', '%']).split(';').map(str::trim).filter(|c| !c.is_empty()) {
+            if change == "end" {
+                batch.ends.push(batch.changes.len());
+                continue;
+            }
             let (table, change) = match change.split_once(": ") {
                 Some((name, change)) => (tables.iter().find(|t| t.name == name).unwrap(), change),
                 None => (&tables[0], change),
@@ -163,7 +167,7 @@ pub fn batches(tables: &[Arc<TargetTable>], text: &str, first: u32) -> Vec<Targe
         }
         if !part.ends_with('|') {
             batch.checkpoint = Some(checkpoint(commit));
-            batch.transactions = 1;
+            batch.ends.push(batch.changes.len());
             commit += 1;
         }
         all.push(batch);
