@@ -7,10 +7,11 @@
 //! A row of which some values are not told is another row with the same key: where there is one, it gets those that are. Where there
 //! is none, it went in what is told later.
 //!
-//! As in [`keyed`](super::keyed), a row may get a key in a transaction before the row that had it leaves it. It is there at once, then, and takes the other's place;
-//! that the other one leaves, which its values tell, is no more of interest.
+//! As in [`keyed`](super::keyed), a row may get a key in a transaction before the row that had it leaves it. It is there at once, then, and
+//! takes the other's place; that the other one leaves, which its values tell, is no more of interest.
 //!
-//! If all that is known of both is equal, one of them is there, or the row that came has moved on: where the target has a row, it is as the one that came.
+//! If all that is known of both is equal, one of them is there, or the row that came has moved on: where the target has a row, it is as the
+//! one that came.
 
 use std::cmp::Ordering;
 

@@ -14,9 +14,9 @@
 //!  UPDATE t SET id = id + 1        1 a > 2 a        2 b > 3 b        3 c > 4 c
 //! ```
 //!
-//! So, within a transaction, a key has a row `now`, and perhaps one that is `coming`. Of which of the two a change tells, its values say: if they are not those of the
-//! row that came, it is the row that the target has. (If all that is known of both is equal, either will do.) A row that still
-//! waits for its key when a part of its transaction ends waits on, see [`waiting`](super::waiting).
+//! So, within a transaction, a key has a row `now`, and perhaps one that is `coming`. Of which of the two a change tells, its values say: if
+//! they are not those of the row that came, it is the row that the target has. (If all that is known of both is equal, either will do.) A
+//! row that still waits for its key when a part of its transaction ends waits on, see [`waiting`](super::waiting).
 
 use logferry_model::{Cell, RowView, TargetTable};
 

@@ -34,6 +34,20 @@ impl Rows<'_> {
         }
     }
 
+    /// A row of its own, as it is.
+    pub fn add(&mut self, row: RowView<'_>) -> At {
+        At::Merged(self.merged.push_row(row.cells()))
+    }
+
+    /// The key of a row, and nothing else of it.
+    pub fn key_of(&mut self, table: &TargetTable, row: At) -> At {
+        // The row may be in the very store that the new one goes to.
+        let cells: Vec<Option<Vec<u8>>> = (0..table.columns.len())
+            .map(|c| self.row(row).cell(c).bytes().filter(|_| table.key.contains(&c)).map(<[u8]>::to_vec))
+            .collect();
+        At::Merged(self.merged.push_row(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Unchanged, Cell::Bytes))))
+    }
+
     /// The row with each unchanged cell taken from the first of the others that knows it.
     pub fn merge(&mut self, row: At, others: &[At]) -> At {
         if is_complete(self.row(row)) {
@@ -51,22 +65,6 @@ impl Rows<'_> {
             Some(None) => Cell::Null,
             Some(Some(bytes)) => Cell::Bytes(bytes),
         })))
-    }
-}
-
-impl Rows<'_> {
-    /// A row of its own, as it is.
-    pub fn add(&mut self, row: RowView<'_>) -> At {
-        At::Merged(self.merged.push_row(row.cells()))
-    }
-
-    /// The key of a row, and nothing else of it.
-    pub fn key_of(&mut self, table: &TargetTable, row: At) -> At {
-        // The row may be in the very store that the new one goes to.
-        let cells: Vec<Option<Vec<u8>>> = (0..table.columns.len())
-            .map(|c| self.row(row).cell(c).bytes().filter(|_| table.key.contains(&c)).map(<[u8]>::to_vec))
-            .collect();
-        At::Merged(self.merged.push_row(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Unchanged, Cell::Bytes))))
     }
 }
 
