@@ -2,7 +2,9 @@
 //!
 //! A column whose new type holds all old values as they stand (a longer `varchar`, NULL allowed from now on) changes in the system
 //! tables only. Any other gets a new place behind all others, as on a server: the old place stays in the rows as a dropped
-//! column, and every row is written again.
+//! column, and every row is written again. So is it of one of a fixed length that may not be NULL any more where rows have version tags, but for its place:
+//! the new column has that of the old one (observed on 2016, of a `datetime`). What a server does where they have none is not known: here it is the
+//! system tables alone.
 
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use super::system::{column_row, int, long, object_lock, short, stored_column_row
 use super::table::{NOT_STORED, StoredColumn, TableLayout, TypeCodes};
 use super::{By, ColumnDef, Database, Error, Row, RowKey, Transaction, XactOptions};
 
+/// Place of `name` in `syscolpars`.
+const NAME: usize = 3;
 /// Place of `dflt` in `syscolpars`.
 const DEFAULT: usize = 13;
 
@@ -79,15 +83,19 @@ impl Database {
         let tighter =
             old.columns[at].nullable && !new.nullable && matches!(old.columns[at].place, Place::Variable { .. });
         let in_place = holds(&old.columns[at].sql_type, &new.sql_type) && !tighter;
+        let replaced = self.options.row_versions && in_place && old.columns[at].nullable && !new.nullable;
+        let gone = StoredColumn { logical: None, id: old.next_dropped(), ..old.columns[at].clone() };
         let mut layout = (*old).clone();
         if in_place {
             layout.columns[at].sql_type = new.sql_type.clone();
             layout.columns[at].nullable = new.nullable;
+            if replaced {
+                layout.columns[at].number = old.next_number();
+                layout.replaced += 1;
+            }
         } else {
-            let dropped = old.columns.iter().filter(|c| c.logical.is_none()).count() as u32;
             layout = layout.with_column(&new, id);
-            layout.columns[at].logical = None;
-            layout.columns[at].id = super::ddl::DROPPED_COLUMNS + dropped;
+            layout.columns[at] = gone.clone();
             let place = layout.columns.len() - 1;
             layout.columns[place].logical = Some(column);
             layout.of_logical.pop();
@@ -96,16 +104,16 @@ impl Database {
         }
         let xact = self.begin_ddl("ALTER TABLE", table);
         let by = By::Xact(xact.0);
-        let given = match in_place {
+        let given = match in_place && !replaced {
             true => self.change_in_place(by, table, (at, layout), &new),
-            false => self.change_place(xact, table, (column, layout), values, &new),
+            false => self.replace_column(xact, table, (column, layout, (at, gone)), values, &new),
         };
         self.end_definition(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
         given
     }
 
-    /// A column that stays where it is in the rows.
+    /// A column that stays where it is in the rows. (No log with one is at hand: of its row in `syscolpars` it is as where a column gets a new place.)
     fn change_in_place(
         &mut self,
         by: By,
@@ -115,8 +123,8 @@ impl Database {
     ) -> Result<(), Error> {
         let rowset = self.table_at(table)?.rowset;
         let id = layout.columns[at].id;
-        self.replace_column_row(by, table, id, column_row(table, id, new)?);
-        self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(at as u32 + 1)]);
+        self.change_column_row(by, table, id, column_row(table, id, new)?);
+        self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(layout.columns[at].number)]);
         self.insert_system_row(by, SYSRSCOLS, &stored_column_row(rowset, at, &layout.columns[at])?);
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.add_units(by, rowset);
@@ -124,25 +132,24 @@ impl Database {
         Ok(())
     }
 
-    /// A column that gets a new place: it is added, all rows get their values there, the old one is dropped, and the new one takes its id.
-    /// (Observed on 2019.)
-    fn change_place(
+    /// A column instead of another one: it is added, all rows get their values there, the old one is dropped, and the new one takes its id.
+    /// (Observed on 2016 and 2019.)
+    fn replace_column(
         &mut self,
         xact: Transaction,
         table: u32,
-        (column, layout): (usize, TableLayout),
+        (column, layout, (old, gone)): (usize, TableLayout, (usize, StoredColumn)),
         values: &[NewValue],
         new: &ColumnDef,
     ) -> Result<(), Error> {
         let by = By::Xact(xact.0);
         let held = self.table_at(table)?;
         let (rowset, next, id) = (held.rowset, held.next_column, held.column_ids[column]);
-        let old = self.rowset(rowset).layout.of_logical[column];
         let place = layout.of_logical[column];
         let named = |id: u32| StoredColumn { id, ..layout.columns[place].clone() };
         let stored = |at: usize, column: &StoredColumn| stored_column_row(rowset, at, column);
-        let (first, gone, last) =
-            (stored(place, &named(next))?, stored(old, &layout.columns[old])?, stored(place, &named(id))?);
+        let numbers = (gone.number, layout.columns[place].number);
+        let (first, gone, last) = (stored(place, &named(next))?, stored(old, &gone)?, stored(place, &named(id))?);
         let row = column_row(table, id, new)?;
         self.rowset_mut(rowset).layout = Arc::new(layout);
         self.write_hobt_change(by, rowset);
@@ -151,7 +158,9 @@ impl Database {
         self.write_hobt_change(by, rowset);
         self.note_shape(by, rowset);
 
-        self.tables.get_mut(&table).expect("it was there").each_row(|row| row[column] = None);
+        if place != old {
+            self.tables.get_mut(&table).expect("it was there").each_row(|row| row[column] = None);
+        }
         let steps = self.xacts.get(&xact.0).map_or(0, |open| open.undo.len());
         self.definitions.fill(Some(table));
         let mut given = Ok(());
@@ -164,24 +173,35 @@ impl Database {
             self.undo_down_to(xact.0, steps);
         }
 
-        let of = |at: usize| [long(rowset), int(at as u32 + 1)];
+        let of = |number: u32| [long(rowset), int(number)];
         self.write_hobt_change(by, rowset);
-        self.delete_system_row(by, SYSRSCOLS, &of(old));
+        self.delete_system_row(by, SYSRSCOLS, &of(numbers.0));
         self.write_hobt_change(by, rowset);
         self.insert_system_row(by, SYSRSCOLS, &gone);
         self.note_dropped_column(by, rowset, old);
         self.write_hobt_change(by, rowset);
-        self.delete_system_row(by, SYSRSCOLS, &of(place));
+        self.delete_system_row(by, SYSRSCOLS, &of(numbers.1));
         self.write_hobt_change(by, rowset);
         self.insert_system_row(by, SYSRSCOLS, &last);
         self.note_modified(by, table);
-        let key = [int(table), short(0), int(id)];
-        self.update_system_row(by, SYSCOLPARS, &key, |known| {
-            let default = known[DEFAULT].take();
-            known.clone_from(&row);
-            known[DEFAULT] = default;
-        });
+        self.change_column_row(by, table, id, row);
         given
+    }
+
+    /// ALTER TABLE SET (LOCK_ESCALATION = TABLE), which is so already. (Observed on 2008.)
+    ///
+    /// # Errors
+    /// When a transaction has changed the table and not ended.
+    pub fn note_escalation(&mut self, table: u32) -> Result<(), Error> {
+        self.writable()?;
+        let rowset = self.unlocked(table)?.rowset;
+        let xact = self.begin_ddl("ALTER TABLE", table);
+        let by = By::Xact(xact.0);
+        self.lock_identity(by, table);
+        self.note_modified(by, table);
+        self.write_hobt_change(by, rowset);
+        self.end_definition(xact)?;
+        Ok(())
     }
 
     /// `sp_rename` of a table.
@@ -194,14 +214,8 @@ impl Database {
         if self.table(&held.def.schema, name).is_some() {
             return Err(Error::NameTaken(name.into()));
         }
-        let xact = self.begin_ddl("OBJECT_RENAME", table);
-        let by = By::Xact(xact.0);
-        self.note_modified(by, table);
-        self.write(by, |r, h| {
-            r.lock_xact(h, &object_lock(5, table));
-        });
-        self.note_modified(by, table);
-        self.update_system_row(by, SYSSCHOBJS, &[int(table)], |row| row[1] = text(name));
+        let xact = self.begin_rename(table);
+        self.update_system_row(By::Xact(xact.0), SYSSCHOBJS, &[int(table)], |row| row[1] = text(name));
         self.end_definition(xact)?;
         self.tables.get_mut(&table).expect("it was there").def.name = name.to_owned();
         Ok(())
@@ -217,28 +231,36 @@ impl Database {
         if held.def.columns.iter().any(|c| c.name == name) {
             return Err(Error::NameTaken(name.into()));
         }
-        let rowset = held.rowset;
-        let new = ColumnDef { name: name.to_owned(), ..held.def.columns[column].clone() };
         let id = self.column_id(table, column);
-        let xact = self.begin_ddl("OBJECT_RENAME", table);
-        let by = By::Xact(xact.0);
-        self.replace_column_row(by, table, id, column_row(table, id, &new)?);
-        self.note_altered(by, table, rowset);
+        let xact = self.begin_rename(table);
+        let key = [int(table), short(0), int(id)];
+        self.update_system_row(By::Xact(xact.0), SYSCOLPARS, &key, |row| row[NAME] = text(name));
         self.end_definition(xact)?;
-        self.tables.get_mut(&table).expect("it was there").def.columns[column] = new;
+        self.tables.get_mut(&table).expect("it was there").def.columns[column].name = name.to_owned();
         Ok(())
     }
 }
 
 impl Database {
-    /// Writes the row of a column anew; its default stays.
-    fn replace_column_row(&mut self, by: By, table: u32, id: u32, mut row: Row) {
-        let key = [int(table), short(0), int(id)];
-        if let Some(old) = self.system_row(SYSCOLPARS, &key) {
-            row[DEFAULT].clone_from(&old[DEFAULT]);
-        }
-        self.delete_system_row(by, SYSCOLPARS, &key);
-        self.insert_system_row(by, SYSCOLPARS, &row);
+    /// What renaming a table and renaming a column of it have in common.
+    fn begin_rename(&mut self, table: u32) -> Transaction {
+        let xact = self.begin_ddl("OBJECT_RENAME", table);
+        let by = By::Xact(xact.0);
+        self.note_modified(by, table);
+        self.write(by, |r, h| {
+            r.lock_xact(h, &object_lock(5, table));
+        });
+        self.note_modified(by, table);
+        xact
+    }
+
+    /// Gives the row of a column other values; its default stays.
+    fn change_column_row(&mut self, by: By, table: u32, id: u32, row: Row) {
+        self.update_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)], |known| {
+            let default = known[DEFAULT].take();
+            known.clone_from(&row);
+            known[DEFAULT] = default;
+        });
     }
 
     /// Gives a row of a system table other values; its key stays.

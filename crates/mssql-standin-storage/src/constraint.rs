@@ -391,16 +391,22 @@ impl Database {
         self.lock_object(by, table);
         self.lock_metadata(by, gone.object);
         self.delete_constraint(by, table, gone);
-        self.write(by, |r, h| {
-            r.invalidate_object(h, 1, gone.object);
-        });
+        self.invalidate_object(by, gone.object);
     }
 
-    /// What becomes of a constraint when its table is dropped.
+    /// What becomes of a constraint when its table is dropped. (Observed on 2016, of foreign keys.)
     fn forget_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
-        self.lock_object(by, gone.object);
+        [gone.object, table, table].into_iter().for_each(|object| self.lock_object(by, object));
+        self.note_modified(by, gone.object);
+        if let ConstraintKind::Foreign { table: other, .. } = gone.kind {
+            self.lock_object(by, other);
+            if self.tables.contains_key(&other) && other != table {
+                self.note_modified(by, other);
+            }
+        }
+        self.lock_object(by, table);
+        self.lock_metadata(by, gone.object);
         self.delete_constraint(by, table, gone);
-        self.note_modified(by, table);
     }
 
     fn delete_constraint(&mut self, by: By, table: u32, gone: &ConstraintDef) {
@@ -427,7 +433,7 @@ impl Database {
     }
 
     /// The lock on the identity of a table that has one.
-    fn lock_identity(&mut self, by: By, table: u32) {
+    pub(super) fn lock_identity(&mut self, by: By, table: u32) {
         let has_one = self.tables.get(&table).is_some_and(|t| t.def.columns.iter().any(|c| c.identity.is_some()));
         if has_one {
             let mut lock = vec![5, 0x0A, 0, 0x10, 3, 0, 0, 0, 0];

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logferry_mssql_format::catalog::{base_rowset, is_base_rowset};
-use logferry_mssql_format::row::Place;
 use serde::{Deserialize, Serialize};
 
 use super::change::plain_row;
@@ -12,24 +11,17 @@ use super::entry::Indexed;
 use super::index::STATISTICS;
 use super::space::{AllocUnit, UnitKind};
 use super::system::definitions::{
-    SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSROWSETS, SYSRSCOLS, SYSSCHOBJS, SYSSINGLEOBJREFS,
+    SYSCLSOBJS, SYSCOLPARS, SYSIDXSTATS, SYSISCOLS, SYSOBJVALUES, SYSSCHOBJS, SYSSINGLEOBJREFS,
 };
-use super::system::{
-    CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, after, column_row, int, long, object_lock, short, stored_column_row,
-    system_rowset, tiny,
-};
-use super::table::{Form, NOT_STORED, TableLayout, TypeCodes, sort_key};
+use super::system::{CLASS_CONSTRAINT, CLASS_INDEX, CLASS_SCHEMA, after, int, object_lock, short, system_rowset, tiny};
+use super::table::{Form, TableLayout, TypeCodes, sort_key};
 use super::xact::{Undo, XactOptions};
-use super::{By, ColumnDef, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
+use super::{By, Database, Error, ROW_MAX, Row, RowKey, Table, TableDef};
 
 /// Kinds of metadata that are locked when an object goes; what they are called is not known.
-const METADATA_LOCKS: [u16; 2] = [0x12C, 0x13B];
-/// Offset in rows of `sysschobjs` of what is the largest `column_id` of a table (`intprop`).
-const LAST_COLUMN: usize = 24;
+pub(super) const METADATA_LOCKS: [u16; 2] = [0x12C, 0x13B];
 /// Index id that the LOBs of a table have on pages made on SQL Server 2000.
 pub(super) const TEXT_INDEX: u16 = 255;
-/// Ids of dropped columns begin here.
-pub(super) const DROPPED_COLUMNS: u32 = 0x0400_0001;
 
 /// What a clustered index is for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -125,8 +117,8 @@ impl Database {
         !matches!(self.clustered_key(table).map(|key| key.kind), Some(KeyKind::Index { unique: false }))
     }
 
-    /// Makes a clustered index of a heap: its rows move to a new rowset, its nonclustered indexes are built anew. What a server logs is not known, no log
-    /// with one is at hand: here it is what a rebuild logs.
+    /// Makes a clustered index of a heap: its rows move to a new rowset, its nonclustered indexes are built anew. (Observed on 2008, of heaps without rows or indexes; what a
+    /// server logs of those is not known, no log with one is at hand: here it is what a rebuild logs.)
     ///
     /// # Errors
     /// When another transaction has changed the table and not ended.
@@ -144,19 +136,21 @@ impl Database {
         let xact = self.begin_ddl(name, table);
         let by = By::Xact(xact.0);
         self.key_names.insert(table, key);
-        self.delete_system_row(by, SYSIDXSTATS, &[int(table), int(0)]);
-        self.delete_reference(by, CLASS_INDEX, table, 0);
         if let Some(held) = self.tables.get_mut(&table) {
             held.def = def.clone();
         }
         self.rebuild_base(xact.0, table)?;
+        self.note_modified(by, table);
+        let heap = [int(table), int(0)];
+        self.change_system_row(by, SYSIDXSTATS, &heap, 31, &[0; 8]);
+        self.delete_system_row(by, SYSIDXSTATS, &heap);
+        self.delete_reference(by, CLASS_INDEX, table, 0);
         let rowset = self.table_at(table)?.rowset;
         self.insert_index_rows(by, table, &def, schema, rowset);
         let ids: Vec<u32> = self.indexes(table).map(|i| i.id).collect();
         for id in ids {
             self.rebuild_nonclustered(xact.0, table, id)?;
         }
-        self.note_modified(by, table);
         self.end_definition(xact)?;
         Ok(())
     }
@@ -201,94 +195,6 @@ impl Database {
         Ok(object)
     }
 
-    /// ALTER TABLE ADD: the rows that are there already stay as they are and have NULL in the new column, until [`Database::fill_columns`] gives them something
-    /// else. Where the column does not allow NULL, that has to be in the same transaction.
-    ///
-    /// # Errors
-    /// When a transaction has changed the table and not ended.
-    pub fn add_column(&mut self, table: u32, column: ColumnDef) -> Result<(), Error> {
-        self.writable()?;
-        let held = self.unlocked(table)?;
-        let (rowset, id) = (held.rowset, held.next_column);
-        if held.def.columns.iter().any(|c| c.name == column.name) {
-            return Err(Error::NameTaken(column.name));
-        }
-        let row = column_row(table, id, &column)?;
-        let layout = self.rowset(rowset).layout.with_column(&column, id);
-        fits(&layout)?;
-        let xact = self.begin_ddl("ALTER TABLE", table);
-        self.definitions.note_altered(table);
-        let by = By::Xact(xact.0);
-        self.note_modified(by, table);
-        self.insert_system_row(by, SYSCOLPARS, &row);
-        self.change_system_row(by, SYSSCHOBJS, &[int(table)], LAST_COLUMN, &id.to_le_bytes());
-        let at = layout.columns.len() - 1;
-        let stored = stored_column_row(rowset, at, &layout.columns[at])?;
-        self.rowset_mut(rowset).layout = Arc::new(layout);
-        if !column.computed {
-            self.write_hobt_change(by, rowset);
-            self.insert_system_row(by, SYSRSCOLS, &stored);
-            self.add_units(by, rowset);
-            self.write_hobt_change(by, rowset);
-            self.note_shape(by, rowset);
-        }
-        self.end_definition(xact)?;
-        let held = self.tables.get_mut(&table).expect("it was there");
-        held.next_column += 1;
-        held.column_ids.push(id);
-        held.def.columns.push(column);
-        held.each_row(|row| row.push(None));
-        Ok(())
-    }
-
-    /// ALTER TABLE DROP COLUMN: the column, given by its place, keeps its place in the rows.
-    ///
-    /// # Errors
-    /// When a transaction has changed the table and not ended, or the column is in the key.
-    pub fn drop_column(&mut self, table: u32, column: usize) -> Result<(), Error> {
-        self.writable()?;
-        let held = self.unlocked(table)?;
-        let rowset = held.rowset;
-        if held.def.primary_key.contains(&column) {
-            return Err(Error::Unsupported("dropping a column of the key".into()));
-        }
-        let old = Arc::clone(&self.rowset(rowset).layout);
-        let (at, id) = (old.of_logical[column], held.column_ids[column]);
-        let dropped = old.columns.iter().filter(|c| c.logical.is_none()).count() as u32;
-        let layout = old.without_column(column, DROPPED_COLUMNS + dropped);
-        let xact = self.begin_ddl("ALTER TABLE", table);
-        let by = By::Xact(xact.0);
-        for _ in 0..2 {
-            self.write(by, |r, h| {
-                r.lock_xact(h, &object_lock(5, table));
-            });
-        }
-        if at != NOT_STORED {
-            let stored = stored_column_row(rowset, at, &layout.columns[at])?;
-            let key = [long(rowset), int(at as u32 + 1)];
-            self.write_hobt_change(by, rowset);
-            self.delete_system_row(by, SYSRSCOLS, &key);
-            self.write_hobt_change(by, rowset);
-            self.insert_system_row(by, SYSRSCOLS, &stored);
-            self.rowset_mut(rowset).layout = Arc::new(layout);
-            self.note_dropped_column(by, rowset, at);
-        } else {
-            self.rowset_mut(rowset).layout = Arc::new(layout);
-        }
-        self.note_modified(by, table);
-        self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
-        self.write(by, |r, h| {
-            r.lock_xact(h, &metadata_lock(METADATA_LOCKS[0], table));
-        });
-        self.end_definition(xact)?;
-        let held = self.tables.get_mut(&table).expect("it was there");
-        held.def.columns.remove(column);
-        held.column_ids.remove(column);
-        held.def.primary_key.iter_mut().filter(|c| **c > column).for_each(|c| *c -= 1);
-        held.each_row(|row| drop(row.remove(column)));
-        Ok(())
-    }
-
     /// DROP TABLE: its pages are given back, with their rows on them.
     ///
     /// # Errors
@@ -303,11 +209,11 @@ impl Database {
         self.flush_counts();
         self.drop_rowset(by, rowset);
         self.forget_indexes(by, table);
-        self.forget_constraints(by, table);
         self.note_modified(by, table);
         let keyed = !layout.key.is_empty();
         let index = u32::from(keyed);
         self.change_system_row(by, SYSIDXSTATS, &[int(table), int(index)], 31, &[0; 8]);
+        self.forget_constraints(by, table);
         let constraint = self.key_names.get(&table).filter(|key| !matches!(key.kind, KeyKind::Index { .. }));
         if let Some(constraint) = constraint {
             let key = constraint.object.unwrap_or_else(|| key_object(table));
@@ -334,9 +240,7 @@ impl Database {
             self.delete_system_row(by, SYSCOLPARS, &[int(table), short(0), int(id)]);
         }
         self.delete_system_row(by, SYSSCHOBJS, &[int(table)]);
-        self.write(by, |r, h| {
-            r.invalidate_object(h, 1, table);
-        });
+        self.invalidate_object(by, table);
         self.end_definition(xact)?;
         self.tables.remove(&table);
         self.key_names.remove(&table);
@@ -383,32 +287,20 @@ impl Database {
     }
 
     pub(super) fn write_hobt_change(&mut self, by: By, rowset: u64) {
+        let before = self.last_lsn(by);
         self.write(by, |r, h| {
             r.hobt_ddl(h, rowset, 2);
         });
+        self.undoable(by, before, Undo::HobtChange(rowset));
     }
 
-    /// A rowset has columns that are no longer there; `at`: the place of the one that went. (Of a fixed one 2016 writes nothing where that is known already.)
-    pub(super) fn note_dropped_column(&mut self, by: By, rowset: u64, at: usize) {
-        let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
-        let known = self.page(page).row(slot).expect("the row is there")[25];
-        let status = known & !2 | 1;
-        let varies = matches!(self.rowset(rowset).layout.columns[at].place, Place::Variable { .. });
-        if varies || status != known {
-            self.write_hobt_change(by, rowset);
-            self.change_system_row(by, SYSROWSETS, &[long(rowset)], 25, &[status]);
-        }
-    }
-
-    /// How many columns rows have and how long they are, in `sysrowsets`.
-    pub(super) fn note_shape(&mut self, by: By, rowset: u64) {
-        let (page, slot) = self.find_by_key(SYSROWSETS, &[long(rowset)]);
-        let mut row = self.page(page).row(slot).expect("the row is there").to_vec();
-        let layout = &self.rowset(rowset).layout;
-        row[41..43].copy_from_slice(&(layout.columns.len() as u16).to_le_bytes());
-        row[43..47].copy_from_slice(&layout.max_leaf().to_le_bytes());
-        row[49..51].copy_from_slice(&layout.row.fixed_end.to_le_bytes());
-        self.modify_system_row(by, page, slot, &row);
+    /// What is known of an object is not so any more.
+    pub(super) fn invalidate_object(&mut self, by: By, object: u32) {
+        let before = self.last_lsn(by);
+        self.write(by, |r, h| {
+            r.invalidate_object(h, 1, object);
+        });
+        self.undoable(by, before, Undo::Invalidated(object));
     }
 
     pub(super) fn has_system_row(&self, object: u32, values: &[Option<Vec<u8>>]) -> bool {
@@ -471,7 +363,7 @@ impl Table {
 }
 
 /// The lock element of what is known of an object.
-fn metadata_lock(kind: u16, object: u32) -> Vec<u8> {
+pub(super) fn metadata_lock(kind: u16, object: u32) -> Vec<u8> {
     let mut lock = vec![5, 0x0A, 0, 0x10];
     lock.extend(kind.to_le_bytes());
     lock.extend([0, 0, 0]);

@@ -4,7 +4,7 @@
 //! records are that transaction's: rows of system tables are undone by compensation records, as any rows are, and so are the bits of
 //! pages that were given back (GAM, IAM, PFS). Nobody takes these pages before the transaction has ended. Pages that were
 //! taken by what is undone are given back in a transaction of their own, as those of large tables are on a server after its end. (How a
-//! server undoes the allocations themselves is not known: no log with a definition that was rolled back is at hand.)
+//! server undoes the allocations themselves is not known: the one log with a definition that was rolled back has columns and keys only.)
 //!
 //! What the engine knows beside the pages goes back by [`Shape`]: the table as it was, with its committed rows. Its own changes of a table
 //! count as committed from a definition on: nobody else can see the table before the transaction ends.
@@ -39,6 +39,8 @@ pub(super) struct Definitions {
     names: BTreeMap<(String, String), u64>,
     /// The table that the statement has added a column to: its lock and its date are written.
     altered: Option<u32>,
+    /// The table that the statement has dropped a column of: its date is written.
+    dropped: Option<u32>,
     /// The table whose rows the statement gives values of a new column: it is locked as a whole.
     filled: Option<u32>,
     /// Extents that an open transaction gave back.
@@ -74,6 +76,12 @@ impl Definitions {
         self.altered == Some(table)
     }
 
+    /// Remembers that a statement has dropped a column; says whether that is its first.
+    pub(super) fn note_dropped(&mut self, table: u32) -> bool {
+        let own = self.open.map(|_| table);
+        own.is_none() || std::mem::replace(&mut self.dropped, own) != own
+    }
+
     /// Begins to give the rows of a table values of a new column, or ends it.
     pub(super) fn fill(&mut self, table: Option<u32>) {
         self.filled = table;
@@ -96,7 +104,7 @@ impl Database {
     /// # Errors
     /// When another transaction holds one of the tables, or a row of it.
     pub fn define_in(&mut self, xact: Option<Transaction>, tables: &[u32]) -> Result<(), Error> {
-        (self.definitions.open, self.definitions.altered) = (xact, None);
+        (self.definitions.open, self.definitions.altered, self.definitions.dropped) = (xact, None, None);
         if let Some(Transaction(id)) = xact {
             let lsn = self.last_lsn(By::Xact(id));
             self.undoable(By::Xact(id), lsn, Undo::Begin);

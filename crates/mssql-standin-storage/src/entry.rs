@@ -83,6 +83,7 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
     sources.extend(def.included.iter().map(|id| (Source::Column(*id), false)));
     let mut layout = TableLayout {
         columns: Vec::new(),
+        replaced: 0,
         of_logical: (0..sources.len()).collect(),
         key: (0..ordered).collect(),
         row: RowShape { places: Vec::new(), fixed_end: 1 },
@@ -112,6 +113,7 @@ pub(super) fn entry_layout(base: &TableLayout, def: &IndexDef) -> Option<(TableL
         layout.columns.push(StoredColumn {
             logical: Some(at),
             id: at as u32 + 1,
+            number: at as u32 + 1,
             sql_type,
             nullable,
             key_ordinal: if at < ordered { at as u16 + 1 } else { 0 },
@@ -161,7 +163,7 @@ impl Database {
         for index in self.kept_indexes(table) {
             let (from, before) = self.index_entry(by, table, &index, old);
             let (to, after) = self.index_entry(by, table, &index, new);
-            if self.is_same_entry(&before, &after) {
+            if Self::is_same_entry(&before, &after) {
                 continue;
             }
             if from == to {
@@ -175,8 +177,12 @@ impl Database {
     }
 
     /// Whether two entries are equal but for their row versions.
-    fn is_same_entry(&self, a: &[u8], b: &[u8]) -> bool {
-        a.get(..a.len() - self.tag_len()) == b.get(..b.len() - self.tag_len())
+    fn is_same_entry(a: &[u8], b: &[u8]) -> bool {
+        let plain = |entry: &[u8]| match entry[0] & status::VERSION_TAG {
+            0 => entry.len(),
+            _ => entry.len() - TAG,
+        };
+        a.get(..plain(a)) == b.get(..plain(b))
     }
 
     /// The same for the rows of a statement, index by index: all entries go before any comes back.
@@ -192,7 +198,7 @@ impl Database {
             for &(old, new) in rows {
                 let (from, before) = self.index_entry(by, table, &index, old);
                 let (to, after) = self.index_entry(by, table, &index, new);
-                if self.is_same_entry(&before, &after) {
+                if Self::is_same_entry(&before, &after) {
                     continue;
                 }
                 if from != to {
@@ -292,16 +298,13 @@ impl Database {
         let nulls = index.null_bits || layout.columns.iter().any(|c| c.nullable);
         let mut entry = Vec::new();
         encode_index_record(&layout.row, &images, nulls, None, &mut entry);
-        if self.tag_len() > 0 {
+        // System tables have no versions.
+        if self.options.row_versions && self.tables.contains_key(&table) {
             entry[0] |= status::VERSION_TAG;
             entry.extend([0; 8]);
             entry.extend(&super::tree::xact_of(by).to_le_bytes()[..6]);
         }
         (layout.key_of(&values), entry)
-    }
-
-    fn tag_len(&self) -> usize {
-        if self.options.row_versions { TAG } else { 0 }
     }
 
     /// The layout of a table's rows; system tables have one too.

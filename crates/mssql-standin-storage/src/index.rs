@@ -246,7 +246,6 @@ impl Database {
 
     /// Gives a rowset's pages back and takes its rows out of the system tables.
     pub(super) fn drop_rowset(&mut self, by: By, rowset: u64) {
-        let columns = self.rowset(rowset).layout.columns.len();
         let saved = Undo::Rowset(Box::new(self.rowset(rowset).clone()));
         self.undoable(by, self.last_lsn(by), saved);
         for kind in [UnitKind::InRow, UnitKind::Lob, UnitKind::Overflow] {
@@ -262,9 +261,7 @@ impl Database {
             r.hobt_ddl(h, rowset, 3);
         });
         self.delete_system_row(by, SYSROWSETS, &[long(rowset)]);
-        for at in 0..columns {
-            self.delete_system_row(by, SYSRSCOLS, &[long(rowset), int(at as u32 + 1)]);
-        }
+        self.delete_system_rows(by, SYSRSCOLS, &[long(rowset)]);
         let units: Vec<u64> = self.rowset(rowset).units.iter().flatten().map(|u| u.id).collect();
         for unit in units {
             self.delete_system_row(by, SYSALLOCUNITS, &[long(unit)]);

@@ -28,6 +28,7 @@ mod capture;
 mod change;
 mod chunks;
 mod clock;
+mod column;
 mod constraint;
 mod dblog;
 mod ddl;

@@ -184,6 +184,10 @@ pub(super) enum Undo {
     },
     /// A definition begins: nothing to undo, but a place of its own.
     Begin,
+    /// That the shape of a rowset changes is said once more when it changes back. (Observed on 2016.)
+    HobtChange(u64),
+    /// The same, that an object is not what was known of it.
+    Invalidated(u32),
     /// A bit of a GAM or IAM page, as it was.
     Bit {
         map: (u32, Context),
@@ -458,6 +462,8 @@ impl Database {
                     self.lob_modify(by, rowset, kind, at, &before);
                 }
                 Undo::Begin => {}
+                Undo::HobtChange(rowset) => self.write_hobt_change(by, rowset),
+                Undo::Invalidated(object) => self.invalidate_object(by, object),
                 Undo::Bit { map, extent, on, unit } => self.restore_bit(by, map, extent, on, unit),
                 Undo::Space { rowset, first, before, unit } => self.restore_space(by, rowset, first, &before, unit),
                 Undo::Rowset(saved) => self.restore_rowset(id, *saved),

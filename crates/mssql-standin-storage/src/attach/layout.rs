@@ -41,9 +41,13 @@ pub(super) fn table_layout(
     physical: &[RowsetColumnRow],
 ) -> Option<TableLayout> {
     let mut own: Vec<&RowsetColumnRow> = physical.iter().filter(|p| p.leaf_null_bit > 0).collect();
-    own.sort_by_key(|p| p.leaf_null_bit);
+    // Of those in one place, the last.
+    own.sort_by_key(|p| (p.leaf_null_bit, std::cmp::Reverse(p.hobt_column)));
+    let all = own.len();
+    own.dedup_by_key(|p| p.leaf_null_bit);
     let mut layout = TableLayout {
         columns: Vec::new(),
+        replaced: 0,
         of_logical: vec![NOT_STORED; def.columns.len()],
         key: Vec::new(),
         row: RowShape { places: Vec::new(), fixed_end: 4 },
@@ -51,6 +55,7 @@ pub(super) fn table_layout(
         form: Form::Row,
         nulls: kind.is_some_and(KeyKind::is_loose),
     };
+    layout.replaced = (all - own.len()) as u32;
     for p in own {
         let uniquifier = p.status & rowset_column::UNIQUIFIER != 0;
         let logical = if p.is_live() { rows.iter().position(|c| c.id == p.column) } else { None };
@@ -73,6 +78,7 @@ pub(super) fn table_layout(
         layout.columns.push(StoredColumn {
             logical,
             id: p.column,
+            number: p.hobt_column,
             sql_type: match column {
                 Some(column) => column.sql_type.clone(),
                 None if uniquifier => logferry_model::SqlType::Int,

@@ -192,10 +192,11 @@ fn check_constraint_all() {
     switch_all(range, "Orders", 0, &["Customers", "Employees", "Shippers"], (OFF, on));
 }
 
-/// A table of eight columns, the last of which is a bit.
+/// A table of eight columns, one of which is a LOB, and the last a bit.
 fn with_a_bit(db: &mut Database) -> u32 {
     let mut columns: Vec<ColumnDef> = (0..8).map(|n| ColumnDef::new(format!("c{n}"), SqlType::Int)).collect();
     columns[0] = columns[0].clone().not_null();
+    columns[1].sql_type = SqlType::NVarChar { length: None, collation: DEFAULT_COLLATION };
     columns[7].sql_type = SqlType::Bit;
     let def = TableDef { schema: "dbo".into(), name: "Pets".into(), columns, primary_key: vec![0] };
     db.create_table(def).expect("a table")

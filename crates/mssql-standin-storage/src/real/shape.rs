@@ -59,6 +59,10 @@ pub(crate) fn shape(record: &Record<'_>, xacts: &mut Vec<TransactionId>, (old, v
         (Op::MODIFY_COLUMNS, _) if record.element(1).len() > 2 && versions => {
             (0..record.element_count() - 2).map(|n| record.element(n).len()).collect()
         }
+        // The same where nothing else changes.
+        (Op::MODIFY_ROW, _) if versions && (8..=14).contains(&record.element(0).len()) => {
+            (2..record.element_count()).map(|n| record.element(n).len()).collect()
+        }
         _ => (0..record.element_count()).map(|n| record.element(n).len()).collect(),
     };
     // What a date's change takes depends on the dates.
@@ -68,7 +72,9 @@ pub(crate) fn shape(record: &Record<'_>, xacts: &mut Vec<TransactionId>, (old, v
         && record.row_op().ok().flatten().is_some_and(|r| r.offset >= 36);
     // Rows of system tables that had other columns before 2012.
     let lengths = match (lengths.split_first(), record.op) {
-        (Some((row, rest)), Op::INSERT_ROWS) if old => [vec![row - came_later(record)], rest.to_vec()].concat(),
+        (Some((row, rest)), Op::INSERT_ROWS | Op::DELETE_ROWS) if old => {
+            [vec![row - came_later(record)], rest.to_vec()].concat()
+        }
         _ => lengths,
     };
     let lengths = if dates { [vec![0, 0], lengths.get(2..).unwrap_or_default().to_vec()].concat() } else { lengths };

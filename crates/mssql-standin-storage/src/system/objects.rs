@@ -150,6 +150,9 @@ impl Database {
         if !heap {
             self.insert_statistics(by, object, 1);
         }
+        if self.tables.contains_key(&object) {
+            self.note_modified(by, object);
+        }
         self.end_rowset(by, rowset);
         let code = match key.kind {
             KeyKind::PrimaryKey => *b"PK",

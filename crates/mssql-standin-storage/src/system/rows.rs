@@ -69,7 +69,7 @@ pub(crate) fn stored_column_row(rowset: u64, at: usize, column: &StoredColumn) -
     Ok(vec![
         long(rowset),
         int(column.id),
-        int(at as u32 + 1),
+        int(column.number),
         long(0),
         int(codes.ti),
         int(codes.collation),

@@ -16,6 +16,8 @@ pub(crate) struct StoredColumn {
     pub logical: Option<usize>,
     /// `sys.columns.column_id`
     pub id: u32,
+    /// What it is known by in its rowset: its NULL bit, unless it took the place of another one.
+    pub number: u32,
     pub sql_type: SqlType,
     pub nullable: bool,
     /// Place in the key, from 1; 0 where it is not in the key.
@@ -36,6 +38,7 @@ impl StoredColumn {
         StoredColumn {
             logical: None,
             id: 0,
+            number: 1,
             sql_type: SqlType::Int,
             nullable: false,
             key_ordinal: keys as u16 + 1,
@@ -47,6 +50,9 @@ impl StoredColumn {
     }
 }
 
+/// Ids of dropped columns begin here.
+const DROPPED_COLUMNS: u32 = 0x0400_0001;
+
 /// Place in a layout of a column that rows do not have.
 pub(crate) const NOT_STORED: usize = usize::MAX;
 
@@ -55,6 +61,8 @@ pub(crate) const NOT_STORED: usize = usize::MAX;
 pub(crate) struct TableLayout {
     /// In the order of their NULL bits: key columns first.
     pub columns: Vec<StoredColumn>,
+    /// Dropped columns in whose places others are.
+    pub replaced: u32,
     /// Place in `columns` of each logical column; [`NOT_STORED`] of computed ones.
     pub of_logical: Vec<usize>,
     /// Places in `columns` of the key's columns, in key order.
@@ -114,6 +122,7 @@ impl TableLayout {
     fn laid(def: &TableDef, order: Vec<usize>, unique: bool, nulls: bool) -> Self {
         let mut layout = TableLayout {
             columns: Vec::new(),
+            replaced: 0,
             of_logical: vec![0; def.columns.len()],
             key: Vec::new(),
             row: RowShape { places: Vec::new(), fixed_end: 4 },
@@ -139,6 +148,7 @@ impl TableLayout {
             layout.columns.push(StoredColumn {
                 logical: Some(logical),
                 id: logical as u32 + 1,
+                number: layout.next_number(),
                 sql_type: column.sql_type.clone(),
                 nullable: column.nullable,
                 key_ordinal: ordinal.map_or(0, |o| o as u16 + 1),
@@ -203,6 +213,7 @@ impl TableLayout {
         layout.columns.push(StoredColumn {
             logical: Some(self.of_logical.len()),
             id,
+            number: self.next_number(),
             sql_type: column.sql_type.clone(),
             nullable: column.nullable,
             key_ordinal: 0,
@@ -212,6 +223,18 @@ impl TableLayout {
             uniquifier: false,
         });
         layout
+    }
+
+    /// What the next column of the rowset is known by.
+    pub fn next_number(&self) -> u32 {
+        self.columns.iter().map(|c| c.number).max().unwrap_or_default() + 1
+    }
+
+    /// What the next column that is dropped is known by.
+    pub fn next_dropped(&self) -> u32 {
+        DROPPED_COLUMNS
+            + self.replaced
+            + self.columns.iter().filter(|c| c.logical.is_none() && !c.uniquifier).count() as u32
     }
 
     /// The layout without a column, given by its place in the table: it keeps its place in the rows. `id` is what it is known

@@ -84,10 +84,12 @@ struct Parser<'a> {
     depth: u32,
     /// What a statement names and is not there, whatever there is: it fails when it is its turn.
     missing: Option<SqlError>,
+    /// Inside of ALTER TABLE ADD.
+    adding: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(sql: &'a str) -> Result<Self> {
-        Ok(Parser { sql, tokens: tokens(sql)?, at: 0, depth: 0, missing: None })
+        Ok(Parser { sql, tokens: tokens(sql)?, at: 0, depth: 0, missing: None, adding: false })
     }
 }

@@ -123,6 +123,39 @@ fn definitions_are_kept_as_the_server_words_them() {
     }
 }
 
+/// WITH VALUES belongs to its DEFAULT, wherever that stands.
+#[test]
+fn rows_get_defaults_with_values() {
+    check(
+        &mut connect(&server()),
+        &[
+            ("CREATE TABLE t (id int PRIMARY KEY); INSERT t VALUES (1), (2)", "#2"),
+            (
+                "ALTER TABLE t ADD a int DEFAULT 1 WITH VALUES, b int NULL DEFAULT 2, c int CONSTRAINT DF_c DEFAULT 3 WITH VALUES CONSTRAINT CK_c CHECK (c > 2), d int DEFAULT (4) WITH VALUES NULL, CONSTRAINT CK_a CHECK (a > 0); SELECT * FROM t WHERE id = 1",
+                "1, 1, null, 3, 4",
+            ),
+            ("INSERT t (id) VALUES (3); SELECT * FROM t WHERE id = 3", "#1 ; 3, 1, 2, 3, 4"),
+            (
+                "ALTER TABLE t ADD e int DEFAULT 5 WITH VALUES CONSTRAINT UQ_e UNIQUE",
+                "!1505 The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name 'dbo.t' and the index name 'UQ_e'. The duplicate key value is (5). ; !1750 Could not create constraint or index. See previous errors.",
+            ),
+            (
+                "ALTER TABLE t ADD f int NULL; ALTER TABLE t ADD CONSTRAINT DF_f DEFAULT 6 FOR f WITH VALUES; SELECT COUNT(f) FROM t",
+                "0",
+            ),
+            (
+                "ALTER TABLE t ADD g int NULL, CONSTRAINT DF_g DEFAULT 7 FOR g WITH VALUES, h int NULL, CONSTRAINT DF_h DEFAULT 8 FOR h; SELECT g, h FROM t WHERE id = 1",
+                "7, null",
+            ),
+            ("CREATE TABLE u (a int DEFAULT 1 WITH VALUES)", "!156 Incorrect syntax near the keyword 'WITH'."),
+            (
+                "ALTER TABLE t SET (LOCK_ESCALATION = TABLE); ALTER TABLE t SET (LOCK_ESCALATION = AUTO)",
+                "!40517 The SQL Server stand-in does not support ALTER TABLE ... SET (LOCK_ESCALATION = ...), but LOCK_ESCALATION = TABLE.",
+            ),
+        ],
+    );
+}
+
 #[test]
 fn columns_come_go_and_change() {
     let server = server();

@@ -38,10 +38,23 @@ pub(crate) struct Constraint {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ConstraintKind {
-    Key { primary: bool, clustered: Option<bool>, columns: Vec<(String, bool)> },
+    Key {
+        primary: bool,
+        clustered: Option<bool>,
+        columns: Vec<(String, bool)>,
+    },
     Check(Expr),
-    Default { column: String, value: Expr },
-    Foreign { columns: Vec<String>, table: Name, referenced: Vec<String> },
+    Default {
+        column: String,
+        value: Expr,
+        /// WITH VALUES: rows that are there get it too, in a column that may be NULL.
+        with_values: bool,
+    },
+    Foreign {
+        columns: Vec<String>,
+        table: Name,
+        referenced: Vec<String>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +72,6 @@ pub(crate) enum AlterTable {
     Add {
         columns: Vec<ColumnSpec>,
         constraints: Vec<Constraint>,
-        with_values: bool,
         /// WITH NOCHECK: rows that are there need not keep checks and foreign keys.
         nocheck: bool,
     },
@@ -70,6 +82,8 @@ pub(crate) enum AlterTable {
     },
     Alter(ColumnSpec),
     Rebuild,
+    /// `SET (LOCK_ESCALATION = TABLE)`
+    LockEscalation,
     /// `[WITH CHECK] CHECK CONSTRAINT`, `NOCHECK CONSTRAINT`: checks and foreign keys by name; without names, all.
     Switch {
         enable: bool,

@@ -159,7 +159,7 @@ pub(super) fn add_columns(
     variables: &Variables,
     at: TableAt,
     specs: &[ColumnSpec],
-    (with_values, nocheck): (bool, bool),
+    nocheck: bool,
 ) -> Result<()> {
     wait_for_table(state, scalars, at)?;
     let held = BTreeMap::new();
@@ -168,11 +168,11 @@ pub(super) fn add_columns(
     let defined = columns_of(state, scalars, specs, &known, &table)?;
     let rows = state.db(at.database).storage.rows(at.table).next().is_some();
     let before = state.db(at.database).meta(at.table).clone();
-    let mut filled = Vec::new();
+    let (mut added, mut filled) = (Vec::new(), Vec::new());
     for (n, (spec, defined)) in specs.iter().zip(&defined).enumerate() {
         let place = known.len() + n;
         let default = spec.constraints.iter().find_map(|c| match &c.kind {
-            ConstraintKind::Default { value, .. } => Some(value),
+            ConstraintKind::Default { value, with_values, .. } => Some((value, *with_values)),
             _ => None,
         });
         let stored = &defined.stored;
@@ -189,19 +189,22 @@ pub(super) fn add_columns(
         if rows && (stored.identity.is_some() || stored.sql_type == SqlType::RowVersion) {
             return Err(unsupported("adding an identity or rowversion column to a table with rows"));
         }
-        state.db_mut(at.database).storage.add_column(at.table, stored.clone()).map_err(from_storage)?;
-        if stored.identity.is_some() {
+        added.push(stored.clone());
+        let default = default.filter(|(_, with_values)| !stored.nullable || *with_values);
+        let value = defined.computed.as_ref().map(|(value, _)| value).or(default.map(|(value, _)| value));
+        filled.extend(value.filter(|_| rows && !stored.computed).map(|value| (place, value)));
+    }
+    state.db_mut(at.database).storage.add_columns(at.table, added).map_err(from_storage)?;
+    for (n, (spec, defined)) in specs.iter().zip(&defined).enumerate() {
+        if defined.stored.identity.is_some() {
             let columns = state.db(at.database).storage.table_def(at.table).map(|d| d.columns.clone());
             meta_mut(state, at).identity = identity_of(&columns.unwrap_or_default(), specs);
         }
         if spec.rowguid {
             meta_mut(state, at).rowguid = rowguid_of(&known, specs, before.rowguid)?;
         }
-        let computed = computed_of(std::slice::from_ref(defined), place);
+        let computed = computed_of(std::slice::from_ref(defined), known.len() + n);
         meta_mut(state, at).computed.extend(computed);
-        let default = default.filter(|_| !stored.nullable || with_values);
-        let value = defined.computed.as_ref().map(|(value, _)| value).or(default);
-        filled.extend(value.filter(|_| rows && !stored.computed).map(|value| (place, value)));
     }
     note_altered(state, at);
     let held = BTreeMap::new();

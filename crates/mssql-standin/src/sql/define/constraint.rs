@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use logferry_model::SqlType;
 
-use super::super::ast::{AlterTable, Constraint, ConstraintKind, Expr};
+use super::super::ast::{AlterTable, ColumnSpec, Constraint, ConstraintKind, Expr};
 use super::super::bind::{Binder, Scope, TableAt};
 use super::super::change::{column_part, one_column};
 use super::super::deparse::definition;
@@ -170,7 +170,7 @@ fn add_each(
                 };
                 meta_mut(state, at).checks.push(check);
             }
-            ConstraintKind::Default { column, value } => {
+            ConstraintKind::Default { column, value, .. } => {
                 let column = place_of(columns, column, &table)?;
                 let held = BTreeMap::new();
                 Binder::new(state, scalars, &held).value(value, &Scope::EMPTY)?;
@@ -279,9 +279,14 @@ pub(crate) fn alter_table(
             switch_constraints(state, (scalars, variables), at, (*enable, *with_check), names)
         }
         AlterTable::Rebuild => super::index::maintain_index(state, scalars, None, table, false),
-        AlterTable::Add { columns, constraints, with_values, nocheck } => {
+        AlterTable::LockEscalation => {
+            wait_for_table(state, scalars, at)?;
+            state.db_mut(at.database).storage.note_escalation(at.table).map_err(from_storage)
+        }
+        AlterTable::Add { columns, constraints, nocheck } => {
+            let (columns, constraints) = with_defaults(columns, constraints);
             if !columns.is_empty() {
-                add_columns(state, scalars, variables, at, columns, (*with_values, *nocheck))?;
+                add_columns(state, scalars, variables, at, &columns, *nocheck)?;
             }
             let held = BTreeMap::new();
             let columns = Binder::new(state, scalars, &held).table_columns(at);
@@ -307,6 +312,22 @@ pub(crate) fn alter_table(
             Ok(())
         }
     }
+}
+
+/// Columns that are added, and the constraints beside them. A default for one of the columns is as one that stands in it.
+fn with_defaults<'a>(columns: &[ColumnSpec], constraints: &'a [Constraint]) -> (Vec<ColumnSpec>, Vec<&'a Constraint>) {
+    let (mut columns, mut others) = (columns.to_vec(), Vec::new());
+    for constraint in constraints {
+        let of_new = match &constraint.kind {
+            ConstraintKind::Default { column, .. } => columns.iter_mut().find(|c| same_name(&c.name, column)),
+            _ => None,
+        };
+        match of_new {
+            Some(column) => column.constraints.push(constraint.clone()),
+            None => others.push(constraint),
+        }
+    }
+    (columns, others)
 }
 
 fn drop_constraint(state: &mut State, at: TableAt, name: &str, if_exists: bool) -> Result<()> {

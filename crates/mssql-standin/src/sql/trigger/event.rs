@@ -248,7 +248,7 @@ fn actions(change: &AlterTable) -> String {
         AlterTable::Switch { enable, names, .. } => {
             (if *enable { "Enable" } else { "Disable" }, Vec::new(), names.iter().map(String::as_str).collect())
         }
-        AlterTable::Rebuild => return String::new(),
+        AlterTable::Rebuild | AlterTable::LockEscalation => return String::new(),
     };
     let mut out = format!("<AlterTableActionList><{what}>");
     for (kind, names) in [("Columns", columns), ("Constraints", constraints)] {

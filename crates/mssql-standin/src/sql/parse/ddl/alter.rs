@@ -40,27 +40,10 @@ impl Parser<'_> {
             false => None,
         };
         if self.word("ADD") {
-            let nocheck = said == Some(false);
-            let (mut columns, mut constraints, mut with_values) = (Vec::new(), Vec::new(), false);
-            loop {
-                match self.constraint(None)? {
-                    Some(constraint) => constraints.push(constraint),
-                    None => {
-                        if let (Tok::Word(name) | Tok::Quoted(name), Tok::End | Tok::Op(";")) =
-                            (self.peek(), self.peek_at(1))
-                            && !is_reserved(name)
-                        {
-                            return Err(without_type(name, self.line()));
-                        }
-                        columns.push(self.column_spec()?);
-                    }
-                }
-                with_values |= self.words(&["WITH", "VALUES"]);
-                if !self.op(",") {
-                    break;
-                }
-            }
-            return Ok(StmtKind::AlterTable(table, AlterTable::Add { columns, constraints, with_values, nocheck }));
+            self.adding = true;
+            let added = self.added(said == Some(false));
+            self.adding = false;
+            return Ok(StmtKind::AlterTable(table, added?));
         }
         let enable = self.is_word("CHECK");
         if (enable || self.is_word("NOCHECK")) && self.is_word_at(1, "CONSTRAINT") {
@@ -82,6 +65,10 @@ impl Parser<'_> {
         if self.word("REBUILD") {
             self.maintenance_options()?;
             return Ok(StmtKind::AlterTable(table, AlterTable::Rebuild));
+        }
+        if self.word("SET") {
+            self.lock_escalation()?;
+            return Ok(StmtKind::AlterTable(table, AlterTable::LockEscalation));
         }
         if self.words(&["ALTER", "COLUMN"]) {
             return Ok(StmtKind::AlterTable(table, AlterTable::Alter(self.column_spec()?)));
@@ -108,6 +95,39 @@ impl Parser<'_> {
             Tok::Word(w) => unsupported(format!("ALTER TABLE ... {}", w.to_ascii_uppercase())),
             _ => self.unexpected(),
         })
+    }
+
+    /// What ALTER TABLE ADD adds.
+    fn added(&mut self, nocheck: bool) -> Result<AlterTable> {
+        let (mut columns, mut constraints) = (Vec::new(), Vec::new());
+        loop {
+            match self.constraint(None)? {
+                Some(constraint) => constraints.push(constraint),
+                None => {
+                    if let (Tok::Word(name) | Tok::Quoted(name), Tok::End | Tok::Op(";")) =
+                        (self.peek(), self.peek_at(1))
+                        && !is_reserved(name)
+                    {
+                        return Err(without_type(name, self.line()));
+                    }
+                    columns.push(self.column_spec()?);
+                }
+            }
+            if !self.op(",") {
+                return Ok(AlterTable::Add { columns, constraints, nocheck });
+            }
+        }
+    }
+
+    /// `(LOCK_ESCALATION = TABLE)`: how tables are locked here in any case.
+    fn lock_escalation(&mut self) -> Result<()> {
+        self.expect_op("(")?;
+        let option = self.ident()?;
+        self.expect_op("=")?;
+        if !option.eq_ignore_ascii_case("LOCK_ESCALATION") || !self.word("TABLE") {
+            return Err(unsupported(format!("ALTER TABLE ... SET ({option} = ...), but LOCK_ESCALATION = TABLE")));
+        }
+        self.expect_op(")")
     }
 
     pub(super) fn alter_index(&mut self) -> Result<StmtKind> {

@@ -173,7 +173,8 @@ impl Parser<'_> {
                     self.ident()?
                 }
             };
-            ConstraintKind::Default { column, value }
+            let with_values = self.adding && self.words(&["WITH", "VALUES"]);
+            ConstraintKind::Default { column, value, with_values }
         } else if self.is_word("FOREIGN") || self.is_word("REFERENCES") {
             let columns = if self.words(&["FOREIGN", "KEY"]) {
                 match column {
