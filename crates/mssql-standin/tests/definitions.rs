@@ -10,8 +10,12 @@ mod files;
 #[path = "../../mssql-standin-storage/src/real/shape.rs"]
 mod shape;
 
+#[path = "definitions/designer.rs"]
+mod designer;
 #[path = "definitions/flights.rs"]
 mod flights;
+#[path = "definitions/health.rs"]
+mod health;
 #[path = "definitions/records.rs"]
 mod records;
 
@@ -179,6 +183,10 @@ const CASES: &[&str] = &[
     "ALTER TABLE dbo.parent ALTER COLUMN name nvarchar(100) NOT NULL; INSERT dbo.parent (id, name) VALUES (6, REPLICATE(N'w', 90))",
     "UPDATE dbo.child SET note = N'none' WHERE note IS NULL; ALTER TABLE dbo.child ALTER COLUMN note nvarchar(max) NOT NULL; INSERT dbo.child (parent, note) VALUES (1, N'z')",
     "ALTER TABLE dbo.parent ALTER COLUMN big bigint NULL; UPDATE dbo.parent SET big = 5000000000 WHERE id = 1",
+    "UPDATE dbo.parent SET big = id; ALTER TABLE dbo.parent ALTER COLUMN big int NOT NULL; INSERT dbo.parent (id, big) VALUES (7, 7); ALTER TABLE dbo.parent ADD late int NULL; UPDATE dbo.parent SET late = big; ALTER TABLE dbo.parent DROP COLUMN big",
+    "ALTER TABLE dbo.heap ALTER COLUMN a int NOT NULL; UPDATE dbo.heap SET b = 'x' WHERE a = 2; INSERT dbo.heap VALUES (3, 'y')",
+    "ALTER TABLE dbo.heap ADD c int NULL, d bit NULL, e nvarchar(20) NULL; UPDATE dbo.heap SET e = N'x', d = 1; INSERT dbo.heap VALUES (3, 'y', 3, 1, N'z')",
+    "ALTER TABLE dbo.parent ADD c int NULL, d nvarchar(20) NULL; UPDATE dbo.parent SET d = N'x'; ALTER TABLE dbo.parent DROP COLUMN big, COLUMN c; INSERT dbo.parent (id, d) VALUES (8, N'y')",
     "ALTER TABLE dbo.heap ALTER COLUMN a bigint NULL; INSERT dbo.heap VALUES (5000000000, 'big')",
     "INSERT dbo.heap VALUES (11, 'k'); CREATE INDEX ix_heap ON dbo.heap (a) INCLUDE (b); DELETE dbo.heap WHERE a = 2",
     "DROP INDEX ix_child ON dbo.child; INSERT dbo.child (parent) VALUES (1)",

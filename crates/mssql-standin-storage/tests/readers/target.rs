@@ -76,7 +76,7 @@ impl Targets {
                         row.unwrap_or_else(|| panic!("{}: no such row", table.name))
                     }
                 };
-                assert!(target.heap.contains_key(&row), "{}: no such row", table.name);
+                assert!(target.heap.contains_key(&row), "{}: no row {row:?}", table.name);
                 let count = target.heap.get_mut(&row).expect("it was found");
                 *count -= 1;
                 if *count == 0 {

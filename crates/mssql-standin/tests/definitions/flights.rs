@@ -3,7 +3,7 @@
 use super::records::{ONLY_RUN, at, check};
 
 #[test]
-fn flights_are_created_and_their_keys_checked() {
+fn flights_are_created_and_changed() {
     check(
         "pairs/flights-2016/flightdb_log.ldf",
         false,
@@ -165,6 +165,75 @@ ALTER TABLE [dbo].[Ticket] DROP CONSTRAINT [FK_Ticket_Reservation]",
                 0x1A,
                 "ALTER TABLE [dbo].[Schedule] WITH CHECK CHECK CONSTRAINT [FK_Table_Flight]",
             ),
+            ((0x21, 0x5CE, 1), 0x25, "BEGIN TRAN;
+ALTER TABLE [dbo].[Schedule] DROP COLUMN [arrivalDate], COLUMN [arrivalTime];
+COMMIT"),
+            ((0x21, 0xCBE, 1), 0x58, "BEGIN TRAN;
+DROP TABLE [dbo].[Ticket];
+COMMIT"),
+            (
+                ONLY_RUN,
+                0,
+                "INSERT [dbo].[Admin] VALUES (N'a', N'b', N'c', N'd'); INSERT [dbo].[Flight] VALUES (N'a', 1); INSERT [dbo].[Schedule] VALUES (N'Malaysia', N'Taiwan', N'2020-04-12', N'12:00', 1, 1)",
+            ),
+            // Takes the rest of the object ids, which the server did elsewhere.
+            (
+                ONLY_RUN,
+                0,
+                "DECLARE @n int = 0; WHILE @n < 10 BEGIN EXEC (N'CREATE TABLE f' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
+            ),
+            // The new columns could not be NULL, and there was a row.
+            (
+                (0x21, 0xCD0, 0x41),
+                0x49,
+                "BEGIN TRAN;
+EXEC sp_rename '[dbo].[Schedule].[adminID]', 'adultPrice', 'COLUMN'",
+            ),
+            ((0x21, 0xCD0, 0x4A), 0x50, "EXEC sp_rename '[dbo].[Schedule].[flightID]', 'childrenPrice', 'COLUMN'"),
+            ((0x21, 0xCD0, 0x51), 0x6F, "ALTER TABLE [dbo].[Schedule] DROP CONSTRAINT [FK_Table_Admin]"),
+            ((0x21, 0xCD0, 0x70), 0x88, "ALTER TABLE [dbo].[Schedule] DROP CONSTRAINT [FK_Table_Flight]"),
+            ((0x21, 0xCD0, 0x89), 0xAA, "ALTER TABLE [dbo].[Schedule] ALTER COLUMN [adultPrice] FLOAT (53) NOT NULL"),
+            (
+                (0x21, 0xCD0, 0xAB),
+                0xCE,
+                "ALTER TABLE [dbo].[Schedule] ALTER COLUMN [childrenPrice] FLOAT (53) NOT NULL",
+            ),
+            ((0x21, 0xCD0, 0xD0), 0x11F, "ROLLBACK"),
+            ((0x21, 0xCD0, 0x126), 0x129, "DELETE [dbo].[Schedule]"),
+            (
+                (0x21, 0xD06, 0x2),
+                0xA,
+                "BEGIN TRAN;
+EXEC sp_rename '[dbo].[Schedule].[adminID]', 'adultPrice', 'COLUMN'",
+            ),
+            ((0x21, 0xD06, 0xB), 0x11, "EXEC sp_rename '[dbo].[Schedule].[flightID]', 'childrenPrice', 'COLUMN'"),
+            ((0x21, 0xD06, 0x12), 0x30, "ALTER TABLE [dbo].[Schedule] DROP CONSTRAINT [FK_Table_Admin]"),
+            ((0x21, 0xD06, 0x31), 0x49, "ALTER TABLE [dbo].[Schedule] DROP CONSTRAINT [FK_Table_Flight]"),
+            ((0x21, 0xD06, 0x4A), 0x69, "ALTER TABLE [dbo].[Schedule] ALTER COLUMN [adultPrice] FLOAT (53) NOT NULL"),
+            (
+                (0x21, 0xD06, 0x6A),
+                0x7F,
+                "ALTER TABLE [dbo].[Schedule] ALTER COLUMN [childrenPrice] FLOAT (53) NOT NULL",
+            ),
+            (
+                (0x21, 0xD06, 0x80),
+                0x8D,
+                "ALTER TABLE [dbo].[Schedule] ADD [adminID] INT NOT NULL, [flightID] INT NOT NULL",
+            ),
+            // A server takes the next object ids in the middle of it.
+            (
+                ONLY_RUN,
+                0,
+                "ALTER TABLE [dbo].[Schedule] WITH NOCHECK ADD CONSTRAINT [FK_Table_Admin] FOREIGN KEY ([adminID]) REFERENCES [dbo].[Admin] ([adminID])",
+            ),
+            (
+                (0x21, 0xD23, 0xE),
+                0x1F,
+                "ALTER TABLE [dbo].[Schedule] WITH NOCHECK ADD CONSTRAINT [FK_Table_Flight] FOREIGN KEY ([flightID]) REFERENCES [dbo].[Flight] ([flightID]);
+COMMIT",
+            ),
+            ((0x21, 0xD2A, 0x1), 0x17, "ALTER TABLE [dbo].[Schedule] WITH CHECK CHECK CONSTRAINT [FK_Table_Admin]"),
+            ((0x21, 0xD2D, 0x4), 0x1A, "ALTER TABLE [dbo].[Schedule] WITH CHECK CHECK CONSTRAINT [FK_Table_Flight]"),
         ],
     );
 }

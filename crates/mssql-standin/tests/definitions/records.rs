@@ -4,15 +4,13 @@
 //! their mention. So of these rows (`sysmultiobjrefs`, `syssoftobjrefs`, which are the last of a statement) the order is not compared, all else of them is.
 //! Of 2008, what system tables got with 2012 is not compared ([`shape`], [`came_with_2012`]); it wrote identities, DROP TABLE and the boot page's object ids in other
 //! ways than later ones, whose ways are the stand-in's. Locks of statements that look at foreign keys are not compared either: a server locks what it has to
-//! read of them, which depends on what it has read before. Statistics that a server makes inside of a statement are none of its own.
+//! read of them, which depends on what it has read before; so are those of 2008 where one transaction alters a table twice. Statistics that a server makes inside of a statement are none of its own
+//! ([`is_of_statistics`]); the stand-in makes none.
 //! Of those of an index over rows, the length is not compared: a server puts a histogram there, and of strings a summary of their parts; how it chooses the steps is
 //! not known. The only real log of such an index is of 2008, under recovery model SIMPLE: it has no entries, as the page that holds all of them is not logged. The
 //! stand-in logs it, as model FULL has to, inside of the build's own transaction. What a build of more pages writes is not known.
 //! Transactions inside of a statement's are not compared, as they depend on how full pages are (`mssql-standin-storage/src/real.rs` does), but for those that
 //! take object ids, and of INSERT.
-//!
-//! Known to differ: ALTER COLUMN of a `datetime` that may not be NULL any more (0x25:0x240 of `shelter-2016`). A server gives it another row in `sysrscols` at the
-//! same place of the rows, and writes every row as it is with a new version tag; the stand-in changes the column's rows in the system tables only.
 
 use std::path::Path;
 
@@ -58,7 +56,12 @@ fn real_blocks(log: &Path) -> Vec<Vec<u8>> {
 }
 
 /// The records of the first transaction, without its begin and its end, with those of the transactions inside of it that take object ids.
-fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool), gone: &[u8]) -> Vec<String> {
+fn of_one(
+    records: &[Record<'_>],
+    (old, versions): (bool, bool),
+    (locks, inner): (bool, bool),
+    gone: &[u8],
+) -> Vec<String> {
     let none = TransactionId::default();
     let mut xacts = Vec::new();
     let mut ours: Vec<TransactionId> = records.iter().map(|r| r.transaction).find(|t| *t != none).into_iter().collect();
@@ -75,7 +78,11 @@ fn of_one(records: &[Record<'_>], old: bool, (locks, inner): (bool, bool), gone:
             continue;
         }
         if counts && !ends && shape::left_out(record).is_none() {
-            out.push(shape::shape(record, &mut xacts, (old, false)));
+            let line = shape::shape(record, &mut xacts, (old, versions));
+            // 2008 says it twice that a rowset has a column more.
+            if !(old && record.op == Op::HOBT_DDL && out.last() == Some(&line)) {
+                out.push(line);
+            }
         }
     }
     // The order of what a text names.
@@ -99,13 +106,21 @@ fn came_with_2012(record: &Record<'_>) -> bool {
     object_id || record.op == Op::INSERT_ROWS && matches!(class, Some(8 | 93))
 }
 
+/// Rows that say what statistics there are, of which columns, and what is in them (`sysidxstats`, `sysiscols`, `sysobjvalues`): a server makes them for the query that looks
+/// at the rows of a foreign key, which has none of its own there.
+fn is_of_statistics(record: &Record<'_>) -> bool {
+    matches!(shape::rowset_of(record), Some((54 | 55 | 60, _)))
+}
+
 /// Runs statements in their order, and compares the records of each with those that a server wrote into a log file or a log backup.
 #[track_caller]
 pub(crate) fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
     let Some(folder) = fixtures() else { return };
     let blocks = real_blocks(&folder.join(log));
     let all = records(blocks.iter().map(|b| Block::read_restored(b).expect("a block")));
-    let mut shop = Shop::new();
+    // What Entity Framework made has READ_COMMITTED_SNAPSHOT.
+    let how = (old, log.contains("shelter"));
+    let mut shop = Shop::with(Options { row_versions: how.1, ..Options::default() });
     if !before.is_empty() {
         shop.run(before);
     }
@@ -117,12 +132,15 @@ pub(crate) fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
             continue;
         }
         // Of rows, all of it.
-        let inner = sql.starts_with("INSERT");
-        let locks = !["FOREIGN KEY", "DROP COLUMN", "ALTER COLUMN"].iter().any(|of| sql.contains(of));
+        let inner = ["INSERT", "UPDATE", "DELETE"].iter().any(|of| sql.starts_with(of));
+        let looks = ["FOREIGN KEY", "DROP COLUMN", "ALTER COLUMN"].iter().any(|of| sql.contains(of));
+        let locks = !(looks || old && sql.contains(";\nALTER TABLE"));
         let last_block = if *last >> 16 == 0 { *block } else { *last >> 16 };
         let range = Lsn::new(*vlf, *block, *slot)..=Lsn::new(*vlf, last_block, *last as u16);
-        let theirs: Vec<Record<'_>> = all.iter().filter(|r| range.contains(&r.lsn)).cloned().collect();
-        let theirs = of_one(&theirs, old, (locks, inner), gone);
+        let looks_at_rows = old && sql.starts_with("ALTER TABLE") && sql.contains("FOREIGN KEY");
+        let of_query = |r: &Record<'_>| looks_at_rows && is_of_statistics(r);
+        let theirs: Vec<Record<'_>> = all.iter().filter(|r| range.contains(&r.lsn) && !of_query(r)).cloned().collect();
+        let theirs = of_one(&theirs, how, (locks, inner), gone);
         assert!(!theirs.is_empty(), "the log has {vlf:x}:{block:x}:{slot:x}");
         let storage =
             |work: &mut dyn FnMut(&mut Database)| shop.server.with_storage("shop", work).expect("it is there");
@@ -139,7 +157,7 @@ pub(crate) fn check(log: &str, old: bool, before: &str, cases: &[Case<'_>]) {
         }
         let blocks: Vec<LogBlock> =
             shop.server.with_storage("shop", |db| db.log_blocks(begin).collect()).expect("the database is there");
-        let ours = of_one(&records(blocks.iter().map(LogBlock::block)), old, (locks, inner), gone);
+        let ours = of_one(&records(blocks.iter().map(LogBlock::block)), how, (locks, inner), gone);
         if ours == theirs {
             continue;
         }
@@ -282,9 +300,25 @@ fn northwind_creates_tables_and_their_keys() {
             // Takes the next twenty object ids, which the server did elsewhere.
             (ONLY_RUN, 0, "CREATE TABLE t (id int)"),
             (
+                (0x30, 0x62, 1),
+                0x22,
+                "ALTER TABLE Territories ADD CONSTRAINT [FK_Territories_Region] FOREIGN KEY ([RegionID]) REFERENCES [dbo].[Region] ([RegionID])",
+            ),
+            (
                 (0x30, 0x6A, 1),
                 0x39,
                 "ALTER TABLE EmployeeTerritories ADD CONSTRAINT [PK_EmployeeTerritories] PRIMARY KEY NONCLUSTERED ([EmployeeID], [TerritoryID]) ON [PRIMARY]",
+            ),
+            (ONLY_RUN, 0, "INSERT Employees (LastName, FirstName) VALUES ('Davolio', 'Nancy'), ('Fuller', 'Andrew')"),
+            (
+                (0x30, 0x77, 1),
+                0x21,
+                "ALTER TABLE EmployeeTerritories ADD CONSTRAINT [FK_EmployeeTerritories_Employees] FOREIGN KEY ([EmployeeID]) REFERENCES [dbo].[Employees] ([EmployeeID])",
+            ),
+            (
+                (0x30, 0x7E, 1),
+                0x2E,
+                "ALTER TABLE EmployeeTerritories ADD CONSTRAINT [FK_EmployeeTerritories_Territories] FOREIGN KEY ([TerritoryID]) REFERENCES [dbo].[Territories] ([TerritoryID])",
             ),
         ],
     );
@@ -345,6 +379,18 @@ ALTER TABLE [dbo].[Pets] ADD [AddedDate] [datetime];
 ALTER TABLE [dbo].[Pets] DROP COLUMN [BirthDate];
 COMMIT",
             ),
+            (
+                ONLY_RUN,
+                0,
+                "INSERT [dbo].[Shelters] VALUES (N'a', N'b', 1, N'c'); INSERT [dbo].[Pets] VALUES (N'a', N'b', N'c', N'd', 1, 0, N'e', '2020-05-28'), (N'a', N'b', N'c', N'd', 1, 0, N'e', '2020-05-28')",
+            ),
+            // Rows have version tags.
+            (
+                (0x25, 0x240, 1),
+                0x27,
+                "BEGIN TRAN;
+ALTER TABLE [dbo].[Pets] ALTER COLUMN [AddedDate] [datetime] NOT NULL",
+            ),
         ],
     );
 }
@@ -368,41 +414,6 @@ fn tax_is_created_and_dropped() {
     );
 }
 
-/// A column with a default, one that goes, and columns that the row gets which is there (by an edition that changes the rows).
-#[test]
-fn health_changes_columns() {
-    check(
-        "pairs/health-2019/health_log.ldf",
-        false,
-        "CREATE TABLE Policies (PolicyId int IDENTITY NOT NULL, PolicyName nvarchar(max) NOT NULL, PolicyDescription nvarchar(max) NULL, CompanyId int NOT NULL, MedicalId nvarchar(max) NOT NULL, CONSTRAINT [PK_dbo.Policies] PRIMARY KEY (PolicyId)); DECLARE @n int = 0; WHILE @n < 18 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
-        &[
-            (
-                (0x25, 0x7D0, 1),
-                0x29,
-                "BEGIN TRAN;
-ALTER TABLE Policies ADD Description nvarchar(max) NOT NULL DEFAULT '';
-ALTER TABLE Policies DROP COLUMN PolicyDescription;
-COMMIT",
-            ),
-            // As long as the row that was there, and the rest of the twenty object ids.
-            (ONLY_RUN, 0, "INSERT Policies VALUES (N'ten of all', 1, N'and here 14 of', N'five.')"),
-            (
-                ONLY_RUN,
-                0,
-                "DECLARE @n int = 20; WHILE @n < 39 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
-            ),
-            (
-                (0x25, 0x930, 1),
-                0x33,
-                "BEGIN TRAN;
-ALTER TABLE Policies ADD Amount decimal(18, 2) NOT NULL DEFAULT 0;
-ALTER TABLE Policies ADD EMI decimal(18, 2) NOT NULL DEFAULT 0;
-COMMIT",
-            ),
-        ],
-    );
-}
-
 /// A heap that is emptied and filled again.
 #[test]
 fn steps_are_truncated_and_inserted() {
@@ -415,27 +426,6 @@ fn steps_are_truncated_and_inserted() {
             ((0x27, 0x1E2, 1), 0x10, "TRUNCATE TABLE steps"),
             ((0x27, 0x20E, 1), 0x1F, "INSERT steps VALUES (1, '2019-05-02T21:00:55.887')"),
             ((0x27, 0x214, 1), 3, "INSERT steps VALUES (2, '2019-05-02T21:01:25.9')"),
-        ],
-    );
-}
-
-/// Columns that get another type, or may not be NULL any more.
-#[test]
-fn health_alters_columns() {
-    check(
-        "pairs/health-2019/health_log.ldf",
-        false,
-        "CREATE TABLE Employees (a int IDENTITY NOT NULL, b nvarchar(max) NOT NULL, c nvarchar(max) NOT NULL, d nvarchar(max) NOT NULL, e datetime NOT NULL, f nvarchar(max) NOT NULL, g nvarchar(max) NOT NULL, h nvarchar(max) NOT NULL, i int NOT NULL, j nvarchar(max) NULL, k nvarchar(max) NULL, l nvarchar(max) NULL, m nvarchar(max) NULL, n nvarchar(max) NULL, CONSTRAINT [PK_dbo.Employees] PRIMARY KEY (a)); DECLARE @n int = 0; WHILE @n < 18 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END",
-        &[
-            (
-                (0x26, 0xE8, 1),
-                0x15,
-                "BEGIN TRAN;
-ALTER TABLE Employees ADD Salary decimal(18, 2) NOT NULL DEFAULT 0",
-            ),
-            ((0x26, 0xE8, 0x16), 0x2D, "ALTER TABLE Employees ALTER COLUMN f nvarchar(16) NOT NULL"),
-            ((0x26, 0xE8, 0x2E), 0x43, "ALTER TABLE Employees ALTER COLUMN g nvarchar(16) NOT NULL"),
-            ((0x26, 0xE8, 0x44), 0x57, "ALTER TABLE Employees ALTER COLUMN n nvarchar(max) NOT NULL"),
         ],
     );
 }
