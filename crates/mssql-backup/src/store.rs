@@ -13,6 +13,7 @@
 //! page, and a page that nobody needs stops nobody. When the log formats it anew it is found again.
 
 mod frames;
+mod held;
 
 use std::fmt;
 use std::fs::File;
@@ -26,11 +27,12 @@ use crate::error::Error;
 use crate::pages::{FileExtent, PageSource};
 use crate::spool::spool_error;
 use frames::Frames;
+use held::{Held, HeldPages, PLACES_MAX};
 
 /// See the module.
 pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     base: Arc<B>,
-    held: FxHashMap<PageId, Held>,
+    held: HeldPages,
     /// Why pages are lost.
     lost: FxHashMap<PageId, Arc<str>>,
     frames: Frames,
@@ -39,17 +41,6 @@ pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     spill_len: u32,
     /// Rows that [`PageStore::bring_near`] looks at.
     near: Vec<(u32, u16)>,
-}
-
-/// Where a page is. Small, as it is looked up for every record.
-#[derive(Clone, Copy)]
-enum Held {
-    /// In memory.
-    Memory { frame: u32 },
-    /// In the spill file.
-    Spilled { slot: u32 },
-    /// It could not be brought up to date.
-    Lost,
 }
 
 impl<B: PageSource + ?Sized> fmt::Debug for PageStore<B> {
@@ -63,7 +54,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     pub fn new(base: Arc<B>, memory_max: usize) -> Self {
         PageStore {
             base,
-            held: FxHashMap::default(),
+            held: HeldPages::default(),
             lost: FxHashMap::default(),
             frames: Frames::new(frames_max(memory_max)),
             spill: None,
@@ -105,7 +96,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Whether a page is not the base's.
     pub fn holds(&self, id: PageId) -> bool {
-        self.held.contains_key(&id)
+        self.held.get(id).is_some()
     }
 
     /// Why a page is lost, if it is.
@@ -127,8 +118,8 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// Where it cannot be read, or is lost.
     #[inline]
     pub fn page_mut(&mut self, id: PageId) -> Result<&mut PageBytes, Error> {
-        let frame = match self.held.get(&id) {
-            Some(&Held::Memory { frame }) => frame,
+        let frame = match self.held.get(id) {
+            Some(Held::Memory { frame }) => frame,
             _ => self.load(id)?,
         };
         Ok(self.frames.use_page(frame))
@@ -137,7 +128,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// Brings a page into memory that is not there.
     #[cold]
     fn load(&mut self, id: PageId) -> Result<u32, Error> {
-        let held = self.held.get(&id).copied();
+        let held = self.held.get(id);
         if let Some(Held::Lost) = held {
             return Err(lost(id, self.lost.get(&id)));
         }
@@ -166,7 +157,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Puts a page in place of what was there.
     pub fn put(&mut self, id: PageId, page: &PageBytes) -> Result<(), Error> {
-        let held = self.held.get(&id).copied();
+        let held = self.held.get(id);
         if let Some(Held::Memory { frame }) = held {
             *self.frames.use_page(frame) = *page;
             return Ok(());
@@ -190,10 +181,16 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     fn spill_one(&mut self) -> Result<u32, Error> {
         let frame = self.frames.next_to_go();
         let (id, slot) = self.frames.owner(frame);
-        let slot = slot.unwrap_or_else(|| {
-            self.spill_len += 1;
-            self.spill_len - 1
-        });
+        let slot = match slot {
+            Some(slot) => slot,
+            None if self.spill_len > PLACES_MAX => {
+                return Err(spool_error(std::io::Error::other("more than 16 TiB of changed pages")));
+            }
+            None => {
+                self.spill_len += 1;
+                self.spill_len - 1
+            }
+        };
         let file = match &mut self.spill {
             Some(file) => file,
             none => none.insert(tempfile::tempfile().map_err(spool_error)?),
@@ -208,7 +205,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     pub(crate) fn bring_near(&mut self, rows: impl Iterator<Item = RowId>) {
         self.near.clear();
         for row in rows {
-            if let Some(&Held::Memory { frame }) = self.held.get(&row.page) {
+            if let Some(Held::Memory { frame }) = self.held.get(row.page) {
                 self.near.push((frame, row.slot));
             }
         }
@@ -218,7 +215,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
 /// Pages that fit into so many bytes; some always do.
 fn frames_max(memory_max: usize) -> usize {
-    (memory_max / PAGE_SIZE).max(8)
+    (memory_max / PAGE_SIZE).clamp(8, PLACES_MAX as usize)
 }
 
 fn lost(id: PageId, why: Option<&Arc<str>>) -> Error {
@@ -234,20 +231,20 @@ fn read_spilled(file: Option<&File>, id: PageId, slot: u32, into: &mut PageBytes
 
 impl<B: PageSource + ?Sized> PageSource for PageStore<B> {
     fn read_page(&self, id: PageId, into: &mut PageBytes) -> Result<(), Error> {
-        match self.held.get(&id) {
+        match self.held.get(id) {
             None => self.base.read_page(id, into),
-            Some(&Held::Memory { frame }) => {
+            Some(Held::Memory { frame }) => {
                 *into = *self.frames.page(frame);
                 Ok(())
             }
-            Some(&Held::Spilled { slot }) => read_spilled(self.spill.as_ref(), id, slot, into),
+            Some(Held::Spilled { slot }) => read_spilled(self.spill.as_ref(), id, slot, into),
             Some(Held::Lost) => Err(lost(id, self.lost.get(&id))),
         }
     }
 
     fn files(&self) -> Vec<FileExtent> {
         let mut files = self.base.files();
-        for id in self.held.keys() {
+        for id in self.held.ids() {
             match files.iter_mut().find(|f| f.file == id.file) {
                 Some(file) => file.pages = file.pages.max(id.page.saturating_add(1)),
                 None => files.push(FileExtent { file: id.file, pages: id.page.saturating_add(1) }),

@@ -27,6 +27,14 @@ pub const HEADER_SIZE: usize = 96;
 pub const EXTENT_PAGES: u32 = 8;
 const SECTOR: usize = 512;
 
+/// Where in a page's header stands what is asked for more often than the whole.
+mod at {
+    pub(super) const MIN_LEN: usize = 14;
+    pub(super) const SLOT_COUNT: usize = 22;
+    pub(super) const FREE_DATA: usize = 30;
+    pub(super) const GHOST_COUNT: usize = 58;
+}
+
 /// The bytes of one page.
 pub type PageBytes = [u8; PAGE_SIZE];
 
@@ -206,15 +214,15 @@ impl PageHeader {
             flags: u16_at(h, 4, "page flags")?,
             index_id: u16_at(h, 6, "page index id")?,
             prev: PageId::read(h, 8, "previous page")?,
-            min_len: u16_at(h, 14, "page minimum row length")?,
+            min_len: u16_at(h, at::MIN_LEN, "page minimum row length")?,
             next: PageId::read(h, 16, "next page")?,
-            slot_count: u16_at(h, 22, "page slot count")?,
+            slot_count: u16_at(h, at::SLOT_COUNT, "page slot count")?,
             obj_id: u32_at(h, 24, "page object id")?,
             free_count: u16_at(h, 28, "page free count")?,
-            free_data: u16_at(h, 30, "page free data")?,
+            free_data: u16_at(h, at::FREE_DATA, "page free data")?,
             id: PageId::read(h, 32, "page id")?,
             lsn: lsn_at(h, 40, "page LSN")?,
-            ghost_count: u16_at(h, 58, "page ghost count")?,
+            ghost_count: u16_at(h, at::GHOST_COUNT, "page ghost count")?,
             check: u32_at(h, 60, "page checksum")?,
         })
     }
@@ -236,6 +244,37 @@ impl PageHeader {
     /// Whether the page was ever written. Pages that were not are zeroes.
     pub fn is_formatted(&self) -> bool {
         self.page_type.0 != 0
+    }
+}
+
+/// What a page's header says of its rows. Redo asks for it with every record, so the header is not read as a whole.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsHeader {
+    pub(crate) min_len: u16,
+    pub(crate) slot_count: u16,
+    pub(crate) free_data: u16,
+    pub(crate) ghost_count: u16,
+}
+
+impl RowsHeader {
+    #[inline]
+    pub(crate) fn read(page: &PageBytes) -> Self {
+        let number = |at: usize| u16::from_le_bytes([page[at], page[at + 1]]);
+        RowsHeader {
+            min_len: number(at::MIN_LEN),
+            slot_count: number(at::SLOT_COUNT),
+            free_data: number(at::FREE_DATA),
+            ghost_count: number(at::GHOST_COUNT),
+        }
+    }
+
+    /// Writes what changes with the rows: all but the length of their fixed part.
+    #[inline]
+    pub(crate) fn write(&self, page: &mut PageBytes) {
+        let mut number = |at: usize, number: u16| page[at..at + 2].copy_from_slice(&number.to_le_bytes());
+        number(at::SLOT_COUNT, self.slot_count);
+        number(at::FREE_DATA, self.free_data);
+        number(at::GHOST_COUNT, self.ghost_count);
     }
 }
 

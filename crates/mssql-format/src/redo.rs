@@ -195,7 +195,7 @@ pub fn apply_op(
             found,
         });
     }
-    if let Some(why) = rows::compressed_unknown(page, record) {
+    if let Some(why) = rows::compressed_unknown(page, record, op.row.slot) {
         return Err(RedoError::Compressed { page: op.row.page, record: record.lsn, op: record.op, why });
     }
     change(page, record, op, images).map_err(|e| match e {

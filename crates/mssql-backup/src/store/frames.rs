@@ -1,9 +1,13 @@
 //! Frames: the places of pages in memory, side by side in chunks, and who of them goes when all are taken.
 
-use logferry_mssql_format::page::{HEADER_SIZE, PAGE_SIZE, PageBytes, PageId};
+use std::alloc::{Layout, handle_alloc_error};
 
-/// Pages of a chunk: memory is taken, and given back, in half a MiB.
-const CHUNK: usize = 64;
+use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
+use memmap2::MmapMut;
+
+/// Pages of a chunk: memory is taken, and given back, in 2 MiB, as large as a huge page of the processors that there are.
+const CHUNK: usize = 256;
+const CHUNK_BYTES: usize = CHUNK * PAGE_SIZE;
 /// Bytes that the processor fetches at once.
 const LINE: usize = 64;
 /// Lines of a row that are brought near: those of rows of ordinary length.
@@ -13,13 +17,53 @@ const ROW_LINES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Frames {
     /// The bytes of their pages, one page behind the other.
-    chunks: Vec<Vec<u8>>,
+    chunks: Vec<Chunk>,
     owners: Vec<Owner>,
+    /// Frames that were used since the hand passed: asked for with every record, so by themselves.
+    used: Vec<bool>,
     /// Frames without a page.
     free: Vec<u32>,
     max: usize,
     /// The frame that is looked at next when one must go.
     hand: usize,
+}
+
+/// Memory as the system gives it, zeroes that it has not written yet. It comes in huge pages where these may be had: rows that change lie all
+/// over, and where each of so many pages is the processor would have to look up.
+#[derive(Debug)]
+struct Chunk {
+    map: MmapMut,
+    /// Where its first page begins.
+    start: usize,
+}
+
+impl Chunk {
+    fn new(bytes: usize, huge: bool) -> Self {
+        let huge = huge && bytes == CHUNK_BYTES;
+        // Huge pages begin at multiples of their size; what lies before is never touched.
+        let len = if huge { bytes + CHUNK_BYTES - PAGE_SIZE } else { bytes };
+        let Ok(map) = MmapMut::map_anon(len) else {
+            handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<PageBytes>()))
+        };
+        let mut start = 0;
+        #[cfg(target_os = "linux")]
+        if huge {
+            start = map.as_ptr().align_offset(CHUNK_BYTES).min(len - bytes);
+            // Pages of the ordinary size do as well.
+            let _ = map.advise_range(memmap2::Advice::HugePage, start, bytes);
+        }
+        Chunk { map, start }
+    }
+
+    #[inline]
+    fn pages(&self) -> &[PageBytes] {
+        self.map[self.start..].as_chunks().0
+    }
+
+    #[inline]
+    fn pages_mut(&mut self) -> &mut [PageBytes] {
+        self.map[self.start..].as_chunks_mut().0
+    }
 }
 
 /// Whose a frame is.
@@ -28,14 +72,12 @@ struct Owner {
     id: PageId,
     /// The page's room in the spill file, if it was there once.
     slot: Option<u32>,
-    /// It was used since the hand passed.
-    used: bool,
     taken: bool,
 }
 
 impl Frames {
     pub(super) fn new(max: usize) -> Self {
-        Frames { chunks: Vec::new(), owners: Vec::new(), free: Vec::new(), max, hand: 0 }
+        Frames { chunks: Vec::new(), owners: Vec::new(), used: Vec::new(), free: Vec::new(), max, hand: 0 }
     }
 
     /// Frames that have a page.
@@ -53,18 +95,20 @@ impl Frames {
         }
         let frame = self.owners.len();
         if frame / CHUNK >= self.chunks.len() {
-            let pages = CHUNK.min(self.max - frame);
-            // Of plain bytes: such zeroes the system has, they are not written.
-            self.chunks.push(vec![0; pages * PAGE_SIZE]);
+            let bytes = PAGE_SIZE * CHUNK.min(self.max - frame);
+            // A store of few pages takes no more memory than these.
+            self.chunks.push(Chunk::new(bytes, !self.chunks.is_empty()));
         }
         self.owners.push(Owner::default());
+        self.used.push(false);
         // Fewer than 2^32 pages of 8 KiB are in memory.
         Some(frame as u32)
     }
 
     /// Gives a frame to a page.
     pub(super) fn give(&mut self, frame: u32, id: PageId, slot: Option<u32>) {
-        self.owners[frame as usize] = Owner { id, slot, used: true, taken: true };
+        self.owners[frame as usize] = Owner { id, slot, taken: true };
+        self.used[frame as usize] = true;
     }
 
     /// Takes a frame from its page.
@@ -82,19 +126,19 @@ impl Frames {
     #[inline]
     pub(super) fn page(&self, frame: u32) -> &PageBytes {
         let frame = frame as usize;
-        &self.chunks[frame / CHUNK].as_chunks().0[frame % CHUNK]
+        &self.chunks[frame / CHUNK].pages()[frame % CHUNK]
     }
 
     #[inline]
     pub(super) fn page_mut(&mut self, frame: u32) -> &mut PageBytes {
         let frame = frame as usize;
-        &mut self.chunks[frame / CHUNK].as_chunks_mut().0[frame % CHUNK]
+        &mut self.chunks[frame / CHUNK].pages_mut()[frame % CHUNK]
     }
 
     /// The page of a frame, which is used by that.
     #[inline]
     pub(super) fn use_page(&mut self, frame: u32) -> &mut PageBytes {
-        self.owners[frame as usize].used = true;
+        self.used[frame as usize] = true;
         self.page_mut(frame)
     }
 
@@ -103,8 +147,7 @@ impl Frames {
         loop {
             let frame = if self.hand < self.owners.len() { self.hand } else { 0 };
             self.hand = frame + 1;
-            let owner = &mut self.owners[frame];
-            if owner.taken && !std::mem::take(&mut owner.used) {
+            if self.owners[frame].taken && !std::mem::take(&mut self.used[frame]) {
                 return frame as u32;
             }
         }
@@ -122,23 +165,24 @@ impl Frames {
             if let Some(to) = if owner.taken { free.pop() } else { None } {
                 *self.page_mut(to) = *self.page(from as u32);
                 self.owners[to as usize] = owner;
+                self.used[to as usize] = self.used[from];
                 moved.push((owner.id, to));
             }
         }
         self.owners.truncate(max);
+        self.used.truncate(max);
         self.free = free;
         self.chunks.truncate(self.owners.len().div_ceil(CHUNK));
         self.owners.shrink_to_fit();
         moved
     }
 
-    /// Looks at rows, so that the processor has them: first at what says where each is, and at the first row of its page, which tells whether rows
-    /// are compressed; then at the rows.
+    /// Looks at rows, so that the processor has them: first at what says where each is, then at the rows.
     pub(super) fn bring_near(&self, rows: &[(u32, u16)]) {
         let mut seen = 0;
         for &(frame, slot) in rows {
             let page = self.page(frame);
-            seen ^= page[0] ^ page[HEADER_SIZE] ^ page[slot_at(slot)] ^ page[PAGE_SIZE - 1];
+            seen ^= page[0] ^ page[slot_at(slot)];
         }
         for &(frame, slot) in rows {
             let page = self.page(frame);

@@ -3,7 +3,7 @@
 use crate::bytes::{Malformed, u16_at};
 use crate::log::op::Op;
 use crate::log::record::Record;
-use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, PageBytes, PageType};
+use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, PageBytes, PageType, RowsHeader};
 use crate::row::compressed::{CdRecord, PageCompression};
 use crate::row::{RecordKind, VERSION_TAG_SIZE, has_version_tag, row_len, status};
 
@@ -24,8 +24,8 @@ pub fn row_at(page: &PageBytes, slot: u16) -> Result<Option<&[u8]>, Malformed> {
     }
 }
 
-/// Why a record's change of compressed rows cannot be redone; `None` where it can, or changes no such rows.
-pub(super) fn compressed_unknown(page: &PageBytes, record: &Record<'_>) -> Option<&'static str> {
+/// Why a record's change of compressed rows cannot be redone; `None` where it can, or changes no such rows. `slot` is the record's.
+pub(super) fn compressed_unknown(page: &PageBytes, record: &Record<'_>, slot: u16) -> Option<&'static str> {
     if matches!(record.op, Op::FORMAT_PAGE | Op::MODIFY_HEADER | Op::INSYSXACT) {
         return None;
     }
@@ -35,7 +35,12 @@ pub(super) fn compressed_unknown(page: &PageBytes, record: &Record<'_>) -> Optio
     let comes = record.op == Op::INSERT_ROWS
         && holds_rows(page)
         && record.element(0).first().is_some_and(|status| status & status::COMPRESSED != 0);
-    match comes || has_compressed_rows(page) {
+    // All rows of a page are compressed or none: the one that changes is at hand.
+    let is_compressed = |page| match status_at(page, slot) {
+        Some(status) => holds_rows(page) && status & status::COMPRESSED != 0,
+        None => has_compressed_rows(page),
+    };
+    match comes || is_compressed(page) {
         true if record.op != Op::REMOVE_VERSION_INFO => compressed_as_a_whole(page),
         _ => None,
     }
@@ -52,17 +57,22 @@ pub(super) fn compressed_as_a_whole(page: &PageBytes) -> Option<&'static str> {
     }
 }
 
-/// Whether the rows of a page are compressed, as its first one is. Asked for every record, so the header is not read as a whole.
+/// Whether the rows of a page are compressed, as its first one is.
 pub(super) fn has_compressed_rows(page: &PageBytes) -> bool {
     if !holds_rows(page) {
         return false;
     }
-    let slots = u16::from_le_bytes([page[22], page[23]]);
-    let first = (0..slots).find_map(|slot| {
-        let offset = usize::from(slot_offset(page, slot).ok()?);
-        if offset < HEADER_SIZE { None } else { page.get(offset) }
-    });
-    first.is_some_and(|status| status & status::COMPRESSED != 0)
+    let slots = RowsHeader::read(page).slot_count;
+    (0..slots).find_map(|slot| status_at(page, slot)).is_some_and(|status| status & status::COMPRESSED != 0)
+}
+
+/// The first byte of the row in a slot; `None` where there is none that is known.
+fn status_at(page: &PageBytes, slot: u16) -> Option<u8> {
+    if slot >= RowsHeader::read(page).slot_count {
+        return None;
+    }
+    let offset = usize::from(slot_offset(page, slot).ok()?);
+    if offset < HEADER_SIZE { None } else { page.get(offset).copied() }
 }
 
 /// A row that is to stand on a page: of a compressed one nothing may be left over, and it must not be one that moves within a heap.
@@ -104,26 +114,6 @@ fn next_offset(page: &PageBytes, header: &RowsHeader, offset: u16) -> usize {
     let rows = (0..header.slot_count).filter_map(|slot| slot_offset(page, slot).ok());
     let next = rows.filter(|&o| o > offset).min().unwrap_or(u16::MAX);
     usize::from(next.min(header.free_data.max(offset)))
-}
-
-/// What a page's header says of its rows: it is asked for every record, so the header is not read as a whole.
-#[derive(Clone, Copy)]
-struct RowsHeader {
-    min_len: u16,
-    slot_count: u16,
-    free_data: u16,
-    ghost_count: u16,
-}
-
-impl RowsHeader {
-    fn read(page: &PageBytes) -> Self {
-        RowsHeader {
-            min_len: u16::from_le_bytes([page[14], page[15]]),
-            slot_count: u16::from_le_bytes([page[22], page[23]]),
-            free_data: u16::from_le_bytes([page[30], page[31]]),
-            ghost_count: u16::from_le_bytes([page[58], page[59]]),
-        }
-    }
 }
 
 /// A page whose slots and rows are changed.
@@ -211,19 +201,19 @@ impl<'a> PageRows<'a> {
 
     fn set_count(&mut self, count: u16) {
         self.header.slot_count = count;
-        self.page[22..24].copy_from_slice(&count.to_le_bytes());
+        self.header.write(self.page);
     }
 
     fn set_free_data(&mut self, offset: usize) {
         // At most the size of a page.
         self.header.free_data = offset as u16;
-        self.page[30..32].copy_from_slice(&self.header.free_data.to_le_bytes());
+        self.header.write(self.page);
     }
 
     /// Counts ghosts as the header does; it is a hint for the cleanup, and never below zero.
     pub(super) fn ghosts(&mut self, by: i16) {
         self.header.ghost_count = self.header.ghost_count.saturating_add_signed(by);
-        self.page[58..60].copy_from_slice(&self.header.ghost_count.to_le_bytes());
+        self.header.write(self.page);
     }
 
     /// Writes a row where there is room and says where. `more` slots are to be added.
