@@ -26,7 +26,8 @@ use super::super::value::{Value, same_name};
 use super::objects::objects;
 use super::shape::{NULL, Rows, b, columns, n, t};
 
-/// The views of the schemas `sys` and `INFORMATION_SCHEMA`, as `sys.system_views` lists them: there are no others.
+/// The views of the schemas `sys` (besides [`compatibility::NAMES`]) and `INFORMATION_SCHEMA`, as `sys.system_views` lists them: there are no
+/// others.
 const SYS: &[&str] = &[
     "all_columns",
     "all_objects",
@@ -100,22 +101,10 @@ const SYS: &[&str] = &[
     "stats",
     "stats_columns",
     "synonyms",
-    "syscolumns",
-    "syscomments",
-    "sysdatabases",
-    "sysforeignkeys",
-    "sysindexes",
-    "sysindexkeys",
-    "syslanguages",
-    "sysobjects",
-    "sysprocesses",
-    "sysreferences",
     "system_internals_allocation_units",
     "system_internals_partition_columns",
     "system_internals_partitions",
     "system_views",
-    "systypes",
-    "sysusers",
     "table_types",
     "tables",
     "time_zone_info",
@@ -198,13 +187,20 @@ fn with(spec: &str) -> Vec<Column> {
     columns(&format!("{OBJECT}, {spec}"))
 }
 
+fn listed(names: &[&str], view: &str) -> bool {
+    names.iter().any(|name| same_name(name, view))
+}
+
+fn is_of_sys(view: &str) -> bool {
+    listed(SYS, view) || listed(compatibility::NAMES, view)
+}
+
 /// Whether a name is that of a view of the server, where no object of the user has it.
 pub(crate) fn is_of_server(name: &[String]) -> bool {
-    let listed = |names: &[&str], view: &str| names.iter().any(|name| same_name(name, view));
     match name {
         [view] => listed(compatibility::NAMES, view),
         [schema, view] if same_name(schema, "dbo") => listed(compatibility::NAMES, view),
-        [schema, view] if same_name(schema, "sys") => listed(SYS, view),
+        [schema, view] if same_name(schema, "sys") => is_of_sys(view),
         [schema, view] if same_name(schema, "INFORMATION_SCHEMA") => listed(INFORMATION_SCHEMA, view),
         _ => false,
     }
@@ -215,14 +211,13 @@ pub(crate) fn view(binder: &Binder<'_>, name: &[String]) -> Result<Option<(Strin
     let state = binder.state;
     let (database, schema, view) = state.resolve(binder.scalars, name)?;
     let lower = view.to_lowercase();
-    let listed = |names: &[&str]| names.iter().any(|name| same_name(name, &view));
-    let is_old = same_name(&schema, "dbo") && listed(compatibility::NAMES);
-    let found = if same_name(&schema, "sys") && listed(SYS) || is_old {
+    let is_old = same_name(&schema, "dbo") && listed(compatibility::NAMES, &view);
+    let found = if same_name(&schema, "sys") && is_of_sys(&view) || is_old {
         match object_view(binder, database, &lower) {
             Some(found) => Some(defined(binder, database, found)?),
             None => server_view(binder, database, &lower),
         }
-    } else if same_name(&schema, "INFORMATION_SCHEMA") && listed(INFORMATION_SCHEMA) {
+    } else if same_name(&schema, "INFORMATION_SCHEMA") && listed(INFORMATION_SCHEMA, &view) {
         match information_schema::view(state, database, &lower) {
             Some(found) => Some(defined(binder, database, found)?),
             None => None,

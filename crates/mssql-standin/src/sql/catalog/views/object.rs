@@ -8,7 +8,7 @@ use super::super::super::state::Db;
 use super::super::super::types;
 use super::super::super::value::{Value, same_name};
 use super::super::shape::{NULL, Rows, b, columns, n, none, t, view as shaped};
-use super::{INFORMATION_SCHEMA, OBJECT, SYS, object_rows, with};
+use super::{INFORMATION_SCHEMA, OBJECT, SYS, compatibility, object_rows, with};
 
 /// A view of this file.
 pub(super) fn view(binder: &Binder<'_>, at: usize, view: &str) -> Option<(Vec<Column>, Rows)> {
@@ -198,7 +198,7 @@ fn parameters(db: &Db) -> (Vec<Column>, Rows) {
 /// The server's own views: ids below 0, in the schemas 3 and 4.
 fn system_views(created: &Value) -> impl Iterator<Item = Vec<Value>> {
     let of = |(schema, names): (i64, &'static [&'static str])| names.iter().map(move |name| (schema, *name));
-    let all = [(4, SYS), (3, INFORMATION_SCHEMA)].into_iter().flat_map(of).enumerate();
+    let all = [(4, SYS), (4, compatibility::NAMES), (3, INFORMATION_SCHEMA)].into_iter().flat_map(of).enumerate();
     all.map(|(at, (schema, name))| {
         vec![
             t(name),
