@@ -308,10 +308,12 @@ impl Database {
         let layout = &self.rowset(rowset).layout;
         let page = self.page(page);
         let (mut low, mut high) = (0, page.slot_count());
+        let mut found = Vec::with_capacity(key.len());
         while low < high {
             let middle = (low + high) / 2;
             let row = page.row(middle).expect("trees have no free slots");
-            match layout.key_of_image(row).as_slice().cmp(key) {
+            layout.put_key_of_image(row, &mut found);
+            match found.as_slice().cmp(key) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Equal => return Found::At(middle),
                 std::cmp::Ordering::Greater => high = middle,

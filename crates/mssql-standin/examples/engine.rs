@@ -46,6 +46,18 @@ fn measure(session: &mut Session, what: &str, sql: &str, times: i32) {
     println!("{what:<44} {:>9.0}/s {:>10} rows {:>8.2} s", f64::from(times) / seconds, out.rows, seconds);
 }
 
+/// Runs a statement that has its number in its text again and again, as those do that know no parameters; says how often in a second.
+fn measure_texts(session: &mut Session, what: &str, sql: &str, times: i32) {
+    let mut out = Count::default();
+    let texts: Vec<String> = (0..times).map(|i| sql.replace("{i}", &i.to_string())).collect();
+    let begin = Instant::now();
+    for text in &texts {
+        session.execute(text, &[], &mut out).expect("the statement runs");
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{what:<44} {:>9.0}/s {:>10} rows {:>8.2} s", f64::from(times) / seconds, out.rows, seconds);
+}
+
 fn main() {
     let rows: i32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let server = Server::new("BENCH").expect("a server");
@@ -58,6 +70,10 @@ fn main() {
         "CREATE TABLE t (id int PRIMARY KEY, a int, b bigint, c varchar(20), d datetime2(3), e decimal(9,2), f bit, g nvarchar(20), h float, i int);
          CREATE TABLE u (id int IDENTITY PRIMARY KEY, code int NOT NULL UNIQUE, t int REFERENCES t (id), n int DEFAULT 1 CHECK (n > 0))",
     );
+    run(&mut s, "CREATE TABLE v (id int PRIMARY KEY, n int NOT NULL, name nvarchar(20))");
+    measure_texts(&mut s, "INSERT, one row, by its text", "INSERT dbo.v VALUES ({i}, 1, N'a name')", rows);
+    measure_texts(&mut s, "UPDATE by key, by its text", "UPDATE dbo.v SET n = n + 1 WHERE id = {i}", rows);
+    measure_texts(&mut s, "DELETE by key, by its text", "DELETE dbo.v WHERE id = {i}", rows);
     measure(
         &mut s,
         "INSERT, one row",

@@ -1,5 +1,7 @@
 //! Where the columns of a table are in its rows and in the entries of its indexes, and the key of a row.
 
+use std::borrow::Cow;
+
 use logferry_model::SqlType;
 use logferry_mssql_format::encode::RowShape;
 use logferry_mssql_format::row::{FixedVar, Place};
@@ -265,19 +267,25 @@ impl TableLayout {
 
     /// The key of a row, or of an entry, as it stands on a page.
     pub fn key_of_image(&self, image: &[u8]) -> Vec<u8> {
-        let record = self.read(image);
         let mut key = Vec::new();
+        self.put_key_of_image(image, &mut key);
+        key
+    }
+
+    /// The same, in the place of another key.
+    pub fn put_key_of_image(&self, image: &[u8], key: &mut Vec<u8>) {
+        let record = self.read(image);
+        key.clear();
         for at in &self.key {
             let column = &self.columns[*at];
-            self.push_key(column, plain_value(&record, column.place, *at).as_deref(), &mut key);
+            self.push_key(column, plain_value(&record, column.place, *at).as_deref(), key);
         }
-        key
     }
 
     /// The values of the key's columns in a row, or an entry, as it stands on a page.
     pub fn key_values(&self, image: &[u8]) -> Vec<Option<Vec<u8>>> {
         let record = self.read(image);
-        self.key.iter().map(|at| plain_value(&record, self.columns[*at].place, *at)).collect()
+        self.key.iter().map(|at| Some(plain_value(&record, self.columns[*at].place, *at)?.into_owned())).collect()
     }
 
     /// The key of an entry above the leaves.
@@ -341,21 +349,21 @@ impl TableLayout {
 }
 
 /// A value that is in its row; `bit` is its NULL bit, counted from 0.
-fn plain_value(record: &FixedVar<'_>, place: Place, bit: usize) -> Option<Vec<u8>> {
+fn plain_value<'a>(record: &FixedVar<'a>, place: Place, bit: usize) -> Option<Cow<'a, [u8]>> {
     if bit < usize::from(record.column_count()) && record.is_null(bit as u16) {
         return None;
     }
     Some(match place {
         Place::Fixed { offset, len } => {
-            record.fixed(usize::from(offset), usize::from(len)).expect("our own rows are whole").to_vec()
+            Cow::Borrowed(record.fixed(usize::from(offset), usize::from(len)).expect("our own rows are whole"))
         }
         Place::Bit { offset, bit } => {
             let byte = record.fixed(usize::from(offset), 1).expect("our own rows are whole")[0];
-            vec![byte >> bit & 1]
+            Cow::Owned(vec![byte >> bit & 1])
         }
         Place::Variable { index } => {
             let value = record.variable(usize::from(index)).expect("our own rows are whole");
-            value.map(|v| v.bytes.to_vec()).unwrap_or_default()
+            Cow::Borrowed(value.map(|v| v.bytes).unwrap_or_default())
         }
         Place::Sparse { .. } | Place::Compressed { .. } | Place::VarDecimal { .. } => {
             unreachable!("no table of ours has such columns")
