@@ -69,7 +69,7 @@ async fn a_million_rows_of_a_table() {
 async fn transactions_of_one_row() {
     let standin = standin();
     standin.batch("CREATE TABLE dbo.t (id int PRIMARY KEY, n int NOT NULL, name nvarchar(20))").unwrap();
-    for clients in [1, 4, 8] {
+    for clients in [1, 4, 8, 16] {
         for (what, sql) in [
             ("insert", "INSERT dbo.t VALUES ({id}, 1, N'a name')"),
             ("update", "UPDATE dbo.t SET n = n + 1 WHERE id = {id}"),
