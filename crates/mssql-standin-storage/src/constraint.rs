@@ -12,7 +12,7 @@
 
 use super::system::definitions::{SYSCOLPARS, SYSMULTIOBJREFS, SYSOBJVALUES, SYSSCHOBJS};
 use super::system::{CLASS_CONSTRAINT, int, object_lock, short, tiny};
-use super::xact::XactOptions;
+use super::xact::{Transaction, XactOptions};
 use super::{By, Database, Error};
 
 /// Bits of `sysschobjs.status`: named by the server; a default or a check.
@@ -158,7 +158,7 @@ impl Database {
                 }
                 false => self.begin_ddl("ALTER TABLE", table),
             };
-            self.write_constraint(By::Xact(xact.0), table, schema, new);
+            self.write_constraint(xact, table, schema, new);
             self.end_definition(xact)?;
         }
         self.constraints.insert(table, wanted.to_vec());
@@ -218,10 +218,12 @@ impl Database {
         }
     }
 
-    fn write_constraint(&mut self, by: By, table: u32, schema: u32, new: &ConstraintDef) {
+    fn write_constraint(&mut self, xact: Transaction, table: u32, schema: u32, new: &ConstraintDef) {
+        let by = By::Xact(xact.0);
         if !self.is_of_new_column(table, new) {
             self.note_modified(by, table);
         }
+        self.take_object_id(xact, new.object);
         self.lock_object(by, new.object);
         let expression = matches!(new.kind, ConstraintKind::Default(..) | ConstraintKind::Check { .. });
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };

@@ -172,6 +172,8 @@ pub struct Database {
     next_xact: u64,
     next_dm_xact: u64,
     next_object: u32,
+    /// Object ids that were given out, and that no transaction has taken yet.
+    untaken_objects: Vec<u32>,
     next_unit: u64,
     next_rowset: u64,
     next_blob: u32,
@@ -254,6 +256,7 @@ impl Database {
             next_xact: 0x340,
             next_dm_xact: 0x4E20,
             next_object: system::FIRST_OBJECT,
+            untaken_objects: Vec::new(),
             next_unit: 1 << 56 | 0x80 << 16,
             next_rowset: 1 << 56 | 0x38 << 16,
             next_blob: 1000,

@@ -184,6 +184,7 @@ impl Database {
         let xact = self.begin_definition(XactOptions { name: module.statement(), ..XactOptions::default() }, None);
         self.hold_name(xact, &module.schema, &module.name);
         let by = By::Xact(xact.0);
+        self.take_object_id(xact, module.object);
         self.lock_module(by, module.object);
         let status = module.settings.bits();
         let mut row = self.object_row(

@@ -22,7 +22,8 @@
 //!
 //! Unlike a server: table variables are rolled back as tables are; readers that wait for locks wait for their tables;
 //! constraints are kept beside the storage, which has them in its system tables only, without ROWGUIDCOL and without NOT FOR REPLICATION of
-//! identities; text sorts by folded code points.
+//! identities; text sorts by folded code points; all statistics are those of indexes: none are made or brought up to date for columns that a query or a foreign
+//! key looks at, so the log has no transactions that do so (`AutoCreateQPStats`, `UpdateQPStats`), nor their rows inside of a statement that checks a foreign key over rows.
 
 mod ast;
 mod bind;

@@ -108,7 +108,8 @@ impl Database {
             next: [
                 self.next_xact,
                 self.next_dm_xact,
-                self.next_object.into(),
+                // Nothing has those that were not taken.
+                self.untaken_objects.first().map_or(self.next_object, |id| *id).into(),
                 self.next_unit,
                 self.next_rowset,
                 self.next_blob.into(),

@@ -2,7 +2,7 @@
 
 use logferry_mssql_format::log::op::Context;
 
-use super::super::xact::{SystemXact, Transaction, XactOptions};
+use super::super::xact::{SystemXact, Transaction};
 use super::super::{BOOT_PAGE, By, Database, Error};
 use super::OBJECT_STEP;
 use super::definitions::SYSOBJVALUES;
@@ -25,30 +25,44 @@ impl Database {
         self.insert_system_row(by, SYSOBJVALUES, &row);
     }
 
-    /// An id for an object that a definition makes. They are taken twenty at a time, by a transaction inside of the definition's that stays whatever becomes of it.
+    /// An id for an object that a definition makes.
     pub(crate) fn next_object_id(&mut self, xact: Transaction) -> u32 {
-        let id = self.next_object;
-        let key = taken_ids();
-        if id == self.system_word(SYSOBJVALUES, &key, VALUE) {
-            let until = (0..TAKEN).fold(id, |id, _| after(id));
-            let nested = self.begin_system(xact.0, TAKES_IDS, SystemXact::Inside);
-            self.change_system_row(By::Xact(nested), SYSOBJVALUES, &key, VALUE, &until.to_le_bytes());
-            self.end_system(nested);
-        }
-        self.next_object = after(id);
+        let id = self.promise_object_id();
+        self.take_object_id(xact, id);
         id
     }
 
-    /// An id for an object that a definition is about to make.
+    /// An id for an object that a definition is about to make, which takes it then.
     ///
     /// # Errors
     /// When nothing may be changed.
     pub fn new_object_id(&mut self) -> Result<u32, Error> {
         self.writable()?;
-        let xact = self.begin_definition(XactOptions { name: "CREATE OBJECT", ..XactOptions::default() }, None);
-        let id = self.next_object_id(xact);
-        self.end_definition(xact)?;
-        Ok(id)
+        Ok(self.promise_object_id())
+    }
+
+    /// The same, of what is made by nobody or by a transaction that takes it itself.
+    pub(crate) fn promise_object_id(&mut self) -> u32 {
+        let id = self.next_object;
+        if !self.untaken_objects.is_empty() || id == self.system_word(SYSOBJVALUES, &taken_ids(), VALUE) {
+            self.untaken_objects.push(id);
+        }
+        self.next_object = after(id);
+        id
+    }
+
+    /// The object of an id is being made. Ids are taken twenty at a time, by a transaction inside of the definition's that stays whatever becomes of it.
+    pub(crate) fn take_object_id(&mut self, xact: Transaction, id: u32) {
+        while self.untaken_objects.contains(&id) {
+            let key = taken_ids();
+            let first = self.system_word(SYSOBJVALUES, &key, VALUE);
+            let until = (0..TAKEN).fold(first, |id, _| after(id));
+            let nested = self.begin_system(xact.0, TAKES_IDS, SystemXact::Inside);
+            self.change_system_row(By::Xact(nested), SYSOBJVALUES, &key, VALUE, &until.to_le_bytes());
+            self.end_system(nested);
+            let taken = self.untaken_objects.len().min(TAKEN as usize);
+            self.untaken_objects.drain(..taken);
+        }
     }
 
     /// An id for an allocation unit; the boot page remembers the next one.

@@ -163,9 +163,12 @@ impl Database {
             return;
         }
         let key = match (key.object, by) {
-            (Some(known), _) => known,
-            (None, By::Xact(xact)) => self.next_object_id(Transaction(xact)),
-            (None, _) => key_object(object),
+            (known, By::Xact(xact)) => {
+                let key = known.unwrap_or_else(|| self.promise_object_id());
+                self.take_object_id(Transaction(xact), key);
+                key
+            }
+            (known, _) => known.unwrap_or_else(|| key_object(object)),
         };
         self.write(by, |r, h| {
             r.lock_xact(h, &object_lock(5, key));

@@ -220,10 +220,9 @@ EXEC sp_rename '[dbo].[Schedule].[adminID]', 'adultPrice', 'COLUMN'",
                 0x8D,
                 "ALTER TABLE [dbo].[Schedule] ADD [adminID] INT NOT NULL, [flightID] INT NOT NULL",
             ),
-            // A server takes the next object ids in the middle of it.
             (
-                ONLY_RUN,
-                0,
+                (0x21, 0xD06, 0x8E),
+                at(0xD23, 0xD),
                 "ALTER TABLE [dbo].[Schedule] WITH NOCHECK ADD CONSTRAINT [FK_Table_Admin] FOREIGN KEY ([adminID]) REFERENCES [dbo].[Admin] ([adminID])",
             ),
             (

@@ -54,6 +54,51 @@ COMMIT";
                 "UPDATE InsuranceCompanies SET Address = N'Can Tho' + NCHAR(13) + NCHAR(10), CompanyWebsite += N' ' WHERE CompanyId = 1",
             ),
             ((0x25, 0x860, 2), 0x35, "INSERT Policies VALUES (N'Insurance1', 1, N'Heart Diagnose', N'Desc1')"),
+            (
+                (0x25, 0xC40, 2),
+                4,
+                "INSERT InsuranceCompanies VALUES (N'A2', N'VN', N'+84932961706', N'https://            dasdsadasdasdasdasdasdasdasdasdasdasdasdasdasdasdsadasd')",
+            ),
+            ((0x25, 0xD30, 1), 5, "DELETE InsuranceCompanies WHERE CompanyId = 5"),
+            ((0x25, 0xD38, 1), 3, "DELETE InsuranceCompanies WHERE CompanyId = 4"),
+            ((0x25, 0xD40, 5), 9, "DELETE InsuranceCompanies WHERE CompanyId = 2"),
+            (
+                (0x25, 0xD48, 5),
+                7,
+                "INSERT InsuranceCompanies VALUES (N'A', N'CT', N'+8493296170', N'https://facebook.com')",
+            ),
+            ((0x25, 0xD50, 1), 5, "DELETE InsuranceCompanies WHERE CompanyId = 6"),
+            (
+                (0x25, 0xD58, 4),
+                6,
+                "INSERT InsuranceCompanies VALUES (N'A', N'Viet Nam', N'+8493296170', N'https://youtube.com')",
+            ),
+            ((0x25, 0xD60, 1), 3, "UPDATE InsuranceCompanies SET CompanyWebsite += N' ' WHERE CompanyId = 1"),
+            (
+                (0x25, 0xD68, 1),
+                3,
+                "UPDATE InsuranceCompanies SET CompanyWebsite = N'https://fullstack.edu.vn' WHERE CompanyId = 1",
+            ),
+            (
+                (0x25, 0xD70, 1),
+                3,
+                "INSERT InsuranceCompanies VALUES (N'A', N'Kien Giang Province', N'+8493296170', N'https://vuighe.net')",
+            ),
+            (
+                (0x25, 0xD78, 1),
+                3,
+                "UPDATE InsuranceCompanies SET CompanyName = N'Company 1', CompanyWebsite += N' ' WHERE CompanyId = 7",
+            ),
+            (
+                (0x25, 0xD80, 1),
+                3,
+                "UPDATE InsuranceCompanies SET CompanyName = N'Company 2', CompanyWebsite += N' ' WHERE CompanyId = 1",
+            ),
+            (
+                (0x25, 0xD88, 1),
+                3,
+                "UPDATE InsuranceCompanies SET CompanyName = N'Company 3', CompanyWebsite += N' ' WHERE CompanyId = 8",
+            ),
         ],
     );
 }
@@ -89,6 +134,7 @@ ALTER TABLE Policies ADD Amount decimal(18, 2) NOT NULL DEFAULT 0;
 ALTER TABLE Policies ADD EMI decimal(18, 2) NOT NULL DEFAULT 0;
 COMMIT",
             ),
+            ((0x25, 0x950, 1), 3, "UPDATE Policies SET Amount = 10000, EMI = 1000"),
         ],
     );
 }

@@ -58,6 +58,31 @@ fn statistics_are_those_of_indexes() {
     );
 }
 
+/// A server would make some, for the foreign key and for the query.
+#[test]
+fn statistics_of_columns_are_not_made() {
+    let server = server();
+    let mut s = connect(&server);
+    let sql = "CREATE TABLE dbo.one (a int NOT NULL PRIMARY KEY); CREATE TABLE dbo.two (a int NULL, b int NULL); INSERT dbo.one VALUES (1), (2); INSERT dbo.two VALUES (1, 1), (2, 2);
+        ALTER TABLE dbo.two ADD CONSTRAINT FK_two FOREIGN KEY (a) REFERENCES dbo.one (a)";
+    let said = crate::run(&mut s, sql);
+    assert!(!said.contains('!'), "{said}");
+    check(
+        &mut s,
+        &[
+            ("SELECT a FROM dbo.two WHERE b = 2", "2"),
+            (
+                "SELECT OBJECT_NAME(object_id), auto_created FROM sys.stats WHERE object_id IN (OBJECT_ID('dbo.one'), OBJECT_ID('dbo.two'))",
+                "\"one\", false",
+            ),
+            (
+                "SELECT MAX(CASE WHEN [Transaction Name] LIKE '%QPStats' THEN 1 ELSE 0 END), MAX(CASE WHEN [Transaction Name] = 'ALTER TABLE' THEN 1 ELSE 0 END) FROM fn_dblog(NULL, NULL)",
+                "0, 1",
+            ),
+        ],
+    );
+}
+
 #[test]
 fn old_views_show_the_same() {
     let server = server();
