@@ -205,3 +205,34 @@ fn views_of_what_is_gone_go_on() {
         ],
     );
 }
+
+/// Object ids are taken twenty at a time, by the statement that makes an object of the first of them. One that makes none takes none; here or in the next server.
+#[test]
+fn object_ids_are_taken_by_what_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = "SELECT COUNT(*) FROM fn_dblog(NULL, NULL) WHERE [Transaction Name] LIKE 'CMEDCatYukonObject%'";
+    let first = Server::new("STANDIN").expect("a server");
+    first.create_database("shop", Options::default()).expect("a database");
+    let mut s = connect(&first);
+    run(
+        &mut s,
+        "DECLARE @n int = 0; WHILE @n < 20 BEGIN EXEC (N'CREATE TABLE t' + CAST(@n AS nvarchar(9)) + N' (id int)'); SET @n += 1 END; INSERT t0 VALUES (1)",
+    );
+    assert_eq!(run(&mut s, taken), "1");
+    let said = run(&mut s, "ALTER TABLE t0 ADD CONSTRAINT ck CHECK (id > 5)");
+    assert!(said.starts_with("!547 "), "{said}");
+    assert_eq!(run(&mut s, taken), "1");
+    drop(s);
+    assert_eq!(first.close_into(folder.path()).expect("files"), ["shop"]);
+
+    let next = Server::new("STANDIN").expect("a server");
+    assert_eq!(next.reopen(folder.path()).expect("files"), ["shop"]);
+    let mut s = connect(&next);
+    let before: u32 = run(&mut s, taken).parse().expect("a number");
+    for (sql, more) in [("ALTER TABLE t0 ADD CONSTRAINT ck CHECK (id > 0)", 1), ("CREATE TABLE u (id int)", 1)] {
+        run(&mut s, sql);
+        assert_eq!(run(&mut s, taken), (before + more).to_string(), "{sql}");
+    }
+    let objects = "SELECT COUNT(*), COUNT(DISTINCT object_id) FROM sys.objects WHERE is_ms_shipped = 0";
+    assert_eq!(run(&mut s, objects), "22, 22");
+}
