@@ -181,7 +181,7 @@ impl Assembler {
         self.open.get(&id).is_some_and(|open| open.system)
     }
 
-    /// Keeps a change.
+    /// Keeps a change, but of a system transaction.
     pub(crate) fn change(&mut self, id: TransactionId, change: &RawChange<'_>) -> Result<(), Error> {
         self.with_pending(id, change.lsn, |open| {
             open.pending.push(change);
@@ -189,7 +189,7 @@ impl Assembler {
         })
     }
 
-    /// Keeps a change of a record of a heap.
+    /// Keeps a change of a record of a heap, but of a system transaction.
     pub(crate) fn heap_change(&mut self, id: TransactionId, change: &HeapChange<'_>) -> Result<(), Error> {
         self.with_pending(id, change.lsn, |open| open.heap_change(change))
     }
@@ -262,7 +262,7 @@ impl Assembler {
         self.open.values()
     }
 
-    /// As [`Self::with`], of one that is about to have changes.
+    /// As [`Self::with`], of one that is about to have changes; a system transaction has none.
     fn with_pending(
         &mut self,
         id: TransactionId,
@@ -271,6 +271,9 @@ impl Assembler {
     ) -> Result<(), Error> {
         let mut spare = std::mem::take(&mut self.spare);
         let done = self.with(id, lsn, |open| {
+            if open.system {
+                return Ok(());
+            }
             open.pending.take_memory(&mut spare);
             act(open)
         });

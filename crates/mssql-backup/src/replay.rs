@@ -222,13 +222,15 @@ impl Replay {
             if let Ok(blob) = LobRecord::blob_id(self.lob_piece(record)) {
                 self.assembler.blob_untouched(id, blob, record.prev_lsn);
             }
-        } else if !record.is_compensation() && !id.is_none() && !self.assembler.is_system(id) {
+        } else if !record.is_compensation() && !id.is_none() {
+            let of_rows = record.op == Op::FORMAT_PAGE && !record.element(0).is_empty();
             if let Some(target) = target {
                 self.row_changed(record, op, &target, lost)?;
-            } else if is_lob {
-                self.lob_changed(record, op, lost)?;
-            } else if record.op == Op::FORMAT_PAGE && !record.element(0).is_empty() {
-                self.page_of_rows(record, op)?;
+            } else if (is_lob || of_rows) && !self.assembler.is_system(id) {
+                match is_lob {
+                    true => self.lob_changed(record, op, lost)?,
+                    false => self.page_of_rows(record, op)?,
+                }
             }
         }
         Ok(())

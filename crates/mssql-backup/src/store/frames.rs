@@ -1,13 +1,9 @@
 //! Frames: the places of pages in memory, side by side in chunks, and who of them goes when all are taken.
 
-use std::alloc::{Layout, handle_alloc_error};
-
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
-use memmap2::MmapMut;
 
-/// Pages of a chunk: memory is taken, and given back, in 2 MiB, as large as a huge page of the processors that there are.
-const CHUNK: usize = 256;
-const CHUNK_BYTES: usize = CHUNK * PAGE_SIZE;
+/// Pages of a chunk: memory is taken, and given back, in half a MiB.
+const CHUNK: usize = 64;
 /// Bytes that the processor fetches at once.
 const LINE: usize = 64;
 /// Lines of a row that are brought near: those of rows of ordinary length.
@@ -17,7 +13,7 @@ const ROW_LINES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Frames {
     /// The bytes of their pages, one page behind the other.
-    chunks: Vec<Chunk>,
+    chunks: Vec<Vec<u8>>,
     owners: Vec<Owner>,
     /// Frames that were used since the hand passed: asked for with every record, so by themselves.
     used: Vec<bool>,
@@ -26,44 +22,6 @@ pub(super) struct Frames {
     max: usize,
     /// The frame that is looked at next when one must go.
     hand: usize,
-}
-
-/// Memory as the system gives it, zeroes that it has not written yet. It comes in huge pages where these may be had: rows that change lie all
-/// over, and where each of so many pages is the processor would have to look up.
-#[derive(Debug)]
-struct Chunk {
-    map: MmapMut,
-    /// Where its first page begins.
-    start: usize,
-}
-
-impl Chunk {
-    fn new(bytes: usize, huge: bool) -> Self {
-        let huge = huge && bytes == CHUNK_BYTES;
-        // Huge pages begin at multiples of their size; what lies before is never touched.
-        let len = if huge { bytes + CHUNK_BYTES - PAGE_SIZE } else { bytes };
-        let Ok(map) = MmapMut::map_anon(len) else {
-            handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<PageBytes>()))
-        };
-        let mut start = 0;
-        #[cfg(target_os = "linux")]
-        if huge {
-            start = map.as_ptr().align_offset(CHUNK_BYTES).min(len - bytes);
-            // Pages of the ordinary size do as well.
-            let _ = map.advise_range(memmap2::Advice::HugePage, start, bytes);
-        }
-        Chunk { map, start }
-    }
-
-    #[inline]
-    fn pages(&self) -> &[PageBytes] {
-        self.map[self.start..].as_chunks().0
-    }
-
-    #[inline]
-    fn pages_mut(&mut self) -> &mut [PageBytes] {
-        self.map[self.start..].as_chunks_mut().0
-    }
 }
 
 /// Whose a frame is.
@@ -95,9 +53,10 @@ impl Frames {
         }
         let frame = self.owners.len();
         if frame / CHUNK >= self.chunks.len() {
-            let bytes = PAGE_SIZE * CHUNK.min(self.max - frame);
-            // A store of few pages takes no more memory than these.
-            self.chunks.push(Chunk::new(bytes, !self.chunks.is_empty()));
+            let pages = CHUNK.min(self.max - frame);
+            // Of plain bytes: such zeroes the system has, they are not written. In huge pages the first touch of fresh memory of a virtual
+            // machine cost more than they saved.
+            self.chunks.push(vec![0; pages * PAGE_SIZE]);
         }
         self.owners.push(Owner::default());
         self.used.push(false);
@@ -126,13 +85,13 @@ impl Frames {
     #[inline]
     pub(super) fn page(&self, frame: u32) -> &PageBytes {
         let frame = frame as usize;
-        &self.chunks[frame / CHUNK].pages()[frame % CHUNK]
+        &self.chunks[frame / CHUNK].as_chunks().0[frame % CHUNK]
     }
 
     #[inline]
     pub(super) fn page_mut(&mut self, frame: u32) -> &mut PageBytes {
         let frame = frame as usize;
-        &mut self.chunks[frame / CHUNK].pages_mut()[frame % CHUNK]
+        &mut self.chunks[frame / CHUNK].as_chunks_mut().0[frame % CHUNK]
     }
 
     /// The page of a frame, which is used by that.
