@@ -130,6 +130,31 @@ impl RowStore {
         RowBuilder { store: self, first, image_start, image_len: image.len() }
     }
 
+    /// Adds a row that is like others: some bytes, and its cells where such rows have them. Those that [differ](Parts::push) are NULL until
+    /// they are set.
+    ///
+    /// # Panics
+    /// When the row has fewer bytes than such rows have, or the store would pass 4 GiB.
+    #[inline]
+    pub fn start_alike(&mut self, image: &[u8], parts: &Parts) -> AlikeRow<'_> {
+        let RowStore { bytes, cells } = self;
+        let (start, first) = (bytes.len(), cells.len());
+        let columns = parts.spans.len();
+        assert!(parts.end as usize <= image.len(), "a row has the bytes that its parts are of");
+        let fits = (start + image.len()) as u64 <= STORE_MAX && (first + columns) as u64 <= u64::from(u32::MAX);
+        assert!(fits && columns <= usize::from(u16::MAX), "batches are cut before 4 GiB");
+        bytes.extend_from_slice(image);
+        cells.extend_from_slice(&parts.spans);
+        let cells = &mut cells[first..];
+        // All of these fit, as was asked.
+        let (image_start, image_len) = (start as u32, image.len() as u32);
+        for cell in &mut *cells {
+            cell.start += image_start;
+        }
+        let row = RowRef { first: first as u32, columns: columns as u16 };
+        AlikeRow { bytes, cells, row, image_start, image_len }
+    }
+
     /// A row that was added to this store.
     ///
     /// # Panics
@@ -140,7 +165,7 @@ impl RowStore {
     }
 }
 
-/// Where the cells of rows lie that are all alike, from the begin of each row's bytes: compiled once, for [`RowBuilder::parts`].
+/// Where the cells of rows lie that are all alike, from the begin of each row's bytes: compiled once, for [`RowStore::start_alike`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     spans: Vec<Span>,
@@ -221,52 +246,6 @@ impl RowBuilder<'_> {
         self.push(self.image_start + value.start, value.len());
     }
 
-    /// Adds the cells of a row that is like others; those that [differ](Parts::push) are NULL until they are set.
-    ///
-    /// # Panics
-    /// When the row has fewer bytes than such rows have.
-    #[inline]
-    pub fn parts(&mut self, parts: &Parts) {
-        assert!(parts.end as usize <= self.image_len, "a row has the bytes that its parts are of");
-        let image_end = self.image_start + self.image_len;
-        assert!((image_end as u64) < STORE_MAX, "batches are cut before 4 GiB");
-        // Checked above.
-        let image_start = self.image_start as u32;
-        let of_row = parts.spans.iter().map(|span| Span { start: image_start + span.start, len: span.len });
-        self.store.cells.extend(of_row);
-    }
-
-    /// Says of a cell that [was added](Self::parts) where it lies in the bytes that the row was started with.
-    ///
-    /// # Panics
-    /// When it does not lie there, or there is no such cell.
-    #[inline]
-    pub fn set_part(&mut self, column: usize, value: std::ops::Range<usize>) {
-        assert!(value.start <= value.end && value.end <= self.image_len, "a part of the row's bytes");
-        let start = self.image_start + value.start;
-        self.store.cells[self.first as usize + column] = span(start, value.len());
-    }
-
-    /// Gives a cell that [was added](Self::parts) a value that is not in the row's bytes.
-    ///
-    /// # Panics
-    /// As [`Self::value`]; when there is no such cell.
-    #[inline]
-    pub fn set_value(&mut self, column: usize, value: &[u8]) {
-        let start = self.store.bytes.len();
-        self.store.bytes.extend_from_slice(value);
-        self.store.cells[self.first as usize + column] = span(start, value.len());
-    }
-
-    /// Makes a cell that [was added](Self::parts) NULL.
-    ///
-    /// # Panics
-    /// When there is no such cell.
-    #[inline]
-    pub fn set_null(&mut self, column: usize) {
-        self.store.cells[self.first as usize + column] = Span { start: 0, len: NULL };
-    }
-
     fn push(&mut self, start: usize, len: usize) {
         self.store.cells.push(span(start, len));
     }
@@ -275,6 +254,55 @@ impl RowBuilder<'_> {
     pub fn finish(self) -> RowRef {
         let columns = self.store.cells.len() - self.first as usize;
         RowRef { first: self.first, columns: u16::try_from(columns).expect("a table has at most 1,024 columns") }
+    }
+}
+
+/// A row in the making that is like others; see [`RowStore::start_alike`].
+pub struct AlikeRow<'s> {
+    bytes: &'s mut Vec<u8>,
+    cells: &'s mut [Span],
+    row: RowRef,
+    /// Where the row's bytes begin in the store's, and how many they are.
+    image_start: u32,
+    image_len: u32,
+}
+
+impl AlikeRow<'_> {
+    /// Says of a cell where it lies in the row's bytes.
+    ///
+    /// # Panics
+    /// When it does not lie there, or there is no such cell.
+    #[inline]
+    pub fn set_part(&mut self, column: usize, value: std::ops::Range<u16>) {
+        let (start, end) = (u32::from(value.start), u32::from(value.end));
+        assert!(start <= end && end <= self.image_len, "a part of the row's bytes");
+        self.cells[column] = Span { start: self.image_start + start, len: end - start };
+    }
+
+    /// Gives a cell a value that is not in the row's bytes.
+    ///
+    /// # Panics
+    /// As [`RowBuilder::value`]; when there is no such cell.
+    #[inline]
+    pub fn set_value(&mut self, column: usize, value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.cells[column] = span(start, value.len());
+    }
+
+    /// Makes a cell NULL.
+    ///
+    /// # Panics
+    /// When there is no such cell.
+    #[inline]
+    pub fn set_null(&mut self, column: usize) {
+        self.cells[column] = Span { start: 0, len: NULL };
+    }
+
+    /// Ends the row.
+    #[inline]
+    pub fn finish(self) -> RowRef {
+        self.row
     }
 }
 
@@ -380,8 +408,7 @@ mod tests {
         }
         let mut store = RowStore::new();
         store.push_row([Cell::Bytes(b"other")]);
-        let mut row = store.start_row_of(b"..abcdef", 5);
-        row.parts(&parts);
+        let mut row = store.start_alike(b"..abcdef", &parts);
         row.set_part(1, 5..8);
         row.set_value(3, b"x");
         row.set_null(2);
@@ -395,6 +422,6 @@ mod tests {
     fn a_row_that_is_too_short_has_no_such_parts() {
         let mut parts = Parts::default();
         parts.push(Some(2..4));
-        RowStore::new().start_row_of(b"..a", 1).parts(&parts);
+        RowStore::new().start_alike(b"..a", &parts);
     }
 }

@@ -60,8 +60,9 @@ pub struct Changes {
     log: Option<SegmentBlocks>,
     /// The log that is being read is that of the base.
     in_base: bool,
-    block: Vec<u8>,
-    /// The next record of `block`.
+    /// There is more of the block that `log` gave last.
+    in_block: bool,
+    /// The next record of that block.
     next_slot: u16,
     emitting: Option<Box<Committed>>,
     /// Room for the next batch.
@@ -139,7 +140,7 @@ impl Changes {
             rewound,
             log,
             in_base: true,
-            block: Vec::new(),
+            in_block: false,
             next_slot: 0,
             emitting: None,
             empty: EventBatch::default(),
@@ -239,6 +240,7 @@ impl Changes {
         longer.logs.drain(..longer.logs.len().saturating_sub(1));
         longer.logs.extend(logs);
         self.log = Some(longer.blocks(end)?);
+        self.in_block = false;
         self.origin.log = LogOrigin::Chain(Arc::new(longer));
         self.bulk_from = self.chain().and_then(|chain| bulk::first(chain)).map(|(from, _)| from);
         Ok(())
@@ -376,8 +378,8 @@ impl Changes {
 
     fn read_some(&mut self, left: &mut usize, until: Lsn, hand_on: bool) -> Result<Read, Error> {
         loop {
-            if !self.block.is_empty() {
-                let block = Block::read_restored(&self.block)?;
+            if let Some(log) = self.log.as_ref().filter(|_| self.in_block) {
+                let block = Block::read_restored(log.last_bytes())?;
                 while let Some(record) = block.record(self.next_slot)? {
                     if record.lsn > until {
                         return Ok(Read::Until);
@@ -408,12 +410,11 @@ impl Changes {
                         (self.applied, self.commit_time_us) = (last, time_us);
                     }
                 }
-                self.block.clear();
+                self.in_block = false;
             }
             let Some(log) = &mut self.log else { return Ok(Read::End) };
             if let Some(block) = log.next_block()? {
-                self.block.clear();
-                self.block.extend_from_slice(block.bytes());
+                self.in_block = true;
                 self.next_slot = block.header.first_lsn.slot;
                 self.replay.bring_near(&block);
                 continue;

@@ -12,12 +12,14 @@ use crate::error::Error;
 /// }
 /// ```
 ///
-/// A block lives until the next call; who needs it longer copies [`Block::bytes`] and reads them again with
-/// [`Block::read_restored`].
+/// A block lives until the next call; who stops in the middle of one goes on with [`LogBlocks::last_bytes`].
 pub trait LogBlocks {
     /// The next block: its checksum and its parity were checked, and its bytes are as they were written.
     ///
     /// # Errors
     /// Where the next block is not the one that the log goes on with, or is damaged: names file, offset and LSN.
     fn next_block(&mut self) -> Result<Option<Block<'_>>, Error>;
+
+    /// The [bytes](Block::bytes) of the block that was given last, for [`Block::read_restored`]; empty where none was.
+    fn last_bytes(&self) -> &[u8];
 }

@@ -5,6 +5,7 @@
 //! To tell these apart, what follows is searched: a block behind the hole that belongs to the current use means damage.
 //! From one virtual log file to the next the chain is closed by the length of the block before, which every block has.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use logferry_model::Lsn;
@@ -134,6 +135,8 @@ pub struct SegmentBlocks {
     /// What was read of `segments[window.0]`, from position `window.1` on: this many bytes of the buffer.
     window: (usize, u64, usize),
     buffer: Vec<u8>,
+    /// Where the bytes of the block that was given last are in the buffer.
+    last: Range<usize>,
     finished: bool,
 }
 
@@ -150,6 +153,7 @@ impl SegmentBlocks {
             prev_len: None,
             window: (usize::MAX, 0, 0),
             buffer: Vec::new(),
+            last: 0..0,
             finished: false,
         }
     }
@@ -323,14 +327,20 @@ impl LogBlocks for SegmentBlocks {
         self.prev_len = Some(header.len);
         self.next = header.next_lsn();
         self.finished = false;
-        let Self { segments, buffer, window, .. } = self;
+        let Self { segments, buffer, window, last, .. } = self;
         let skip = position.saturating_sub(window.1) as usize;
         let bytes = buffer.get_mut(skip..window.2).unwrap_or_default();
         let segment = segments.get(index);
-        Block::read(bytes).map(Some).map_err(|e| match segment {
+        let block = Block::read(bytes).map_err(|e| match segment {
             Some(segment) => segment.damaged(position, e),
             None => Error::Malformed(e),
-        })
+        })?;
+        *last = skip..skip + block.bytes().len();
+        Ok(Some(block))
+    }
+
+    fn last_bytes(&self) -> &[u8] {
+        self.buffer.get(self.last.clone()).unwrap_or_default()
     }
 }
 

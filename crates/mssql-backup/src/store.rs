@@ -26,7 +26,7 @@ use rustc_hash::FxHashMap;
 use crate::error::Error;
 use crate::pages::{FileExtent, PageSource};
 use crate::spool::spool_error;
-use frames::Frames;
+use frames::{Frames, Near};
 use held::{Held, HeldPages, PLACES_MAX};
 
 /// See the module.
@@ -39,8 +39,10 @@ pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     spill: Option<File>,
     /// Pages that the spill file has room for.
     spill_len: u32,
-    /// Rows that [`PageStore::bring_near`] looks at.
-    near: Vec<(u32, u16)>,
+    /// Rows that [`PageStore::bring_near`] looked at: all of them are in memory.
+    near: Vec<Near>,
+    /// Which of them is expected to change next.
+    next_near: usize,
 }
 
 impl<B: PageSource + ?Sized> fmt::Debug for PageStore<B> {
@@ -60,6 +62,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
             spill: None,
             spill_len: 0,
             near: Vec::new(),
+            next_near: 0,
         }
     }
 
@@ -79,6 +82,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// Where the temporary file cannot be written.
     pub fn shrink(&mut self, memory_max: usize) -> Result<(), Error> {
         let max = frames_max(memory_max);
+        self.near.clear();
         while self.frames.used() > max {
             let frame = self.spill_one()?;
             self.frames.release(frame);
@@ -106,6 +110,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Gives a page up: reading it is an error from now on.
     pub fn lose(&mut self, id: PageId, why: impl Into<Arc<str>>) {
+        self.near.clear();
         if let Some(Held::Memory { frame }) = self.held.insert(id, Held::Lost) {
             self.frames.release(frame);
         }
@@ -118,9 +123,15 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     /// Where it cannot be read, or is lost.
     #[inline]
     pub fn page_mut(&mut self, id: PageId) -> Result<&mut PageBytes, Error> {
-        let frame = match self.held.get(id) {
-            Some(Held::Memory { frame }) => frame,
-            _ => self.load(id)?,
+        let frame = match self.near.get(self.next_near) {
+            Some(near) if near.page == id => {
+                self.next_near += 1;
+                near.frame
+            }
+            _ => match self.held.get(id) {
+                Some(Held::Memory { frame }) => frame,
+                _ => self.load(id)?,
+            },
         };
         Ok(self.frames.use_page(frame))
     }
@@ -179,6 +190,7 @@ impl<B: PageSource + ?Sized> PageStore<B> {
 
     /// Sends a page to the spill file; gives its frame.
     fn spill_one(&mut self) -> Result<u32, Error> {
+        self.near.clear();
         let frame = self.frames.next_to_go();
         let (id, slot) = self.frames.owner(frame);
         let slot = match slot {
@@ -201,12 +213,13 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     }
 
     /// Brings rows that are about to change from memory to the processor, all at once: one after the other, each would be waited for.
-    /// Pages that are not in memory stay where they are.
+    /// Pages that are not in memory stay where they are. Who changes the rows in the order that they are given in is quickest.
     pub(crate) fn bring_near(&mut self, rows: impl Iterator<Item = RowId>) {
         self.near.clear();
-        for row in rows {
-            if let Some(Held::Memory { frame }) = self.held.get(row.page) {
-                self.near.push((frame, row.slot));
+        self.next_near = 0;
+        for RowId { page, slot } in rows {
+            if let Some(Held::Memory { frame }) = self.held.get(page) {
+                self.near.push(Near { page, frame, slot });
             }
         }
         self.frames.bring_near(&self.near);

@@ -177,7 +177,43 @@ pub struct Variable<'a> {
 
 impl<'a> FixedVar<'a> {
     /// Reads a row of a data page, from its first byte; what follows it does not matter.
+    #[inline]
     pub fn read(row: &'a [u8]) -> Result<Self> {
+        match Self::glance(row) {
+            Some(record) => Ok(record),
+            None => Self::read_or_say_why(row),
+        }
+    }
+
+    /// What [`read`](Self::read) reads, without what is wrong: every row of a log comes by here, some several times.
+    #[inline]
+    fn glance(row: &'a [u8]) -> Option<Self> {
+        let &[status, _, low, high] = row.first_chunk()?;
+        // By their numbers, see `RecordKind::of`: rows, rows that moved, and the ghosts of both.
+        let is_row = 0b1100_0011 >> (status >> 1 & 7) & 1 == 1 && status & status::COMPRESSED == 0;
+        let fixed_end = usize::from(u16::from_le_bytes([low, high]));
+        if !is_row || fixed_end < 4 || fixed_end > row.len() {
+            return None;
+        }
+        let mut record = FixedVar { bytes: row, status, fixed_end, columns: 0, nulls: &[], ends: &[], data: fixed_end };
+        let number_at = |at: usize| row.get(at..)?.first_chunk().map(|number| u16::from_le_bytes(*number));
+        if status & status::NULLS != 0 {
+            record.columns = number_at(record.data)?;
+            let start = record.data + 2;
+            record.data = start + usize::from(record.columns).div_ceil(8);
+            record.nulls = row.get(start..record.data)?;
+        }
+        if status & status::VARIABLE != 0 {
+            let count = usize::from(number_at(record.data)?);
+            let start = record.data + 2;
+            record.data = start + 2 * count;
+            record.ends = row.get(start..record.data)?.as_chunks().0;
+        }
+        Some(record)
+    }
+
+    #[cold]
+    fn read_or_say_why(row: &'a [u8]) -> Result<Self> {
         let status = u8_at(row, 0, "row status")?;
         if matches!(
             RecordKind::of(status),
@@ -205,7 +241,6 @@ impl<'a> FixedVar<'a> {
         Self::after_fixed(row, status, fixed_end)
     }
 
-    #[inline]
     fn after_fixed(row: &'a [u8], status: u8, fixed_end: usize) -> Result<Self> {
         if fixed_end > row.len() {
             return Err(Malformed::new(
@@ -309,10 +344,11 @@ impl<'a> FixedVar<'a> {
 
     /// Where a variable column of a row that [is plain](Self::is_plain) lies.
     #[inline]
-    fn plain_variable(&self, index: usize) -> std::ops::Range<usize> {
-        let end_of = |index: usize| self.ends.get(index).map(|end| usize::from(u16::from_le_bytes(*end)));
+    fn plain_variable(&self, index: usize) -> std::ops::Range<u16> {
+        let end_of = |index: usize| self.ends.get(index).map(|end| u16::from_le_bytes(*end));
         let Some(end) = end_of(index) else { return 0..0 };
-        index.checked_sub(1).and_then(end_of).unwrap_or(self.data)..end
+        // It does not lie behind the first end.
+        index.checked_sub(1).and_then(end_of).unwrap_or(self.data as u16)..end
     }
 
     fn variable_at(&self, index: usize) -> Result<Variable<'a>> {
@@ -363,6 +399,7 @@ impl<'a> FixedVar<'a> {
     }
 
     /// Length of the record, with its version tag.
+    #[inline]
     pub fn record_len(&self) -> Result<usize> {
         let tag = if self.status & status::VERSION_TAG != 0 { VERSION_TAG_SIZE } else { 0 };
         let len = self.len_without_tag() + tag;
@@ -391,6 +428,16 @@ pub fn stub_target(row: &[u8]) -> Result<RowId> {
 /// # Errors
 /// For records that do not fit into `row`, and for compressed ones whose end is not known ([`CdRecord::record_len`](compressed::CdRecord::record_len)).
 pub fn row_len(row: &[u8], min_len: u16) -> Result<usize> {
+    if let Some(record) = FixedVar::glance(row)
+        && let Ok(len) = record.record_len()
+    {
+        return Ok(len);
+    }
+    other_record_len(row, min_len)
+}
+
+/// The same, of records that are no rows, and those that are wrong.
+fn other_record_len(row: &[u8], min_len: u16) -> Result<usize> {
     let status = u8_at(row, 0, "row status")?;
     let tag = if status & status::VERSION_TAG != 0 { VERSION_TAG_SIZE } else { 0 };
     let len = match RecordKind::of(status) {

@@ -24,6 +24,14 @@ pub(super) struct Frames {
     hand: usize,
 }
 
+/// A row of a page that is in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Near {
+    pub(super) page: PageId,
+    pub(super) frame: u32,
+    pub(super) slot: u16,
+}
+
 /// Whose a frame is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Owner {
@@ -53,11 +61,13 @@ impl Frames {
         }
         let frame = self.owners.len();
         if frame / CHUNK >= self.chunks.len() {
+            // In huge pages the first touch of fresh memory of a virtual machine cost more than they saved.
             let pages = CHUNK.min(self.max - frame);
-            // Of plain bytes: such zeroes the system has, they are not written. In huge pages the first touch of fresh memory of a virtual
-            // machine cost more than they saved.
-            self.chunks.push(vec![0; pages * PAGE_SIZE]);
+            self.chunks.push(Vec::with_capacity(pages * PAGE_SIZE));
         }
+        // Memory becomes a page's right before that is read into it: what is written twice is in the processor's cache.
+        let (chunk, end) = (&mut self.chunks[frame / CHUNK], (frame % CHUNK + 1) * PAGE_SIZE);
+        chunk.resize(end.max(chunk.len()), 0);
         self.owners.push(Owner::default());
         self.used.push(false);
         // Fewer than 2^32 pages of 8 KiB are in memory.
@@ -137,13 +147,13 @@ impl Frames {
     }
 
     /// Looks at rows, so that the processor has them: first at what says where each is, then at the rows.
-    pub(super) fn bring_near(&self, rows: &[(u32, u16)]) {
+    pub(super) fn bring_near(&self, rows: &[Near]) {
         let mut seen = 0;
-        for &(frame, slot) in rows {
+        for &Near { frame, slot, .. } in rows {
             let page = self.page(frame);
             seen ^= page[0] ^ page[slot_at(slot)];
         }
-        for &(frame, slot) in rows {
+        for &Near { frame, slot, .. } in rows {
             let page = self.page(frame);
             let at = slot_at(slot);
             let row = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));

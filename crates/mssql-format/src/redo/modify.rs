@@ -6,7 +6,10 @@ use crate::bytes::{Malformed, u16_at};
 use crate::log::op::Op;
 use crate::log::record::{PageOp, Record};
 use crate::page::PageBytes;
-use crate::row::RecordKind;
+use crate::row::{FixedVar, RecordKind};
+
+/// Where the fixed part of a row begins.
+const FIXED_START: usize = 4;
 
 /// The bytes of a row after a MODIFY_ROW: `size` bytes at `offset` become element 1.
 fn modified(row: &[u8], offset: usize, size: usize, after: &[u8]) -> Result<Vec<u8>, Malformed> {
@@ -62,7 +65,16 @@ pub(super) fn modify_row(
         images.before.extend_from_slice(row);
     }
     if same_len && !is_compressed(row, compares) {
+        // Of a stretch of the fixed part, which the row is as long with as without.
+        let is_fixed =
+            compares && offset >= FIXED_START && FixedVar::read(row).is_ok_and(|row| offset + size <= row.fixed_end());
         rows.patch(slot, offset, after)?;
+        if let Some(images) = images.as_deref_mut().filter(|_| is_fixed) {
+            let RowImages { before, after: new } = images;
+            new.extend_from_slice(before);
+            new[offset..offset + size].copy_from_slice(after);
+            return Ok(());
+        }
     } else {
         let new = modified(row, offset, size, after)?;
         rows.check_compressed(&new)?;

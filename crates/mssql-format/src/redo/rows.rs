@@ -409,8 +409,7 @@ impl<'a> PageRows<'a> {
     }
 
     pub(super) fn is_ghost(&self, slot: u16) -> Result<bool, Malformed> {
-        let first = self.row(slot)?.and_then(<[u8]>::first);
-        Ok(first.is_some_and(|&status| RecordKind::of(status).is_ghost()))
+        Ok(self.to_end(slot)?.and_then(<[u8]>::first).is_some_and(|&status| RecordKind::of(status).is_ghost()))
     }
 
     /// Makes a row a ghost.
@@ -419,7 +418,7 @@ impl<'a> PageRows<'a> {
         if self.is_unknown(slot) {
             return Ok(());
         }
-        let Some(&first) = self.row(slot)?.and_then(<[u8]>::first) else {
+        let Some(&first) = self.to_end(slot)?.and_then(<[u8]>::first) else {
             return Err(Malformed::new(format!("slot {slot} is free"), 0));
         };
         let ghost = match RecordKind::of(first) {

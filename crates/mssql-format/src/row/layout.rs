@@ -269,8 +269,7 @@ impl PlainRow<'_> {
     #[inline]
     pub fn push_to(&self, rows: &mut RowStore) -> RowRef {
         let RowLayout { columns, alike, .. } = self.layout;
-        let mut out = rows.start_row_of(self.row.bytes(), columns.len());
-        out.parts(&alike.parts);
+        let mut out = rows.start_alike(self.row.bytes(), &alike.parts);
         for &(column, index) in &alike.variable {
             out.set_part(column, self.row.plain_variable(index));
         }
