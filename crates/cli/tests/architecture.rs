@@ -1,6 +1,7 @@
 //! Rules of the project that a machine can check: who may depend on whom, and under which licences.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -193,4 +194,28 @@ fn lock_files_outside_of_the_workspace_fit() {
             );
         }
     }
+}
+
+/// Where a benchmark pays for it, and nowhere else.
+#[test]
+fn unsafe_code_stands_in_one_place() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut left = vec![crates.clone()];
+    let mut found = Vec::new();
+    // Spelled so that this file is none of those found.
+    let allows = ["allow", "expect", "warn"].map(|level| format!("{level}({})", ["unsafe", "code"].join("_")));
+    while let Some(folder) = left.pop() {
+        for entry in folder.read_dir().unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                if allows.iter().any(|allow| source.contains(allow)) {
+                    found.push(path.strip_prefix(&crates).expect("it is below").to_owned());
+                }
+            }
+        }
+    }
+    assert_eq!(found, [Path::new("mssql-backup/src/store/prefetch.rs")]);
 }

@@ -14,6 +14,7 @@
 
 mod frames;
 mod held;
+mod prefetch;
 
 use std::fmt;
 use std::fs::File;
@@ -29,6 +30,11 @@ use crate::spool::spool_error;
 use frames::{Frames, Near};
 use held::{Held, HeldPages, PLACES_MAX};
 
+/// How many changes before that of a row the processor is asked for it, and how many before for what says where it is: long enough for both
+/// to come from memory, and few enough to be there still.
+const ROWS_AHEAD: usize = 12;
+const SLOTS_AHEAD: usize = 24;
+
 /// See the module.
 pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     base: Arc<B>,
@@ -39,9 +45,9 @@ pub struct PageStore<B: PageSource + ?Sized = dyn PageSource> {
     spill: Option<File>,
     /// Pages that the spill file has room for.
     spill_len: u32,
-    /// Rows that [`PageStore::bring_near`] looked at: all of them are in memory.
+    /// Rows that are [about to change](PageStore::bring_near), of pages that are in memory.
     near: Vec<Near>,
-    /// Which of them is expected to change next.
+    /// Which of them is to change next.
     next_near: usize,
 }
 
@@ -125,8 +131,15 @@ impl<B: PageSource + ?Sized> PageStore<B> {
     pub fn page_mut(&mut self, id: PageId) -> Result<&mut PageBytes, Error> {
         let frame = match self.near.get(self.next_near) {
             Some(near) if near.page == id => {
+                let frame = near.frame;
                 self.next_near += 1;
-                near.frame
+                if let Some(row) = self.near.get(self.next_near + ROWS_AHEAD) {
+                    self.frames.ask_for_row(row);
+                    if let Some(row) = self.near.get(self.next_near + SLOTS_AHEAD) {
+                        self.frames.ask_for_slot(row);
+                    }
+                }
+                frame
             }
             _ => match self.held.get(id) {
                 Some(Held::Memory { frame }) => frame,
@@ -212,8 +225,8 @@ impl<B: PageSource + ?Sized> PageStore<B> {
         Ok(frame)
     }
 
-    /// Brings rows that are about to change from memory to the processor, all at once: one after the other, each would be waited for.
-    /// Pages that are not in memory stay where they are. Who changes the rows in the order that they are given in is quickest.
+    /// Rows that are about to change, in the order in which they do: the processor is asked for each some changes before its own, as one
+    /// that is asked for when it changes is waited for. Pages that are not in memory stay where they are.
     pub(crate) fn bring_near(&mut self, rows: impl Iterator<Item = RowId>) {
         self.near.clear();
         self.next_near = 0;
@@ -222,7 +235,8 @@ impl<B: PageSource + ?Sized> PageStore<B> {
                 self.near.push(Near { page, frame, slot });
             }
         }
-        self.frames.bring_near(&self.near);
+        self.near.iter().take(SLOTS_AHEAD + 1).for_each(|row| self.frames.ask_for_slot(row));
+        self.near.iter().take(ROWS_AHEAD + 1).for_each(|row| self.frames.ask_for_row(row));
     }
 }
 

@@ -4,6 +4,8 @@
 //! unbounded memory: all reading goes through [`bytes`], every length is checked against what is there
 //! before it is used, and codes that are not known are kept as they are.
 
+#![forbid(unsafe_code)]
+
 pub mod alloc;
 pub mod binxml;
 pub mod boot;

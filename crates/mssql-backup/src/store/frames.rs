@@ -2,6 +2,8 @@
 
 use logferry_mssql_format::page::{PAGE_SIZE, PageBytes, PageId};
 
+use super::prefetch::prefetch;
+
 /// Pages of a chunk: memory is taken, and given back, in half a MiB.
 const CHUNK: usize = 64;
 /// Bytes that the processor fetches at once.
@@ -146,22 +148,23 @@ impl Frames {
         moved
     }
 
-    /// Looks at rows, so that the processor has them: first at what says where each is, then at the rows.
-    pub(super) fn bring_near(&self, rows: &[Near]) {
-        let mut seen = 0;
-        for &Near { frame, slot, .. } in rows {
-            let page = self.page(frame);
-            seen ^= page[0] ^ page[slot_at(slot)];
+    /// Asks the processor for what says where a row is.
+    #[inline]
+    pub(super) fn ask_for_slot(&self, near: &Near) {
+        let page = self.page(near.frame);
+        prefetch(page, 0);
+        prefetch(page, slot_at(near.slot));
+    }
+
+    /// Asks the processor for a row; what says where it is, it should have.
+    #[inline]
+    pub(super) fn ask_for_row(&self, near: &Near) {
+        let page = self.page(near.frame);
+        let at = slot_at(near.slot);
+        let row = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
+        for line in 0..ROW_LINES {
+            prefetch(page, row + line * LINE);
         }
-        for &Near { frame, slot, .. } in rows {
-            let page = self.page(frame);
-            let at = slot_at(slot);
-            let row = usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
-            for line in 0..ROW_LINES {
-                seen ^= page.get(row + line * LINE).copied().unwrap_or_default();
-            }
-        }
-        std::hint::black_box(seen);
     }
 }
 
