@@ -117,20 +117,30 @@ impl Database {
     /// Takes a page for a rowset, inside of a system transaction. The page is not formatted yet. `leaf`: it will hold
     /// rows, and counts as a data page.
     pub(super) fn take_page(&mut self, by: By, rowset: u64, kind: UnitKind, leaf: bool) -> u32 {
-        let (page, deltas) = self.take_page_of(by, rowset, kind, leaf, None);
+        let (page, deltas) = self.take_page_of(by, rowset, kind, (leaf, true), None);
         self.write(by, |r, h| {
             r.hobt_delta(h, rowset, deltas);
         });
         page
     }
 
-    /// The same without HOBT_DELTA, whose numbers it gives. `outer`: of first pages, the transaction that holds the locks.
+    /// The same, of a page that becomes the root of a tree: the change of its PFS byte has no lock.
+    pub(super) fn take_root_page(&mut self, by: By, rowset: u64) -> u32 {
+        let (page, deltas) = self.take_page_of(by, rowset, UnitKind::InRow, (false, false), None);
+        self.write(by, |r, h| {
+            r.hobt_delta(h, rowset, deltas);
+        });
+        page
+    }
+
+    /// The same without HOBT_DELTA, whose numbers it gives. `locks`: the change of its PFS byte has one. `outer`: of first pages, the transaction that
+    /// holds the locks.
     fn take_page_of(
         &mut self,
         by: By,
         rowset: u64,
         kind: UnitKind,
-        leaf: bool,
+        (leaf, locks): (bool, bool),
         outer: Option<First>,
     ) -> (u32, [i64; 4]) {
         let unit = self.unit(rowset, kind);
@@ -158,7 +168,7 @@ impl Database {
             self.format_record(outer, page, Context::HEAP, PageType::DATA, 0, Default::default(), 0);
         }
         let old = self.pfs(page);
-        let lock = if outer.is_some() { Vec::new() } else { page_lock(page, rowset) };
+        let lock = if outer.is_some() || !locks { Vec::new() } else { page_lock(page, rowset) };
         self.change_pfs(by, page, PFS_ALLOCATED, Some(target), &lock);
         debug_assert_eq!(old & PFS_ALLOCATED, 0);
         if let Some(First { by: outer, locks: true, .. }) = outer {
@@ -227,7 +237,7 @@ impl Database {
     pub(super) fn take_first_of(&mut self, outer: u64, rowset: u64, kind: UnitKind, first: First) -> (u32, [i64; 4]) {
         let inner = self.begin_system(outer, "AllocFirstPage", SystemXact::Nested);
         let (by_outer, by_inner) = (By::Xact(outer), By::Xact(inner));
-        let (page, deltas) = self.take_page_of(by_inner, rowset, kind, kind == UnitKind::InRow, Some(first));
+        let (page, deltas) = self.take_page_of(by_inner, rowset, kind, (kind == UnitKind::InRow, true), Some(first));
         let iam = self.take_mixed_page(outer, rowset);
         let unit = self.unit(rowset, kind).clone();
         let start = PageId::new(FILE, 0);

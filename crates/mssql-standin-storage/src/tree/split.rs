@@ -86,7 +86,10 @@ impl Database {
         let header = self.page(page).header();
         let links = (PageId::new(FILE, page), right);
         let kind = header.page_type;
-        self.format_page(by, rowset, UnitKind::InRow, new, context, kind, header.level, links, header.min_len);
+        // To which no rows move: the new row follows all others.
+        let follows = context == Context::CLUSTERED && from == self.page(page).slot_count();
+        let formatted = if follows { Context::HEAP } else { context };
+        self.format_page(by, rowset, UnitKind::InRow, new, formatted, kind, header.level, links, header.min_len);
         self.in_sys_xact(by, new, context, true);
 
         let rows = self.page(page).slot_count();
@@ -141,9 +144,10 @@ impl Database {
     fn add_root(&mut self, xact: u64, rowset: u64) {
         let levels = &self.rowset(rowset).levels;
         let (level, old) = (levels.len(), levels[levels.len() - 1][0].page);
-        let xact = self.begin_system(xact, "BTreeMgr::SplitRoot", SystemXact::Nested);
+        // That is how servers of 2016 and 2019 write the name.
+        let xact = self.begin_system(xact, "BTreeMgr::SplitRoo", SystemXact::Nested);
         let by = By::Xact(xact);
-        let page = self.take_page(by, rowset, UnitKind::InRow, false);
+        let page = self.take_root_page(by, rowset);
         let min_len = self.rowset(rowset).layout.key_entry.fixed_end + 6;
         let none = (PageId::default(), PageId::default());
         let context = Context::INDEX_INTERIOR;

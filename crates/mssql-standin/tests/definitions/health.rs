@@ -4,23 +4,24 @@ use super::records::{ONLY_RUN, check};
 
 const LOG: &str = "pairs/health-2019/health_log.ldf";
 
-#[test]
-fn health_is_created_and_filled() {
-    let create = "BEGIN TRAN;
-CREATE TABLE [dbo].[Employees] ([EmpNo] [int] NOT NULL IDENTITY, [Designation] [nvarchar](max), [JoinDate] [datetime] NOT NULL, [FirstName] [nvarchar](max), [LastName] [nvarchar](max), [Username] [nvarchar](max), [Password] [nvarchar](max), [Address] [nvarchar](max), [ContactNo] [nvarchar](max), [State] [nvarchar](max), [Country] [nvarchar](max), [City] [nvarchar](max), [PolicyId] [int] NOT NULL, [PolicyStatus] [nvarchar](max), CONSTRAINT [PK_dbo.Employees] PRIMARY KEY ([EmpNo]));
+/// What the first migration makes.
+const TABLES: &str = "CREATE TABLE [dbo].[Employees] ([EmpNo] [int] NOT NULL IDENTITY, [Designation] [nvarchar](max), [JoinDate] [datetime] NOT NULL, [FirstName] [nvarchar](max), [LastName] [nvarchar](max), [Username] [nvarchar](max), [Password] [nvarchar](max), [Address] [nvarchar](max), [ContactNo] [nvarchar](max), [State] [nvarchar](max), [Country] [nvarchar](max), [City] [nvarchar](max), [PolicyId] [int] NOT NULL, [PolicyStatus] [nvarchar](max), CONSTRAINT [PK_dbo.Employees] PRIMARY KEY ([EmpNo]));
 CREATE TABLE [dbo].[Policies] ([PolicyId] [int] NOT NULL IDENTITY, [PolicyName] [nvarchar](max), [PolicyDescription] [nvarchar](max), [CompanyId] [int] NOT NULL, [MedicalId] [nvarchar](max), CONSTRAINT [PK_dbo.Policies] PRIMARY KEY ([PolicyId]));
 CREATE TABLE [dbo].[InsuranceCompanies] ([CompanyId] [int] NOT NULL IDENTITY, [CompanyName] [nvarchar](max), [Address] [nvarchar](max), [Phone] [nvarchar](max), [CompanyWebsite] [nvarchar](max), CONSTRAINT [PK_dbo.InsuranceCompanies] PRIMARY KEY ([CompanyId]));
 CREATE INDEX [IX_PolicyId] ON [dbo].[Employees]([PolicyId]);
 CREATE INDEX [IX_CompanyId] ON [dbo].[Policies]([CompanyId]);
 ALTER TABLE [dbo].[Employees] ADD CONSTRAINT [FK_dbo.Employees_dbo.Policies_PolicyId] FOREIGN KEY ([PolicyId]) REFERENCES [dbo].[Policies] ([PolicyId]);
-ALTER TABLE [dbo].[Policies] ADD CONSTRAINT [FK_dbo.Policies_dbo.InsuranceCompanies_CompanyId] FOREIGN KEY ([CompanyId]) REFERENCES [dbo].[InsuranceCompanies] ([CompanyId]);
-COMMIT";
+ALTER TABLE [dbo].[Policies] ADD CONSTRAINT [FK_dbo.Policies_dbo.InsuranceCompanies_CompanyId] FOREIGN KEY ([CompanyId]) REFERENCES [dbo].[InsuranceCompanies] ([CompanyId])";
+
+#[test]
+fn health_is_created_and_filled() {
+    let create = format!("BEGIN TRAN;\n{TABLES};\nCOMMIT");
     check(
         LOG,
         false,
         "",
         &[
-            ((0x25, 0x180, 1), 0x133, create),
+            ((0x25, 0x180, 1), 0x133, &create),
             (
                 (0x25, 0x1E8, 0xC),
                 0x26,
@@ -156,6 +157,33 @@ ALTER TABLE Employees ADD Salary decimal(18, 2) NOT NULL DEFAULT 0",
             ((0x26, 0xE8, 0x16), 0x2D, "ALTER TABLE Employees ALTER COLUMN f nvarchar(16) NOT NULL"),
             ((0x26, 0xE8, 0x2E), 0x43, "ALTER TABLE Employees ALTER COLUMN g nvarchar(16) NOT NULL"),
             ((0x26, 0xE8, 0x44), 0x57, "ALTER TABLE Employees ALTER COLUMN n nvarchar(max) NOT NULL"),
+        ],
+    );
+}
+
+/// The migrations of a model: of each a row with the model, until a page has no room for one more. The first row is not compared: where the table was made by the
+/// same transaction, a server takes its first page in that, and no locks (0x25:180 from slot 0x165 on).
+#[test]
+fn health_keeps_its_history() {
+    let history = "CREATE TABLE [dbo].[__MigrationHistory] ([MigrationId] [nvarchar](150) NOT NULL, [ContextKey] [nvarchar](300) NOT NULL, [Model] [varbinary](max) NOT NULL, [ProductVersion] [nvarchar](32) NOT NULL, CONSTRAINT [PK_dbo.__MigrationHistory] PRIMARY KEY ([MigrationId], [ContextKey]))";
+    let row = |id: &str, model: usize| {
+        let (context, model) = ("HealthInsuranceManagementSystem.Models.ApplicationDbContext", "61".repeat(model));
+        format!("INSERT [dbo].[__MigrationHistory] VALUES (N'{id}', N'{context}', 0x{model}, N'6.4.4')")
+    };
+    check(
+        LOG,
+        false,
+        "",
+        &[
+            (ONLY_RUN, 0, &format!("BEGIN TRAN; {TABLES}")),
+            ((0x25, 0x180, 0x134), 0x164, history),
+            (ONLY_RUN, 0, &row("202312211511268_InitialCreate", 2009)),
+            (ONLY_RUN, 0, "COMMIT; BEGIN TRAN"),
+            ((0x25, 0x7D0, 0x2A), 0x2A, &row("202312221558508_ApplicationDbContext", 2008)),
+            (ONLY_RUN, 0, "COMMIT; BEGIN TRAN"),
+            ((0x25, 0x930, 0x34), 0x34, &row("202312221642467_ApplicationDbContext1", 2072)),
+            (ONLY_RUN, 0, "COMMIT; BEGIN TRAN; UPDATE [dbo].[__MigrationHistory] SET [ProductVersion] = N'6.4.4'"),
+            ((0x26, 0xE8, 0x58), 0x6E, &row("202312250900014_ApplicationDbContext2", 2098)),
         ],
     );
 }

@@ -64,7 +64,10 @@ fn of_one(
 ) -> Vec<String> {
     let none = TransactionId::default();
     let mut xacts = Vec::new();
-    let mut ours: Vec<TransactionId> = records.iter().map(|r| r.transaction).find(|t| *t != none).into_iter().collect();
+    // That which goes on, or begins first.
+    let begun: Vec<TransactionId> = records.iter().filter(|r| r.op == Op::BEGIN_XACT).map(|r| r.transaction).collect();
+    let goes_on = records.iter().map(|r| r.transaction).find(|t| *t != none && !begun.contains(t));
+    let mut ours: Vec<TransactionId> = goes_on.or(begun.first().copied()).into_iter().collect();
     let own = ours.first().copied().unwrap_or_default();
     let mut out = Vec::new();
     for record in records {
