@@ -174,6 +174,7 @@ impl Database {
         let layout = TableLayout::clustered(&def, Some(key.kind));
         fits(&layout)?;
         let (xact, object) = self.begin_new("CREATE TABLE");
+        self.definitions.note_made(object);
         if !def.primary_key.is_empty() {
             self.key_names.insert(object, key);
         }

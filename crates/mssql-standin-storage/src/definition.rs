@@ -35,6 +35,8 @@ pub(super) struct Definitions {
     open: Option<Transaction>,
     /// Who is defining a table.
     locks: BTreeMap<u32, u64>,
+    /// Tables that an open transaction has made.
+    made: BTreeMap<u32, u64>,
     /// Names, schema first, that tables had before, and those of modules.
     names: BTreeMap<(String, String), u64>,
     /// The table that the statement has added a column to: its lock and its date are written.
@@ -80,6 +82,18 @@ impl Definitions {
     pub(super) fn note_dropped(&mut self, table: u32) -> bool {
         let own = self.open.map(|_| table);
         own.is_none() || std::mem::replace(&mut self.dropped, own) != own
+    }
+
+    /// Remembers that a transaction of several statements has made a table.
+    pub(super) fn note_made(&mut self, table: u32) {
+        if let Some(open) = self.open {
+            self.made.insert(table, open.0);
+        }
+    }
+
+    /// Whether a table was made by a transaction that is still open: nobody else sees it, so neither its rows nor its first page are locked each.
+    pub(super) fn is_made(&self, table: u32) -> bool {
+        self.made.contains_key(&table)
     }
 
     /// Begins to give the rows of a table values of a new column, or ends it.
@@ -251,6 +265,7 @@ impl Database {
             self.mixed_free.push(page);
         }
         self.definitions.locks.retain(|_, owner| *owner != id);
+        self.definitions.made.retain(|_, owner| *owner != id);
         self.definitions.names.retain(|_, owner| *owner != id);
     }
 

@@ -119,7 +119,7 @@ impl Database {
         if let Some(kept) = &kept {
             self.insert_rowset_row(by, kept.rowset)?;
             self.write(by, |r, h| {
-                r.lock_xact(h, &rowset_lock(kept.rowset));
+                r.lock_xact(h, &rowset_lock(5, kept.rowset));
             });
             self.add_units(by, kept.rowset);
             self.insert_rowset_columns(by, kept.rowset)?;
@@ -436,9 +436,9 @@ impl Database {
     }
 }
 
-/// The lock element of a rowset that is being made.
-pub(super) fn rowset_lock(rowset: u64) -> Vec<u8> {
-    let mut lock = object_lock(5, 0);
+/// The lock element of a rowset that is new.
+pub(super) fn rowset_lock(mode: u8, rowset: u64) -> Vec<u8> {
+    let mut lock = object_lock(mode, 0);
     lock[4] = 1;
     lock[6..12].copy_from_slice(&(rowset >> 16).to_le_bytes()[..6]);
     lock

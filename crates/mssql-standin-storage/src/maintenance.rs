@@ -164,7 +164,7 @@ impl Database {
     fn begin_rowset(&mut self, by: By, rowset: u64) -> Result<(), Error> {
         self.insert_rowset_row(by, rowset)?;
         self.write(by, |r, h| {
-            r.lock_xact(h, &rowset_lock(rowset));
+            r.lock_xact(h, &rowset_lock(5, rowset));
         });
         self.add_units(by, rowset);
         self.insert_rowset_columns(by, rowset)?;

@@ -200,7 +200,11 @@ impl Database {
         let heap = self.rowset(rowset).is_heap() && kind == UnitKind::InRow;
         let tree = kind == UnitKind::InRow && !heap;
         let object = self.rowset(rowset).object_id;
-        let outer = if tree {
+        // Of a table that the transaction made itself. How heaps and large values begin there is not known.
+        let is_own = tree && self.definitions.is_made(object);
+        let outer = if is_own {
+            parent
+        } else if tree {
             self.write(By::Xact(parent), |r, h| {
                 r.lock_xact(h, &object_lock(1, object));
             });
@@ -213,18 +217,20 @@ impl Database {
             });
             outer
         };
-        let first = First { by: By::Xact(outer), heap, locks: true };
-        let (page, deltas) = self.take_first_of(outer, rowset, kind, first);
         let by = By::Xact(outer);
+        let (page, deltas) = self.take_first_of(outer, rowset, kind, First { by, heap, locks: !is_own });
         self.write(by, |r, h| {
             r.hobt_delta(h, rowset, deltas);
         });
+        let change_root = if is_own { Self::change_root } else { Self::change_locked_root };
         let iam = self.unit(rowset, kind).iam;
-        self.change_locked_root(by, rowset, kind, 39, iam);
-        self.change_locked_root(by, rowset, kind, 27, page);
+        change_root(self, by, rowset, kind, 39, iam);
+        change_root(self, by, rowset, kind, 27, page);
         self.format_first(by, rowset, kind, page);
-        self.change_locked_root(by, rowset, kind, if tree { 33 } else { 27 }, page);
-        self.end_system(outer);
+        change_root(self, by, rowset, kind, if tree { 33 } else { 27 }, page);
+        if !is_own {
+            self.end_system(outer);
+        }
         if kind == UnitKind::InRow {
             self.rowset_mut(rowset).levels = vec![vec![Node { low: Vec::new(), page }]];
         } else {

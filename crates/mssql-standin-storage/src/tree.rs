@@ -9,6 +9,7 @@ use logferry_mssql_format::page::PageId;
 use logferry_mssql_format::row::{RecordKind, status};
 
 use super::chunks::changed_chunks;
+use super::index::rowset_lock;
 use super::space::UnitKind;
 use super::system::object_lock;
 use super::table::{Form, UNIQUIFIER_LEN};
@@ -258,9 +259,14 @@ impl Database {
         }
     }
 
-    /// The lock element of a row: object, page, key. Rows of system tables are locked without their pages, those that a new column is filled in by their table.
+    /// The lock element of a row: object, page, key. Rows of system tables are locked without their pages, those that a new column is filled in by their table,
+    /// those of a table that is as new as they are by its rowset.
     pub(super) fn row_lock(&self, rowset: u64, key: &[u8]) -> Vec<u8> {
+        let number = rowset;
         let rowset = self.rowset(rowset);
+        if self.definitions.is_made(rowset.object_id) {
+            return rowset_lock(2, number);
+        }
         if self.definitions.fills(rowset.object_id) {
             return object_lock(2, rowset.object_id);
         }

@@ -56,7 +56,7 @@ impl Database {
         self.insert_rowset_row(by, rowset)?;
         if user {
             self.write(by, |r, h| {
-                r.lock_xact(h, &rowset_lock(rowset));
+                r.lock_xact(h, &rowset_lock(5, rowset));
             });
             self.add_units(by, rowset);
         }
