@@ -1,4 +1,4 @@
-//! A TDS 7.4 server: what SQL Server's clients speak to.
+//! A server of TDS 7.4, and of TDS 8.0, where TLS comes first: what SQL Server's clients speak to.
 //!
 //! ```text
 //! socket ── packet ── message ── request ── [session] ── tokens ── packet ── socket
@@ -9,8 +9,8 @@
 //! tokio around it; [`Engine`] and [`Session`] are the seam to whatever answers. Source: the vendor's open specification,
 //! [MS-TDS](https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/).
 //!
-//! Not done, and said so to the client: TDS 8 (TLS first), TDS before 7.3, several requests at once (MARS), integrated and token
-//! authentication, cursors of the server, distributed transactions.
+//! Not done, and said so to the client: TDS before 7.3, several requests at once (MARS), integrated authentication by other means than
+//! Kerberos, cursors of the server, distributed transactions.
 
 mod answer;
 mod collation;
