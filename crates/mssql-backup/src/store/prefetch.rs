@@ -1,8 +1,8 @@
 //! Asking the processor for memory before it is needed.
 //!
-//! The one place with unsafe code: there is no other way to do this in a stable language. What pays for it: of a log whose changes are all
-//! over a database of 150 MB, decoding takes 9 % less time than with all rows of a block looked at before its records are redone, and that
-//! takes less than waiting for each (`--bench whole -- log changes=2000000`).
+//! The one place with unsafe code: there is no other way to do this in a stable language. What pays for it: with a log whose changes are all
+//! over a database of 150 MB, a program that decodes and does nothing else takes 9 % less time than where all rows of a block are looked at
+//! before its records are redone, which takes less than waiting for each. What decodes in the same way is `--bench whole -- log changes=2000000`.
 
 use logferry_mssql_format::page::PageBytes;
 
